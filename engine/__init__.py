@@ -1,0 +1,1 @@
+"""What happens to a datum. Pure: bytes and time in, events and bytes out; no socket, no file, no clock."""

@@ -1,0 +1,1 @@
+"""The exchange's rules as code without I/O."""

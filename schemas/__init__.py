@@ -1,0 +1,1 @@
+"""What a datum is: names, tables, configuration, errors, SQL. Opens nothing and imports nothing of ours."""

@@ -1,0 +1,97 @@
+"""The vocabulary: every enumeration that crosses a file, a process or a table.
+
+Values are what is written to disk, so they never change meaning; new members are appended.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum, StrEnum
+
+__all__ = [
+    "Category",
+    "Environment",
+    "FeedState",
+    "GapCause",
+    "RecordKind",
+    "RowKind",
+    "Side",
+    "Table",
+]
+
+
+class Category(StrEnum):
+    """A product line of the exchange; one public WebSocket path each (protocol section 1.1)."""
+
+    SPOT = "spot"
+    LINEAR = "linear"
+    INVERSE = "inverse"
+    OPTION = "option"
+
+
+class Environment(StrEnum):
+    """Where a recording comes from; never mixed in one archive."""
+
+    MAINNET = "mainnet"
+    TESTNET = "testnet"
+    GATEWAY = "gateway"
+
+
+class Side(StrEnum):
+    """Taker side of a trade."""
+
+    BUY = "buy"
+    SELL = "sell"
+
+
+class FeedState(StrEnum):
+    """Whether a feed may be believed; only ``LIVE`` may be read as truth."""
+
+    EMPTY = "empty"
+    SYNCING = "syncing"
+    LIVE = "live"
+    STALE = "stale"
+
+
+class GapCause(StrEnum):
+    """Why a span of a feed is not trustworthy."""
+
+    LOST = "lost"
+    UNDECODABLE = "undecodable"
+    DISCONNECT = "disconnect"
+    SILENCE = "silence"
+    NO_SNAPSHOT = "no_snapshot"
+    CRASH = "crash"
+    CROSSED = "crossed"
+    OVERFLOW = "overflow"
+    RESET = "reset"
+
+
+class RecordKind(IntEnum):
+    """What a journal record's payload is."""
+
+    FRAME = 0
+    """One WebSocket message, byte for byte, that is not an answer to a request of ours."""
+    REST = 1
+    """A REST answer that was used (JSON, see ``schemas.notes``)."""
+    SESSION = 2
+    """A session event: connected, subscribed, acknowledgement, pong, disconnected (JSON)."""
+    NOTE = 3
+    """What the recorder knew: checkpoints, digests, exponents, state changes, seals (JSON)."""
+
+
+class RowKind(StrEnum):
+    """How a book or ticker row came to be."""
+
+    SNAPSHOT = "snapshot"
+    DELTA = "delta"
+    KEYFRAME = "keyframe"
+
+
+class Table(StrEnum):
+    """The archive's tables."""
+
+    BOOK_UPDATES = "book_updates"
+    TRADES = "trades"
+    TICKERS = "tickers"
+    GAPS = "gaps"
+    COVERAGE = "coverage"

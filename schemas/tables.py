@@ -1,0 +1,246 @@
+"""The archive's tables: one Arrow schema each, one sentence of meaning per column.
+
+The physical schema of a table is the same in every file. Column meanings travel inside the Parquet files (field
+metadata ``meaning``), and ``docs/tables.md`` is generated from here.
+
+Conventions: prices and sizes are ``int64`` mantissas beside ``int8`` exponents, value = mantissa x 10^exponent;
+times are UTC. ``receive_time`` is our clock in nanoseconds, ``push_time`` (the exchange's ``ts``) and ``match_time``
+(``cts``, or a trade's ``T``) are the exchange's clocks, which tick in milliseconds.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pyarrow as pa
+
+from schemas.names import Table
+
+__all__ = [
+    "CAUSES",
+    "ROW_KINDS",
+    "SCHEMAS",
+    "SCHEMA_VERSION",
+    "TICKER_DECIMAL",
+    "TICKER_FIELDS",
+    "TickerField",
+    "schema_of",
+]
+
+SCHEMA_VERSION: Final = 1
+
+RECEIVE = pa.timestamp("ns", tz="UTC")
+EXCHANGE = pa.timestamp("ms", tz="UTC")
+TICKER_DECIMAL = pa.decimal128(38, 18)
+NAME = pa.dictionary(pa.int8(), pa.string())
+MANTISSAS = pa.list_(pa.field("element", pa.int64(), nullable=False))
+
+ROW_KINDS: Final = ("snapshot", "delta", "keyframe")
+CAUSES: Final = (
+    "lost",
+    "undecodable",
+    "disconnect",
+    "silence",
+    "no_snapshot",
+    "crash",
+    "crossed",
+    "overflow",
+    "reset",
+)
+
+
+def _field(name: str, type_: pa.DataType, meaning: str, *, null: bool = False) -> pa.Field:
+    return pa.field(name, type_, nullable=null, metadata={"meaning": meaning})
+
+
+_SEQUENCE = _field(
+    "sequence", pa.int64(), "Ordinal, in its collector's journal, of the record this row comes from."
+)
+_COLLECTOR = _field("collector", pa.string(), "Name of the collector that recorded the row.")
+_RECEIVE = _field(
+    "receive_time", RECEIVE, "When the frame's bytes left our socket (our wall clock, ns)."
+)
+_PUSH = _field("push_time", EXCHANGE, "When the exchange's push gateway made the frame (`ts`).")
+_MATCH = _field("match_time", EXCHANGE, "Matching-engine time of this book state (`cts`).", null=True)
+_LINE = _field("line", pa.uint16(), "Connection slot that delivered the frame.")
+_PRICE_EXPONENT = _field("price_exponent", pa.int8(), "Price value = mantissa x 10^price_exponent.")
+_SIZE_EXPONENT = _field("size_exponent", pa.int8(), "Size value = mantissa x 10^size_exponent.")
+
+_BOOK_UPDATES = pa.schema(
+    [
+        _SEQUENCE,
+        _COLLECTOR,
+        _RECEIVE,
+        _PUSH,
+        _MATCH,
+        _field("depth", pa.int16(), "Depth of the topic: the 50 of `orderbook.50.BTCUSDT`."),
+        _field("kind", NAME, "`snapshot` and `delta` as sent; `keyframe` is a full book written by roll."),
+        _field("applied", pa.bool_(), "False when the feed was not in a state to take this delta; never queried as truth."),
+        _field("update_id", pa.int64(), "The topic's update id `u`; consecutive except at level 1."),
+        _field("cross_sequence", pa.int64(), "Matching-engine sequence `seq`, comparable across topics of a symbol.", null=True),
+        _field("bid_price_mantissa", MANTISSAS, "Bid prices named by the message, in its order (a keyframe: the whole side, best first)."),
+        _field("bid_size_mantissa", MANTISSAS, "New absolute bid sizes beside them; 0 removes the price."),
+        _field("ask_price_mantissa", MANTISSAS, "Ask prices named by the message, in its order (a keyframe: the whole side, best first)."),
+        _field("ask_size_mantissa", MANTISSAS, "New absolute ask sizes beside them; 0 removes the price."),
+        _PRICE_EXPONENT,
+        _SIZE_EXPONENT,
+        _field("digest", pa.uint64(), "Digest of the whole book after this row, as the live engine noted it; null where it noted none.", null=True),
+        _LINE,
+    ]
+)
+
+_TRADES = pa.schema(
+    [
+        _SEQUENCE,
+        _COLLECTOR,
+        _RECEIVE,
+        _PUSH,
+        _field("match_time", EXCHANGE, "When the trade was matched (`T`)."),
+        _field("trade_id", pa.string(), "The exchange's id: a UUID on derivatives, digits on spot."),
+        _field("side", NAME, "Taker side: `buy` or `sell`."),
+        _field("price_mantissa", pa.int64(), "Price mantissa."),
+        _field("size_mantissa", pa.int64(), "Size mantissa: base coin, or USD contracts on inverse."),
+        _PRICE_EXPONENT,
+        _SIZE_EXPONENT,
+        _field("tick_direction", NAME, "PlusTick, ZeroPlusTick, MinusTick or ZeroMinusTick; null where not sent.", null=True),
+        _field("is_block", pa.bool_(), "Block trade.", null=True),
+        _field("is_rpi", pa.bool_(), "Retail-price-improvement trade; null where not sent.", null=True),
+        _field("cross_sequence", pa.int64(), "Matching-engine sequence `seq`; shared by the trades of one match.", null=True),
+        _field("mark_price", TICKER_DECIMAL, "Options: mark price at the trade.", null=True),
+        _field("index_price", TICKER_DECIMAL, "Options: index price at the trade.", null=True),
+        _field("mark_iv", TICKER_DECIMAL, "Options: mark implied volatility.", null=True),
+        _field("trade_iv", TICKER_DECIMAL, "Options: the trade's implied volatility.", null=True),
+        _field("source", NAME, "`stream`, or `backfill` when fetched over REST after a gap."),
+        _LINE,
+    ]
+)
+
+
+class TickerField:
+    """One key of the tickers topic and the column that holds it.
+
+    Attributes:
+        key: the exchange's key.
+        column: our column.
+        kind: ``decimal`` (DECIMAL(38,18)), ``text`` or ``time`` (ms since the epoch, or ISO 8601).
+        meaning: one sentence.
+    """
+
+    __slots__ = ("column", "key", "kind", "meaning")
+
+    def __init__(self, key: str, column: str, kind: str, meaning: str) -> None:
+        self.key, self.column, self.kind, self.meaning = key, column, kind, meaning
+
+
+# The order is the bit order of `tickers.keys` and of the decoder's table: append only.
+TICKER_FIELDS: Final = tuple(
+    TickerField(*spec)
+    for spec in (
+        ("tickDirection", "tick_direction", "text", "Direction of the last price change."),
+        ("price24hPcnt", "price_change_24h", "decimal", "Price change over 24 h, as a fraction."),
+        ("lastPrice", "last_price", "decimal", "Last traded price."),
+        ("prevPrice24h", "previous_price_24h", "decimal", "Price 24 h ago."),
+        ("highPrice24h", "high_price_24h", "decimal", "Highest price of 24 h."),
+        ("lowPrice24h", "low_price_24h", "decimal", "Lowest price of 24 h."),
+        ("prevPrice1h", "previous_price_1h", "decimal", "Price one hour ago."),
+        ("markPrice", "mark_price", "decimal", "Mark price."),
+        ("indexPrice", "index_price", "decimal", "Index price."),
+        ("openInterest", "open_interest", "decimal", "Open interest, both sides."),
+        ("openInterestValue", "open_interest_value", "decimal", "Open interest value, both sides."),
+        ("singleOpenInterest", "single_open_interest", "decimal", "Open interest, one side."),
+        ("singleOpenInterestValue", "single_open_interest_value", "decimal", "Open interest value, one side."),
+        ("turnover24h", "turnover_24h", "decimal", "Turnover of 24 h."),
+        ("volume24h", "volume_24h", "decimal", "Volume of 24 h."),
+        ("nextFundingTime", "next_funding_time", "time", "Next funding time."),
+        ("fundingRate", "funding_rate", "decimal", "Funding rate."),
+        ("bid1Price", "bid1_price", "decimal", "Best bid price."),
+        ("bid1Size", "bid1_size", "decimal", "Best bid size."),
+        ("ask1Price", "ask1_price", "decimal", "Best ask price."),
+        ("ask1Size", "ask1_size", "decimal", "Best ask size."),
+        ("fundingIntervalHour", "funding_interval_hour", "decimal", "Hours between fundings."),
+        ("fundingCap", "funding_cap", "decimal", "Cap of the funding rate."),
+        ("deliveryTime", "delivery_time", "time", "Delivery time of a dated contract."),
+        ("basis", "basis", "decimal", "Basis of a dated contract."),
+        ("basisRate", "basis_rate", "decimal", "Basis rate."),
+        ("basisRateYear", "basis_rate_year", "decimal", "Annualised basis rate."),
+        ("deliveryFeeRate", "delivery_fee_rate", "decimal", "Delivery fee rate."),
+        ("predictedDeliveryPrice", "predicted_delivery_price", "decimal", "Predicted delivery price, near delivery."),
+        ("preOpenPrice", "pre_open_price", "decimal", "Pre-market: estimated opening price."),
+        ("preQty", "pre_quantity", "decimal", "Pre-market: estimated opening quantity."),
+        ("curPreListingPhase", "pre_listing_phase", "text", "Pre-market: current phase."),
+        ("usdIndexPrice", "usd_index_price", "decimal", "Spot: USD index price."),
+        ("bidPrice", "bid_price", "decimal", "Options: best bid price."),
+        ("bidSize", "bid_size", "decimal", "Options: best bid size."),
+        ("bidIv", "bid_iv", "decimal", "Options: implied volatility at the bid."),
+        ("askPrice", "ask_price", "decimal", "Options: best ask price."),
+        ("askSize", "ask_size", "decimal", "Options: best ask size."),
+        ("askIv", "ask_iv", "decimal", "Options: implied volatility at the ask."),
+        ("markPriceIv", "mark_price_iv", "decimal", "Options: mark implied volatility."),
+        ("underlyingPrice", "underlying_price", "decimal", "Options: underlying price."),
+        ("totalVolume", "total_volume", "decimal", "Options: total volume."),
+        ("totalTurnover", "total_turnover", "decimal", "Options: total turnover."),
+        ("delta", "delta", "decimal", "Options: delta."),
+        ("gamma", "gamma", "decimal", "Options: gamma."),
+        ("vega", "vega", "decimal", "Options: vega."),
+        ("theta", "theta", "decimal", "Options: theta."),
+        ("change24h", "change_24h", "decimal", "Options: change over 24 h, as a fraction."),
+    )
+)
+
+_TICKER_TYPES = {"decimal": TICKER_DECIMAL, "text": pa.string(), "time": EXCHANGE}
+
+_TICKERS = pa.schema(
+    [
+        _SEQUENCE,
+        _COLLECTOR,
+        _RECEIVE,
+        _PUSH,
+        _field("kind", NAME, "`snapshot` or `delta` as sent; the columns hold the merged state either way."),
+        _field("applied", pa.bool_(), "False for a delta without a snapshot before it: then only its own keys are filled."),
+        _field("keys", pa.uint64(), "Bit i is set when the message carried key i of the tickers field list."),
+        _field("cross_sequence", pa.int64(), "Matching-engine sequence `cs`; null where not sent.", null=True),
+        *(_field(f.column, _TICKER_TYPES[f.kind], f"{f.meaning} (`{f.key}`; null for \"\")", null=True) for f in TICKER_FIELDS),
+        _LINE,
+    ]
+)
+
+_GAPS = pa.schema(
+    [
+        _field("sequence", pa.int64(), "Ordinal of the record that healed the gap, or of the last one before the segment ended."),
+        _COLLECTOR,
+        _field("topic", pa.string(), "Topic of the feed; empty where a frame was too damaged to tell."),
+        _field("start_time", RECEIVE, "Receive time of the last good frame before the gap (or of the first one that could not be used)."),
+        _field("end_time", RECEIVE, "Receive time of what healed it; null while it was still open at the segment's end.", null=True),
+        _field("start_match_time", EXCHANGE, "Match time of the last good frame.", null=True),
+        _field("end_match_time", EXCHANGE, "Match time of what healed it.", null=True),
+        _field("first_update_id", pa.int64(), "Last good update id + 1; null where ids do not exist.", null=True),
+        _field("last_update_id", pa.int64(), "Healing snapshot's update id - 1; null where ids do not exist or a new chain began.", null=True),
+        _field("cause", NAME, "Why: " + ", ".join(CAUSES) + "."),
+        _field("healed_by", NAME, "`snapshot`, `message`, `subscribed`; null while open.", null=True),
+    ]
+)
+
+_COVERAGE = pa.schema(
+    [
+        _field("sequence", pa.int64(), "Ordinal of the record that began the span."),
+        _COLLECTOR,
+        _field("topic", pa.string(), "Topic of the feed."),
+        _field("start_time", RECEIVE, "From when the feed was recorded; equals the previous row's end where the span goes on."),
+        _field("end_time", RECEIVE, "Until when; the segment's end where the span goes on in the next."),
+        _field("messages", pa.int64(), "Decoded frames of the feed in the span, repeats included."),
+        _field("lines", pa.int32(), "Connections that carried the feed."),
+    ]
+)
+
+SCHEMAS: Final[dict[Table, pa.Schema]] = {
+    Table.BOOK_UPDATES: _BOOK_UPDATES,
+    Table.TRADES: _TRADES,
+    Table.TICKERS: _TICKERS,
+    Table.GAPS: _GAPS,
+    Table.COVERAGE: _COVERAGE,
+}
+
+
+def schema_of(table: Table) -> pa.Schema:
+    """Return the table's schema with its name and version as schema metadata."""
+    return SCHEMAS[table].with_metadata({"table": table.value, "schema_version": str(SCHEMA_VERSION)})
