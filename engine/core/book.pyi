@@ -1,0 +1,36 @@
+from typing import Any
+
+class Book:
+    depth: int
+    def __init__(self, depth: int) -> None: ...
+    def load(
+        self,
+        bid_prices: Any,
+        bid_sizes: Any,
+        ask_prices: Any,
+        ask_sizes: Any,
+        price_exponent: int,
+        size_exponent: int,
+    ) -> None: ...
+    def apply(
+        self,
+        bid_prices: Any,
+        bid_sizes: Any,
+        ask_prices: Any,
+        ask_sizes: Any,
+        price_exponent: int,
+        size_exponent: int,
+    ) -> int: ...
+    def bids(self, n: int | None = None) -> list[tuple[int, int]]: ...
+    def asks(self, n: int | None = None) -> list[tuple[int, int]]: ...
+    @property
+    def counts(self) -> tuple[int, int]: ...
+    @property
+    def price_exponent(self) -> int: ...
+    @property
+    def size_exponent(self) -> int: ...
+    @property
+    def digest(self) -> int: ...
+    @property
+    def crossed(self) -> bool: ...
+    def recomputed_digest(self) -> int: ...

@@ -1,0 +1,211 @@
+# The C core for Cython code: `from engine.core.core cimport tb_book, tb_book_level`. Headers: engine/core/src.
+
+from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+
+cdef extern from "tb_types.h" nogil:
+    ctypedef int tb_error
+    enum:
+        TB_NONE
+        TB_OK
+        TB_NO_MEMORY
+        TB_DECIMAL
+        TB_ERROR_COUNT
+        TB_KIND_BOOK
+        TB_KIND_TRADES
+        TB_KIND_TICKER
+        TB_CAUSE_COUNT
+
+
+cdef extern from "tb_decimal.h" nogil:
+    int TB_MAX_DECIMALS
+    const uint8_t *tb_decimal64(const uint8_t *p, const uint8_t *end, int64_t *mantissa, unsigned *decimals,
+                                tb_error *error)
+
+
+cdef extern from "tb_book.h" nogil:
+    ctypedef struct tb_level:
+        int64_t price
+        int64_t size
+    ctypedef struct tb_side:
+        tb_level *levels
+        int32_t count
+        int32_t capacity
+    ctypedef struct tb_book:
+        tb_side sides[2]
+        uint64_t digest
+        uint8_t price_decimals
+        uint8_t size_decimals
+    ctypedef struct tb_changes:
+        const tb_level *levels
+        int32_t count
+        int sorted
+    void tb_book_init(tb_book *book)
+    void tb_book_free(tb_book *book)
+    void tb_book_clear(tb_book *book)
+    int tb_book_load(tb_book *book, const tb_changes *changes)
+    int tb_book_apply(tb_book *book, const tb_changes *changes, int64_t *changed)
+    int tb_book_can_widen(const tb_book *book, unsigned price_decimals, unsigned size_decimals)
+    void tb_book_widen(tb_book *book, unsigned price_decimals, unsigned size_decimals)
+    uint64_t tb_book_digest(const tb_book *book)
+    uint64_t tb_book_digest_recomputed(const tb_book *book)
+    int tb_book_crossed(const tb_book *book)
+    tb_level tb_book_level(const tb_book *book, int side, int32_t i)
+    int tb_sort_changes(tb_level *levels, int32_t count, int side)
+
+
+cdef extern from "tb_frame.h" nogil:
+    enum:
+        TB_TICKER_FIELDS
+        TB_TICKER_TEXTS
+        TB_TEXT_BYTES
+    ctypedef struct tb_text:
+        uint8_t length
+        char bytes[63]
+    ctypedef struct tb_ticker:
+        uint64_t keys
+        uint64_t present
+        int64_t values[48]  # __int128 in C: only take addresses
+        tb_text texts[2]
+    const char *tb_ticker_key(int field)
+    char tb_ticker_type(int field)
+
+
+cdef extern from "tb_rows.h" nogil:
+    ctypedef struct tb_buffer:
+        uint8_t *bytes
+        size_t used
+    ctypedef struct tb_book_row:
+        int64_t sequence
+    ctypedef struct tb_trade_row:
+        int64_t sequence
+    ctypedef struct tb_ticker_row:
+        int64_t sequence
+    ctypedef struct tb_rows:
+        tb_buffer books
+        tb_buffer levels[4]
+        tb_buffer trades
+        tb_buffer trade_ids
+        tb_buffer tickers
+    void tb_rows_clear(tb_rows *rows)
+    size_t tb_rows_bytes(const tb_rows *rows)
+
+
+cdef extern from "tb_engine.h" nogil:
+    enum:
+        TB_TRADE_IDS
+        TB_SEEN_RANGES
+        TB_EMPTY
+        TB_SYNCING
+        TB_LIVE
+        TB_STALE
+    ctypedef struct tb_range:
+        int64_t low
+        int64_t high
+    ctypedef struct tb_gap:
+        int open
+        int cause
+        int64_t first_update_id
+        int64_t start_ns
+        int64_t start_match_ms
+    ctypedef struct tb_trade_ids:
+        uint64_t hash[1024][2]
+        int32_t count
+        int32_t at
+    ctypedef struct tb_feed:
+        char topic[120]
+        uint32_t topic_length
+        int kind
+        int32_t depth
+        int32_t symbol
+        int state
+        uint16_t line
+        uint8_t crossed
+        uint8_t subscribed
+        int64_t update_id
+        int64_t cross_sequence
+        int64_t match_ms
+        int64_t push_ms
+        int64_t receive_ns
+        int64_t sequence
+        int64_t line_damage
+        int64_t messages
+        int64_t rows
+        int64_t repeats
+        int64_t unapplied
+        int64_t last_receive_ns
+        tb_gap gap
+        tb_range seen[32]
+        int32_t seen_count
+        int32_t since_digest
+        int64_t keyframe_push_ms
+        int64_t changed
+        int32_t file_day
+        int64_t last_row
+        tb_book book
+        tb_ticker *ticker
+        tb_trade_ids *trade_ids
+    ctypedef struct tb_symbol:
+        char name[64]
+        uint32_t name_length
+        uint8_t price_decimals
+        uint8_t size_decimals
+        tb_rows rows
+    ctypedef struct tb_line:
+        int64_t damage
+        int64_t good_ns
+        tb_gap gap
+    ctypedef struct tb_event:
+        int type
+        int32_t feed
+        int32_t symbol
+        int32_t detail
+        int32_t healer
+        int32_t line
+        int64_t sequence
+        int64_t receive_ns
+        int64_t match_ms
+        int64_t first_update_id
+        int64_t last_update_id
+        int64_t start_ns
+        int64_t start_match_ms
+        int64_t update_id
+        uint64_t digest
+        uint8_t price_decimals
+        uint8_t size_decimals
+    ctypedef struct tb_engine:
+        tb_feed **feeds
+        int32_t feed_count
+        tb_symbol **symbols
+        int32_t symbol_count
+        tb_line *lines
+        int32_t line_count
+        tb_event *events
+        int32_t event_count
+        int64_t events_lost
+        int columns
+        int64_t undecodable[16]
+        int64_t unattributed
+        int64_t controls
+        int64_t unknown_topics
+        int64_t drift
+        int64_t rows_lost
+    void tb_engine_init(tb_engine *engine, int columns)
+    void tb_engine_free(tb_engine *engine)
+    int32_t tb_engine_add_feed(tb_engine *engine, const char *topic, size_t topic_length, int kind, int32_t depth,
+                               const char *symbol, size_t symbol_length)
+    int32_t tb_engine_find_feed(const tb_engine *engine, const uint8_t *topic, size_t length)
+    int32_t tb_engine_symbol(tb_engine *engine, const uint8_t *name, size_t length)
+    tb_line *tb_engine_line(tb_engine *engine, uint16_t line)
+    int32_t tb_engine_apply(tb_engine *engine, const uint8_t *bytes, size_t length, int64_t receive_ns,
+                            int64_t sequence, uint16_t line)
+    int64_t tb_engine_apply_batch(tb_engine *engine, const uint8_t *payloads, const int32_t *offsets,
+                                  const int64_t *receive_ns, const int64_t *sequences, const uint16_t *lines,
+                                  const uint8_t *kinds, int64_t first, int64_t last)
+    void tb_engine_subscribed(tb_engine *engine, int32_t feed, uint16_t line, int64_t receive_ns, int64_t sequence)
+    void tb_engine_disconnect(tb_engine *engine, uint16_t line, int64_t receive_ns, int64_t sequence)
+    void tb_engine_stale(tb_engine *engine, int32_t feed, int cause, int64_t receive_ns, int64_t sequence)
+    int tb_engine_widen(tb_engine *engine, int32_t symbol, unsigned price_decimals, unsigned size_decimals,
+                        int64_t sequence, int64_t receive_ns)
+    int tb_engine_set_digest(tb_engine *engine, int32_t feed, int64_t update_id, uint64_t digest)
+    int tb_remember_trade(tb_trade_ids *ids, const uint64_t *hash)

@@ -1,0 +1,636 @@
+"""The feeds of one category, driven by frames: the face of the C engine (src/tb_engine.h).
+
+Live, `Engine.apply` is one call per frame; in replay `Engine.apply_batch` is one `nogil` call per run of frames in a
+journal batch. What the bytes don't say (acknowledgements, disconnects, silence) comes in through methods of its own.
+"""
+
+import numpy as np
+import pyarrow as pa
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy, memset
+
+from engine.core.core cimport *
+
+from engine.events import ERRORS, Event, EventKind
+from schemas.errors import ConfigError
+from schemas.names import Category, FeedState, Table
+from schemas.notes import FeedCheckpoint, LineCheckpoint, OpenGap, Shared, TickerState
+from schemas.tables import CAUSES, ROW_KINDS, TICKER_FIELDS, schema_of
+
+CONTROL = -1
+UNKNOWN_TOPIC = -2
+UNDECODABLE = -3
+
+HEALERS = ("snapshot", "message", "subscribed")
+STATES = (FeedState.EMPTY, FeedState.SYNCING, FeedState.LIVE, FeedState.STALE)
+KINDS = ("book", "trades", "ticker")
+TICK_DIRECTIONS = ("PlusTick", "ZeroPlusTick", "MinusTick", "ZeroMinusTick")
+
+# The C structs of src/tb_rows.h, field by field.
+BOOK_ROW = np.dtype(
+    [(name, "<i8") for name in ("sequence", "receive_ns", "push_ms", "match_ms", "update_id", "cross_sequence")]
+    + [("digest", "<u8"), ("day", "<i4"), ("bids", "<i4"), ("asks", "<i4"), ("feed", "<i4"), ("depth", "<i2"),
+       ("line", "<u2"), ("kind", "u1"), ("applied", "u1"), ("has_digest", "u1"), ("price_exponent", "i1"),
+       ("size_exponent", "i1"), ("padding", "u1", (7,))]
+)
+TRADE_ROW = np.dtype(
+    [(name, "<i8") for name in ("sequence", "receive_ns", "push_ms", "match_ms", "price", "size", "cross_sequence")]
+    + [("day", "<i4"), ("id_bytes", "<i4"), ("line", "<u2"), ("price_exponent", "i1"), ("size_exponent", "i1"),
+       ("side", "i1"), ("tick_direction", "i1"), ("is_block", "i1"), ("is_rpi", "i1"), ("extras", "u1"),
+       ("padding", "u1", (7,)), ("extra", "<i8", (4, 2))]
+)
+TICKER_ROW = np.dtype(
+    [(name, "<i8") for name in ("sequence", "receive_ns", "push_ms", "cross_sequence")]
+    + [("keys", "<u8"), ("present", "<u8"), ("day", "<i4"), ("line", "<u2"), ("kind", "u1"), ("applied", "u1"),
+       ("texts", "u1", (2, 64)), ("padding", "u1", (8,)), ("values", "<i8", (48, 2))]
+)
+if (BOOK_ROW.itemsize, TRADE_ROW.itemsize, TICKER_ROW.itemsize) != (
+    sizeof(tb_book_row), sizeof(tb_trade_row), sizeof(tb_ticker_row)
+):
+    raise ImportError("the row layouts of feeds.pyx and tb_rows.h differ; rebuild the extensions")
+
+
+cdef object _optional(int64_t value):
+    return None if value < 0 else value
+
+
+cdef int64_t _required(value):
+    return -1 if value is None else value
+
+
+def parse_feed(category, topic):
+    """Split a topic into (kind, depth, symbol): kind book, trades or ticker. Raises ConfigError for others."""
+    parts = topic.split(".", 2)
+    if parts[0] == "orderbook" and len(parts) == 3 and parts[1].isdigit() and 0 < int(parts[1]) <= 1000 and parts[2]:
+        return "book", int(parts[1]), parts[2]
+    parts = topic.split(".", 1)
+    if len(parts) == 2 and parts[1]:
+        if parts[0] == "publicTrade":
+            return "trades", 0, "" if category == Category.OPTION else parts[1]
+        if parts[0] == "tickers":
+            return "ticker", 0, parts[1]
+    raise ConfigError(
+        f"found topic {topic!r}, expected orderbook.DEPTH.SYMBOL, publicTrade.SYMBOL or tickers.SYMBOL"
+    )
+
+
+cdef class Engine:
+    """Books, trades and tickers of one category.
+
+    Args:
+        category: where the frames come from; options' trade topics name a base coin, their rows the contract.
+        columns: collect archive rows and keyframes (replay) instead of reporting live digests.
+    """
+
+    cdef tb_engine engine
+    cdef readonly object category
+
+    def __cinit__(self, category, bint columns=False):
+        self.category = Category(category)
+        tb_engine_init(&self.engine, columns)
+
+    def __dealloc__(self):
+        tb_engine_free(&self.engine)
+
+    # ---- feeds ----
+
+    def add_feed(self, topic: str) -> int:
+        """Register a topic (again is fine) and return its feed index."""
+        kind, depth, symbol = parse_feed(self.category, topic)
+        cdef bytes name = topic.encode()
+        cdef bytes owner = symbol.encode()
+        index = tb_engine_add_feed(&self.engine, PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name), KINDS.index(kind),
+                                   depth, PyBytes_AS_STRING(owner), PyBytes_GET_SIZE(owner))
+        if index < 0:
+            raise ConfigError(f"{topic}: no room for another feed (at most 65,536, topics up to 120 bytes)")
+        return index
+
+    cdef tb_feed *_feed(self, int index) except NULL:
+        if not 0 <= index < self.engine.feed_count:
+            raise IndexError(f"found feed {index}, expected one of 0..{self.engine.feed_count - 1}")
+        return self.engine.feeds[index]
+
+    def feed_index(self, topic: str) -> int:
+        """The feed's index, or -1."""
+        cdef bytes name = topic.encode()
+        return tb_engine_find_feed(&self.engine, <const uint8_t *>PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name))
+
+    def topics(self):
+        """All topics, in feed order."""
+        return [self._topic(i) for i in range(self.engine.feed_count)]
+
+    cdef str _topic(self, int index):
+        if index < 0:
+            return ""
+        cdef tb_feed *feed = self.engine.feeds[index]
+        return feed.topic[:feed.topic_length].decode()
+
+    cdef str _symbol(self, int index):
+        if index < 0:
+            return ""
+        cdef tb_symbol *symbol = self.engine.symbols[index]
+        return symbol.name[:symbol.name_length].decode()
+
+    # ---- input ----
+
+    def apply(self, bytes frame, int64_t receive_ns, int64_t sequence, uint16_t line=0):
+        """Take one frame. Returns its feed's index, or CONTROL (no topic), UNKNOWN_TOPIC or UNDECODABLE."""
+        return tb_engine_apply(&self.engine, <const uint8_t *>PyBytes_AS_STRING(frame), PyBytes_GET_SIZE(frame),
+                               receive_ns, sequence, line)
+
+    def apply_batch(self, const uint8_t[::1] payloads, const int32_t[::1] offsets, const int64_t[::1] receive_ns,
+                    const int64_t[::1] sequences, const uint16_t[::1] lines, const uint8_t[::1] kinds,
+                    int64_t start=0):
+        """Take the frames of a journal batch from ``start`` up to the first record that is not a frame.
+
+        Returns the index of that record, or the batch's length. Runs without the GIL.
+        """
+        cdef int64_t n = kinds.shape[0], stopped
+        if not (offsets.shape[0] == n + 1 and receive_ns.shape[0] == sequences.shape[0] == lines.shape[0] == n):
+            raise ValueError("found columns of different lengths")
+        if not 0 <= start <= n:
+            raise IndexError(f"found start {start}, expected one of 0..{n}")
+        if n == 0:
+            return 0
+        cdef int64_t i
+        for i in range(n):
+            if offsets[i] < 0 or offsets[i + 1] < offsets[i]:
+                raise ValueError("found offsets that do not rise")
+        if offsets[n] > payloads.shape[0]:
+            raise ValueError("found offsets beyond the payloads")
+        cdef const uint8_t *data = &payloads[0] if payloads.shape[0] else NULL
+        with nogil:
+            stopped = tb_engine_apply_batch(&self.engine, data, &offsets[0], &receive_ns[0], &sequences[0],
+                                            &lines[0], &kinds[0], start, n)
+        return stopped
+
+    def subscribed(self, topic: str, int64_t receive_ns, int64_t sequence, uint16_t line=0):
+        """The exchange acknowledged the topic (registered if need be) on this line."""
+        tb_engine_subscribed(&self.engine, self.add_feed(topic), line, receive_ns, sequence)
+
+    def disconnect(self, uint16_t line, int64_t receive_ns, int64_t sequence):
+        """The line is gone: what it carried is stale."""
+        tb_engine_disconnect(&self.engine, line, receive_ns, sequence)
+
+    def stale(self, topic: str, cause: str, int64_t receive_ns, int64_t sequence):
+        """Declare a LIVE feed stale for a reason that no frame shows."""
+        tb_engine_stale(&self.engine, self.add_feed(topic), CAUSES.index(cause), receive_ns, sequence)
+
+    def widen(self, symbol: str, unsigned price_decimals, unsigned size_decimals, int64_t receive_ns, int64_t sequence):
+        """Announce decimals; the pair in force becomes the widest. Returns False if a level would not fit."""
+        cdef bytes name = symbol.encode()
+        index = tb_engine_symbol(&self.engine, <const uint8_t *>PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name))
+        if index < 0:
+            raise ConfigError(f"{symbol}: no room for another symbol (names up to 64 bytes)")
+        return tb_engine_widen(&self.engine, index, price_decimals, size_decimals, sequence, receive_ns) == TB_OK
+
+    def set_digest(self, topic: str, int64_t update_id, uint64_t digest):
+        """Put a live digest on the feed's newest row. False if that row has another update id."""
+        return bool(tb_engine_set_digest(&self.engine, self.add_feed(topic), update_id, digest))
+
+    # ---- output ----
+
+    @property
+    def pending(self):
+        """Events waiting in ``take_events``."""
+        return self.engine.event_count
+
+    def take_events(self):
+        """Return and forget the events since the last call, oldest first."""
+        cdef list out = []
+        cdef tb_event *e
+        for i in range(self.engine.event_count):
+            e = &self.engine.events[i]
+            if e.type == EventKind.UNDECODABLE:
+                detail = ERRORS[e.detail]
+            elif e.type <= EventKind.GAP_CLOSED:
+                detail = CAUSES[e.detail]
+            else:
+                detail = ""
+            out.append(Event(
+                EventKind(e.type), self._topic(e.feed), self._symbol(e.symbol), detail,
+                HEALERS[e.healer] if e.type == EventKind.GAP_CLOSED else None,
+                e.line, e.sequence, e.receive_ns, _optional(e.match_ms), _optional(e.first_update_id),
+                _optional(e.last_update_id), e.start_ns, _optional(e.start_match_ms), _optional(e.update_id),
+                e.digest, e.price_decimals, e.size_decimals,
+            ))
+        self.engine.event_count = 0
+        return out
+
+    def state(self, int feed):
+        """The feed's state; only LIVE may be read as truth."""
+        return STATES[self._feed(feed).state]
+
+    def update_id(self, int feed):
+        """``u`` of the feed's last good frame, or None."""
+        return _optional(self._feed(feed).update_id)
+
+    def digest(self, int feed):
+        """Digest of the feed's book."""
+        return tb_book_digest(&self._feed(feed).book)
+
+    def recomputed_digest(self, int feed):
+        """The same, computed afresh from every level."""
+        return tb_book_digest_recomputed(&self._feed(feed).book)
+
+    def best(self, int feed):
+        """(bid price, bid size, ask price, ask size) mantissas; None, None for an empty side."""
+        cdef tb_book *book = &self._feed(feed).book
+        cdef tb_level bid, ask
+        cdef bint has_bid = book.sides[0].count > 0, has_ask = book.sides[1].count > 0
+        if has_bid and has_ask:
+            bid = tb_book_level(book, 0, 0)
+            ask = tb_book_level(book, 1, 0)
+            return bid.price, bid.size, ask.price, ask.size
+        if has_bid:
+            bid = tb_book_level(book, 0, 0)
+            return bid.price, bid.size, None, None
+        if has_ask:
+            ask = tb_book_level(book, 1, 0)
+            return None, None, ask.price, ask.size
+        return None, None, None, None
+
+    def levels(self, int feed, n=None):
+        """(bids, asks): the best ``n`` levels a side (default: all held) as (price, size) mantissas, best first."""
+        cdef tb_book *book = &self._feed(feed).book
+        cdef tb_level level
+        cdef list sides = []
+        for side in range(2):
+            count = book.sides[side].count if n is None else min(<int>n, book.sides[side].count)
+            out = []
+            for i in range(count):
+                level = tb_book_level(book, side, i)
+                out.append((level.price, level.size))
+            sides.append(out)
+        return sides[0], sides[1]
+
+    def exponents(self, symbol: str):
+        """(price, size) exponents in force for the symbol, each in -18..0."""
+        cdef bytes name = symbol.encode()
+        index = tb_engine_symbol(&self.engine, <const uint8_t *>PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name))
+        if index < 0:
+            return 0, 0
+        return -<int>self.engine.symbols[index].price_decimals, -<int>self.engine.symbols[index].size_decimals
+
+    def feed_counters(self, int feed):
+        """Counts of one feed: messages decoded, rows, repeats, unapplied; and the receive stamps."""
+        cdef tb_feed *f = self._feed(feed)
+        return {
+            "messages": f.messages, "rows": f.rows, "repeats": f.repeats, "unapplied": f.unapplied,
+            "last_receive_ns": _optional(f.last_receive_ns), "last_push_ms": _optional(f.push_ms),
+            "last_match_ms": _optional(f.match_ms),
+        }
+
+    def last_receive_ns(self, int feed):
+        """Receive stamp of the feed's last decoded frame, or None."""
+        return _optional(self._feed(feed).last_receive_ns)
+
+    def messages(self, int feed):
+        """Decoded frames of the feed."""
+        return self._feed(feed).messages
+
+    def counters(self):
+        """Counts of the whole engine."""
+        return {
+            "undecodable": {ERRORS[i]: self.engine.undecodable[i] for i in range(1, TB_ERROR_COUNT)
+                            if self.engine.undecodable[i]},
+            "unattributed": self.engine.unattributed,
+            "controls": self.engine.controls,
+            "unknown_topics": self.engine.unknown_topics,
+            "drift": self.engine.drift,
+            "events_lost": self.engine.events_lost,
+            "rows_lost": self.engine.rows_lost,
+        }
+
+    # ---- checkpoints ----
+
+    cdef object _gap(self, tb_gap *gap):
+        if not gap.open:
+            return None
+        return OpenGap(CAUSES[gap.cause], gap.start_ns, _optional(gap.start_match_ms), _optional(gap.first_update_id))
+
+    cdef int _set_gap(self, tb_gap *gap, value) except -1:
+        memset(gap, 0, sizeof(tb_gap))
+        if value is not None:
+            gap.open = 1
+            gap.cause = CAUSES.index(value.cause)
+            gap.start_ns = value.start_ns
+            gap.start_match_ms = _required(value.start_match_ms)
+            gap.first_update_id = _required(value.first_update_id)
+        return 0
+
+    def shared(self):
+        """Checkpoint of what feeds share: exponent pairs and lines."""
+        symbols = {}
+        for i in range(self.engine.symbol_count):
+            symbols[self._symbol(i)] = (self.engine.symbols[i].price_decimals, self.engine.symbols[i].size_decimals)
+        lines = []
+        for i in range(self.engine.line_count):
+            lines.append(LineCheckpoint(i, self.engine.lines[i].damage, _optional(self.engine.lines[i].good_ns),
+                                        self._gap(&self.engine.lines[i].gap)))
+        return Shared(symbols=symbols, lines=lines)
+
+    def restore_shared(self, note):
+        """Take up a ``Shared`` checkpoint; before any feed is restored."""
+        cdef tb_line *line
+        for name, (price, size) in note.symbols.items():
+            self.widen(name, price, size, 0, 0)
+        for item in note.lines:
+            line = tb_engine_line(&self.engine, item.line)
+            if line == NULL:
+                raise MemoryError
+            line.damage = item.damage
+            line.good_ns = _required(item.good_ns)
+            self._set_gap(&line.gap, item.gap)
+        self.engine.event_count = 0
+
+    def checkpoint(self, int feed):
+        """The feed's whole state, as a ``FeedCheckpoint``."""
+        cdef tb_feed *f = self._feed(feed)
+        cdef tb_level level
+        cdef list sides = []
+        for side in range(2):
+            out = []
+            for i in range(f.book.sides[side].count):
+                level = tb_book_level(&f.book, side, i)
+                out.append((level.price, level.size))
+            sides.append(out)
+        ticker = None
+        if f.ticker != NULL and f.state == TB_LIVE:
+            values = {}
+            for i in range(TB_TICKER_FIELDS):
+                if f.ticker.present >> i & 1 and tb_ticker_type(i) != c"s":
+                    values[i] = str(int.from_bytes((<const uint8_t *>&f.ticker.values[i])[:16], "little", signed=True))
+            texts = tuple(
+                f.ticker.texts[i].bytes[:f.ticker.texts[i].length].decode()
+                if f.ticker.present >> field & 1 else ""
+                for i, field in enumerate(_TEXT_FIELDS)
+            )
+            ticker = TickerState(f.ticker.keys, f.ticker.present, values, texts)
+        ids = b""
+        if f.trade_ids != NULL:
+            first = f.trade_ids.at if f.trade_ids.count == TB_TRADE_IDS else 0
+            ids = b"".join(
+                (<const uint8_t *>&f.trade_ids.hash[(first + i) % TB_TRADE_IDS][0])[:16]
+                for i in range(f.trade_ids.count)
+            )
+        return FeedCheckpoint(
+            topic=self._topic(feed), state=STATES[f.state].value, line=f.line, subscribed=bool(f.subscribed),
+            crossed=bool(f.crossed), update_id=_optional(f.update_id), cross_sequence=_optional(f.cross_sequence),
+            match_ms=_optional(f.match_ms), push_ms=_optional(f.push_ms), receive_ns=_optional(f.receive_ns),
+            sequence=_optional(f.sequence), line_damage=f.line_damage, since_digest=f.since_digest,
+            seen=[(f.seen[i].low, f.seen[i].high) for i in range(f.seen_count)],
+            digest=f"{tb_book_digest(&f.book):016x}" if f.kind == TB_KIND_BOOK and f.state == TB_LIVE else None,
+            bids=sides[0], asks=sides[1], gap=self._gap(&f.gap), ticker=ticker, trade_ids=ids.hex(),
+        )
+
+    def restore(self, note):
+        """Take up a ``FeedCheckpoint``: the feed is registered and continues exactly where the other engine was."""
+        cdef tb_feed *f = self._feed(self.add_feed(note.topic))
+        cdef uint64_t hashed[2]
+        cdef bytes raw
+        f.state = STATES.index(FeedState(note.state))
+        f.line = note.line
+        f.subscribed = note.subscribed
+        f.crossed = note.crossed
+        f.update_id = _required(note.update_id)
+        f.cross_sequence = _required(note.cross_sequence)
+        f.match_ms = _required(note.match_ms)
+        f.push_ms = _required(note.push_ms)
+        f.receive_ns = f.last_receive_ns = _required(note.receive_ns)
+        f.sequence = _required(note.sequence)
+        f.line_damage = note.line_damage
+        f.since_digest = note.since_digest
+        f.keyframe_push_ms = f.push_ms
+        self._set_gap(&f.gap, note.gap)
+        f.seen_count = 0
+        for low, high in note.seen[-TB_SEEN_RANGES:]:
+            f.seen[f.seen_count].low = low
+            f.seen[f.seen_count].high = high
+            f.seen_count += 1
+        if f.kind == TB_KIND_BOOK:
+            self._restore_book(f, note.bids, note.asks)
+        if f.ticker != NULL and note.ticker is not None:
+            f.ticker.keys = note.ticker.keys
+            f.ticker.present = note.ticker.present
+            for i, text in note.ticker.values.items():
+                if not 0 <= i < TB_TICKER_FIELDS:
+                    raise ValueError(f"{note.topic}: found ticker field {i}, expected one of 0..{TB_TICKER_FIELDS - 1}")
+                raw = int(text).to_bytes(16, "little", signed=True)
+                memcpy(&f.ticker.values[<int>i], PyBytes_AS_STRING(raw), 16)
+            for i, text in enumerate(note.ticker.texts):
+                raw = text.encode()[:TB_TEXT_BYTES]
+                f.ticker.texts[<int>i].length = len(raw)
+                memcpy(f.ticker.texts[<int>i].bytes, PyBytes_AS_STRING(raw), len(raw))
+        if f.trade_ids != NULL:
+            raw = bytes.fromhex(note.trade_ids)
+            for i in range(len(raw) // 16):
+                memcpy(hashed, PyBytes_AS_STRING(raw) + 16 * <Py_ssize_t>i, 16)
+                tb_remember_trade(f.trade_ids, hashed)
+
+    cdef int _restore_book(self, tb_feed *f, list bids, list asks) except -1:
+        cdef tb_changes changes[2]
+        cdef tb_level *levels[2]
+        cdef int status
+        levels[0] = levels[1] = NULL
+        try:
+            for side, source in enumerate((bids, asks)):
+                levels[<int>side] = <tb_level *>malloc(max(len(source), 1) * sizeof(tb_level))
+                if levels[<int>side] == NULL:
+                    raise MemoryError
+                for i, (price, size) in enumerate(source):
+                    levels[<int>side][<int>i].price = price
+                    levels[<int>side][<int>i].size = size
+                changes[<int>side].levels = levels[<int>side]
+                changes[<int>side].count = len(source)
+                changes[<int>side].sorted = False
+            status = tb_book_load(&f.book, changes)
+            if status != TB_OK:
+                raise MemoryError
+        finally:
+            free(levels[0])
+            free(levels[1])
+        return 0
+
+    # ---- rows ----
+
+    @property
+    def row_bytes(self):
+        """Memory that rows not yet taken use."""
+        cdef size_t total = 0
+        for i in range(self.engine.symbol_count):
+            total += tb_rows_bytes(&self.engine.symbols[i].rows)
+        return total
+
+    def take_rows(self, collector: str):
+        """Return and forget the rows made since the last call.
+
+        Returns:
+            {(table, symbol, day): pyarrow.Table} with the schemas of schemas.tables; ``day`` counts UTC days since
+            1970-01-01. Rows keep the order of the journal.
+        """
+        if self.engine.rows_lost:
+            raise MemoryError(f"{self.engine.rows_lost} rows found no memory")
+        out = {}
+        cdef tb_rows *rows
+        for i in range(self.engine.symbol_count):
+            rows = &self.engine.symbols[i].rows
+            symbol = self._symbol(i)
+            if rows.books.used:
+                _by_day(out, Table.BOOK_UPDATES, symbol, *_book_table(rows, collector))
+            if rows.trades.used:
+                _by_day(out, Table.TRADES, symbol, *_trade_table(rows, collector))
+            if rows.tickers.used:
+                _by_day(out, Table.TICKERS, symbol, *_ticker_table(rows, collector))
+            tb_rows_clear(rows)
+        for i in range(self.engine.feed_count):
+            self.engine.feeds[i].last_row = -1
+        return out
+
+    def __repr__(self):
+        return f"<Engine {self.category} feeds={self.engine.feed_count} symbols={self.engine.symbol_count}>"
+
+
+_TEXT_FIELDS = tuple(i for i, field in enumerate(TICKER_FIELDS) if field.kind == "text")
+
+
+def ticker_keys():
+    """The core's ticker fields as (key, kind), in bit order; a test holds them against schemas.tables."""
+    kinds = {"d": "decimal", "t": "time", "s": "text"}
+    return [(tb_ticker_key(i).decode(), kinds[chr(tb_ticker_type(i))]) for i in range(TB_TICKER_FIELDS)]
+
+
+# ---- C rows to Arrow tables ------------------------------------------------------------------------------------
+
+cdef object _copy(tb_buffer *buffer):
+    return PyBytes_FromStringAndSize(<char *>buffer.bytes, buffer.used)
+
+
+def _by_day(out, table, symbol, rows, days):
+    if days[0] == days[-1] and (days == days[0]).all():
+        out[table, symbol, int(days[0])] = rows
+        return
+    for day in np.unique(days):
+        out[table, symbol, int(day)] = rows.filter(pa.array(days == day))
+
+
+def _plain(values, type_, valid=None):
+    """One column from a strided field of a struct array; ``valid`` is a boolean array or None."""
+    values = np.ascontiguousarray(values)
+    buffers = [None, pa.py_buffer(values)]
+    nulls = 0
+    if valid is not None:
+        nulls = len(valid) - int(np.count_nonzero(valid))
+        if nulls:
+            buffers[0] = pa.py_buffer(np.packbits(valid, bitorder="little"))
+    return pa.Array.from_buffers(type_, len(values), buffers, null_count=nulls)
+
+
+def _named(codes, names, valid=None):
+    codes = np.ascontiguousarray(codes, dtype=np.int8)
+    if valid is not None:
+        codes = np.where(valid, codes, 0).astype(np.int8)
+    return pa.DictionaryArray.from_arrays(_plain(codes, pa.int8(), valid), pa.array(names, pa.string()))
+
+
+def _bools(values, valid=None):
+    return pa.array(values.astype(bool), pa.bool_(), mask=None if valid is None else ~valid)
+
+
+def _lists(counts, values, type_):
+    offsets = np.zeros(len(counts) + 1, dtype=np.int32)
+    np.cumsum(counts, out=offsets[1:])
+    child = pa.Array.from_buffers(pa.int64(), len(values) // 8, [None, pa.py_buffer(values)])
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), child, type=type_)
+
+
+def _collector(n, name):
+    return pa.array([name], pa.string()).take(pa.array(np.zeros(n, dtype=np.int8)))
+
+
+def _assemble(table, columns, days):
+    schema = schema_of(table)
+    return pa.Table.from_arrays([columns[name] for name in schema.names], schema=schema), days
+
+
+cdef object _book_table(tb_rows *rows, collector):
+    r = np.frombuffer(_copy(&rows.books), dtype=BOOK_ROW)
+    schema = schema_of(Table.BOOK_UPDATES)
+    columns = {
+        "sequence": _plain(r["sequence"], pa.int64()),
+        "collector": _collector(len(r), collector),
+        "receive_time": _plain(r["receive_ns"], schema.field("receive_time").type),
+        "push_time": _plain(r["push_ms"], schema.field("push_time").type),
+        "match_time": _plain(r["match_ms"], schema.field("match_time").type, r["match_ms"] >= 0),
+        "depth": _plain(r["depth"], pa.int16()),
+        "kind": _named(r["kind"], ROW_KINDS),
+        "applied": _bools(r["applied"]),
+        "update_id": _plain(r["update_id"], pa.int64()),
+        "cross_sequence": _plain(r["cross_sequence"], pa.int64(), r["cross_sequence"] >= 0),
+        "price_exponent": _plain(r["price_exponent"], pa.int8()),
+        "size_exponent": _plain(r["size_exponent"], pa.int8()),
+        "digest": _plain(r["digest"], pa.uint64(), r["has_digest"] != 0),
+        "line": _plain(r["line"], pa.uint16()),
+    }
+    for i, name in enumerate(("bid_price_mantissa", "bid_size_mantissa", "ask_price_mantissa", "ask_size_mantissa")):
+        columns[name] = _lists(r["bids" if i < 2 else "asks"], _copy(&rows.levels[<int>i]), schema.field(name).type)
+    return _assemble(Table.BOOK_UPDATES, columns, r["day"])
+
+
+cdef object _trade_table(tb_rows *rows, collector):
+    r = np.frombuffer(_copy(&rows.trades), dtype=TRADE_ROW)
+    schema = schema_of(Table.TRADES)
+    offsets = np.zeros(len(r) + 1, dtype=np.int32)
+    np.cumsum(r["id_bytes"], out=offsets[1:])
+    columns = {
+        "sequence": _plain(r["sequence"], pa.int64()),
+        "collector": _collector(len(r), collector),
+        "receive_time": _plain(r["receive_ns"], schema.field("receive_time").type),
+        "push_time": _plain(r["push_ms"], schema.field("push_time").type),
+        "match_time": _plain(r["match_ms"], schema.field("match_time").type),
+        "trade_id": pa.StringArray.from_buffers(len(r), pa.py_buffer(offsets), pa.py_buffer(_copy(&rows.trade_ids))),
+        "side": _named(r["side"], ("buy", "sell")),
+        "price_mantissa": _plain(r["price"], pa.int64()),
+        "size_mantissa": _plain(r["size"], pa.int64()),
+        "price_exponent": _plain(r["price_exponent"], pa.int8()),
+        "size_exponent": _plain(r["size_exponent"], pa.int8()),
+        "tick_direction": _named(r["tick_direction"], TICK_DIRECTIONS, r["tick_direction"] >= 0),
+        "is_block": _bools(r["is_block"] == 1, r["is_block"] >= 0),
+        "is_rpi": _bools(r["is_rpi"] == 1, r["is_rpi"] >= 0),
+        "cross_sequence": _plain(r["cross_sequence"], pa.int64(), r["cross_sequence"] >= 0),
+        "source": _named(np.zeros(len(r), dtype=np.int8), ("stream", "backfill")),
+        "line": _plain(r["line"], pa.uint16()),
+    }
+    for i, name in enumerate(("mark_price", "index_price", "mark_iv", "trade_iv")):
+        columns[name] = _plain(r["extra"][:, i], schema.field(name).type, (r["extras"] >> i & 1).astype(bool))
+    return _assemble(Table.TRADES, columns, r["day"])
+
+
+cdef object _ticker_table(tb_rows *rows, collector):
+    r = np.frombuffer(_copy(&rows.tickers), dtype=TICKER_ROW)
+    schema = schema_of(Table.TICKERS)
+    columns = {
+        "sequence": _plain(r["sequence"], pa.int64()),
+        "collector": _collector(len(r), collector),
+        "receive_time": _plain(r["receive_ns"], schema.field("receive_time").type),
+        "push_time": _plain(r["push_ms"], schema.field("push_time").type),
+        "kind": _named(r["kind"], ROW_KINDS),
+        "applied": _bools(r["applied"]),
+        "keys": _plain(r["keys"], pa.uint64()),
+        "cross_sequence": _plain(r["cross_sequence"], pa.int64(), r["cross_sequence"] >= 0),
+        "line": _plain(r["line"], pa.uint16()),
+    }
+    for i, field in enumerate(TICKER_FIELDS):
+        valid = (r["present"] >> np.uint64(i) & np.uint64(1)).astype(bool)
+        if field.kind == "decimal":
+            columns[field.column] = _plain(r["values"][:, i], schema.field(field.column).type, valid)
+        elif field.kind == "time":
+            columns[field.column] = _plain(r["values"][:, i, 0], schema.field(field.column).type, valid)
+        else:
+            texts = r["texts"][:, _TEXT_FIELDS.index(i)]
+            columns[field.column] = pa.array(
+                [bytes(t[1:1 + t[0]]).decode() if there else None for t, there in zip(texts, valid)], pa.string()
+            )
+    return _assemble(Table.TICKERS, columns, r["day"])

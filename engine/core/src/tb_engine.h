@@ -1,0 +1,174 @@
+/* The feeds of one category: routing, the per-feed state machine (design, "When a book may be believed"), books, merged
+ * tickers, and, when asked for, archive rows. Bytes and time in; events and rows out; no clock, no I/O, no Python. */
+#ifndef TB_ENGINE_H
+#define TB_ENGINE_H
+
+#include "tb_book.h"
+#include "tb_frame.h"
+#include "tb_rows.h"
+#include "tb_types.h"
+
+#define TB_TOPIC_BYTES 120
+#define TB_MAX_FEEDS 65536
+#define TB_MAX_SYMBOLS 65536
+#define TB_TRADE_IDS 1024      /* remembered per feed: as many as one message may carry (protocol 3.4) */
+#define TB_SEEN_RANGES 32      /* spans of update ids remembered behind a break */
+#define TB_DIGEST_EVERY 64     /* updates between two live digests */
+#define TB_KEYFRAME_MS 10000   /* push time before a busy feed's next keyframe */
+#define TB_KEYFRAME_QUIET_MS 300000
+#define TB_NO_DAY INT32_MIN
+
+typedef struct {
+    int64_t low, high;
+} tb_range;
+
+typedef struct {
+    int open;
+    int cause;
+    int64_t first_update_id; /* or TB_NONE */
+    int64_t start_ns, start_match_ms;
+} tb_gap;
+
+/* The last trade ids of a feed, as 128-bit hashes: a ring and a chained table over it. */
+typedef struct {
+    uint64_t hash[TB_TRADE_IDS][2];
+    int16_t next[TB_TRADE_IDS];
+    int16_t heads[2 * TB_TRADE_IDS];
+    int32_t count, at;
+} tb_trade_ids;
+
+typedef struct {
+    char topic[TB_TOPIC_BYTES];
+    uint32_t topic_length;
+    int kind;       /* tb_feed_kind */
+    int32_t depth;  /* books */
+    int32_t symbol; /* index, or -1 where rows name their own */
+    int32_t next_of_symbol;
+    int state;      /* tb_state */
+    uint16_t line;
+    uint8_t crossed;
+    uint8_t subscribed;
+    /* of the last good frame */
+    int64_t update_id, cross_sequence, match_ms, push_ms, receive_ns, sequence;
+    int64_t line_damage; /* unattributable frames of the line when it came */
+    /* counters */
+    int64_t messages, rows, repeats, unapplied;
+    int64_t last_receive_ns; /* of any decoded frame */
+    tb_gap gap;
+    tb_range seen[TB_SEEN_RANGES];
+    int32_t seen_count;
+    int32_t since_digest;
+    /* roll */
+    int64_t keyframe_push_ms, changed;
+    int32_t file_day;
+    int64_t last_row; /* index of the feed's newest book row, or -1 */
+    tb_book book;
+    tb_ticker *ticker;
+    tb_trade_ids *trade_ids;
+} tb_feed;
+
+typedef struct {
+    char name[TB_SYMBOL_BYTES];
+    uint32_t name_length;
+    int32_t first_feed;
+    uint8_t price_decimals, size_decimals;
+    uint8_t pending_price, pending_size;
+    tb_rows rows;
+} tb_symbol;
+
+typedef struct {
+    int64_t damage; /* undecodable frames that no feed could be blamed for */
+    int64_t good_ns;
+    tb_gap gap;
+} tb_line;
+
+typedef enum {
+    TB_EVENT_GAP_OPENED = 0,
+    TB_EVENT_GAP_CLOSED,
+    TB_EVENT_DIGEST,
+    TB_EVENT_WIDENED,
+    TB_EVENT_UNDECODABLE,
+} tb_event_type;
+
+typedef struct {
+    int type;
+    int32_t feed;    /* -1: a frame that no feed could be blamed for */
+    int32_t symbol;
+    int32_t detail;  /* gap: cause; undecodable: tb_error */
+    int32_t healer;
+    int32_t line;
+    int64_t sequence, receive_ns, match_ms;
+    int64_t first_update_id, last_update_id;
+    int64_t start_ns, start_match_ms;
+    int64_t update_id;
+    uint64_t digest;
+    uint8_t price_decimals, size_decimals;
+} tb_event;
+
+typedef struct {
+    uint32_t hash;
+    int32_t index;
+} tb_slot;
+
+typedef struct {
+    tb_slot *slots;
+    int32_t count, capacity;
+} tb_table;
+
+typedef struct {
+    tb_feed **feeds;
+    int32_t feed_count, feed_capacity;
+    tb_symbol **symbols;
+    int32_t symbol_count, symbol_capacity;
+    tb_table feed_table, symbol_table;
+    tb_line *lines;
+    int32_t line_count;
+    tb_event *events;
+    int32_t event_count, event_capacity;
+    int64_t events_lost;
+    tb_frame frame;
+    int32_t found; /* feed of the frame being decoded, or -1 */
+    int columns;   /* make rows and keyframes; otherwise live digests */
+    int64_t undecodable[TB_ERROR_COUNT];
+    int64_t unattributed, controls, unknown_topics, drift;
+    int64_t rows_lost; /* for want of memory */
+} tb_engine;
+
+/* Results of tb_engine_apply: a feed's index, or one of these. */
+enum { TB_RESULT_CONTROL = -1, TB_RESULT_UNKNOWN_TOPIC = -2, TB_RESULT_UNDECODABLE = -3 };
+
+void tb_engine_init(tb_engine *engine, int columns);
+void tb_engine_free(tb_engine *engine);
+
+/* -1 when memory or a limit is out */
+int32_t tb_engine_add_feed(tb_engine *engine, const char *topic, size_t topic_length, int kind, int32_t depth,
+                           const char *symbol, size_t symbol_length);
+int32_t tb_engine_find_feed(const tb_engine *engine, const uint8_t *topic, size_t length);
+/* Finds or makes. */
+int32_t tb_engine_symbol(tb_engine *engine, const uint8_t *name, size_t length);
+
+/* Finds or makes; NULL when memory is out. */
+tb_line *tb_engine_line(tb_engine *engine, uint16_t line);
+
+int32_t tb_engine_apply(tb_engine *engine, const uint8_t *bytes, size_t length, int64_t receive_ns,
+                        int64_t sequence, uint16_t line);
+
+/* Applies records [from, to) of one journal batch while they are frames; returns the index where it stopped. */
+int64_t tb_engine_apply_batch(tb_engine *engine, const uint8_t *payloads, const int32_t *offsets,
+                              const int64_t *receive_ns, const int64_t *sequences, const uint16_t *lines,
+                              const uint8_t *kinds, int64_t from, int64_t to);
+
+/* What the bytes don't say. */
+void tb_engine_subscribed(tb_engine *engine, int32_t feed, uint16_t line, int64_t receive_ns, int64_t sequence);
+void tb_engine_disconnect(tb_engine *engine, uint16_t line, int64_t receive_ns, int64_t sequence);
+void tb_engine_stale(tb_engine *engine, int32_t feed, int cause, int64_t receive_ns, int64_t sequence);
+/* Widen a symbol's pair to at least these decimals. TB_DECIMAL and no change if a level would not fit. */
+tb_error tb_engine_widen(tb_engine *engine, int32_t symbol, unsigned price_decimals, unsigned size_decimals,
+                         int64_t sequence, int64_t receive_ns);
+
+/* Note a live digest in the feed's newest row. 0 when there is no such row. */
+int tb_engine_set_digest(tb_engine *engine, int32_t feed, int64_t update_id, uint64_t digest);
+
+int tb_remember_trade(tb_trade_ids *ids, const uint64_t hash[2]);
+
+#endif

@@ -1,0 +1,233 @@
+"""What the journal holds besides frames: JSON payloads of record kinds REST, SESSION and NOTE.
+
+Everything that influences the archive and isn't in a frame is one of these, so that replaying a segment needs nothing
+else. Update ids and clocks that do not exist are null. Digests are 16 hex digits.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+__all__ = [
+    "Begin",
+    "Close",
+    "Connected",
+    "Control",
+    "Crashed",
+    "Digest",
+    "Disconnected",
+    "FeedCheckpoint",
+    "LineCheckpoint",
+    "Note",
+    "OpenGap",
+    "RestAnswer",
+    "Refused",
+    "Session",
+    "Shared",
+    "Stale",
+    "Subscribed",
+    "TickerState",
+    "Unsubscribed",
+    "Widened",
+    "decode_note",
+    "decode_session",
+    "encode",
+]
+
+
+class _Note(msgspec.Struct, frozen=True, tag_field="note", omit_defaults=True, kw_only=True):
+    """Base of kind NOTE."""
+
+
+class OpenGap(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A gap that is still open: cause (``schemas.tables.CAUSES``), its first update id and where it began."""
+
+    cause: str
+    start_ns: int
+    start_match_ms: int | None = None
+    first_update_id: int | None = None
+
+
+class LineCheckpoint(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One connection slot: frames that could be blamed on no feed, its last good frame, its open gap."""
+
+    line: int
+    damage: int = 0
+    good_ns: int | None = None
+    gap: OpenGap | None = None
+
+
+class Begin(_Note, frozen=True, tag="begin"):
+    """First record of a segment.
+
+    Attributes:
+        run: start_ns of the recording run.
+        continued: the run goes on from the segment before; false for its first one.
+    """
+
+    run: int
+    continued: bool
+
+
+class Shared(_Note, frozen=True, tag="shared"):
+    """Checkpoint of what feeds share: ``symbols`` maps to [price decimals, size decimals]."""
+
+    symbols: dict[str, tuple[int, int]]
+    lines: list[LineCheckpoint]
+
+
+class TickerState(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The merged ticker: bit masks over ``schemas.tables.TICKER_FIELDS``, values x 10^18 (or ms) as text."""
+
+    keys: int
+    present: int
+    values: dict[int, str]
+    texts: tuple[str, str]
+
+
+class FeedCheckpoint(_Note, frozen=True, tag="feed"):
+    """The whole state of one feed, so that a segment stands alone.
+
+    Attributes:
+        update_id, cross_sequence, match_ms, push_ms, receive_ns, sequence: of the last good frame.
+        seen: spans of update ids recorded in this chain.
+        bids, asks: [price, size] mantissas at the decimals of ``Shared``, best first.
+        trade_ids: hashes of the last trade ids, 32 hex digits each, oldest first.
+    """
+
+    topic: str
+    state: str
+    line: int
+    subscribed: bool = False
+    crossed: bool = False
+    update_id: int | None = None
+    cross_sequence: int | None = None
+    match_ms: int | None = None
+    push_ms: int | None = None
+    receive_ns: int | None = None
+    sequence: int | None = None
+    line_damage: int = 0
+    since_digest: int = 0
+    seen: list[tuple[int, int]] = []
+    digest: str | None = None
+    bids: list[tuple[int, int]] = []
+    asks: list[tuple[int, int]] = []
+    gap: OpenGap | None = None
+    ticker: TickerState | None = None
+    trade_ids: str = ""
+
+
+class Digest(_Note, frozen=True, tag="digest"):
+    """The live book's digest after the frame with this update id."""
+
+    topic: str
+    update_id: int
+    digest: str
+
+
+class Widened(_Note, frozen=True, tag="widened"):
+    """A symbol's exponent pair in force; source ``frame`` (follows from the frames) or ``instruments`` (announced)."""
+
+    symbol: str
+    price_decimals: int
+    size_decimals: int
+    source: str
+
+
+class Stale(_Note, frozen=True, tag="stale"):
+    """A feed was declared stale for a reason that no frame shows, e.g. ``silence``."""
+
+    topic: str
+    cause: str
+
+
+class Crashed(_Note, frozen=True, tag="crashed"):
+    """The run before this one ended without a word: the feed's gap from its last good frame on."""
+
+    topic: str
+    gap: OpenGap
+    update_id: int | None = None
+
+
+class Close(_Note, frozen=True, tag="close"):
+    """Last record of a sealed segment; the counts say what came before it."""
+
+    reason: str
+    batches: int
+    rows: int
+    last_sequence: int | None = None
+
+
+Note = Begin | Shared | FeedCheckpoint | Digest | Widened | Stale | Crashed | Close
+
+
+class _Session(msgspec.Struct, frozen=True, tag_field="event", omit_defaults=True, kw_only=True):
+    """Base of kind SESSION; the record's line says which connection."""
+
+
+class Connected(_Session, frozen=True, tag="connected"):
+    """A connection was opened."""
+
+    url: str
+
+
+class Disconnected(_Session, frozen=True, tag="disconnected"):
+    """A connection ended; ``clean`` when we closed it at the end of the run."""
+
+    reason: str
+    clean: bool = False
+
+
+class Subscribed(_Session, frozen=True, tag="subscribed"):
+    """The exchange acknowledged these topics."""
+
+    topics: list[str]
+
+
+class Unsubscribed(_Session, frozen=True, tag="unsubscribed"):
+    """These topics are no longer recorded."""
+
+    topics: list[str]
+
+
+class Refused(_Session, frozen=True, tag="refused"):
+    """The exchange refused a topic, in its own words."""
+
+    topic: str
+    words: str
+
+
+class Control(_Session, frozen=True, tag="control"):
+    """A message that is an answer to us, as received: acknowledgement, pong."""
+
+    text: str
+
+
+Session = Connected | Disconnected | Subscribed | Unsubscribed | Refused | Control
+
+
+class RestAnswer(msgspec.Struct, frozen=True, tag_field="rest", tag="answer"):
+    """A REST answer that was used: path with query, and the body as received."""
+
+    path: str
+    body: str
+
+
+_ENCODER = msgspec.json.Encoder()
+_NOTES = msgspec.json.Decoder(Note)
+_SESSIONS = msgspec.json.Decoder(Session)
+
+
+def encode(value: msgspec.Struct) -> bytes:
+    """Encode a note, session event or REST answer as the payload of a record."""
+    return _ENCODER.encode(value)
+
+
+def decode_note(payload: bytes) -> Note:
+    """Decode a NOTE payload. Raises ``msgspec.DecodeError`` or ``msgspec.ValidationError``."""
+    return _NOTES.decode(payload)
+
+
+def decode_session(payload: bytes) -> Session:
+    """Decode a SESSION payload. Raises ``msgspec.DecodeError`` or ``msgspec.ValidationError``."""
+    return _SESSIONS.decode(payload)

@@ -1,0 +1,60 @@
+"""The Cython extensions and their compile switches, nothing else; all metadata is in pyproject.toml.
+
+Switches, by environment variable:
+    TAPEBOOK_ANNOTATE=1   write Cython's annotated HTML beside the sources
+    TAPEBOOK_TRACE=1      line tracing, for coverage of the .pyx files
+    TAPEBOOK_SANITIZE=1   address and undefined-behaviour sanitizers on the C core
+"""
+
+import os
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+
+def switch(name: str) -> bool:
+    """Tell whether a compile switch is on."""
+    return os.environ.get(name, "") not in ("", "0")
+
+
+CORE = "engine/core/src/"
+HEADERS = [
+    CORE + name
+    for name in ("tb_types.h", "tb_decimal.h", "tb_scan.h", "tb_book.h", "tb_frame.h", "tb_rows.h", "tb_engine.h")
+]
+FLAGS = ["-O3", "-std=c11", "-Wall", "-Wno-unused-function"]
+LINK: list[str] = []
+if switch("TAPEBOOK_SANITIZE"):
+    FLAGS += ["-fsanitize=address,undefined", "-fno-omit-frame-pointer", "-g"]
+    LINK += ["-fsanitize=address,undefined"]
+MACROS = [("CYTHON_TRACE_NOGIL", "1")] if switch("TAPEBOOK_TRACE") else []
+
+
+def extension(name: str, *sources: str) -> Extension:
+    """One extension module of engine.core over sources of the C core."""
+    return Extension(
+        f"engine.core.{name}",
+        [f"engine/core/{name}.pyx", *(CORE + source for source in sources)],
+        include_dirs=[CORE],
+        depends=HEADERS,
+        extra_compile_args=FLAGS,
+        extra_link_args=LINK,
+        define_macros=MACROS,
+    )
+
+
+setup(
+    ext_modules=cythonize(
+        [
+            extension("decimals"),
+            extension("book", "tb_book.c"),
+            extension("feeds", "tb_scan.c", "tb_book.c", "tb_frame.c", "tb_rows.c", "tb_engine.c"),
+        ],
+        annotate=switch("TAPEBOOK_ANNOTATE"),
+        compiler_directives={
+            "language_level": "3",
+            "embedsignature": True,
+            "linetrace": switch("TAPEBOOK_TRACE"),
+        },
+    )
+)
