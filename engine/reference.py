@@ -498,6 +498,7 @@ class ReferenceFeeds:
         self.repeated_trades = 0
         self._feeds: dict[str, _Feed] = {}
         self._decimals: dict[str, tuple[int, int]] = {}
+        self._line_good: dict[int, _Arrival] = {}
         self._line_gaps: dict[int, Row] = {}
         self._unattributed: dict[int, int] = {}  # line -> sequence of its last frame without a feed
 
@@ -590,6 +591,7 @@ class ReferenceFeeds:
         except _UndecodableError as damage:
             self._damaged(damage.topic, arrival)
             return Outcome.UNDECODABLE
+        self._line_good[line] = arrival
         if line in self._line_gaps:
             self._close(self._line_gaps.pop(line), arrival, "message")
         if isinstance(message, _Book):
@@ -886,6 +888,7 @@ class ReferenceFeeds:
         if topic is None:
             self._unattributed[arrival.line] = arrival.sequence
             if arrival.line not in self._line_gaps:
-                self._line_gaps[arrival.line] = self._gap("", GapCause.UNDECODABLE, arrival)
+                start = self._line_good.get(arrival.line, arrival)
+                self._line_gaps[arrival.line] = self._gap("", GapCause.UNDECODABLE, start)
         elif self._feeds[topic].state is FeedState.LIVE:
             self._stale(self._feeds[topic], GapCause.UNDECODABLE, arrival)

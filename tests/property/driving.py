@@ -1,0 +1,34 @@
+"""How the steps of a run reach the reference model, with one clock for all comparisons."""
+
+from __future__ import annotations
+
+import contextlib
+
+from engine.reference import Outcome, ReferenceFeeds
+from schemas.errors import DecimalError
+from schemas.names import GapCause
+from tests.strategies import Step
+
+__all__ = ["drive", "receive_ns"]
+
+
+def receive_ns(sequence: int) -> int:
+    """When the step of this number happened: one per microsecond and a bit, from 2023 on."""
+    return 1_700_000_000_000_000_000 + 1_001 * sequence
+
+
+def drive(feeds: ReferenceFeeds, step: Step, sequence: int, symbol: str) -> Outcome | None:
+    """Let one step happen; return what a frame was."""
+    now = receive_ns(sequence)
+    if step.action == "frame":
+        return feeds.on_frame(step.frame, now, sequence, step.line)
+    if step.action == "subscribed":
+        feeds.on_subscribed([step.topic], now, sequence, step.line)
+    elif step.action == "disconnect":
+        feeds.on_disconnect(step.line, now)
+    elif step.action == "stale":
+        feeds.on_stale(step.topic, GapCause.SILENCE, now)
+    else:
+        with contextlib.suppress(DecimalError):
+            feeds.announce(symbol, *step.decimals)
+    return None
