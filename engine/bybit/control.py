@@ -67,7 +67,7 @@ class _Frame(msgspec.Struct):
     ret_msg: Any = ""
     req_id: Any = ""
     data: msgspec.Raw = msgspec.Raw(b"null")
-    topic: msgspec.Raw | None = None
+    topic: Any = None
 
 
 class _Topics(msgspec.Struct):

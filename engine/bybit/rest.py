@@ -310,7 +310,7 @@ def _result(subject: str, body: bytes, type_: type[_T]) -> _T:
 
 
 def _rows(rows: list[msgspec.Raw], type_: type[_T]) -> tuple[list[_T], int]:
-    """Read rows one by one, so that a bad one can't hide the others; returns them and the count of bad ones."""
+    """Read rows one by one, so that a bad one can't hide the others; returns also the count of bad ones."""
     read: list[_T] = []
     for row in rows:
         try:

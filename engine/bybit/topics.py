@@ -173,8 +173,9 @@ def _check_unrecorded(
             why = f"does not exist on {category} (only on {', '.join(sorted(where))}) and is not recorded yet"
         else:
             why = "has a socket of its own and is not recorded yet"
-        raise _refuse(category, text, why, f"{_nearest(category, name)}.{shown}")
-    if head in _GUIDES and head != TopicKind.ORDER_BOOK:
+        right = _nearest(category, name) if head == TopicKind.ORDER_BOOK else TopicKind.TICKERS.value
+        raise _refuse(category, text, why, f"{right}.{shown}")
+    if head in _GUIDES:
         why, right = _GUIDES[head]
         right = _available(category, right)
         raise _refuse(category, text, why.format(symbol=shown), right.format(symbol=shown))
@@ -199,10 +200,10 @@ def _depth(category: Category, text: str, middle: str | None, symbol: str | None
     shown = symbol or "SYMBOL"
     if middle in ("rpi", "full"):
         _check_unrecorded(category, text, "orderbook", middle, symbol)
-    if middle is None or not (middle.isascii() and middle.isdigit()) or len(middle) > 5:
+    if middle is None or not (middle.isascii() and middle.isdigit()) or len(middle) > 5 or middle[0] == "0":
         raise _refuse(category, text, "names no depth", f"orderbook.{depths_of(category)[1]}.{shown}")
     depth = int(middle)
-    if depth in depths_of(category) and middle == str(depth):
+    if depth in depths_of(category):
         return depth
     if depth == 500:
         why = "was removed from the exchange on 2025-09-11"

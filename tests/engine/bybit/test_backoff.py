@@ -1,0 +1,72 @@
+from random import Random
+
+import pytest
+
+from engine.bybit.backoff import Backoff, Budget, connect_budget
+
+
+def test_first_attempt_is_at_once_then_the_ceiling_doubles_up_to_the_cap() -> None:
+    backoff = Backoff(Random(1), base_ns=100, cap_ns=450)
+    ceilings = []
+    for _ in range(6):
+        ceilings.append(backoff.ceiling_ns())
+        assert 0 <= backoff.next_delay_ns() <= ceilings[-1]
+    assert ceilings == [0, 100, 200, 400, 450, 450]
+    backoff.reset()
+    assert backoff.next_delay_ns() == 0
+
+
+def test_jitter_uses_the_whole_interval() -> None:
+    delays = []
+    random = Random(2)
+    for _ in range(500):
+        backoff = Backoff(random, base_ns=1_000, cap_ns=1_000)
+        backoff.next_delay_ns()
+        delays.append(backoff.next_delay_ns())
+    assert min(delays) < 50
+    assert max(delays) > 950
+
+
+def test_a_thousand_failures_stay_at_the_cap() -> None:
+    backoff = Backoff(Random(3))
+    for _ in range(1_000):
+        assert backoff.next_delay_ns() <= 30_000_000_000
+    assert "failures=1000" in repr(backoff)
+
+
+@pytest.mark.parametrize(("base_ns", "cap_ns"), [(0, 1), (2, 1), (-1, 1)])
+def test_backoff_refuses_bad_bounds(base_ns: int, cap_ns: int) -> None:
+    with pytest.raises(ValueError, match="base_ns"):
+        Backoff(Random(1), base_ns=base_ns, cap_ns=cap_ns)
+
+
+def test_budget_never_gives_more_than_its_limit_in_any_window() -> None:
+    budget = Budget(3, 100)
+    taken = [now_ns for now_ns in range(0, 1_000, 7) if budget.take(now_ns)]
+    for start in taken:
+        assert sum(start <= now_ns < start + 100 for now_ns in taken) <= 3
+    assert len(taken) >= 27
+
+
+def test_budget_tells_how_long_to_wait() -> None:
+    budget = Budget(2, 100)
+    assert budget.wait_ns(0) == 0
+    assert budget.take(0)
+    assert budget.take(10)
+    assert budget.wait_ns(30) == 70
+    assert not budget.take(99)
+    assert budget.take(100)
+    assert budget.wait_ns(100) == 10
+
+
+def test_connect_budget_is_500_in_five_minutes_and_never_more() -> None:
+    budget = connect_budget(10_000)
+    assert sum(budget.take(0) for _ in range(1_000)) == 500
+    assert budget.wait_ns(0) == 300 * 10**9
+    assert "limit=500" in repr(budget)
+
+
+@pytest.mark.parametrize(("limit", "window_ns"), [(0, 1), (1, 0)])
+def test_budget_refuses_bad_bounds(limit: int, window_ns: int) -> None:
+    with pytest.raises(ValueError, match="positive"):
+        Budget(limit, window_ns)
