@@ -16,7 +16,9 @@ __all__ = [
     "Crashed",
     "Digest",
     "Disconnected",
+    "End",
     "FeedCheckpoint",
+    "Feeds",
     "LineCheckpoint",
     "Note",
     "OpenGap",
@@ -58,7 +60,7 @@ class LineCheckpoint(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Begin(_Note, frozen=True, tag="begin"):
-    """First record of a segment.
+    """First record of a segment; its receive stamp is where coverage of this segment begins.
 
     Attributes:
         run: start_ns of the recording run.
@@ -67,6 +69,18 @@ class Begin(_Note, frozen=True, tag="begin"):
 
     run: int
     continued: bool
+
+
+class End(_Note, frozen=True, tag="end"):
+    """Last thing that the recorder says in a segment it closes itself: its receive stamp is the segment's end."""
+
+    reason: str
+
+
+class Feeds(_Note, frozen=True, tag="feeds"):
+    """These topics are ours from here on; frames of others are counted as unknown."""
+
+    topics: list[str]
 
 
 class Shared(_Note, frozen=True, tag="shared"):
@@ -158,7 +172,7 @@ class Close(_Note, frozen=True, tag="close"):
     last_sequence: int | None = None
 
 
-Note = Begin | Shared | FeedCheckpoint | Digest | Widened | Stale | Crashed | Close
+Note = Begin | End | Feeds | Shared | FeedCheckpoint | Digest | Widened | Stale | Crashed | Close
 
 
 class _Session(msgspec.Struct, frozen=True, tag_field="event", omit_defaults=True, kw_only=True):

@@ -134,6 +134,8 @@ cdef extern from "tb_engine.h" nogil:
         int64_t repeats
         int64_t unapplied
         int64_t last_receive_ns
+        int64_t first_receive_ns
+        int64_t first_sequence
         tb_gap gap
         tb_range seen[32]
         int32_t seen_count

@@ -283,6 +283,15 @@ cdef class Engine:
             "last_match_ms": _optional(f.match_ms),
         }
 
+    def first(self, int feed):
+        """(receive stamp, sequence) of the first frame of the feed that this engine decoded, or None."""
+        cdef tb_feed *f = self._feed(feed)
+        return (f.first_receive_ns, f.first_sequence) if f.messages else None
+
+    def open_gap(self, int feed):
+        """The feed's open gap as ``OpenGap``, or None."""
+        return self._gap(&self._feed(feed).gap)
+
     def last_receive_ns(self, int feed):
         """Receive stamp of the feed's last decoded frame, or None."""
         return _optional(self._feed(feed).last_receive_ns)

@@ -147,7 +147,7 @@ int32_t tb_engine_add_feed(tb_engine *engine, const char *topic, size_t topic_le
     feed->symbol = symbol_index;
     feed->next_of_symbol = -1;
     feed->update_id = feed->cross_sequence = feed->match_ms = feed->push_ms = feed->receive_ns = feed->sequence =
-        feed->last_receive_ns = TB_NONE;
+        feed->last_receive_ns = feed->first_receive_ns = feed->first_sequence = TB_NONE;
     feed->file_day = TB_NO_DAY;
     feed->last_row = -1;
     tb_book_init(&feed->book);
@@ -646,6 +646,15 @@ static int overflown(const tb_feed *feed)
     return feed->book.sides[0].count > 2 * feed->depth || feed->book.sides[1].count > 2 * feed->depth;
 }
 
+static void count_message(tb_feed *feed, tb_stamp at)
+{
+    if (TB_UNLIKELY(feed->messages++ == 0)) {
+        feed->first_receive_ns = at.receive_ns;
+        feed->first_sequence = at.sequence;
+    }
+    feed->last_receive_ns = at.receive_ns;
+}
+
 static void good_frame(tb_engine *engine, tb_feed *feed, const tb_frame *frame, tb_stamp at)
 {
     feed->cross_sequence = frame->cross_sequence;
@@ -785,8 +794,7 @@ static tb_error on_book(tb_engine *engine, int32_t index, tb_frame *frame, tb_st
         return error;
     begin_file(engine, index, frame);
     widen(engine, feed->symbol, price, size, at);
-    feed->messages++;
-    feed->last_receive_ns = at.receive_ns;
+    count_message(feed, at);
     return frame->kind == TB_SNAPSHOT ? on_snapshot(engine, index, frame, changes, at)
                                       : on_delta(engine, index, frame, changes, at);
 }
@@ -881,8 +889,7 @@ static tb_error on_trades(tb_engine *engine, int32_t index, tb_frame *frame, tb_
             if (engine->columns)
                 trade_row(engine, symbols[i], frame, trade, at);
         }
-        feed->messages++;
-        feed->last_receive_ns = at.receive_ns;
+        count_message(feed, at);
         feed->rows += rows;
         feed->repeats += frame->trade_count - rows;
         close_gap(engine, index, &feed->gap, TB_BY_MESSAGE, TB_NONE, first_match, at);
@@ -944,8 +951,7 @@ static void ticker_row(tb_engine *engine, tb_feed *feed, const tb_frame *frame, 
 static tb_error on_ticker(tb_engine *engine, int32_t index, tb_frame *frame, tb_stamp at)
 {
     tb_feed *feed = engine->feeds[index];
-    feed->messages++;
-    feed->last_receive_ns = at.receive_ns;
+    count_message(feed, at);
     if (frame->kind == TB_DELTA && feed->state != TB_LIVE) {
         open_gap(engine, index, TB_CAUSE_NO_SNAPSHOT, TB_NONE, TB_NONE, at);
         ticker_row(engine, feed, frame, &frame->ticker, 0, at);

@@ -54,6 +54,7 @@ typedef struct {
     /* counters */
     int64_t messages, rows, repeats, unapplied;
     int64_t last_receive_ns; /* of any decoded frame */
+    int64_t first_receive_ns, first_sequence; /* of the first one that this engine saw */
     tb_gap gap;
     tb_range seen[TB_SEEN_RANGES];
     int32_t seen_count;

@@ -1,0 +1,58 @@
+"""What a record that is not a frame does to the engine: one place for the live recorder and for every replay.
+
+The recorder appends the record to the journal first and then calls these functions with its sequence; a replay reads
+the record and calls the same functions. So both walk through the same states.
+"""
+
+from __future__ import annotations
+
+from engine.core.feeds import Engine
+from schemas.names import FeedState
+from schemas.notes import (
+    Crashed,
+    Disconnected,
+    FeedCheckpoint,
+    Feeds,
+    Note,
+    Session,
+    Shared,
+    Stale,
+    Subscribed,
+    Widened,
+)
+
+__all__ = ["apply_note", "apply_session"]
+
+
+def apply_session(engine: Engine, event: Session, *, receive_ns: int, sequence: int, line: int) -> None:
+    """Let a session event act on the feeds: an acknowledgement, or a line that is gone."""
+    if isinstance(event, Subscribed):
+        for topic in event.topics:
+            engine.subscribed(topic, receive_ns, sequence, line)
+    elif isinstance(event, Disconnected) and not event.clean:
+        engine.disconnect(line, receive_ns, sequence)
+
+
+def apply_note(engine: Engine, note: Note, *, receive_ns: int, sequence: int) -> None:
+    """Let a note act on the feeds. Digests, beginnings and ends change nothing."""
+    if isinstance(note, Feeds):
+        for topic in note.topics:
+            engine.add_feed(topic)
+    elif isinstance(note, Shared):
+        engine.restore_shared(note)
+    elif isinstance(note, FeedCheckpoint):
+        engine.restore(note)
+    elif isinstance(note, Stale):
+        engine.stale(note.topic, note.cause, receive_ns, sequence)
+    elif isinstance(note, Crashed):
+        engine.restore(
+            FeedCheckpoint(
+                topic=note.topic,
+                state=FeedState.STALE.value,
+                line=0,
+                update_id=note.update_id,
+                gap=note.gap,
+            )
+        )
+    elif isinstance(note, Widened) and note.source == "instruments":
+        engine.widen(note.symbol, note.price_decimals, note.size_decimals, receive_ns, sequence)

@@ -1,0 +1,200 @@
+"""Roll: sealed journal segments become Parquet files, by replaying them through the engine.
+
+The same segment gives the same bytes, whoever rolls it and when. A segment shows up in the archive whole or not at
+all: its files take their names first, and one manifest line at the end makes them count.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.replay import Key, Mismatch, Replay
+from recorder.journal import SegmentFile, SegmentReader, recover, segments
+from recorder.manifest import append_manifest, read_manifest
+from recorder.parquet_files import ArchiveFile, sync_directory
+from recorder.version import SOFTWARE
+from schemas.errors import ConfigError, StoreError
+from schemas.manifest import ManifestFile, ManifestSegment
+from schemas.names import Category, RecordKind, Table
+
+__all__ = ["Rolled", "pending_segments", "replay_segment", "roll_data", "roll_lock", "roll_segment"]
+
+MAX_HELD_BYTES = 64 << 20
+"""Rows that a replay may hold before they go to the files' own buffers."""
+
+_ENDED = {"rotated": "rotated", "recovered": "crashed"}
+
+
+@dataclass(frozen=True, slots=True)
+class Rolled:
+    """What became of one segment: its manifest lines, and differences between live and replayed digests."""
+
+    segment: Path
+    entries: list[ManifestFile | ManifestSegment]
+    mismatches: list[Mismatch]
+
+    @property
+    def rows(self) -> int:
+        """Rows of all tables."""
+        return sum(entry.rows for entry in self.entries if isinstance(entry, ManifestFile))
+
+
+def replay_segment(path: Path, take: Callable[[dict[Key, object]], None]) -> tuple[SegmentReader, Replay]:
+    """Drive one sealed segment through the engine; ``take`` gets rows as they come, in order.
+
+    Raises:
+        Corrupt: the segment is torn or altered.
+        StoreError: it can't be read.
+    """
+    with SegmentReader(path) as reader:
+        info = reader.info
+        replay = Replay(info.collector, Category(info.category), info.start_ns)
+        held = False
+        for batch in reader:
+            # A note about the last frame may open this batch, so rows wait until a frame follows.
+            if held and batch.table.column("kind")[0].as_py() == RecordKind.FRAME:
+                take(replay.take_rows())
+                held = False
+            replay.batch(batch.table)
+            held = held or replay.engine.row_bytes > MAX_HELD_BYTES
+        end_ns = replay.close_ns if replay.close_ns is not None else replay.last_receive_ns
+        take(replay.finish(end_ns))
+        return reader, replay
+
+
+def roll_segment(segment_path: Path, out_archive: Path) -> list[ManifestFile | ManifestSegment]:
+    """Write one sealed segment's Parquet files below ``out_archive`` and return their manifest lines.
+
+    The caller appends the lines; until then the files count for nobody. Written again, the files are the same.
+    """
+    return _roll(segment_path, out_archive).entries
+
+
+def _roll(segment_path: Path, archive: Path) -> Rolled:
+    files: dict[Key, ArchiveFile] = {}
+    with SegmentReader(segment_path) as reader:
+        info = reader.info
+
+    def take(rows: dict[Key, object]) -> None:
+        for key, table in rows.items():
+            file = files.get(key)
+            if file is None:
+                file = files[key] = ArchiveFile(archive, key, info.category, info.collector, info.start_ns)
+            file.append(table)
+
+    try:
+        reader, replay = replay_segment(segment_path, take)
+        entries: list[ManifestFile | ManifestSegment] = []
+        gaps: dict[str, int] = {}
+        for (table, symbol, _), file in files.items():
+            if table is Table.GAPS:
+                gaps[symbol] = gaps.get(symbol, 0) + file.rows
+        for key in sorted(files):
+            entries.append(files[key].finish(gaps.get(key[1], 0)))
+        for directory in sorted({file.path.parent for file in files.values()}):
+            _sync_up(directory, archive)
+    except BaseException:
+        for file in files.values():
+            file.discard()
+        raise
+    counters = replay.engine.counters()
+    closing = reader.closing
+    reason = closing.reason if closing is not None else "recovered"
+    entries.append(
+        ManifestSegment(
+            collector=info.collector,
+            category=info.category,
+            environment=info.environment,
+            segment=info.start_ns,
+            run=info.run_start_ns,
+            end_ns=replay.close_ns if replay.close_ns is not None else replay.last_receive_ns,
+            files=len(files),
+            records=replay.records,
+            frames=replay.frames,
+            sequence=(replay.first_sequence or 0, replay.last_sequence or 0),
+            undecodable=counters["undecodable"],
+            repeats=sum(
+                int(replay.engine.feed_counters(i)["repeats"] or 0) for i in range(len(replay.engine.topics()))
+            ),
+            ended=_ENDED.get(reason, "stopped"),
+            software=SOFTWARE,
+        )
+    )
+    return Rolled(segment_path, entries, replay.mismatches)
+
+
+def _sync_up(directory: Path, archive: Path) -> None:
+    """Sync a file's directory and those above it, which may be new."""
+    while True:
+        sync_directory(directory)
+        if directory == archive:
+            return
+        directory = directory.parent
+
+
+def pending_segments(data: Path) -> list[SegmentFile]:
+    """Sealed segments that the manifest doesn't have yet, oldest first."""
+    rolled = read_manifest(data / "archive").segments
+    waiting = [
+        segment
+        for segment in segments(data)
+        if segment.state == "sealed" and (segment.collector, segment.start_ns) not in rolled
+    ]
+    return sorted(waiting, key=lambda segment: (segment.start_ns, segment.collector))
+
+
+@contextmanager
+def roll_lock(data: Path, *, wait: bool) -> Iterator[None]:
+    """Hold the directory's only right to roll. Raises ConfigError when somebody has it and ``wait`` is false."""
+    path = data / "archive" / "roll.lock"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be opened: {error}; is the data directory writable?") from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            raise ConfigError(
+                f"{data}: another process is rolling this directory; wait for it, or use another --data"
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def roll_data(
+    data: Path,
+    *,
+    on_rolled: Callable[[Rolled], None] | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+    collector: str | None = None,
+) -> list[Rolled]:
+    """Recover what a crash left behind and roll everything that is sealed. Hold ``roll_lock`` meanwhile.
+
+    Args:
+        data: the data directory.
+        on_rolled: told of each segment once it counts.
+        should_stop: asked between segments.
+        collector: only this one's segments.
+    """
+    done: list[Rolled] = []
+    archive = data / "archive"
+    recover(data, collector)
+    for segment in pending_segments(data):
+        if should_stop():
+            break
+        if collector is not None and segment.collector != collector:
+            continue
+        rolled = _roll(segment.path, archive)
+        append_manifest(archive, segment.collector, rolled.entries)
+        done.append(rolled)
+        if on_rolled is not None:
+            on_rolled(rolled)
+    return done
