@@ -1,0 +1,42 @@
+"""The journal: append-only capture files, the truth that all else is made from (``docs/journal.md``)."""
+
+from recorder.journal.disk import Disk
+from recorder.journal.files import SegmentFile, SegmentState, journal_directory, segments
+from recorder.journal.format import (
+    FORMAT_VERSION,
+    MAX_RECORD_BYTES,
+    ClosingNote,
+    HeaderDamaged,
+    Record,
+    SegmentInfo,
+    checksum,
+)
+from recorder.journal.lock import CollectorLock
+from recorder.journal.reader import Batch, SegmentReader, next_sequence, read_frames
+from recorder.journal.recovery import Recovery, recover
+from recorder.journal.writer import Commit, JournalOptions, JournalWriter
+
+__all__ = [
+    "FORMAT_VERSION",
+    "MAX_RECORD_BYTES",
+    "Batch",
+    "ClosingNote",
+    "CollectorLock",
+    "Commit",
+    "Disk",
+    "HeaderDamaged",
+    "JournalOptions",
+    "JournalWriter",
+    "Record",
+    "Recovery",
+    "SegmentFile",
+    "SegmentInfo",
+    "SegmentReader",
+    "SegmentState",
+    "checksum",
+    "journal_directory",
+    "next_sequence",
+    "read_frames",
+    "recover",
+    "segments",
+]

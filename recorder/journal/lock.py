@@ -1,0 +1,77 @@
+"""One process per collector: an advisory lock on ``DATA/journal/<collector>/lock``."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from recorder.journal.disk import disk_errors
+from recorder.journal.files import journal_directory
+from schemas.errors import ConfigError
+
+__all__ = ["CollectorLock", "try_lock"]
+
+
+def try_lock(descriptor: int) -> bool:
+    """Take the exclusive ``flock`` of an open file unless another holds it. Raises ``OSError`` otherwise."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+class CollectorLock:
+    """Holds a collector's name in a data directory; a context manager.
+
+    The system drops the lock when the process ends, however it ends. The file stays and names the last
+    holder.
+
+    Args:
+        data: the data directory; the collector's part of it is created.
+        collector: its name.
+
+    Raises:
+        ConfigError: the name is not allowed, or another process records under it (named by its pid).
+        StoreError: the directory cannot be made or locked.
+    """
+
+    def __init__(self, data: Path, collector: str) -> None:
+        self._directory = journal_directory(data, collector)
+        self._data = data
+        self._collector = collector
+        self._path = self._directory / "lock"
+        self._descriptor: int | None = None
+
+    def __enter__(self) -> Self:
+        with disk_errors(self._path, "locking the collector's directory"):
+            self._directory.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            try:
+                held = try_lock(descriptor)
+                if held:
+                    os.ftruncate(descriptor, 0)
+                    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+                else:
+                    holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+            except BaseException:
+                os.close(descriptor)
+                raise
+        if not held:
+            os.close(descriptor)
+            raise ConfigError(
+                f"collector {self._collector!r} is already recording into {self._data} "
+                f"(process {holder or 'unknown'}); stop that process, or choose another name with --name"
+            )
+        self._descriptor = descriptor
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
