@@ -252,9 +252,8 @@ def read_header(path: Path, schema: pa.Schema) -> tuple[SegmentInfo, int]:
     if entries.get(b"crc32c") != f"{_header_checksum(entries):08x}".encode():
         raise HeaderDamaged(path, "the header fails its checksum")
     if schema.remove_metadata() != pa.schema(_FIELDS):
-        raise Corrupt(
-            path, f"columns {', '.join(schema.names)}, expected those of journal format {FORMAT_VERSION}"
-        )
+        # Its own entries say that it was one: a damaged header, then, and not a foreign file.
+        raise HeaderDamaged(path, f"the header's columns are not those of journal format {FORMAT_VERSION}")
     try:
         text = {key.decode(): value.decode() for key, value in entries.items()}
         info = SegmentInfo(

@@ -374,7 +374,10 @@ def next_sequence(data: Path, collector: str) -> int:
             for _ in reader:
                 pass
             last = max(reader.last_sequence, reader.closing_sequence)
-            return last + 1 + skipped + reader.size_bytes - reader.good_bytes
+            # A sealed file that is damaged may be compressed: there a record can take a single byte.
+            least_bytes = 1 if found.state == "sealed" else ROW_BYTES
+            tail_bytes = reader.size_bytes - reader.good_bytes if reader.stopped else 0
+            return last + 1 + skipped + -(-tail_bytes // least_bytes)
     return skipped
 
 

@@ -25,9 +25,7 @@ def writer(
     clock: Callable[[], int] = lambda: 1_000,
     disk: Disk = Disk(),  # noqa: B008
 ) -> JournalWriter:
-    info = SegmentInfo(
-        "linear", "linear", "gateway", "ws://127.0.0.1:1", "tapebook test", START_NS, start_ns
-    )
+    info = SegmentInfo("linear", "linear", "gateway", "ws://127.0.0.1:1", "tapebook test", START_NS, start_ns)
     return JournalWriter(
         journal_directory(data, "linear"),
         info,
@@ -74,7 +72,7 @@ def left_open(data: Path, batches: int = 4, rows: int = 3) -> tuple[Path, list[C
 
 
 class FailingDisk(Disk):
-    """Refuses one kind of call, after it was made so many times, with one error; then lets all through again or not.
+    """Refuses one kind of call, after it was made so many times, always with the same error.
 
     Args:
         call: ``write_at``, ``sync``, ``truncate`` or ``rename``.

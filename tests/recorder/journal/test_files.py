@@ -20,7 +20,9 @@ def test_good_collector_names(name: str, tmp_path: Path) -> None:
     assert journal_directory(tmp_path, name) == tmp_path / "journal" / name
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", ".x", "a/b", "a\\b", "x" * 65, "a b", "linear\n", "é", "a\0"])
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", ".x", "a/b", "a\\b", "x" * 65, "a b", "linear\n", "é", "a\0"]
+)
 def test_bad_collector_names_are_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="collector name"):
         journal_directory(tmp_path, name)

@@ -65,7 +65,9 @@ def test_payloads_of_a_slice_start_at_zero() -> None:
     assert bytes(data) == b"defg"
 
 
-@pytest.mark.parametrize("record", [(0, 65536, 0, b""), (0, 0, 256, b""), (1 << 63, 0, 0, b""), (0, -1, 0, b"")])
+@pytest.mark.parametrize(
+    "record", [(0, 65536, 0, b""), (0, 0, 256, b""), (1 << 63, 0, 0, b""), (0, -1, 0, b"")]
+)
 def test_numbers_that_do_not_fit_their_column_are_refused(record: tuple[int, int, int, bytes]) -> None:
     with pytest.raises((OverflowError, ValueError)):
         build_batch(0, [record])
@@ -78,12 +80,10 @@ def test_a_sealed_segment_reads_with_arrow_alone(tmp_path: Path) -> None:
     journal.close()
     content = sealed[0].read_bytes()
     assert content[-8:] == b"\xff\xff\xff\xff\0\0\0\0"
-    batches = []
     with pa.ipc.open_stream(content) as stream:
         metadata = {key.decode(): value.decode() for key, value in stream.schema.metadata.items()}
         columns = [(field.name, str(field.type), field.nullable) for field in stream.schema]
-        for _ in range(3):
-            batches.append(stream.read_next_batch_with_custom_metadata())
+        batches = [stream.read_next_batch_with_custom_metadata() for _ in range(3)]
         with pytest.raises(StopIteration):
             stream.read_next_batch()
     told = metadata.pop("crc32c")
