@@ -22,7 +22,7 @@ from schemas.errors import ConfigError, StoreError
 from schemas.manifest import ManifestFile, ManifestSegment
 from schemas.names import Category, RecordKind, Table
 
-__all__ = ["Rolled", "pending_segments", "replay_segment", "roll_data", "roll_lock", "roll_segment"]
+__all__ = ["Rolled", "pending_segments", "replay_segment", "roll_data", "roll_fully", "roll_lock", "roll_segment"]
 
 MAX_HELD_BYTES = 64 << 20
 """Rows that a replay may hold before they go to the files' own buffers."""
@@ -32,11 +32,13 @@ _ENDED = {"rotated": "rotated", "recovered": "crashed"}
 
 @dataclass(frozen=True, slots=True)
 class Rolled:
-    """What became of one segment: its manifest lines, and differences between live and replayed digests."""
+    """What became of one segment: its manifest lines, how many live digests it had, and which of them the replay did
+    not arrive at."""
 
     segment: Path
     entries: list[ManifestFile | ManifestSegment]
     mismatches: list[Mismatch]
+    digests: int
 
     @property
     def rows(self) -> int:
@@ -72,10 +74,11 @@ def roll_segment(segment_path: Path, out_archive: Path) -> list[ManifestFile | M
 
     The caller appends the lines; until then the files count for nobody. Written again, the files are the same.
     """
-    return _roll(segment_path, out_archive).entries
+    return roll_fully(segment_path, out_archive).entries
 
 
-def _roll(segment_path: Path, archive: Path) -> Rolled:
+def roll_fully(segment_path: Path, archive: Path) -> Rolled:
+    """As ``roll_segment``, and say what the replay found."""
     files: dict[Key, ArchiveFile] = {}
     with SegmentReader(segment_path) as reader:
         info = reader.info
@@ -125,7 +128,7 @@ def _roll(segment_path: Path, archive: Path) -> Rolled:
             software=SOFTWARE,
         )
     )
-    return Rolled(segment_path, entries, replay.mismatches)
+    return Rolled(segment_path, entries, replay.mismatches, replay.digests)
 
 
 def _sync_up(directory: Path, archive: Path) -> None:
@@ -192,7 +195,7 @@ def roll_data(
             break
         if collector is not None and segment.collector != collector:
             continue
-        rolled = _roll(segment.path, archive)
+        rolled = roll_fully(segment.path, archive)
         append_manifest(archive, segment.collector, rolled.entries)
         done.append(rolled)
         if on_rolled is not None:

@@ -145,6 +145,11 @@ class StreamSession:
         return tuple(topic for topic, phase in self._topics.items() if phase is not _Phase.UNSUBSCRIBING)
 
     @property
+    def settled(self) -> bool:
+        """Whether every request so far has had its answer."""
+        return self._state is _State.OPEN and not self._queue and not self._in_flight
+
+    @property
     def lifetime_ns(self) -> int | None:
         """How long the connection was open; null before it is closed, 0 if it never opened."""
         return self._lifetime_ns

@@ -117,6 +117,11 @@ cdef class Engine:
         cdef bytes name = topic.encode()
         return tb_engine_find_feed(&self.engine, <const uint8_t *>PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name))
 
+    @property
+    def feed_count(self):
+        """Registered feeds."""
+        return self.engine.feed_count
+
     def topics(self):
         """All topics, in feed order."""
         return [self._topic(i) for i in range(self.engine.feed_count)]

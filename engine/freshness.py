@@ -1,0 +1,157 @@
+"""When a feed has been silent too long, and when to ask for a snapshot again. Pure: monotonic time is an argument.
+
+Silence is judged against what the feed itself has taught (design, "When a book may be believed", rule 3): no fixed limit fits both
+a busy book and an illiquid symbol. Resyncs are one at a time per feed, back off, and share one budget, because a storm
+of them would make matters worse (protocol section 4, rule 10).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from engine.core.feeds import Engine, parse_feed
+from schemas.names import Category, FeedState
+
+__all__ = ["LEAST_SILENCE_NS", "Freshness", "Resyncs", "needs_snapshot"]
+
+SECOND_NS: Final = 1_000_000_000
+LEAST_SILENCE_NS: Final = 10 * SECOND_NS
+MEMORY_NS: Final = 300 * SECOND_NS
+"""Time constant with which a feed's rate is forgotten."""
+LEAST_MESSAGES: Final = 20
+"""A feed that has said less than this is not judged."""
+INTERVALS: Final = {"book": 20, "ticker": 20, "trades": 60}
+"""Silence in multiples of the mean interval. Trades come in bursts; 20 intervals of a steady feed are chance 2e-9."""
+
+FIRST_RETRY_NS: Final = 2 * SECOND_NS
+LAST_RETRY_NS: Final = 60 * SECOND_NS
+PATIENCE_NS: Final = 10 * SECOND_NS
+"""How long a feed that delivers deltas may go without its first snapshot."""
+PER_SECOND: Final = 50
+
+
+def needs_snapshot(category: Category, topic: str) -> bool:
+    """Whether only a snapshot makes the feed good again: books with deltas, and tickers that come as deltas."""
+    kind, depth, _ = parse_feed(category, topic)
+    if kind == "book":
+        return depth > 1
+    return kind == "ticker" and category in (Category.LINEAR, Category.INVERSE)
+
+
+class _Pulse:
+    __slots__ = ("elapsed_ns", "intervals", "last_messages", "messages")
+
+    def __init__(self, intervals: int) -> None:
+        self.last_messages = 0
+        self.messages = 0.0
+        self.elapsed_ns = 0.0
+        self.intervals = intervals
+
+
+class Freshness:
+    """Learns each feed's rate and says which LIVE feeds have been silent beyond their threshold.
+
+    Args:
+        engine: whose feeds are watched.
+        whole: judge a feed even when every feed is silent; off where the end of all data is expected.
+    """
+
+    def __init__(self, engine: Engine, *, whole: bool = True) -> None:
+        self._engine = engine
+        self._whole = whole
+        self._pulses: list[_Pulse] = []
+        self._heard_ns: list[int] = []
+        self._before_ns: int | None = None
+
+    def threshold_ns(self, feed: int) -> int | None:
+        """The feed's silence threshold, or None while it has said too little."""
+        pulse = self._pulses[feed]
+        if pulse.messages < LEAST_MESSAGES:
+            return None
+        return max(LEAST_SILENCE_NS, int(pulse.intervals * pulse.elapsed_ns / pulse.messages))
+
+    def tick(self, now_ns: int) -> list[tuple[int, int]]:
+        """Look at every feed, about once a second. Returns (feed, nanoseconds of silence) of those to declare stale."""
+        engine = self._engine
+        topics = engine.topics() if len(self._pulses) < engine.feed_count else []
+        for topic in topics[len(self._pulses) :]:
+            kind = parse_feed(engine.category, topic)[0]
+            self._pulses.append(_Pulse(INTERVALS[kind]))
+            self._heard_ns.append(now_ns)
+        passed_ns = now_ns - self._before_ns if self._before_ns is not None else 0
+        self._before_ns = now_ns
+        keep = math.exp(-passed_ns / MEMORY_NS)
+        silent: list[tuple[int, int]] = []
+        latest = 0
+        for feed, pulse in enumerate(self._pulses):
+            messages = engine.messages(feed)
+            heard = messages - pulse.last_messages
+            if engine.state(feed) is not FeedState.LIVE:
+                # what is not believed teaches nothing, and its silence starts anew once it is
+                pulse.last_messages = messages
+                self._heard_ns[feed] = now_ns
+                continue
+            pulse.messages = pulse.messages * keep + heard
+            pulse.elapsed_ns = pulse.elapsed_ns * keep + passed_ns
+            pulse.last_messages = messages
+            if heard:
+                self._heard_ns[feed] = now_ns
+            latest = max(latest, self._heard_ns[feed])
+            threshold = self.threshold_ns(feed)
+            if threshold is not None and now_ns - self._heard_ns[feed] >= threshold:
+                silent.append((feed, now_ns - self._heard_ns[feed]))
+        if not self._whole and now_ns - latest >= LEAST_SILENCE_NS // 2:
+            return []
+        return silent
+
+
+class _Attempt:
+    __slots__ = ("delay_ns", "due_ns")
+
+    def __init__(self, due_ns: int) -> None:
+        self.due_ns = due_ns
+        self.delay_ns = FIRST_RETRY_NS
+
+
+class Resyncs:
+    """Which topics to subscribe anew, and when.
+
+    A feed wants a resync while it is not LIVE although it delivers, or was declared stale. The first attempt is made at
+    once for a broken chain, after ``PATIENCE_NS`` where the first snapshot never came; then with doubling pauses.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._attempts: dict[str, _Attempt] = {}
+        self._window_ns = 0
+        self._in_window = 0
+        self.count = 0
+
+    def want(self, topic: str, now_ns: int, *, patient: bool = False) -> None:
+        """Ask for a resync of a topic; again while it is wanted is harmless."""
+        if topic not in self._attempts:
+            self._attempts[topic] = _Attempt(now_ns + (PATIENCE_NS if patient else 0))
+
+    def due(self, now_ns: int) -> list[str]:
+        """Topics to resync now; each is rescheduled until its feed is LIVE again."""
+        out: list[str] = []
+        if now_ns - self._window_ns >= SECOND_NS:
+            self._window_ns, self._in_window = now_ns, 0
+        for topic, attempt in list(self._attempts.items()):
+            if self._engine.state(self._engine.feed_index(topic)) is FeedState.LIVE:
+                del self._attempts[topic]
+            elif attempt.due_ns <= now_ns and self._in_window < PER_SECOND:
+                attempt.due_ns = now_ns + attempt.delay_ns
+                attempt.delay_ns = min(2 * attempt.delay_ns, LAST_RETRY_NS)
+                self._in_window += 1
+                self.count += 1
+                out.append(topic)
+        return out
+
+    def forget(self, topic: str) -> None:
+        """The topic is gone, or its line is: a new subscription brings the snapshot."""
+        self._attempts.pop(topic, None)
+
+    def __len__(self) -> int:
+        return len(self._attempts)

@@ -1,0 +1,179 @@
+"""Capture: stamp, append, apply. Every frame goes into the journal first and into the engine second, in one step.
+
+What the engine then has to say (digests, widened exponents) and what happens around the frames (acknowledgements,
+disconnects, silence) becomes records too, in the same order, so that a replay of the journal walks through exactly the
+states that the live engine walked through.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+from engine.core.feeds import CONTROL, Engine
+from engine.events import Event, EventKind
+from engine.recorded import apply_note, apply_session
+from recorder.journal import JournalWriter
+from schemas.names import FeedState, RecordKind
+from schemas.notes import (
+    Begin,
+    Control,
+    Crashed,
+    Digest,
+    Disconnected,
+    End,
+    Feeds,
+    Note,
+    RestAnswer,
+    Session,
+    Shared,
+    Stale,
+    Widened,
+    encode,
+)
+
+__all__ = ["CONTROL", "Capture", "is_answer"]
+
+OnEvent = Callable[[Event], None]
+
+
+class Capture:
+    """The one place where records are made, for all lines of a collector.
+
+    Args:
+        engine: live, without columns.
+        journal: open, and empty so far.
+        run: start_ns of the recording run.
+        on_event: told of gaps and undecodable frames, after they are recorded.
+        clock: wall clock in nanoseconds.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        journal: JournalWriter,
+        *,
+        run: int,
+        on_event: OnEvent,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self.engine = engine
+        self.journal = journal
+        self.run = run
+        self.frames = 0
+        self.frame_bytes = 0
+        self.feed_bytes: list[int] = []
+        self.topics: list[str] = []
+        self.gaps: Counter[str] = Counter()
+        self._on_event = on_event
+        self._clock = clock
+
+    def begin(self, topics: list[str], crashed: Iterable[Crashed]) -> None:
+        """The first records of a run: what is ours, and what the run before this one left open."""
+        self.note(Begin(run=self.run, continued=False))
+        self.note(Feeds(topics=topics))
+        self.topics = self.engine.topics()
+        self.feed_bytes = [0] * len(self.topics)
+        for note in crashed:
+            self.note(note)
+
+    def frame_list(self, line: int, frames: list[bytes], receive_ns: int) -> list[int]:
+        """Record frames of one line; returns what each was to the engine (a feed, or a negative result)."""
+        append, apply, engine = self.journal.append, self.engine.apply, self.engine
+        feed_bytes = self.feed_bytes
+        results = []
+        for frame in frames:
+            result = apply(frame, receive_ns, append(receive_ns, line, 0, frame), line)
+            results.append(result)
+            if result >= 0:
+                feed_bytes[result] += len(frame)
+            self.frame_bytes += len(frame)
+            if engine.pending:
+                self._drain(receive_ns)
+        self.frames += len(frames)
+        return results
+
+    def control(self, line: int, text: str, receive_ns: int) -> None:
+        """Record an answer to a request of ours, as received."""
+        self.journal.append(receive_ns, line, RecordKind.SESSION, encode(Control(text=text)))
+
+    def session(self, line: int, event: Session) -> None:
+        """Record a session event and let it act on the feeds."""
+        receive_ns = self._clock()
+        sequence = self.journal.append(receive_ns, line, RecordKind.SESSION, encode(event))
+        apply_session(self.engine, event, receive_ns=receive_ns, sequence=sequence, line=line)
+        self._drain(receive_ns)
+
+    def note(self, note: Note) -> None:
+        """Record a note and let it act on the feeds."""
+        receive_ns = self._clock()
+        sequence = self.journal.append(receive_ns, 0, RecordKind.NOTE, encode(note))
+        apply_note(self.engine, note, receive_ns=receive_ns, sequence=sequence)
+        self._drain(receive_ns)
+
+    def rest(self, path: str, body: bytes) -> None:
+        """Record a REST answer that is about to be used."""
+        answer = RestAnswer(path=path, body=body.decode("utf-8", "replace"))
+        self.journal.append(self._clock(), 0, RecordKind.REST, encode(answer))
+
+    def announce(self, symbol: str, price_decimals: int, size_decimals: int) -> None:
+        """Record and apply the decimals that instruments-info announces."""
+        self.note(
+            Widened(
+                symbol=symbol,
+                price_decimals=price_decimals,
+                size_decimals=size_decimals,
+                source="instruments",
+            )
+        )
+
+    def stale(self, topic: str, cause: str) -> None:
+        """Declare a feed stale for a reason that no frame shows."""
+        if self.engine.state(self.engine.feed_index(topic)) is FeedState.LIVE:
+            self.note(Stale(topic=topic, cause=cause))
+
+    def rotate(self) -> None:
+        """Close the segment and begin the next with everything it needs to stand alone."""
+        now_ns = self._clock()
+        self.journal.append(now_ns, 0, RecordKind.NOTE, encode(End(reason="rotated")))
+        shared: Shared = self.engine.shared()
+        notes: list[Note] = [Begin(run=self.run, continued=True), shared]
+        notes.extend(self.engine.checkpoint(feed) for feed in range(self.engine.feed_count))
+        self.journal.rotate(now_ns, [(now_ns, 0, int(RecordKind.NOTE), encode(note)) for note in notes])
+
+    def finish(self, lines: Iterable[int]) -> None:
+        """The last records of a run that ends on purpose: no gap, only an end."""
+        for line in lines:
+            self.session(line, Disconnected(reason="the recording ends", clean=True))
+        self.note(End(reason="stopped"))
+
+    def _drain(self, receive_ns: int) -> None:
+        if not self.engine.pending:
+            return
+        for event in self.engine.take_events():
+            if event.kind is EventKind.DIGEST:
+                assert event.update_id is not None
+                note: Note = Digest(
+                    topic=event.topic, update_id=event.update_id, digest=f"{event.digest:016x}"
+                )
+                self.journal.append(receive_ns, event.line, RecordKind.NOTE, encode(note))
+            elif event.kind is EventKind.WIDENED:
+                note = Widened(
+                    symbol=event.symbol,
+                    price_decimals=event.price_decimals,
+                    size_decimals=event.size_decimals,
+                    source="frame",
+                )
+                self.journal.append(receive_ns, event.line, RecordKind.NOTE, encode(note))
+            else:
+                if event.kind is EventKind.GAP_OPENED:
+                    self.gaps[event.topic] += 1
+                self._on_event(event)
+
+
+def is_answer(frame: bytes) -> bool:
+    """Whether a frame can only be an answer to us: no topic, and a key that answers have (protocol 2.1, 2.3)."""
+    return b'"topic"' not in frame and (
+        b'"op"' in frame or b'"success"' in frame or b'"COMMAND_RESP"' in frame or b'"retCode"' in frame
+    )

@@ -1,0 +1,392 @@
+"""The collector: one process, one category, its lines, one engine and one journal on one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import msgspec
+
+from engine.bybit.backoff import Backoff, connect_budget
+from engine.bybit.endpoints import environment_of, public_url
+from engine.bybit.limits import distribute
+from engine.core.feeds import Engine
+from engine.events import Event, EventKind
+from engine.freshness import Freshness, Resyncs, needs_snapshot
+from recorder.capture import Capture
+from recorder.journal import Commit, JournalOptions, JournalWriter, SegmentInfo, journal_directory, next_sequence
+from recorder.line import Line
+from recorder.rest import RestClient
+from recorder.version import SOFTWARE
+from schemas.config import RecordConfig
+from schemas.errors import ExchangeError, Rejected, TapebookError
+from schemas.names import Category
+from schemas.notes import Crashed
+
+__all__ = ["Collector", "FeedReport", "Report"]
+
+TICK_S = 0.25
+SECOND_NS = 10**9
+
+log = logging.getLogger("tapebook")
+
+
+@dataclass(frozen=True, slots=True)
+class FeedReport:
+    """What became of one feed."""
+
+    topic: str
+    state: str
+    messages: int
+    gaps: int
+    bytes: int
+    refused: str | None = None
+
+
+@dataclass(slots=True)
+class Report:
+    """What became of a recording."""
+
+    why: str
+    seconds: float = 0.0
+    frames: int = 0
+    undecodable: dict[str, int] = field(default_factory=dict)
+    unknown_topics: int = 0
+    feeds: list[FeedReport] = field(default_factory=list)
+
+
+class Collector:
+    """Records one category until it is told to stop.
+
+    Args:
+        config: what to record.
+        endpoint: root of the stream.
+        topics: full topics.
+        crashed: what the run before this one left open.
+        on_sealed: told of each sealed segment, in the event loop.
+        on_commit: told of each group commit that returned, in the journal's thread.
+    """
+
+    def __init__(
+        self,
+        config: RecordConfig,
+        endpoint: str,
+        topics: list[str],
+        *,
+        crashed: list[Crashed],
+        on_sealed: Callable[[Path], None] = lambda path: None,
+        on_commit: Callable[[Commit], None] | None = None,
+    ) -> None:
+        self.config = config
+        self.endpoint = endpoint
+        self.topics = topics
+        self.environment = environment_of(endpoint)
+        self.engine = Engine(config.category)
+        self._data = Path(config.data)
+        self._crashed = crashed
+        self._on_sealed = on_sealed
+        self._on_commit = on_commit
+        self._stop = asyncio.Event()
+        self._why = ""
+        self._failure: TapebookError | None = None
+        self._lines: list[Line] = []
+        self._paused = False
+        self._started_ns = time.monotonic_ns()
+        self.resyncs = Resyncs(self.engine)
+        self.freshness = Freshness(self.engine, whole=config.stop_after_idle is None)
+
+    def stop(self, why: str) -> None:
+        """End the recording cleanly; the first reason counts."""
+        if not self._stop.is_set():
+            self._why = why
+            self._stop.set()
+
+    def fail(self, error: TapebookError) -> None:
+        """End the recording because it can't go on."""
+        if self._failure is None:
+            self._failure = error
+        self.stop(str(error))
+
+    async def run(self) -> Report:
+        """Record until ``stop``. Everything is sealed when this returns.
+
+        Raises:
+            ExchangeError: no connection could be made at all, or every topic was refused.
+            StoreError: the disk failed; what was committed stays readable.
+        """
+        config = self.config
+        loop = asyncio.get_running_loop()
+        run = time.time_ns()
+        info = SegmentInfo(
+            collector=config.collector,
+            category=config.category.value,
+            environment=self.environment.value,
+            endpoint=self.endpoint,
+            software=SOFTWARE,
+            run_start_ns=run,
+            start_ns=run,
+        )
+        self.journal = JournalWriter(
+            journal_directory(self._data, config.collector),
+            info,
+            next_sequence=next_sequence(self._data, config.collector),
+            options=JournalOptions(
+                commit_interval_s=config.commit_ms / 1000,
+                fsync_interval_s=config.fsync_s,
+                segment_seconds=config.segment_seconds,
+                segment_bytes=int(config.segment_mib * (1 << 20)),
+            ),
+            on_commit=self._on_commit,
+            on_sealed=lambda path: loop.call_soon_threadsafe(self._on_sealed, path),
+        )
+        self.capture = Capture(self.engine, self.journal, run=run, on_event=self._event)
+        try:
+            self.capture.begin(self.topics, self._crashed)
+            await self._announce()
+            await self._record()
+        finally:
+            lines = [line.slot for line in self._lines if line.connected]
+            await asyncio.gather(*(line.stop() for line in self._lines))
+            if self.journal.error is None:
+                self.capture.finish(lines)
+            await asyncio.to_thread(self.journal.close, "stopped")
+            self._write_status(stopped=True)
+        if self._failure is not None:
+            raise self._failure
+        return self._report()
+
+    # ---- start ----
+
+    async def _announce(self) -> None:
+        """Ask for the instruments' steps, so that exponents are right from the first frame. Not having them is no
+        reason not to record: the frames widen the pair themselves."""
+        category = self.config.category
+        symbols = sorted({topic.split(".", 2)[-1] if topic.startswith("orderbook") else topic.split(".", 1)[1] for topic in self.topics})
+        if category is Category.OPTION:
+            symbols = [symbol for symbol in symbols if "-" in symbol]
+        if not symbols:
+            return
+        try:
+            async with RestClient(self.endpoint) as rest:
+                bodies, instruments = await rest.instruments(category, symbols)
+        except ExchangeError as error:
+            log.warning("instruments-info could not be had (%s): decimals are learned from the frames", error)
+            return
+        for body in bodies:
+            self.capture.rest(f"/v5/market/instruments-info?category={category.value}", body)
+        for instrument in instruments:
+            try:
+                price, size = -instrument.price_exponent, -instrument.size_exponent
+            except TapebookError as error:
+                log.warning("%s: %s", instrument.symbol, error)
+                continue
+            self.capture.announce(instrument.symbol, price, size)
+
+    async def _record(self) -> None:
+        config = self.config
+        budget = connect_budget()
+        for slot, topics in enumerate(distribute(config.category, self.topics)):
+            self._lines.append(
+                Line(
+                    slot,
+                    public_url(self.endpoint, config.category),
+                    config.category,
+                    topics,
+                    self.capture,
+                    self.resyncs,
+                    budget=budget,
+                    backoff=Backoff(Random()),
+                    ssl=None,
+                    fail=self.fail,
+                )
+            )
+        tasks = [asyncio.create_task(line.run()) for line in self._lines]
+        tasks.append(asyncio.create_task(self._commits()))
+        tasks.append(asyncio.create_task(self._ticks()))
+        for task in tasks:
+            task.add_done_callback(self._task_ended)
+        try:
+            await self._stop.wait()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            if isinstance(error, TapebookError):
+                self.fail(error)
+            else:
+                log.error("a bug in tapebook", exc_info=error)
+                self.fail(TapebookError(f"a bug in tapebook stopped the recording: {error!r}"))
+
+    # ---- while it runs ----
+
+    async def _commits(self) -> None:
+        """Hand group commits over, and let the market wait in the sockets while the disk is behind."""
+        limit = int(self.config.backlog_mib * (1 << 20))
+        interval = self.config.commit_ms / 1000
+        while True:
+            await asyncio.sleep(interval)
+            self.journal.commit_due()
+            backlog = self.journal.backlog_bytes
+            if not self._paused and backlog > limit:
+                self._pause(True)
+                log.warning("the disk is %d MiB behind: reading pauses", backlog >> 20)
+            elif self._paused and backlog < limit // 4:
+                self._pause(False)
+                log.warning("the disk has caught up: reading goes on")
+
+    def _pause(self, paused: bool) -> None:
+        self._paused = paused
+        for line in self._lines:
+            line.pause(paused)
+
+    async def _ticks(self) -> None:
+        ticks = 0
+        while True:
+            await asyncio.sleep(TICK_S)
+            now_ns = time.monotonic_ns()
+            for line in self._lines:
+                line.tick(now_ns)
+            ticks += 1
+            if ticks % 4 == 0 and not self._paused:
+                self._judge_silence(now_ns)
+            for topic in self.resyncs.due(now_ns):
+                for line in self._lines:
+                    if topic in line.topics:
+                        line.resync(topic, now_ns)
+            self._rotate_when_due()
+            if ticks % 4 == 0:
+                self._write_status()
+            self._stop_when_due(now_ns)
+
+    def _judge_silence(self, now_ns: int) -> None:
+        for feed, silence_ns in self.freshness.tick(now_ns):
+            topic = self.capture.topics[feed]
+            log.warning("%s: silent for %.1f s", topic, silence_ns / SECOND_NS)
+            self.capture.stale(topic, "silence")
+            # trades have no snapshot, but a new subscription is a new chance, and its answer ends the gap
+            self.resyncs.want(topic, now_ns)
+
+    def _rotate_when_due(self) -> None:
+        age_s = (time.time_ns() - self.journal.segment_start_ns) / SECOND_NS
+        if (
+            self.journal.segment_bytes >= self.config.segment_mib * (1 << 20)
+            or age_s >= self.config.segment_seconds
+        ):
+            self.capture.rotate()
+
+    def _stop_when_due(self, now_ns: int) -> None:
+        config = self.config
+        if config.duration is not None and now_ns - self._started_ns >= config.duration * SECOND_NS:
+            self.stop(f"the duration of {config.duration:g} s is over")
+        lines = self._lines
+        if all(len(line.refused) == len(line.topics) for line in lines):
+            refused = {topic: words for line in lines for topic, words in line.refused.items()}
+            first = next(iter(refused))
+            self.fail(Rejected(first, f"{refused[first]} (and every other topic too)" if len(refused) > 1 else refused[first]))
+        if config.stop_after_idle is not None and all(line.acknowledged for line in lines):
+            idle_ns = now_ns - max(line.data_ns for line in lines)
+            if idle_ns >= config.stop_after_idle * SECOND_NS:
+                self.stop(f"no data frame for {config.stop_after_idle:g} s")
+
+    def _event(self, event: Event) -> None:
+        topic = event.topic or "a frame of an unknown feed"
+        if event.kind is EventKind.GAP_OPENED:
+            log.warning("%s: gap (%s) from update id %s", topic, event.detail, event.first_update_id)
+            if event.topic and needs_snapshot(self.config.category, event.topic) and event.detail != "disconnect":
+                self.resyncs.want(
+                    event.topic, time.monotonic_ns(), patient=event.detail in ("no_snapshot", "crash")
+                )
+        elif event.kind is EventKind.GAP_CLOSED:
+            log.info("%s: gap (%s) healed by %s", topic, event.detail, event.healed_by)
+        elif event.kind is EventKind.UNDECODABLE:
+            log.warning("%s: undecodable (%s)", topic, event.detail)
+
+    # ---- what is told ----
+
+    def _feeds(self) -> list[FeedReport]:
+        refused = {topic: words for line in self._lines for topic, words in line.refused.items()}
+        return [
+            FeedReport(
+                topic=topic,
+                state=self.engine.state(feed).value,
+                messages=self.engine.messages(feed),
+                gaps=self.capture.gaps[topic],
+                bytes=self.capture.feed_bytes[feed],
+                refused=refused.get(topic),
+            )
+            for feed, topic in enumerate(self.capture.topics)
+        ]
+
+    def _report(self) -> Report:
+        counters = self.engine.counters()
+        return Report(
+            why=self._why,
+            seconds=(time.monotonic_ns() - self._started_ns) / SECOND_NS,
+            frames=self.capture.frames,
+            undecodable=counters["undecodable"],
+            unknown_topics=counters["unknown_topics"],
+            feeds=self._feeds(),
+        )
+
+    def status(self, *, stopped: bool = False) -> dict[str, Any]:
+        """What ``tapebook status`` shows of a running collector."""
+        counters = self.engine.counters()
+        return {
+            "collector": self.config.collector,
+            "category": self.config.category.value,
+            "environment": self.environment.value,
+            "endpoint": self.endpoint,
+            "pid": os.getpid(),
+            "running": not stopped,
+            "written_ns": time.time_ns(),
+            "frames": self.capture.frames,
+            "frame_bytes": self.capture.frame_bytes,
+            "undecodable": counters["undecodable"],
+            "unknown_topics": counters["unknown_topics"],
+            "backlog_bytes": self.journal.backlog_bytes,
+            "paused": self._paused,
+            "resyncs": self.resyncs.count,
+            "lines": [
+                {
+                    "line": line.slot,
+                    "connected": line.connected,
+                    "connects": line.connects,
+                    "round_trip_ms": None if line.round_trip_ns is None else line.round_trip_ns / 1e6,
+                    "last_reason": line.last_reason,
+                }
+                for line in self._lines
+            ],
+            "feeds": [
+                {
+                    "topic": report.topic,
+                    "state": report.state,
+                    "messages": report.messages,
+                    "gaps": report.gaps,
+                    "bytes": report.bytes,
+                    "refused": report.refused,
+                    "update_id": self.engine.update_id(feed),
+                    "last_receive_ns": self.engine.last_receive_ns(feed),
+                }
+                for feed, report in enumerate(self._feeds())
+            ],
+        }
+
+    def _write_status(self, *, stopped: bool = False) -> None:
+        path = journal_directory(self._data, self.config.collector) / "status.json"
+        temporary = path.with_suffix(".tmp")
+        try:
+            temporary.write_bytes(msgspec.json.encode(self.status(stopped=stopped)))
+            temporary.replace(path)
+        except OSError as error:  # the journal will say so, louder
+            log.debug("status: %s", error)
+

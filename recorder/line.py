@@ -1,0 +1,276 @@
+"""One line: a connection slot that is kept open, its session, and what comes out of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl as tls
+import time
+from collections.abc import Callable
+
+from engine.bybit.backoff import Backoff, Budget
+from engine.bybit.events import Dead, Pong, Refused, SessionEvent, Silent, Subscribed, Unexplained, Unsubscribed
+from engine.bybit.session import StreamSession
+from engine.freshness import Resyncs, needs_snapshot
+from recorder.capture import CONTROL, Capture, is_answer
+from recorder.transport import Connection, connect
+from schemas import notes
+from schemas.errors import ConnectError, TapebookError
+from schemas.names import Category
+
+__all__ = ["FIRST_ATTEMPTS", "Line"]
+
+FIRST_ATTEMPTS = 3
+"""A line that never came up is given up after so many attempts; one that did is tried for ever."""
+
+STEADY_NS = 30 * 10**9
+"""A connection that held this long has proved itself: the next failure starts the backoff anew."""
+
+log = logging.getLogger("tapebook")
+
+
+class Line:
+    """Keeps one connection to a public stream.
+
+    Args:
+        slot: number of the line in the journal.
+        url: of the stream.
+        category: of the stream.
+        topics: what this line carries.
+        capture: where everything goes.
+        resyncs: told of topics that stay silent.
+        budget: of new connections, shared by all lines.
+        backoff: of this line.
+        ssl: TLS context for wss, or None for the default one.
+        fail: called with what ends the recording as a whole.
+    """
+
+    def __init__(
+        self,
+        slot: int,
+        url: str,
+        category: Category,
+        topics: list[str],
+        capture: Capture,
+        resyncs: Resyncs,
+        *,
+        budget: Budget,
+        backoff: Backoff,
+        ssl: tls.SSLContext | None,
+        fail: Callable[[TapebookError], None],
+    ) -> None:
+        self.slot = slot
+        self.url = url
+        self.topics = topics
+        self.refused: dict[str, str] = {}
+        self.acknowledged = False
+        self.connects = 0
+        self.connected = False
+        self.data_ns = 0
+        self.round_trip_ns: int | None = None
+        self.last_reason = ""
+        self._category = category
+        self._capture = capture
+        self._resyncs = resyncs
+        self._budget = budget
+        self._backoff = backoff
+        self._ssl = ssl
+        self._fail = fail
+        self._connection: Connection | None = None
+        self._session: StreamSession | None = None
+        self._closed = asyncio.Event()
+        self._opened_ns = 0
+        self._stopping = False
+        self._paused = False
+
+    def __repr__(self) -> str:
+        return f"<Line {self.slot} connects={self.connects} {self._session!r} {self._connection!r}>"
+
+    # ---- for the collector ----
+
+    async def run(self) -> None:
+        """Connect, and connect again whenever the line is lost, until ``stop``."""
+        while not self._stopping:
+            wait_ns = self._budget.wait_ns(time.monotonic_ns())
+            if wait_ns or not self._budget.take(time.monotonic_ns()):
+                await asyncio.sleep(max(wait_ns, 10_000_000) / 1e9)
+                continue
+            try:
+                await self._connect()
+            except ConnectError as error:
+                if not self.connects and self._backoff.failures + 1 >= FIRST_ATTEMPTS:
+                    self._fail(error)
+                    return
+                log.warning("line %d: %s", self.slot, error)
+            else:
+                await self._closed.wait()
+            if not self._stopping:
+                await asyncio.sleep(self._backoff.next_delay_ns() / 1e9)
+
+    async def stop(self) -> None:
+        """Close the connection for good; frames that come until it is closed are still recorded."""
+        self._stopping = True
+        connection = self._connection
+        if connection is not None:
+            await connection.close(2.0)
+        self._closed.set()
+
+    def tick(self, now_ns: int) -> None:
+        """Let the session look at the time (monotonic)."""
+        if self._session is not None and self.connected:
+            self._session.tick(now_ns)
+            self._pump()
+
+    def resync(self, topic: str, now_ns: int) -> None:
+        """Subscribe one topic anew."""
+        if self._session is not None and self.connected:
+            self._session.resync(topic, now_ns)
+            self._pump()
+
+    def lose(self, reason: str) -> None:
+        """Tear the connection down; ``run`` opens another."""
+        if self._connection is not None and self.connected:
+            log.warning("line %d: %s: reconnecting", self.slot, reason)
+            self.last_reason = reason
+            self._connection.abort()
+
+    def pause(self, paused: bool) -> None:
+        """Leave bytes in the socket while the disk is behind."""
+        self._paused = paused
+        if self._connection is not None:
+            (self._connection.pause_reading if paused else self._connection.resume_reading)()
+
+    # ---- the connection ----
+
+    async def _connect(self) -> None:
+        self._closed.clear()
+        self.last_reason = ""
+        session = StreamSession(self._category)
+        self._session = session
+        self.acknowledged = False
+        connection = await connect(
+            self.url, on_frames=self._on_frames, on_closed=self._on_closed, ssl=self._ssl
+        )
+        if self._closed.is_set() or self._stopping:  # lost before anybody could use it
+            await connection.close(0.1)
+            return
+        self._connection = connection
+        self.connected = True
+        self.connects += 1
+        self._opened_ns = time.monotonic_ns()
+        self._capture.session(self.slot, notes.Connected(url=self.url))
+        session.opened(self._opened_ns)
+        session.subscribe([topic for topic in self.topics if topic not in self.refused], self._opened_ns)
+        if self._paused:
+            connection.pause_reading()
+        self._pump()
+
+    def _on_closed(self, reason: str) -> None:
+        was_connected, self.connected = self.connected, False
+        self._connection = None
+        if was_connected and self._session is not None:
+            now_ns = time.monotonic_ns()
+            self._session.closed(now_ns)
+            if now_ns - self._opened_ns >= STEADY_NS:
+                self._backoff.reset()
+            if not self._stopping:
+                self.last_reason = self.last_reason or reason
+                log.warning("line %d: connection lost: %s", self.slot, self.last_reason)
+                try:
+                    self._capture.session(self.slot, notes.Disconnected(reason=self.last_reason))
+                except TapebookError as error:
+                    self._fail(error)
+                for topic in self.topics:
+                    self._resyncs.forget(topic)
+        self._closed.set()
+
+    def _on_frames(self, frames: list[bytes], receive_ns: int) -> None:
+        session = self._session
+        assert session is not None
+        now_ns = time.monotonic_ns()
+        session.received(now_ns)
+        try:
+            start = 0
+            for i, frame in enumerate(frames):
+                if is_answer(frame):
+                    self._data(frames[start:i], receive_ns, now_ns)
+                    start = i + 1
+                    self._answer(frame, receive_ns, now_ns)
+            self._data(frames[start:] if start else frames, receive_ns, now_ns)
+            self._pump()
+        except TapebookError as error:
+            self._fail(error)
+
+    def _data(self, frames: list[bytes], receive_ns: int, now_ns: int) -> None:
+        if not frames:
+            return
+        session = self._session
+        assert session is not None
+        awaiting = session.awaiting_data
+        results = self._capture.frame_list(self.slot, frames, receive_ns)
+        if not awaiting:
+            if max(results) >= 0:
+                self.data_ns = now_ns
+            return
+        topics = self._capture.topics
+        for frame, result in zip(frames, results, strict=True):
+            if result == CONTROL:
+                session.control(frame, now_ns)
+            elif result >= 0:
+                # what answers a subscription says nothing about the market being alive
+                if topics[result] in awaiting:
+                    session.data(topics[result], now_ns)
+                else:
+                    self.data_ns = now_ns
+
+    def _answer(self, frame: bytes, receive_ns: int, now_ns: int) -> None:
+        assert self._session is not None
+        try:
+            text = frame.decode()
+        except UnicodeDecodeError:  # then it is no answer, only damage
+            self._capture.frame_list(self.slot, [frame], receive_ns)
+            return
+        self._capture.control(self.slot, text, receive_ns)
+        self._session.control(frame, now_ns)
+
+    def _pump(self) -> None:
+        """Write what the session wants written, and hear what it has to say."""
+        session, connection = self._session, self._connection
+        if session is None or connection is None or not self.connected:
+            return
+        try:
+            for message in session.to_send():
+                connection.send(message)
+        except ConnectError as error:
+            self.lose(str(error))
+            return
+        for event in session.events():
+            self._event(event)
+        if not self.acknowledged and session.settled:
+            self.acknowledged = True
+            self.data_ns = max(self.data_ns, time.monotonic_ns())
+
+    def _event(self, event: SessionEvent) -> None:
+        if isinstance(event, Subscribed):
+            self._capture.session(self.slot, notes.Subscribed(topics=list(event.topics)))
+        elif isinstance(event, Unsubscribed):
+            assert self._session is not None
+            gone = [topic for topic in event.topics if topic not in self._session.topics]
+            if gone:
+                self._capture.session(self.slot, notes.Unsubscribed(topics=gone))
+        elif isinstance(event, Refused):
+            log.error("%s: refused by the exchange: %s", event.topic, event.words)
+            self.refused[event.topic] = event.words
+            self._resyncs.forget(event.topic)
+            self._capture.session(self.slot, notes.Refused(topic=event.topic, words=event.words))
+        elif isinstance(event, Silent):
+            log.warning("%s: acknowledged, but no first frame came", event.topic)
+            if needs_snapshot(self._category, event.topic):
+                self._resyncs.want(event.topic, time.monotonic_ns())
+        elif isinstance(event, Pong):
+            if event.round_trip_ns is not None:
+                self.round_trip_ns = event.round_trip_ns
+        elif isinstance(event, Unexplained):
+            log.warning("line %d: a message without a topic (%s): %s", self.slot, event.cause, event.excerpt)
+        elif isinstance(event, Dead):
+            self.lose(event.reason)

@@ -1,0 +1,167 @@
+"""``tapebook record``: from options to a running collector, and a clean end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+import uvloop
+
+from engine.bybit.endpoints import default_root, environment_of, normalise_root
+from engine.bybit.topics import expand
+from recorder.collector import Collector, Report
+from recorder.crashes import crashed_feeds
+from recorder.journal import CollectorLock, Commit, SegmentReader, recover, segments
+from recorder.manifest import read_manifest
+from recorder.rest import RestClient
+from recorder.roller import Roller
+from schemas.config import RecordConfig
+from schemas.errors import ConfigError, StoreError
+from schemas.names import Category, Environment
+
+__all__ = ["check_home", "resolve_topics", "run_record", "uvloop_runner"]
+
+log = logging.getLogger("tapebook")
+
+
+def run_record(config: RecordConfig, *, commit_ledger: Path | None = None) -> Report:
+    """Record until a signal, the duration or idleness ends it; everything is sealed and rolled then.
+
+    Args:
+        config: what to record.
+        commit_ledger: a file that gets a line per group commit that returned: segment, batch, last sequence, synced.
+
+    Raises:
+        ConfigError: bad options, or the collector's name is in use.
+        ExchangeError: no connection could be made, or everything was refused.
+        StoreError: the disk failed.
+    """
+    if config.lines != 1:
+        raise ConfigError(f"found {config.lines} lines; this release records every feed over 1")
+    root = normalise_root(config.endpoint) if config.endpoint else default_root(Environment.MAINNET)
+    data = Path(config.data)
+    if data.exists() and not data.is_dir():
+        raise ConfigError(f"{data}: found a file, expected a directory for --data")
+    check_home(data, config.collector, config.category, environment_of(root))
+    with uvloop_runner() as runner:
+        topics = runner.run(resolve_topics(config, root))
+        with CollectorLock(data, config.collector):
+            for recovery in recover(data, config.collector):
+                log.warning(
+                    "%s: recovered after a crash: %d rows in %d batches kept, %d bytes set aside",
+                    recovery.segment.name, recovery.rows_kept, recovery.batches_kept, recovery.bytes_set_aside,
+                )  # fmt: skip
+            roller = Roller(data) if config.roll else None
+            try:
+                report = runner.run(
+                    _record(config, root, topics, data, roller, _commit_writer(commit_ledger))
+                )
+            except BaseException:
+                if roller is not None:
+                    _finish_quietly(roller)
+                raise
+            if roller is not None:
+                roller.finish()
+            return report
+
+
+def uvloop_runner() -> asyncio.Runner:
+    """An asyncio runner on uvloop."""
+    return asyncio.Runner(loop_factory=uvloop.new_event_loop)
+
+
+def _finish_quietly(roller: Roller) -> None:
+    """What was sealed before the failure is still worth rolling; the failure itself is the news."""
+    try:
+        roller.finish()
+    except StoreError as error:
+        log.error("%s", error)
+
+
+def _commit_writer(path: Path | None):  # type: ignore[no-untyped-def]
+    if path is None:
+        return None
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+
+    def write(commit: Commit) -> None:
+        line = f"{commit.segment.name} {commit.batch} {commit.last_sequence} {int(commit.synced)}\n"
+        os.write(descriptor, line.encode())
+
+    return write
+
+
+async def resolve_topics(config: RecordConfig, root: str) -> list[str]:
+    """Combine prefixes and symbols into full topics; ``all`` asks the exchange."""
+    symbols = config.symbols
+    if [symbol.lower() for symbol in symbols] == ["all"]:
+        async with RestClient(root) as rest:
+            _, instruments = await rest.instruments(config.category)
+        symbols = [instrument.symbol for instrument in instruments if instrument.status in ("Trading", "")]
+        if not symbols:
+            raise ConfigError(f"--symbols all: {root} lists no instrument of {config.category} that trades")
+    return [topic.text for topic in expand(config.category, config.topics, symbols)]
+
+
+def check_home(data: Path, collector: str, category: Category, environment: Environment) -> None:
+    """An archive holds one environment, and a collector's name one category."""
+    found: dict[str, tuple[str, str]] = {}
+    for segment in read_manifest(data / "archive").segments.values():
+        found[segment.collector] = (segment.environment, segment.category)
+    for file in segments(data):
+        if file.collector in found:
+            continue
+        try:
+            with SegmentReader(file.path, lenient=True) as reader:
+                found[file.collector] = (reader.info.environment, reader.info.category)
+        except StoreError:
+            continue  # recovery and verify have more to say about it
+    for name, (its_environment, its_category) in found.items():
+        if its_environment != environment.value:
+            raise ConfigError(
+                f"{data} holds recordings of {its_environment} (collector {name!r}), and this one is of "
+                f"{environment.value}: they must not mix; choose another --data"
+            )
+        if name == collector and its_category != category.value:
+            raise ConfigError(
+                f"collector {name!r} in {data} records {its_category}, and this one {category.value}: "
+                "choose another --name"
+            )
+
+
+async def _record(
+    config: RecordConfig,
+    root: str,
+    topics: list[str],
+    data: Path,
+    roller: Roller | None,
+    on_commit,  # type: ignore[no-untyped-def]
+) -> Report:
+    collector = Collector(
+        config,
+        root,
+        topics,
+        crashed=crashed_feeds(data, config.collector),
+        on_sealed=lambda path: roller.sealed() if roller is not None else None,
+        on_commit=on_commit,
+    )
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, collector.stop, signal.Signals(number).name)
+    print(
+        f"tapebook: recording {len(topics)} topics of {config.category} from {root} into {data} "
+        f"as {config.collector!r} (Ctrl-C ends it cleanly)",
+        file=sys.stderr,
+        flush=True,
+    )
+    try:
+        return await collector.run()
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+

@@ -1,0 +1,146 @@
+"""The roller: a process of its own beside a recorder, so that formatting never stands in the collector's way.
+
+It reads words on standard input, one a line: ``sealed`` (there is something to roll) and ``finish`` (roll what is left
+and exit 0). When its input ends without ``finish`` its parent is gone, and it ends at once: what it was writing has no
+final name yet, and the next roll writes it again.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+from recorder.roll import Rolled, roll_data, roll_lock
+from schemas.errors import StoreError, TapebookError
+
+__all__ = ["Roller", "main"]
+
+FINISH_TIMEOUT_S = 3600.0
+
+
+class Roller:
+    """The parent's handle of a roller process.
+
+    Args:
+        data: the data directory.
+    """
+
+    def __init__(self, data: Path) -> None:
+        # Paths are made absolute and sys.path is handed on by hand, so that it makes no difference where we run.
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "recorder.roller", str(data.resolve())],
+            stdin=subprocess.PIPE,
+            stdout=sys.stderr.fileno() if _has_descriptor() else None,
+            env=environment,
+            # A signal from the terminal is for the recorder, which tells the roller when to finish.
+            start_new_session=True,
+        )
+
+    def sealed(self) -> None:
+        """Tell it that a segment was sealed."""
+        self._say(b"sealed\n")
+
+    def finish(self) -> None:
+        """Let it roll everything and wait for it.
+
+        Raises:
+            StoreError: it failed; the journal has everything, and ``tapebook roll`` tries again.
+        """
+        self._say(b"finish\n")
+        try:
+            code = self._process.wait(FINISH_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            code = self._process.wait()
+        self._close()
+        if code:
+            raise StoreError(
+                f"rolling failed (exit code {code}); the journal has everything: run `tapebook roll`, which says why"
+            )
+
+    def abandon(self) -> None:
+        """Let it end at once."""
+        self._close()
+        self._process.wait(FINISH_TIMEOUT_S)
+
+    def _say(self, word: bytes) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(word)
+            self._process.stdin.flush()
+        except BrokenPipeError:  # it is dead: `finish` finds its exit code
+            pass
+
+    def _close(self) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.close()
+        except BrokenPipeError:
+            pass
+
+
+def _has_descriptor() -> bool:
+    try:
+        return sys.stderr.fileno() >= 0
+    except (OSError, ValueError):
+        return False
+
+
+class _Listener:
+    """Hears the parent, in a thread, because rolling blocks."""
+
+    def __init__(self) -> None:
+        self.work = threading.Event()
+        self.finishing = False
+        self._thread = threading.Thread(target=self._listen, name="parent", daemon=True)
+        self._thread.start()
+
+    def _listen(self) -> None:
+        for line in sys.stdin.buffer:
+            if line.strip() == b"finish":
+                self.finishing = True
+                self.work.set()
+                return
+            self.work.set()
+        os._exit(0)
+
+
+def main(arguments: list[str]) -> int:
+    """Run the roller process; returns its exit code."""
+    (directory,) = arguments
+    data = Path(directory)
+    os.nice(10)
+    listener = _Listener()
+    code = 0
+    while True:
+        finishing = listener.finishing
+        listener.work.clear()
+        try:
+            with roll_lock(data, wait=True):
+                roll_data(data, on_rolled=_tell)
+        except TapebookError as error:
+            print(f"tapebook: roll: {error}", file=sys.stderr, flush=True)
+            code = error.exit_code
+        else:
+            code = 0
+        if finishing:
+            return code
+        listener.work.wait()
+
+
+def _tell(rolled: Rolled) -> None:
+    for mismatch in rolled.mismatches:
+        print(
+            f"tapebook: roll: {rolled.segment}: {mismatch.topic} at update id {mismatch.update_id}: the live book's "
+            f"digest was {mismatch.live}, its replay's is {mismatch.replayed}",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

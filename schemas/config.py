@@ -1,0 +1,55 @@
+"""Typed configuration of a recording, with the defaults and their reasons."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from schemas.names import Category
+
+__all__ = ["RecordConfig"]
+
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+
+
+class RecordConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What ``tapebook record`` does; a TOML file has these keys, and every one has an option of the same name.
+
+    Attributes:
+        category: product line; one collector records one.
+        symbols: names, or ``["all"]`` for everything that instruments-info lists as trading.
+        topics: prefixes combined with the symbols (``orderbook.50``), or full topics.
+        endpoint: root of the stream; empty for the exchange's mainnet.
+        data: data directory.
+        name: of the collector; empty for the category.
+        lines: redundant connections per feed.
+        duration: stop after so many seconds.
+        stop_after_idle: stop after so many seconds without a data frame.
+        roll: turn sealed segments into the archive while recording.
+        commit_ms: group-commit interval; what a kill can lose.
+        fsync_s: what a power cut can lose.
+        segment_seconds, segment_mib: a segment is sealed at whichever comes first.
+        backlog_mib: data waiting for the disk before reading pauses.
+    """
+
+    category: Category = Category.LINEAR
+    symbols: list[str] = []
+    topics: list[str] = ["orderbook.50", "publicTrade", "tickers"]
+    endpoint: str = ""
+    data: str = "data"
+    name: str = ""
+    lines: int = 1
+    duration: Positive | None = None
+    stop_after_idle: Positive | None = None
+    roll: bool = True
+    commit_ms: Positive = 10.0
+    fsync_s: Positive = 1.0
+    segment_seconds: Positive = 900.0
+    segment_mib: Positive = 512.0
+    backlog_mib: Positive = 64.0
+
+    @property
+    def collector(self) -> str:
+        """The collector's name."""
+        return self.name or self.category.value
