@@ -8,11 +8,13 @@ from recorder.journal.format import (
     ClosingNote,
     HeaderDamaged,
     Record,
+    SegmentGone,
     SegmentInfo,
     checksum,
 )
+from recorder.journal.history import next_sequence, read_frames
 from recorder.journal.lock import CollectorLock
-from recorder.journal.reader import Batch, SegmentReader, next_sequence, read_frames
+from recorder.journal.reader import Batch, SegmentReader
 from recorder.journal.recovery import Recovery, recover
 from recorder.journal.writer import Commit, JournalOptions, JournalWriter
 
@@ -30,6 +32,7 @@ __all__ = [
     "Record",
     "Recovery",
     "SegmentFile",
+    "SegmentGone",
     "SegmentInfo",
     "SegmentReader",
     "SegmentState",

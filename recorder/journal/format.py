@@ -29,6 +29,7 @@ __all__ = [
     "HeaderDamaged",
     "Pending",
     "Record",
+    "SegmentGone",
     "SegmentInfo",
     "build_batch",
     "checksum",
@@ -114,6 +115,10 @@ class ClosingNote(msgspec.Struct, frozen=True, tag_field="note", tag="close"):
 
 class HeaderDamaged(Corrupt):
     """A segment without a readable header: nothing in it can be interpreted."""
+
+
+class SegmentGone(StoreError, FileNotFoundError):  # noqa: N818 (named like its siblings)
+    """A segment's file is not there: renamed or removed by another process since it was listed."""
 
 
 class BatchEncoder:

@@ -7,7 +7,6 @@ ends the reading process with a signal instead of an error.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
@@ -17,12 +16,11 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from recorder.journal.files import segments
 from recorder.journal.format import (
-    ROW_BYTES,
     ClosingNote,
     HeaderDamaged,
     Record,
+    SegmentGone,
     checksum,
     payloads_of,
     read_header,
@@ -39,7 +37,7 @@ from recorder.journal.frame import (
 from schemas.errors import Corrupt, StoreError
 from schemas.names import RecordKind
 
-__all__ = ["Batch", "SegmentReader", "next_sequence", "read_frames"]
+__all__ = ["Batch", "SegmentReader"]
 
 _CLOSE_PREFIX: Final = b'{"note":"close"'
 _TAIL_BYTES: Final = 1 << 16
@@ -88,7 +86,7 @@ class SegmentReader:
     Raises:
         Corrupt: not a segment, or its name and header disagree; `HeaderDamaged` when there is no readable
             header.
-        StoreError: it cannot be opened or read, or is of a newer format.
+        StoreError: it cannot be opened or read, or is of a newer format; `SegmentGone` when it is not there.
     """
 
     def __init__(self, path: Path, *, lenient: bool = False) -> None:
@@ -101,6 +99,10 @@ class SegmentReader:
         self._lenient = lenient
         try:
             self._file: Any = pa.OSFile(str(path), "rb")
+        except FileNotFoundError as error:
+            raise SegmentGone(
+                f"{path}: no such file; list the segments again, it may have another name"
+            ) from error
         except OSError as error:
             raise StoreError(f"{path}: cannot be opened: {error.strerror or error}") from error
         try:
@@ -323,62 +325,6 @@ class SegmentReader:
                 f"{self.path}: cannot be read at offset {offset}: {error}; check the drive"
             ) from error
         return data
-
-
-def read_frames(data: Path, collector: str | None = None) -> Iterator[tuple[int, bytes]]:
-    """Yield (receive_ns, frame) of every frame of the sealed segments, segment after segment by start.
-
-    Args:
-        data: the data directory.
-        collector: only this one's; by default all, their segments one after the other.
-
-    Raises:
-        Corrupt, StoreError: as `SegmentReader`.
-    """
-    sealed = [found for found in segments(data, collector) if found.state == "sealed"]
-    for found in sorted(sealed, key=lambda file: (file.start_ns, file.collector)):
-        with SegmentReader(found.path) as reader:
-            for record in reader.records(RecordKind.FRAME):
-                yield record.receive_ns, record.payload
-
-
-def next_sequence(data: Path, collector: str) -> int:
-    """One more than the last sequence the collector ever used; 0 when it never recorded.
-
-    Looks at the newest files until one tells: a sealed one by its closing note, an unsealed one by a pass
-    over it. What is torn counts for as many records as its bytes could hold, so numbers may be left out but
-    are never used twice.
-
-    Raises:
-        ConfigError: a bad collector name.
-        Corrupt, StoreError: as `SegmentReader`, where the newest segment is not one of ours or cannot be
-            read.
-    """
-    skipped = 0
-    files = segments(data, collector)
-    sealed = {found.start_ns for found in files if found.state == "sealed"}
-    for found in reversed(files):
-        if found.state == "torn":
-            if found.start_ns in sealed:
-                continue  # its recovery gave the closing note a sequence behind them
-            skipped += -(-found.size // ROW_BYTES)
-            continue
-        try:
-            reader = SegmentReader(found.path, lenient=True)
-        except HeaderDamaged:
-            skipped += found.size
-            continue
-        with closing(reader):
-            if found.state == "sealed" and reader.read_closing() is not None:
-                return reader.closing_sequence + 1 + skipped
-            for _ in reader:
-                pass
-            last = max(reader.last_sequence, reader.closing_sequence)
-            # A sealed file that is damaged may be compressed: there a record can take a single byte.
-            least_bytes = 1 if found.state == "sealed" else ROW_BYTES
-            tail_bytes = reader.size_bytes - reader.good_bytes if reader.stopped else 0
-            return last + 1 + skipped + -(-tail_bytes // least_bytes)
-    return skipped
 
 
 def _records(table: pa.RecordBatch, kind: RecordKind | None) -> Iterator[Record]:

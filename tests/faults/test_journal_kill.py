@@ -26,14 +26,15 @@ from tests.faults.test_journal_kill import payload
 
 data = Path(sys.argv[1])
 with CollectorLock(data, "linear"):
+    first = next_sequence(data, "linear")
     journal = JournalWriter(
         journal_directory(data, "linear"),
         SegmentInfo("linear", "linear", "gateway", "ws://x", "test", 1, 1),
-        next_sequence=next_sequence(data, "linear"),
+        next_sequence=first,
         options=JournalOptions(commit_bytes=int(sys.argv[2]), fsync_interval_s=0.01),
         on_commit=lambda commit: os.write(1, commit.last_sequence.to_bytes(8, "little")),
     )
-    sequence = journal.append(0, 0, 0, payload(next_sequence(data, "linear")))
+    sequence = journal.append(0, 0, 0, payload(first))
     while True:
         sequence = journal.append(sequence + 1, 0, 0, payload(sequence + 1))
         if sequence % 1000 == 0:
@@ -64,7 +65,7 @@ def kill_after(data: Path, witnesses: int, commit_bytes: int) -> int:
         while more := child.stdout.read():
             told += more
     assert child.returncode == -9
-    return max(value for (value,) in struct.iter_unpack("<q", told[: len(told) // 8 * 8]))
+    return max(struct.unpack(f"<{len(told) // 8}q", told[: len(told) // 8 * 8]), default=-1)
 
 
 @pytest.mark.parametrize("seed", range(10))

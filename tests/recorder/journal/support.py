@@ -7,7 +7,15 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from recorder.journal import Commit, Disk, JournalOptions, JournalWriter, SegmentInfo, journal_directory
+from recorder.journal import (
+    Commit,
+    Disk,
+    JournalOptions,
+    JournalWriter,
+    SegmentInfo,
+    journal_directory,
+    segments,
+)
 from schemas.errors import StoreError
 
 START_NS = 1_700_000_000_000_000_000
@@ -69,6 +77,20 @@ def left_open(data: Path, batches: int = 4, rows: int = 3) -> tuple[Path, list[C
     with path.open("r+b") as file:
         file.truncate(commits[-1].offset_bytes)
     return path, commits
+
+
+def sealed_segment(data: Path, batches: int = 3, rows: int = 4, next_sequence: int = 0) -> Path:
+    journal = writer(data, next_sequence=next_sequence)
+    fill(journal, batches, rows)
+    journal.close()
+    return segments(data)[-1].path
+
+
+def place(data: Path, content: bytes, name: str = f"{START_NS}.arrows") -> Path:
+    path = journal_directory(data, "linear") / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
 
 
 class FailingDisk(Disk):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -141,3 +144,23 @@ def test_public_names_are_complete_and_sorted() -> None:
     assert names == sorted(names, key=lambda name: (not name.isupper(), name[0].islower(), name))
     for name in names:
         assert hasattr(recorder.journal, name)
+
+
+def test_the_documented_check_runs_as_printed(tmp_path: Path) -> None:
+    page = Path(__file__).parents[3] / "docs" / "journal.md"
+    script = re.search(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    assert script is not None
+    sealed: list[Path] = []
+    journal = writer(tmp_path, next_sequence=7, on_sealed=sealed.append)
+    fill(journal, batches=3, rows=5)
+    journal.close()
+
+    def check() -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", script[1], str(sealed[0])]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    assert check().stdout.startswith('3 batches, 15 records; {"note":"close","reason":"stopped"')
+    content = bytearray(sealed[0].read_bytes())
+    content[content.index(payload(9))] ^= 1
+    sealed[0].write_bytes(content)
+    assert "batch 0: checksum" in check().stderr

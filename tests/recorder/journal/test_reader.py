@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import pyarrow as pa
@@ -15,7 +16,6 @@ from recorder.journal import (
     Record,
     SegmentReader,
     checksum,
-    journal_directory,
     next_sequence,
     read_frames,
     segments,
@@ -23,24 +23,19 @@ from recorder.journal import (
 from recorder.journal.format import BatchEncoder, ClosingNote, build_batch
 from schemas.errors import Corrupt, StoreError
 from schemas.names import RecordKind
-from tests.recorder.journal.support import INFO, START_NS, fill, left_open, payload, writer
+from tests.recorder.journal.support import (
+    INFO,
+    START_NS,
+    fill,
+    left_open,
+    payload,
+    place,
+    sealed_segment,
+    writer,
+)
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 RECORDS = st.tuples(INT64, st.integers(0, 65535), st.integers(0, 255), st.binary(max_size=100))
-
-
-def sealed_segment(data: Path, batches: int = 3, rows: int = 4, next_sequence: int = 0) -> Path:
-    journal = writer(data, next_sequence=next_sequence)
-    fill(journal, batches, rows)
-    journal.close()
-    return segments(data)[-1].path
-
-
-def place(data: Path, content: bytes, name: str = f"{START_NS}.arrows") -> Path:
-    path = journal_directory(data, "linear") / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-    return path
 
 
 def read(path: Path) -> list[Record]:
@@ -172,7 +167,7 @@ def test_whole_batches_in_the_wrong_place_are_corrupt(content: bytes, words: str
         read(path)
 
 
-def arrow_file(metadata: dict[str, str] | None, *names: str) -> bytes:
+def arrow_file(metadata: dict[bytes | str, bytes | str] | None, *names: str) -> bytes:
     sink = pa.BufferOutputStream()
     schema = pa.schema([(name, pa.int64()) for name in names], metadata=metadata)
     pa.ipc.new_stream(sink, schema).close()
@@ -219,12 +214,15 @@ def test_a_moved_segment_is_corrupt(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_a_store_error(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="cannot be opened"):
+    with pytest.raises(StoreError, match="no such file") as caught:
         SegmentReader(tmp_path / "1.arrows")
+    assert isinstance(caught.value, FileNotFoundError)
+    with pytest.raises(StoreError):
+        SegmentReader(tmp_path)
 
 
 @pytest.mark.parametrize("codec", ["zstd", "lz4"])
-def test_joined_and_compressed_batches_read_the_same(codec: str, tmp_path: Path) -> None:
+def test_joined_and_compressed_batches_read_the_same(codec: Literal["zstd", "lz4"], tmp_path: Path) -> None:
     path = sealed_segment(tmp_path, batches=5, rows=4)
     expected = read(path)
     with SegmentReader(path) as reader:
@@ -237,7 +235,7 @@ def test_joined_and_compressed_batches_read_the_same(codec: str, tmp_path: Path)
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, schema, options=pa.ipc.IpcWriteOptions(compression=codec)) as stream:
         for number, batch in enumerate((joined, closing)):
-            metadata = {"batch": str(number), "monotonic_ns": "0", "crc32c": f"{checksum(batch):08x}"}
+            metadata = {b"batch": b"%d" % number, b"monotonic_ns": b"0", b"crc32c": b"%08x" % checksum(batch)}
             stream.write_batch(batch, custom_metadata=pa.KeyValueMetadata(metadata))
     path.write_bytes(sink.getvalue())
     assert read(path)[:-1] == expected[:-1]
@@ -297,61 +295,3 @@ def test_a_frame_that_looks_like_a_closing_note_is_a_frame(tmp_path: Path) -> No
     journal.append(2, 0, 0, b"after")
     journal.close()
     assert list(read_frames(tmp_path)) == [(1, hostile), (2, b"after")]
-
-
-def test_frames_come_in_order_over_segments_and_collectors(tmp_path: Path) -> None:
-    journal = writer(tmp_path)
-    journal.append(1, 0, 0, b"one")
-    journal.append(2, 0, 3, b"note")
-    journal.rotate(START_NS + 9, [(3, 0, 3, b"checkpoint")])
-    journal.append(4, 0, 0, b"two")
-    journal.rotate(START_NS + 10, [])
-    journal.append(5, 0, 0, b"three")
-    journal.close()
-    left = journal_directory(tmp_path, "spot")
-    left.mkdir()
-    (left / "1.arrows.open").write_bytes(b"not read")
-    assert list(read_frames(tmp_path)) == [(1, b"one"), (4, b"two"), (5, b"three")]
-    assert list(read_frames(tmp_path, "linear")) == list(read_frames(tmp_path))
-    assert list(read_frames(tmp_path, "spot")) == []
-
-
-def test_next_sequence_is_zero_before_anything(tmp_path: Path) -> None:
-    assert next_sequence(tmp_path, "linear") == 0
-
-
-def test_next_sequence_reads_only_the_end_of_a_sealed_file(tmp_path: Path) -> None:
-    path = sealed_segment(tmp_path, batches=400, rows=4)
-    content = bytearray(path.read_bytes())
-    content[2000 : len(content) // 2] = bytes(len(content) // 2 - 2000)
-    path.write_bytes(content)
-    assert next_sequence(tmp_path, "linear") == 1601
-
-
-def test_next_sequence_of_what_a_kill_left(tmp_path: Path) -> None:
-    path, _ = left_open(tmp_path, batches=4, rows=3)
-    assert next_sequence(tmp_path, "linear") == 12
-    content = path.read_bytes()
-    path.write_bytes(content[:-9])
-    assert next_sequence(tmp_path, "linear") >= 12
-    path.write_bytes(content[:100])
-    assert next_sequence(tmp_path, "linear") >= 1
-    path.unlink()
-    place(tmp_path, content, f"{START_NS}.torn")
-    assert next_sequence(tmp_path, "linear") >= 12
-
-
-def test_next_sequence_of_a_damaged_sealed_file_is_behind_all_it_held(tmp_path: Path) -> None:
-    path = sealed_segment(tmp_path, batches=4, rows=3)
-    content = bytearray(path.read_bytes())
-    content[-200:] = bytes(200)
-    path.write_bytes(content)
-    assert next_sequence(tmp_path, "linear") >= 13
-
-
-def test_next_sequence_of_a_segment_without_records(tmp_path: Path) -> None:
-    path = sealed_segment(tmp_path, batches=0, rows=0, next_sequence=55)
-    assert next_sequence(tmp_path, "linear") == 56
-    path.write_bytes(batches_of())
-    path.rename(path.with_suffix(".arrows.open"))
-    assert next_sequence(tmp_path, "linear") == 0

@@ -103,7 +103,10 @@ def test_a_damaged_batch_ends_what_is_kept_and_the_rest_is_set_aside(tmp_path: P
     content = bytearray(path.read_bytes())
     content[commits[2].offset_bytes - 10] ^= 1  # in the third batch's payload
     path.write_bytes(content)
+    before = next_sequence(tmp_path, "linear")
     (recovery,) = recover(tmp_path)
+    # A collector that starts while another process recovers must not get the closing note's number.
+    assert before == next_sequence(tmp_path, "linear") > records(recovery.segment)[-1][0]
     assert (recovery.batches_kept, recovery.rows_kept) == (2, 6)
     assert recovery.torn is not None
     assert recovery.torn.read_bytes() == content[commits[1].offset_bytes :]
