@@ -1,0 +1,98 @@
+"""``tapebook gateway``: the local exchange on the command line."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import uvloop
+
+from recorder.gateway.faults import parse_faults
+from recorder.gateway.options import GatewayOptions, parse_speed
+from recorder.gateway.server import Gateway
+from schemas.names import Category
+
+__all__ = ["gateway", "serve"]
+
+
+async def serve(options: GatewayOptions) -> None:
+    """Serve until SIGINT or SIGTERM, then close every connection and return.
+
+    Raises:
+        ConfigError, StoreError: what made the gateway stop by itself.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    async with Gateway(options) as running:
+        print(f"gateway listening on {running.url} ({running.describe()})", flush=True)
+        playing = asyncio.create_task(running.finished())
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait({playing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if playing.done():
+            playing.result()
+        else:
+            playing.cancel()
+        await stopping
+
+
+def gateway(
+    replay: Annotated[
+        Path | None,
+        typer.Option(
+            help="Send the frames of a capture ('<receive_ns> <frame>' lines; .gz, .zst) or data directory."
+        ),
+    ] = None,
+    simulate: Annotated[
+        int | None, typer.Option(metavar="SEED", help="Send a made-up market; the seed decides it.")
+    ] = None,
+    category: Annotated[
+        Category | None,
+        typer.Option(help="Product line to serve. [default: linear with --replay, all with --simulate]"),
+    ] = None,
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 0,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    speed: Annotated[
+        str, typer.Option(metavar="X|max", help="Factor of real time, or as fast as subscribers read.")
+    ] = "1",
+    settle: Annotated[
+        float, typer.Option(help="Start a replay once subscriptions have been quiet for this many seconds.")
+    ] = 1.0,
+    loop: Annotated[bool, typer.Option("--loop", help="Start the replay over at its end.")] = False,
+    retime: Annotated[
+        bool, typer.Option("--retime", help="Shift the clocks in replayed frames to now.")
+    ] = False,
+    ledger: Annotated[
+        Path | None, typer.Option(help="Write a JSON line per frame sent and per fault to this file.")
+    ] = None,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE,...",
+            help="Do damage: shares of drop, repeat, reorder, corrupt, cut, stall; close=SECONDS; seed=N.",
+        ),
+    ] = None,
+    symbol_count: Annotated[int, typer.Option(help="Symbols of each simulated category.")] = 4,
+    rate: Annotated[float, typer.Option(help="Factor on the simulated order flow; 1 is realistic.")] = 1.0,
+) -> None:
+    """Run a local exchange, public WebSocket and REST, from a recording or a simulated market."""
+    options = GatewayOptions(
+        replay=replay,
+        simulate=simulate,
+        category=category,
+        host=host,
+        port=port,
+        speed=parse_speed(speed),
+        settle_seconds=settle,
+        is_looping=loop,
+        is_retiming=retime,
+        ledger=ledger,
+        faults=parse_faults(fault or []),
+        symbol_count=symbol_count,
+        rate=rate,
+    )
+    uvloop.run(serve(options))

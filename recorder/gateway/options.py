@@ -1,0 +1,86 @@
+"""What a gateway is told: where its frames come from, how fast, what goes wrong, and where it listens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from recorder.gateway.faults import FaultPlan
+from schemas.errors import ConfigError
+from schemas.names import Category
+
+__all__ = ["GatewayOptions", "parse_speed"]
+
+MAX_SPEED: Final = 1e6
+
+
+def parse_speed(text: str) -> float | None:
+    """Read ``--speed``: a factor, or None for ``max``.
+
+    Raises:
+        ConfigError: neither.
+    """
+    if text == "max":
+        return None
+    try:
+        factor = float(text)
+    except ValueError:
+        factor = 0.0
+    if not 0 < factor <= MAX_SPEED:
+        raise ConfigError(f"speed {text!r}: expected a factor above 0, such as 1 or 20, or 'max'")
+    return factor
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayOptions:
+    """Options of a gateway; exactly one of ``replay`` and ``simulate`` is given.
+
+    Attributes:
+        replay: capture file or data directory whose frames are sent.
+        simulate: seed of a made-up market.
+        category: product line served; None means linear for a replay and all four for a simulation.
+        host, port: where to listen; port 0 takes a free one.
+        speed: factor of real time; None is as fast as the subscribers read.
+        settle_seconds: quiet time after the first subscriptions before a replay starts.
+        is_looping: start the replay over at its end.
+        is_retiming: shift the clocks in replayed frames to now.
+        ledger: file for one JSON line per frame sent and per fault.
+        faults: what goes wrong on purpose.
+        symbol_count: symbols of a simulated category.
+        rate: factor on the simulated order flow.
+        max_backlog_bytes: what a slow reader may leave unread before it is disconnected; at full speed the
+            replay waits for it instead.
+
+    Raises:
+        ConfigError: a combination that makes no sense.
+    """
+
+    replay: Path | None = None
+    simulate: int | None = None
+    category: Category | None = None
+    host: str = "127.0.0.1"
+    port: int = 0
+    speed: float | None = 1.0
+    settle_seconds: float = 1.0
+    is_looping: bool = False
+    is_retiming: bool = False
+    ledger: Path | None = None
+    faults: FaultPlan | None = None
+    symbol_count: int = 4
+    rate: float = 1.0
+    max_backlog_bytes: int = 64 * 1024 * 1024
+
+    def __post_init__(self) -> None:
+        if self.replay is None and self.simulate is None:
+            raise ConfigError("nothing to send: give --replay FILE (or a data directory) or --simulate SEED")
+        if self.replay is not None and self.simulate is not None:
+            raise ConfigError("--replay and --simulate exclude each other: give one")
+        if self.simulate is not None and (self.is_looping or self.is_retiming):
+            raise ConfigError(
+                "--loop and --retime belong to --replay; a simulated market never ends and is always now"
+            )
+        if not 0 <= self.settle_seconds <= 3600:
+            raise ConfigError(f"settle {self.settle_seconds}: expected seconds from 0 to 3600")
+        if not 0 <= self.port <= 65535:
+            raise ConfigError(f"port {self.port}: expected 0 (any free port) to 65535")

@@ -1,0 +1,306 @@
+"""The skin: one port that speaks the exchange's public WebSocket and REST."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import uuid
+from contextlib import AsyncExitStack, suppress
+from types import TracebackType
+from typing import Any, Final, Self
+
+import msgspec
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from recorder.gateway.books import Feeds
+from recorder.gateway.connection import Connection
+from recorder.gateway.dialect import MAX_REQUEST_BYTES, Dialect
+from recorder.gateway.exchange import Exchange, Subscriptions
+from recorder.gateway.faults import Deed, FaultInjector
+from recorder.gateway.ledger import Ledger
+from recorder.gateway.options import GatewayOptions
+from recorder.gateway.rest import ENDPOINTS, RestError, server_time
+from recorder.gateway.sources import ReplaySource
+from recorder.gateway.timeline import MarketTimeline, Outlet, ReplayTimeline, Timeline
+from recorder.gateway.venue import MarketVenue, ReplayVenue
+from schemas.errors import ConfigError
+from schemas.names import Category
+
+__all__ = ["Gateway"]
+
+MAX_CONNECTIONS: Final = 1_000
+"""At once, as the exchange allows per IP and category."""
+_CLOSE_PATIENCE_S: Final = 2.0
+_MS: Final = 1_000_000
+
+
+class Gateway:
+    """A local exchange, public side.
+
+    ::
+
+        async with Gateway(GatewayOptions(replay=path)) as gateway:
+            ...                          # connect to gateway.url + "/v5/public/linear"
+            await gateway.finished()
+
+    Attributes:
+        port: where it listens. url: ``ws://host:port``, the root that paths are appended to.
+
+    Raises:
+        ConfigError: on entering, when the source cannot be read or the port cannot be had.
+    """
+
+    def __init__(self, options: GatewayOptions) -> None:
+        self._options = options
+        self.port = options.port
+        self._stack = AsyncExitStack()
+        self._ledger: Ledger | None = None
+        self._exchanges: dict[Category, Exchange] = {}
+        self._connections: dict[Connection, web.WebSocketResponse] = {}
+        self._connections_total = 0
+        self._timeline: Timeline
+        self._playing: asyncio.Task[None] | None = None
+        self._closing: set[asyncio.Task[None]] = set()
+
+    def __repr__(self) -> str:
+        return f"<Gateway {self.url} ({self.describe()}), {len(self._connections)} connections>"
+
+    @property
+    def url(self) -> str:
+        """Root of the WebSocket paths; REST is the same host and port over http."""
+        host = f"[{self._options.host}]" if ":" in self._options.host else self._options.host
+        return f"ws://{host}:{self.port}"
+
+    def describe(self) -> str:
+        """What is served, for people."""
+        categories = ", ".join(category.value for category in self._exchanges)
+        if self._options.replay is not None:
+            return f"{categories}: replay {self._options.replay}"
+        return f"{categories}: simulate {self._options.simulate}"
+
+    async def finished(self) -> None:
+        """Wait until the replay has sent its last frame; a simulation or a loop never has.
+
+        Raises:
+            ConfigError: the replay broke off at a malformed line.
+            StoreError: the ledger could not be written.
+        """
+        if self._playing is None:
+            raise RuntimeError("the gateway is not running: use it as 'async with Gateway(...)'")
+        await asyncio.shield(self._playing)
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            self._open_ledger(stack)
+            self._timeline = self._build()
+            await self._listen(stack)
+            self._playing = asyncio.create_task(self._timeline.run(), name="gateway timeline")
+            stack.push_async_callback(self._close_connections)
+            stack.push_async_callback(self._stop_playing)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    def _open_ledger(self, stack: AsyncExitStack) -> None:
+        if self._options.ledger is not None:
+            self._ledger = Ledger(self._options.ledger)
+            stack.callback(self._ledger.close)
+
+    def _build(self) -> Timeline:
+        options = self._options
+        subscriptions, outlet = Subscriptions(), Outlet(self._flush_ledger)
+        if options.replay is not None:
+            category = options.category or Category.LINEAR
+            source = ReplaySource(options.replay)
+            survey = source.survey(category)
+            feeds = Feeds(category)
+            exchange = Exchange(ReplayVenue(category, feeds, survey), subscriptions)
+            self._exchanges = {category: exchange}
+            return ReplayTimeline(
+                source, survey.first_ns, feeds, exchange, subscriptions, outlet, options, self._release_held
+            )
+        categories = list(Category) if options.category is None else [options.category]
+        exchanges = self._exchanges
+        timeline = MarketTimeline(options.simulate or 0, exchanges, subscriptions, outlet, options)
+        for category in categories:
+            venue = MarketVenue(category, lambda category=category: timeline.open_market(category))  # type: ignore[misc]
+            exchanges[category] = Exchange(venue, subscriptions)
+        return timeline
+
+    async def _listen(self, stack: AsyncExitStack) -> None:
+        application = web.Application()
+        application.router.add_get("/v5/public/{category}", self._public)
+        application.router.add_get("/v5/market/time", self._time)
+        application.router.add_get("/v5/market/{endpoint}", self._market)
+        runner = web.AppRunner(
+            application, access_log=None, handle_signals=False, shutdown_timeout=_CLOSE_PATIENCE_S
+        )
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        site = web.TCPSite(runner, self._options.host, self._options.port)
+        try:
+            await site.start()
+        except OSError as error:
+            raise ConfigError(
+                f"cannot listen on {self._options.host}:{self._options.port}: {error.strerror or error}; "
+                "give another --port (0 takes a free one) or --host"
+            ) from error
+        self.port = runner.addresses[0][1]
+
+    # WebSocket
+
+    async def _public(self, request: web.Request) -> web.StreamResponse:
+        exchange = self._exchange(request.match_info["category"])
+        if exchange is None:
+            served = ", ".join(f"/v5/public/{category.value}" for category in self._exchanges)
+            raise web.HTTPNotFound(text=f"no such stream here; served: {served}\n")
+        if len(self._connections) >= MAX_CONNECTIONS:
+            raise web.HTTPTooManyRequests(text=f"{MAX_CONNECTIONS} connections are open already\n")
+        # Without compression, frames can be framed once and written to every socket as they are.
+        socket = web.WebSocketResponse(
+            compress=False, max_msg_size=MAX_REQUEST_BYTES, timeout=_CLOSE_PATIENCE_S
+        )
+        writer = await socket.prepare(request)
+        transport = request.transport
+        if transport is None:
+            return socket
+        connection = self._open(exchange, transport, writer)
+        self._connections[connection] = socket
+        lifetime = self._limit_life(connection)
+        try:
+            await self._converse(exchange, connection, socket)
+        finally:
+            if lifetime is not None:
+                lifetime.cancel()
+            connection.close()
+            self._connections.pop(connection, None)
+            self._note("close", connection)
+        return socket
+
+    def _open(self, exchange: Exchange, transport: asyncio.Transport, writer: Any) -> Connection:
+        self._connections_total += 1
+        plan = self._options.faults
+        connection = Connection(
+            self._connections_total,
+            transport,
+            writer.drain,
+            ledger=self._ledger,
+            injector=None if plan is None else FaultInjector(plan, self._connections_total),
+            max_backlog_bytes=self._options.max_backlog_bytes
+            if self._options.speed is not None
+            else sys.maxsize,
+            on_lost=exchange.remove,
+        )
+        self._note("open", connection)
+        return connection
+
+    async def _converse(
+        self, exchange: Exchange, connection: Connection, socket: web.WebSocketResponse
+    ) -> None:
+        dialect = Dialect(exchange.venue.category, str(uuid.uuid4()), exchange.venue.has_symbol)
+        async for message in socket:
+            if message.type is WSMsgType.TEXT:
+                request = message.data.encode()
+            elif message.type is WSMsgType.BINARY:
+                request = message.data
+            else:
+                return
+            now_ms = self._timeline.now_ns() // _MS
+            exchange.perform(connection, dialect.answer(request, connection.topics, now_ms), now_ms)
+            connection.flush()
+            self._flush_ledger()
+            # Whoever asks without reading the answers waits here, alone.
+            await connection.drain()
+
+    def _limit_life(self, connection: Connection) -> asyncio.TimerHandle | None:
+        plan = self._options.faults
+        if plan is None or plan.close_seconds is None:
+            return None
+
+        def end() -> None:
+            if self._ledger is not None:
+                self._ledger.fault(connection.number, Deed.CLOSE)
+            self._closing.add(task := asyncio.create_task(self._close(connection)))
+            task.add_done_callback(self._closing.discard)
+
+        return asyncio.get_running_loop().call_later(plan.close_seconds, end)
+
+    async def _close(self, connection: Connection) -> None:
+        """Say goodbye; whoever does not answer in time is cut off."""
+        socket = self._connections.get(connection)
+        connection.close()
+        self._flush_ledger()
+        if socket is None:
+            return
+        with suppress(TimeoutError, ConnectionError):
+            async with asyncio.timeout(_CLOSE_PATIENCE_S):
+                await socket.close(code=WSCloseCode.GOING_AWAY)
+                return
+        connection.abort()
+
+    async def _close_connections(self) -> None:
+        await asyncio.gather(
+            *(self._close(connection) for connection in list(self._connections)), *self._closing
+        )
+
+    async def _stop_playing(self) -> None:
+        if self._playing is not None:
+            self._playing.cancel()
+            # Its failure, if any, has been told through finished().
+            await asyncio.wait({self._playing})
+            if not self._playing.cancelled():
+                self._playing.exception()
+
+    # REST
+
+    async def _time(self, _: web.Request) -> web.Response:
+        return self._envelope(0, "OK", server_time(self._timeline.now_ns()))
+
+    async def _market(self, request: web.Request) -> web.Response:
+        answer = ENDPOINTS.get(request.match_info["endpoint"])
+        if answer is None:
+            raise web.HTTPNotFound(
+                text=f"no such endpoint here; served: {', '.join(sorted(ENDPOINTS))}, time\n"
+            )
+        exchange = self._exchange(request.query.get("category", ""))
+        try:
+            if exchange is None:
+                raise RestError(10001, "params error: category is not one of " + ", ".join(self._exchanges))
+            return self._envelope(0, "OK", answer(exchange.venue, request.query))
+        except RestError as refusal:
+            return self._envelope(refusal.code, refusal.message, {})
+
+    def _envelope(self, code: int, message: str, result: dict[str, Any]) -> web.Response:
+        body = {
+            "retCode": code,
+            "retMsg": message,
+            "result": result,
+            "retExtInfo": {},
+            "time": self._timeline.now_ns() // _MS,
+        }
+        return web.Response(body=msgspec.json.encode(body), content_type="application/json", charset="utf-8")
+
+    # Shared
+
+    def _exchange(self, name: str) -> Exchange | None:
+        return next(
+            (exchange for category, exchange in self._exchanges.items() if category.value == name), None
+        )
+
+    def _note(self, event: str, connection: Connection) -> None:
+        if self._ledger is not None:
+            self._ledger.event(event, connection.number)
+            self._ledger.flush()
+
+    def _flush_ledger(self) -> None:
+        if self._ledger is not None:
+            self._ledger.flush()
+
+    def _release_held(self) -> None:
+        for connection in self._connections:
+            connection.release_held()
+            connection.flush()
