@@ -2,7 +2,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from recorder.journal import journal_directory, next_sequence, read_frames
+import pytest
+
+from recorder.journal import journal_directory, next_sequence, read_frames, recover, segments
 from recorder.journal.format import BatchEncoder
 from tests.recorder.journal.support import INFO, START_NS, left_open, place, sealed_segment, writer
 
@@ -63,3 +65,15 @@ def test_next_sequence_of_a_segment_without_records(tmp_path: Path) -> None:
     path.write_bytes(BatchEncoder(INFO, 0).header)
     path.rename(path.with_suffix(".arrows.open"))
     assert next_sequence(tmp_path, "linear") == 1
+
+
+def test_next_sequence_looks_again_when_a_file_got_its_next_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left_open(tmp_path, batches=4, rows=3)
+    listings = [segments(tmp_path)]
+    recover(tmp_path)
+    listings.append(segments(tmp_path))
+    monkeypatch.setattr("recorder.journal.history.segments", lambda *_: listings.pop(0))
+    assert next_sequence(tmp_path, "linear") == 13
+    assert not listings
