@@ -8,9 +8,12 @@ import msgspec
 
 from schemas.names import Category
 
-__all__ = ["RecordConfig"]
+__all__ = ["DEFAULT_TOPICS", "RecordConfig"]
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
+
+
+DEFAULT_TOPICS = ("orderbook.50", "publicTrade", "tickers")
 
 
 class RecordConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -35,7 +38,7 @@ class RecordConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     category: Category = Category.LINEAR
     symbols: list[str] = []
-    topics: list[str] = ["orderbook.50", "publicTrade", "tickers"]
+    topics: list[str] = msgspec.field(default_factory=lambda: list(DEFAULT_TOPICS))
     endpoint: str = ""
     data: str = "data"
     name: str = ""

@@ -1,0 +1,5 @@
+"""``python -m recorder``: the same as ``tapebook``."""
+
+from recorder.cli import main
+
+main()

@@ -1,0 +1,220 @@
+"""The console script ``tapebook``: options in, exit codes out. Each command's work is in a module of its own."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import msgspec
+import typer
+
+from recorder.book_at import book
+from recorder.gateway.command import gateway
+from recorder.query import query
+from recorder.version import VERSION
+from schemas.errors import TapebookError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="tapebook",
+    help="Record Bybit's public market data, keep its order books checked, and ask the archive anything.",
+    epilog="Exit codes: 0 fine, 1 the data fails a check, 2 usage or configuration, 3 the exchange or network, 4 disk.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+DATA = typer.Option("--data", help="Data directory.", show_default="data")
+
+
+class ReportFormat(StrEnum):
+    """How a report is written."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+FORMAT = typer.Option("--format", help="table for people, json for programs (one object a line).")
+
+app.command("gateway")(gateway)
+app.command("query")(query)
+app.command("book")(book)
+
+
+def _split(text: str | None) -> list[str] | None:
+    return None if text is None else [part.strip() for part in text.split(",") if part.strip()]
+
+
+@app.command()
+def demo(
+    data: Annotated[Path, typer.Option("--data", help="Where to record to; it must not exist yet.")] = Path(
+        "demo-data"
+    ),
+    seconds: Annotated[float, typer.Option("--seconds", min=3, max=600, help="How long to record.")] = 10.0,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the simulated market.")] = 7,
+) -> None:
+    """The tour, offline: the embedded exchange is recorded, rolled, verified and queried."""
+    from recorder.demo import run_demo
+
+    raise typer.Exit(run_demo(data, seconds, seed))
+
+
+@app.command()
+def record(
+    config: Annotated[
+        Path | None, typer.Argument(help="TOML file; options given here win over it.", metavar="[CONFIG.toml]")
+    ] = None,
+    category: Annotated[
+        str | None, typer.Option("--category", help="spot, linear, inverse or option.", show_default="linear")
+    ] = None,
+    symbols: Annotated[
+        str | None, typer.Option("--symbols", help="Symbols, separated by commas, or all.")
+    ] = None,
+    topics: Annotated[
+        str | None,
+        typer.Option(
+            "--topics",
+            help="Topic prefixes to combine with the symbols, or full topics.",
+            show_default="orderbook.50,publicTrade,tickers",
+        ),
+    ] = None,
+    endpoint: Annotated[
+        str | None,
+        typer.Option(
+            "--endpoint", help="Root of the stream, such as ws://127.0.0.1:9001.", show_default="the exchange's mainnet"
+        ),
+    ] = None,
+    data: Annotated[str | None, DATA] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="Name of the collector.", show_default="the category")
+    ] = None,
+    lines: Annotated[int | None, typer.Option("--lines", help="Connections per feed.", show_default="1")] = None,
+    duration: Annotated[float | None, typer.Option("--duration", help="Stop after so many seconds.")] = None,
+    stop_after_idle: Annotated[
+        float | None, typer.Option("--stop-after-idle", help="Stop after so many seconds without a data frame.")
+    ] = None,
+    no_roll: Annotated[bool, typer.Option("--no-roll", help="Keep the journal only.")] = False,
+    commit_ms: Annotated[
+        float | None,
+        typer.Option("--commit-ms", help="Group-commit interval: what a kill can lose.", show_default="10"),
+    ] = None,
+    fsync_s: Annotated[
+        float | None, typer.Option("--fsync-s", help="fsync interval: what a power cut can lose.", show_default="1")
+    ] = None,
+    segment_seconds: Annotated[
+        float | None, typer.Option("--segment-seconds", help="Longest segment.", show_default="900")
+    ] = None,
+    segment_mib: Annotated[
+        float | None, typer.Option("--segment-mib", help="Largest segment.", show_default="512")
+    ] = None,
+    commit_ledger: Annotated[
+        Path | None,
+        typer.Option("--commit-ledger", help="Write a line per group commit that returned (for crash tests)."),
+    ] = None,
+    style: Annotated[ReportFormat, FORMAT] = ReportFormat.TABLE,
+) -> None:
+    """Record topics until Ctrl-C, SIGTERM, --duration or --stop-after-idle; then seal, roll and report."""
+    from recorder.config_file import load_config
+    from recorder.record import run_record
+    from recorder.report import print_report
+
+    loaded = load_config(
+        config,
+        {
+            "category": category,
+            "symbols": _split(symbols),
+            "topics": _split(topics),
+            "endpoint": endpoint,
+            "data": data,
+            "name": name,
+            "lines": lines,
+            "duration": duration,
+            "stop_after_idle": stop_after_idle,
+            "roll": False if no_roll else None,
+            "commit_ms": commit_ms,
+            "fsync_s": fsync_s,
+            "segment_seconds": segment_seconds,
+            "segment_mib": segment_mib,
+        },
+    )
+    report = run_record(loaded, commit_ledger=commit_ledger)
+    print_report(report, json=style is ReportFormat.JSON)
+
+
+@app.command()
+def roll(
+    data: Annotated[Path, DATA] = Path("data"), style: Annotated[ReportFormat, FORMAT] = ReportFormat.TABLE
+) -> None:
+    """Turn sealed journal segments into Parquet; recovers what a crash left behind first."""
+    from recorder.report import roll_and_report
+
+    roll_and_report(data, json=style is ReportFormat.JSON)
+
+
+@app.command()
+def verify(
+    data: Annotated[Path, DATA] = Path("data"), style: Annotated[ReportFormat, FORMAT] = ReportFormat.TABLE
+) -> None:
+    """Replay journal and archive and hold them against each other; exit 1 on any unexplained difference."""
+    from recorder.report import verify_and_report
+
+    raise typer.Exit(verify_and_report(data, json=style is ReportFormat.JSON))
+
+
+@app.command()
+def status(
+    data: Annotated[Path, DATA] = Path("data"), style: Annotated[ReportFormat, FORMAT] = ReportFormat.TABLE
+) -> None:
+    """Show what is recorded, how complete it is and how late."""
+    from recorder.status import data_status, print_status
+
+    found = data_status(data)
+    if style is ReportFormat.JSON:
+        for collector in found["collectors"]:
+            print(msgspec.json.encode(collector).decode())
+    else:
+        print_status(found)
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(f"tapebook {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors on standard error.")] = False,
+) -> None:
+    logging.basicConfig(
+        level=logging.ERROR if quiet else logging.INFO,
+        format="tapebook: %(levelname)s: %(message)s",
+        stream=sys.stderr,
+        force=True,
+    )
+    logging.getLogger("asyncio").setLevel(logging.ERROR)
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command line and exit with the code of design section 7."""
+    try:
+        app(arguments, prog_name="tapebook")
+    except TapebookError as error:
+        print(f"tapebook: {error}", file=sys.stderr)
+        raise SystemExit(error.exit_code) from None
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(0) from None
+    raise SystemExit(0)
+
+
+if __name__ == "__main__":
+    main()

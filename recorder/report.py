@@ -1,0 +1,109 @@
+"""What ``record``, ``roll`` and ``verify`` print."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import msgspec
+
+from recorder.collector import Report
+from recorder.roll import Rolled, roll_data, roll_lock
+from recorder.verify import verify
+from schemas.errors import ConfigError
+from schemas.manifest import ManifestFile, ManifestSegment
+
+__all__ = ["print_report", "require_data", "roll_and_report", "verify_and_report"]
+
+
+def require_data(data: Path) -> None:
+    """Raise ConfigError unless there is something recorded in the directory."""
+    if not data.is_dir():
+        raise ConfigError(f"{data}: no such data directory; give the one that `tapebook record --data` wrote")
+
+
+def print_report(report: Report, *, json: bool) -> None:
+    """Per feed: messages, gaps, bytes; and why the recording ended."""
+    if json:
+        for feed in report.feeds:
+            print(msgspec.json.encode(feed).decode())
+        return
+    width = max([len("feed"), *(len(feed.topic) for feed in report.feeds)])
+    print(f"{'feed':<{width}}  {'state':<8} {'messages':>10} {'gaps':>6} {'bytes':>14}")
+    for feed in report.feeds:
+        state = "refused" if feed.refused is not None else feed.state
+        print(f"{feed.topic:<{width}}  {state:<8} {feed.messages:>10,} {feed.gaps:>6,} {feed.bytes:>14,}")
+    notes = [f"{count:,} undecodable ({cause})" for cause, count in report.undecodable.items()]
+    if report.unknown_topics:
+        notes.append(f"{report.unknown_topics:,} of unknown topics")
+    print(
+        f"{report.frames:,} frames in {report.seconds:.1f} s{''.join(', ' + note for note in notes)}; "
+        f"ended by {report.why}"
+    )
+
+
+def roll_and_report(data: Path, *, json: bool) -> None:
+    """Roll a directory and say what became of it."""
+    require_data(data)
+    done: list[Rolled] = []
+
+    def tell(rolled: Rolled) -> None:
+        done.append(rolled)
+        files = [entry for entry in rolled.entries if isinstance(entry, ManifestFile)]
+        segment = rolled.entries[-1]
+        assert isinstance(segment, ManifestSegment)
+        if json:
+            print(msgspec.json.encode(segment).decode(), flush=True)
+        else:
+            size = sum(file.bytes for file in files)
+            print(
+                f"{segment.collector}/{rolled.segment.name}: {segment.frames:,} frames -> {rolled.rows:,} rows in "
+                f"{len(files)} files ({size:,} bytes)",
+                flush=True,
+            )
+
+    with roll_lock(data, wait=False):
+        roll_data(data, on_rolled=tell)
+    for rolled in done:
+        for mismatch in rolled.mismatches:
+            print(
+                f"tapebook: {rolled.segment.name}: {mismatch.topic} at update id {mismatch.update_id}: live digest "
+                f"{mismatch.live}, replayed {mismatch.replayed}; `tapebook verify` says more",
+                file=sys.stderr,
+            )
+    if not done and not json:
+        print("nothing to roll: every sealed segment is in the archive")
+
+
+def verify_and_report(data: Path, *, json: bool) -> int:
+    """Verify a directory; returns the exit code."""
+    require_data(data)
+    terminal = sys.stderr.isatty()
+
+    def progress(text: str) -> None:
+        if terminal:
+            print(f"\r\x1b[Kverifying {text}", end="", file=sys.stderr, flush=True)
+        elif not json:
+            print(f"verifying {text}", file=sys.stderr, flush=True)
+
+    result = verify(data, progress=progress)
+    if terminal:
+        print("\r\x1b[K", end="", file=sys.stderr)
+    counts = {name: getattr(result, name) for name in result.__slots__ if name != "findings"}
+    if json:
+        for finding in result.findings:
+            print(msgspec.json.encode(finding).decode())
+        print(msgspec.json.encode({**counts, "failures": len(result.failures)}).decode())
+    else:
+        for finding in result.findings:
+            print(finding)
+        print(
+            f"{counts['segments']:,} segments, {counts['frames']:,} frames, {counts['files']:,} files, "
+            f"{counts['rows']:,} rows; {counts['live_digests']:,} live digests met by the journal's replay; "
+            f"{counts['books']:,} books rebuilt from rows, {counts['archive_digests']:,} of them met a live digest, "
+            f"{counts['keyframes']:,} keyframes met"
+        )
+        print(f"{counts['gaps']:,} gaps and {counts['undecodable']:,} undecodable frames are on record")
+        failures = len(result.failures)
+        print("verified: no unexplained difference" if not failures else f"NOT verified: {failures} differences")
+    return 1 if result.failures else 0
