@@ -1,7 +1,7 @@
 """Moments as integers: nanoseconds since 1970-01-01T00:00:00Z, to and from text, without a float on the way.
 
-Every clock of the house (``match``, ``push``, ``receive``) is UTC. A moment without an offset is refused rather
-than guessed at, because a recording read an hour off looks perfectly healthy.
+Every clock of the house (``match``, ``push``, ``receive``) is UTC. A moment without an offset is refused
+rather than guessed at, because a recording read an hour off looks perfectly healthy.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ _UNIT_NS = {"ns": 1, "us": 1_000, "ms": NS_PER_MS, "s": NS_PER_SECOND}
 def parse_time(moment: str | datetime) -> int:
     """Return a moment as nanoseconds since the epoch.
 
-    Accepts ISO 8601 with an offset (``2024-08-08T23:55:00Z``, ``2024-08-09 01:55:00.123456789+02:00``, seconds
-    may be left out), an integer since the epoch with its unit (``1723161300123ms``; ns, us, ms, s), and an
-    aware ``datetime``.
+    Accepts ISO 8601 with an offset (``2024-08-08T23:55:00Z``, ``2024-08-09 01:55:00.123456789+02:00``,
+    seconds may be left out), an integer since the epoch with its unit (``1723161300123ms``; ns, us, ms, s),
+    and an aware ``datetime``.
 
     Raises:
-        ConfigError: the text is none of these, names no offset, is finer than a nanosecond or lies outside the
-            years 1677 to 2262 that 64 bits of nanoseconds can hold.
+        ConfigError: the text is none of these, names no offset, is finer than a nanosecond or lies outside
+            the years 1677 to 2262 that 64 bits of nanoseconds can hold.
     """
     ns = _datetime_ns(moment) if isinstance(moment, datetime) else _text_ns(moment)
     if not _LOWEST <= ns <= _HIGHEST:
@@ -54,7 +54,7 @@ def parse_time(moment: str | datetime) -> int:
 
 
 def format_ns(ns: int) -> str:
-    """Return a moment of 64 bits as ISO 8601 UTC, always with nine digits: ``2024-08-08T23:55:00.123456789Z``."""
+    """Return a moment as ISO 8601 UTC, always with nine digits: ``2024-08-08T23:55:00.123456789Z``."""
     seconds, fraction = divmod(ns, NS_PER_SECOND)
     whole = _EPOCH + timedelta(seconds=seconds)
     return f"{whole:%Y-%m-%dT%H:%M:%S}.{fraction:09d}Z"

@@ -1,0 +1,290 @@
+"""The archive's table of contents: reading, indexing and appending ``archive/manifest/<collector>.jsonl``.
+
+Readers go by these lines and never by what happens to lie in a directory (design section 6). A ``file``
+line counts once a later ``segment`` line of the same collector and segment commits it; a last line without
+its newline is the trace of a crash and counts as absent.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from schemas.errors import Corrupt, StoreError
+from schemas.manifest import MANIFEST_VERSION, ManifestFile, ManifestSegment, encode_lines
+from schemas.names import Table
+from schemas.tables import SCHEMA_VERSION
+
+__all__ = ["Manifest", "append_manifest", "manifest_path", "read_manifest"]
+
+_DECODER: Final = msgspec.json.Decoder(ManifestFile | ManifestSegment)
+
+
+class _Header(msgspec.Struct):
+    """The two keys that every version of a line has."""
+
+    event: str
+    version: int = 1
+
+
+_HEADER: Final = msgspec.json.Decoder(_Header)
+
+# A file's path must say what its line says, since the views take category, symbol and date from the path.
+_PATH_SLASHES: Final = 4
+
+
+class Manifest:
+    """One consistent reading of an archive's manifest; it does not follow later appends.
+
+    Attributes:
+        archive: the directory that file paths are relative to.
+        files: the committed files, in order of collector and of commit.
+        segments: the committed segments by (collector, start_ns).
+    """
+
+    __slots__ = ("_by_table", "archive", "files", "segments")
+
+    def __init__(
+        self,
+        archive: Path,
+        files: list[ManifestFile],
+        segments: dict[tuple[str, int], ManifestSegment],
+    ) -> None:
+        self.archive = archive
+        self.files = files
+        self.segments = segments
+        self._by_table: dict[str, dict[tuple[str, str], list[ManifestFile]]] = {}
+        for file in files:
+            by_symbol = self._by_table.setdefault(file.table, {})
+            by_symbol.setdefault((file.category, file.symbol), []).append(file)
+
+    def __repr__(self) -> str:
+        return f"<Manifest {self.archive} files={len(self.files)} segments={len(self.segments)}>"
+
+    def select(
+        self,
+        table: Table,
+        *,
+        category: str | None = None,
+        symbol: str | None = None,
+        dates: tuple[str, str] | None = None,
+        collector: str | None = None,
+        receive_ns: tuple[int, int] | None = None,
+    ) -> list[ManifestFile]:
+        """Return the table's files that fit, in order of commit.
+
+        Args:
+            table: the table.
+            category, symbol, collector: exact values; None for any.
+            dates: first and last date, both included (``YYYY-MM-DD``).
+            receive_ns: a span, both ends included; files whose rows all lie outside of it are left out.
+        """
+        by_symbol = self._by_table.get(table.value, {})
+        if category is not None and symbol is not None:
+            found: list[ManifestFile] = by_symbol.get((category, symbol), [])
+        else:
+            found = [
+                file
+                for (its_category, its_symbol), files in by_symbol.items()
+                if category in (None, its_category) and symbol in (None, its_symbol)
+                for file in files
+            ]
+        if dates is not None:
+            found = [file for file in found if dates[0] <= file.date <= dates[1]]
+        if collector is not None:
+            found = [file for file in found if file.collector == collector]
+        if receive_ns is not None:
+            low, high = receive_ns
+            found = [
+                file
+                for file in found
+                if file.receive_ns is None or (file.receive_ns[0] <= high and file.receive_ns[1] >= low)
+            ]
+        return list(found)
+
+    def symbols(self, table: Table) -> list[tuple[str, str]]:
+        """Return the (category, symbol) pairs that have files of the table, sorted."""
+        return sorted(self._by_table.get(table.value, {}))
+
+    def topics(self, category: str, symbol: str) -> list[str]:
+        """Return the topics that the symbol's book files name, sorted."""
+        files = self._by_table.get(Table.BOOK_UPDATES.value, {}).get((category, symbol), [])
+        return sorted({topic for file in files for topic in file.feeds})
+
+    def run_of(self, file: ManifestFile) -> int:
+        """Return the start_ns of the recording run that a file belongs to."""
+        return self.segments[file.collector, file.segment].run
+
+
+def manifest_path(archive: Path, collector: str) -> Path:
+    """Return where a collector's manifest is."""
+    return archive / "manifest" / f"{collector}.jsonl"
+
+
+def read_manifest(archive: Path) -> Manifest:
+    """Read every collector's manifest; an archive that does not exist yet is an empty one.
+
+    Raises:
+        Corrupt: a whole line is not a manifest line, or a path leads elsewhere than its line says.
+        StoreError: the lines or files come from a newer tapebook, or the disk fails.
+    """
+    files: list[ManifestFile] = []
+    segments: dict[tuple[str, int], ManifestSegment] = {}
+    try:
+        paths = sorted((archive / "manifest").glob("*.jsonl"))
+        for path in paths:
+            for key, segment, committed in _read_commits(path, path.read_bytes()):
+                segments[key] = segment
+                files.extend(committed)
+    except OSError as error:
+        raise StoreError(f"{archive / 'manifest'}: cannot be read: {error}") from error
+    return Manifest(archive, files, segments)
+
+
+def append_manifest(archive: Path, collector: str, entries: Sequence[ManifestFile | ManifestSegment]) -> None:
+    """Append lines in one write and make them last: file and directory are synced before this returns.
+
+    A torn last line, left behind by a crash, is cut off first. One writer at a time: the roller holds a lock.
+
+    Raises:
+        StoreError: the disk refused; nothing was appended.
+    """
+    path = manifest_path(archive, collector)
+    payload = encode_lines(list(entries))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            end = _whole_lines_bytes(descriptor)
+            os.ftruncate(descriptor, end)
+            try:
+                written = os.pwrite(descriptor, payload, end)
+                if written != len(payload):
+                    raise OSError(f"only {written} of {len(payload)} bytes were written")
+                os.fsync(descriptor)
+            except OSError:
+                os.ftruncate(descriptor, end)
+                raise
+        finally:
+            os.close(descriptor)
+        _sync_directory(path.parent)
+    except OSError as error:
+        raise StoreError(
+            f"{path}: {len(entries)} manifest lines could not be appended: {error}; "
+            "free space or mend the disk, then roll again"
+        ) from error
+
+
+def _read_commits(
+    path: Path, content: bytes
+) -> Iterator[tuple[tuple[str, int], ManifestSegment, list[ManifestFile]]]:
+    """Yield each segment once, with the files of its last commit."""
+    pending: dict[tuple[str, int], dict[str, ManifestFile]] = {}
+    commits: dict[tuple[str, int], tuple[ManifestSegment, list[ManifestFile]]] = {}
+    for number, entry in enumerate(_decode(path, content), 1):
+        key = (entry.collector, entry.segment)
+        if isinstance(entry, ManifestFile):
+            _check_path(path, number, entry)
+            pending.setdefault(key, {})[entry.path] = entry
+        else:
+            # A segment rolled again replaces what it was: the later commit is the whole truth about it.
+            commits[key] = (entry, list(pending.pop(key, {}).values()))
+    for key, (segment, files) in commits.items():
+        yield key, segment, files
+
+
+def _decode(path: Path, content: bytes) -> list[ManifestFile | ManifestSegment]:
+    whole = content[: content.rfind(b"\n") + 1]
+    try:
+        with _garbage_collection_paused():
+            entries = _DECODER.decode_lines(whole)
+    except (msgspec.DecodeError, RecursionError):
+        raise _explanation(path, whole) from None
+    newest = max((entry.version for entry in entries), default=MANIFEST_VERSION)
+    if newest > MANIFEST_VERSION:
+        raise _newer(path, newest)
+    return entries
+
+
+def _explanation(path: Path, whole: bytes) -> StoreError:
+    """Find the line that the decoder stumbled on and return what is wrong with it."""
+    for number, line in enumerate(whole.split(b"\n")[:-1], 1):
+        try:
+            _DECODER.decode(line)
+        except (msgspec.DecodeError, RecursionError) as error:
+            try:
+                version = _HEADER.decode(line).version
+            except (msgspec.DecodeError, RecursionError):
+                version = 0
+            if version > MANIFEST_VERSION:
+                return _newer(path, version)
+            return Corrupt(path, f"line {number} is not a manifest line: {error}")
+    return Corrupt(path, "its lines cannot be read together, although each is a manifest line")
+
+
+def _newer(path: Path, version: int) -> StoreError:
+    return StoreError(
+        f"{path}: manifest version {version} was written by a newer tapebook; "
+        f"this one reads up to version {MANIFEST_VERSION}: upgrade tapebook"
+    )
+
+
+def _check_path(path: Path, number: int, file: ManifestFile) -> None:
+    parts = file.path.split("/")
+    if (
+        len(parts) != _PATH_SLASHES + 1
+        or parts[0] != file.table
+        or parts[1] != f"category={file.category}"
+        or not parts[2].startswith("symbol=")
+        or parts[3] != f"date={file.date}"
+        or not parts[4].endswith(".parquet")
+        or "\0" in file.path
+    ):
+        raise Corrupt(
+            path,
+            f"line {number} names {file.path!r}; expected "
+            f"{file.table}/category={file.category}/symbol=…/date={file.date}/<name>.parquet",
+        )
+    if file.schema_version > SCHEMA_VERSION:
+        raise StoreError(
+            f"{path}: line {number} names a file of schema version {file.schema_version}, written by a newer "
+            f"tapebook; this one reads up to version {SCHEMA_VERSION}: upgrade tapebook"
+        )
+
+
+@contextmanager
+def _garbage_collection_paused() -> Iterator[None]:
+    """Pause cyclic garbage collection: amid tens of thousands of live lines it only scans in vain."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _whole_lines_bytes(descriptor: int) -> int:
+    """Return the offset behind the last newline, reading backwards from the end."""
+    end = os.fstat(descriptor).st_size
+    while end > 0:
+        start = max(0, end - 65_536)
+        newline = os.pread(descriptor, end - start, start).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1
+        end = start
+    return 0
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,78 @@
+"""``docs/tables.md``, written from the schemas: ``python -m schemas.describe > docs/tables.md``."""
+
+from __future__ import annotations
+
+import sys
+from typing import Final
+
+import pyarrow as pa
+
+from schemas.names import Table
+from schemas.tables import SCHEMA_VERSION, SCHEMAS, TICKER_FIELDS
+
+__all__ = ["describe_tables"]
+
+_HEAD: Final = f"""\
+# Tables
+
+Generated from `schemas/tables.py` (schema version {SCHEMA_VERSION}) by `python -m schemas.describe`; a test
+holds the two together. Files lie at `archive/<table>/category=<c>/symbol=<s>/date=<YYYY-MM-DD>/`, symbols
+percent-encoded; `category`, `symbol` and `date` are columns of every view. How to query: [sql.md](sql.md).
+
+Prices and sizes are integers beside exponents, value = mantissa x 10^exponent. Times are UTC. `null` marks
+columns that may be null.
+"""
+
+_ROWS: Final = {
+    Table.BOOK_UPDATES: "One order-book message, or a keyframe (the whole book) written by roll.",
+    Table.TRADES: "One trade.",
+    Table.TICKERS: "The merged state of a ticker after a message.",
+    Table.GAPS: "One span in which a feed is not trustworthy.",
+    Table.COVERAGE: "One span in which a feed was recorded.",
+}
+
+
+def describe_tables() -> str:
+    """Return the page, Markdown with a table of columns per archive table."""
+    return "\n".join((_HEAD, *(_describe(table) for table in Table), _ticker_keys()))
+
+
+def _describe(table: Table) -> str:
+    lines = [
+        f"## {table.value}",
+        "",
+        _ROWS[table],
+        "",
+        "| column | type | null | meaning |",
+        "|---|---|---|---|",
+    ]
+    for field in SCHEMAS[table]:
+        meaning = field.metadata[b"meaning"].decode()
+        lines.append(
+            f"| `{field.name}` | {_type_name(field.type)} | {'null' if field.nullable else ''} | {meaning} |"
+        )
+    return "\n".join((*lines, ""))
+
+
+def _ticker_keys() -> str:
+    lines = ["### Bits of `tickers.keys`", "", "| bit | key of the exchange | column |", "|---|---|---|"]
+    lines += [f"| {bit} | `{field.key}` | `{field.column}` |" for bit, field in enumerate(TICKER_FIELDS)]
+    return "\n".join((*lines, ""))
+
+
+def _type_name(type_: pa.DataType) -> str:
+    if pa.types.is_dictionary(type_):
+        return "text"
+    if pa.types.is_string(type_):
+        return "text"
+    if pa.types.is_list(type_):
+        return f"list of {_type_name(type_.value_type)}"
+    if pa.types.is_timestamp(type_):
+        return f"time, {type_.unit}"
+    if pa.types.is_decimal(type_):
+        return f"decimal({type_.precision},{type_.scale})"
+    return str(type_)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(describe_tables())

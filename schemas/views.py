@@ -1,0 +1,48 @@
+"""The SQL views and macros over the archive, as statements to run on a DuckDB connection.
+
+The SQL itself lies in ``schemas/sql``. Two session variables feed it: ``<table>_files``, the list of Parquet
+files of a table, and ``masked``, whether rows that no state may be built on are hidden.
+
+===================  =======================================================================================
+view                 shows
+===================  =======================================================================================
+``<table>_raw``      every row as recorded, with ``category``, ``symbol`` and ``date`` in front
+``book_updates``     rows that a book took (all when not masked), prices and sizes as lists of doubles beside
+``trades``           all trades, ``price`` and ``size`` as doubles beside
+``tickers``          rows that may be believed (all when not masked)
+``gaps``             one row per gap: the closed one where a later segment healed it
+``coverage``         one row per span: pieces that follow each other without a break are joined
+===================  =======================================================================================
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import Final
+
+from schemas.names import Table
+
+__all__ = ["MASKED_VARIABLE", "files_variable", "view_statements"]
+
+MASKED_VARIABLE: Final = "masked"
+
+
+def files_variable(table: Table) -> str:
+    """Return the name of the session variable that holds a table's files."""
+    return f"{table.value}_files"
+
+
+def view_statements() -> str:
+    """Return the SQL that creates all macros and views; the session variables must be set before it runs."""
+    raw = _sql("raw")
+    return "\n".join(
+        (
+            _sql("macros"),
+            *(raw.format(table=table.value) for table in Table),
+            *(_sql(table.value) for table in Table),
+        )
+    )
+
+
+def _sql(name: str) -> str:
+    return (files("schemas") / "sql" / f"{name}.sql").read_text(encoding="utf-8")
