@@ -167,6 +167,18 @@ def test_whole_batches_in_the_wrong_place_are_corrupt(content: bytes, words: str
         read(path)
 
 
+@pytest.mark.parametrize(
+    "note", [b'{"note":"close"', b'{"note":"close","reason":1}', b'{"note":"close"\xff}']
+)
+def test_a_closing_note_that_cannot_be_read_is_corrupt(note: bytes, tmp_path: Path) -> None:
+    encoder = BatchEncoder(INFO, 0)
+    batch = bytes(encoder.encode(0, 0, build_batch(0, [(1, 0, RecordKind.NOTE, note)])))
+    path = place(tmp_path, encoder.header + batch + b"\xff\xff\xff\xff\0\0\0\0")
+    with pytest.raises(Corrupt, match="closing note at offset"):
+        read(path)
+    assert next_sequence(tmp_path, "linear") > 0
+
+
 def arrow_file(metadata: dict[bytes | str, bytes | str] | None, *names: str) -> bytes:
     sink = pa.BufferOutputStream()
     schema = pa.schema([(name, pa.int64()) for name in names], metadata=metadata)
