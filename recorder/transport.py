@@ -187,7 +187,7 @@ class Connection(asyncio.Protocol):
                 self._collect(event, messages)
         if not self._established:
             self._conclude_handshake()
-        if messages and not self._disowned:
+        if messages:
             self.messages += len(messages)
             self._hand_over(messages, receive_ns)
         # Pongs, and the answer to a closing frame.

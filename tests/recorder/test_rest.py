@@ -57,7 +57,9 @@ async def test_all_pages_are_read_and_the_cursor_goes_back_as_it_came() -> None:
     async def handler(request: web.Request) -> web.Response:
         seen.append(request.raw_path)
         if "cursor" not in request.query:
-            return reply({"list": [instrument("A"), instrument("B")], "nextPageCursor": "first%3D1%26x"})
+            return reply(
+                {"list": [instrument("A"), instrument("B")], "nextPageCursor": "first%3D1%26x%3A%2F"}
+            )
         return reply({"list": [instrument("C")], "nextPageCursor": ""})
 
     async with client(handler) as exchange:
@@ -65,7 +67,7 @@ async def test_all_pages_are_read_and_the_cursor_goes_back_as_it_came() -> None:
     assert [one.symbol for one in instruments] == ["A", "B", "C"]
     assert seen == [
         "/v5/market/instruments-info?category=linear&limit=1000",
-        "/v5/market/instruments-info?category=linear&limit=1000&cursor=first%3D1%26x",
+        "/v5/market/instruments-info?category=linear&limit=1000&cursor=first%3D1%26x%3A%2F",
     ]
     assert [len(json.loads(body)["result"]["list"]) for body in bodies] == [2, 1]
     assert instruments[0].price_exponent == -2

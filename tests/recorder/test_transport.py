@@ -6,6 +6,7 @@ import asyncio
 import base64
 import hashlib
 import shutil
+import socket
 import ssl
 import struct
 import subprocess
@@ -18,6 +19,7 @@ from typing import Any
 import pytest
 import uvloop
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.uri import parse_uri
 
 from recorder import transport
 from recorder.transport import Connection, connect
@@ -317,7 +319,12 @@ def test_invalid_utf8_is_handed_over_as_it_came(run: Run) -> None:
         (b"GET / HTTP/1.1\r\n\r\n", "broke the protocol"),
     ],
 )
-def test_every_end_is_told_once_and_keeps_what_came_before(run: Run, last: bytes, reason: str) -> None:
+def test_every_end_is_told_once_and_keeps_what_came_before(
+    run: Run, last: bytes, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # An end must not need the deadline that stands behind it.
+    monkeypatch.setattr(transport, "CLOSE_GRACE_S", 60)
+
     async def scenario() -> None:
         async def handler(peer: Peer) -> None:
             await peer.accept()
@@ -348,7 +355,9 @@ def test_a_reset_is_told(run: Run) -> None:
         async def handler(peer: Peer) -> None:
             await peer.accept()
             await peer.read_frame()
-            peer.writer.get_extra_info("socket").setsockopt(1, 13, struct.pack("ii", 1, 0))
+            peer.writer.get_extra_info("socket").setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+            )
             peer.writer.transport.abort()
 
         async with raw_server(handler) as url:
@@ -479,7 +488,8 @@ def test_closing_while_paused_does_not_wait_for_what_will_not_be_read(run: Run) 
             connection.pause_reading()
             await asyncio.sleep(0.05)
             before = len(owner.messages)
-            await connection.close(5)
+            # The scenario's own limit is shorter.
+            await connection.close(60)
             assert await owner.closed() == "closed by us"
             assert len(owner.messages) == before
 
@@ -505,6 +515,32 @@ def test_a_peer_that_does_not_read_is_given_up(run: Run, monkeypatch: pytest.Mon
             with pytest.raises(ConnectError, match="stopped reading"):
                 send_on()
             assert "stopped reading" in await owner.closed()
+
+    run(scenario())
+
+
+def test_bytes_that_nobody_takes_do_not_keep_a_finished_connection(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "MAXIMUM_UNSENT_BYTES", 1 << 30)
+    monkeypatch.setattr(transport, "CLOSE_GRACE_S", 0.05)
+
+    async def scenario() -> None:
+        go = asyncio.Event()
+
+        async def handler(peer: Peer) -> None:
+            await peer.accept()
+            await go.wait()
+            await peer.write(frame(CLOSE, struct.pack("!H", 1001)))
+            await asyncio.Event().wait()
+
+        async with raw_server(handler, limit=1_024) as url:
+            owner = Owner()
+            connection = await owner.connect(url)
+            for _ in range(100):
+                connection.send(b"x" * 500_000)
+            go.set()
+            assert "closed by the peer: 1001" in await owner.closed()
 
     run(scenario())
 
@@ -634,6 +670,51 @@ def test_cancelling_the_opening_leaves_nothing_behind(run: Run) -> None:
             with pytest.raises(asyncio.CancelledError):
                 await task
             await gone.wait()
+            assert owner.reasons == []
+
+    run(scenario())
+
+
+def test_cancelling_at_the_very_moment_of_opening_tells_nobody(run: Run) -> None:
+    async def scenario() -> None:
+        async def handler(peer: Peer) -> None:
+            await peer.accept(frame(TEXT, b"early"))
+            await peer.reader.read()
+
+        async with raw_server(handler) as url:
+            owner = Owner()
+            # The first message comes with the handshake: the connection is open, its opener not yet told.
+            opening = asyncio.ensure_future(
+                connect(url, on_frames=lambda *_: opening.cancel() and None, on_closed=owner.reasons.append)
+            )
+            with pytest.raises(asyncio.CancelledError):
+                await opening
+            await asyncio.sleep(0.02)
+            assert owner.reasons == []
+
+    run(scenario())
+
+
+async def test_the_failure_of_a_disowned_opening_is_nobodys_exception() -> None:
+    connection = Connection(parse_uri("ws://127.0.0.1/"), lambda *_: None, lambda _: None, 1_000)
+    connection.disown()
+    connection.connection_lost(OSError("gone"))
+    assert connection.handshake.cancelled()
+
+
+def test_a_connection_lost_during_the_handshake_is_explained(run: Run) -> None:
+    async def scenario() -> None:
+        async def handler(peer: Peer) -> None:
+            await peer.read_request()
+            peer.writer.get_extra_info("socket").setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+            )
+            peer.writer.transport.abort()
+
+        async with raw_server(handler) as url:
+            owner = Owner()
+            with pytest.raises(ConnectError, match="during the opening handshake"):
+                await owner.connect(url)
             assert owner.reasons == []
 
     run(scenario())

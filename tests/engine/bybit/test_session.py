@@ -339,6 +339,26 @@ def test_too_many_arguments_is_bisected_too() -> None:
     assert [len(r["args"]) for r in requests(session)] == [2, 2]
 
 
+def test_parts_that_wait_for_their_turn_expect_no_data_yet() -> None:
+    session = start(Category.LINEAR, "tickers.A", "tickers.B", "tickers.C", requests_in_flight=1)
+    session.control(reject("s2", "error:handler not found,topic:tickers.B"), 1)
+    assert session.awaiting_data == {"tickers.B"}
+    assert not session.settled
+
+
+def test_a_session_is_settled_when_every_request_has_its_answer() -> None:
+    session, exchange = StreamSession(Category.LINEAR), Exchange(Category.LINEAR)
+    assert not session.settled
+    session.opened(0)
+    assert session.settled
+    session.subscribe([BOOK], 0)
+    assert not session.settled
+    converse(session, exchange)
+    assert session.settled
+    session.closed(1)
+    assert not session.settled
+
+
 def test_a_refusal_without_words_says_so() -> None:
     session = start(Category.LINEAR, BOOK)
     session.control(reject("s2", ""), 1)
@@ -509,6 +529,16 @@ def test_resync_after_a_refused_unsubscribe_still_asks_again() -> None:
     session.control(reject(request["req_id"], "error:invalid", "unsubscribe"), 2)
     assert session.events() == [Unsubscribed((BOOK,), "error:invalid")]
     assert [r["op"] for r in requests(session)] == ["subscribe"]
+
+
+def test_old_frames_between_the_halves_of_a_resync_are_not_its_first_data() -> None:
+    session, exchange = start(Category.LINEAR, BOOK), Exchange(Category.LINEAR)
+    converse(session, exchange)
+    session.resync(BOOK, 1)
+    assert session.awaiting_data == set()
+    session.data(BOOK, 2)
+    converse(session, exchange, 3)
+    assert session.awaiting_data == {BOOK}
 
 
 def test_only_what_is_subscribed_can_be_resynced() -> None:
