@@ -197,7 +197,7 @@ _JSON: Final = json.JSONDecoder(
     object_pairs_hook=_Object, parse_int=_Bare, parse_float=_Bare, parse_constant=_refuse_constant
 )
 _DECIMAL: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.([0-9]+))?")
-_INTEGER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)")
+_INTEGER: Final = re.compile(r"0|[1-9][0-9]{0,18}")
 _ISO: Final = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,3}))?Z")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -214,14 +214,6 @@ def _expect(text: str, at: int, character: str) -> int:
     return _skip(text, at + 1)
 
 
-def _value(text: str, at: int, room: int) -> tuple[Any, int]:
-    """Read one JSON value nested at most ``room`` deep; return it and the position behind it."""
-    value, end = _JSON.raw_decode(text, at)
-    if _nesting(value) > room:
-        raise ValueError(f"nested deeper than {MAXIMUM_NESTING}")
-    return value, end
-
-
 def _nesting(value: object) -> int:
     if isinstance(value, _Object):
         return 1 + max((_nesting(item) for _, item in value.pairs), default=0)
@@ -231,26 +223,22 @@ def _nesting(value: object) -> int:
 
 
 def _members(text: str) -> Iterator[tuple[str, Any]]:
-    """Yield the members of the top-level object one by one; ``ValueError`` where it stops being JSON."""
-    at = _skip(text, 0)
-    if text[at : at + 1] != "{":
-        _, at = _value(text, at, MAXIMUM_NESTING)
+    """Yield the members of the object that a frame is; ``ValueError`` where it stops being one."""
+    at = _expect(text, _skip(text, 0), "{")
+    more = text[at : at + 1] != "}"
+    while more:
+        key, at = _JSON.raw_decode(text, at)
+        if not isinstance(key, str):
+            raise ValueError(f"expected a key before {at}")
+        at = _expect(text, _skip(text, at), ":")
+        value, at = _JSON.raw_decode(text, at)
+        if _nesting(value) >= MAXIMUM_NESTING:
+            raise ValueError(f"nested deeper than {MAXIMUM_NESTING}")
+        yield key, value
         at = _skip(text, at)
-    else:
-        at = _skip(text, at + 1)
-        more = text[at : at + 1] != "}"
-        while more:
-            key, at = _JSON.raw_decode(text, at)
-            if not isinstance(key, str):
-                raise ValueError(f"expected a key before {at}")
-            at = _expect(text, _skip(text, at), ":")
-            value, at = _value(text, at, MAXIMUM_NESTING - 1)
-            yield key, value
-            at = _skip(text, at)
-            more = text[at : at + 1] == ","
-            at = _skip(text, at + 1) if more else at
-        at = _expect(text, at, "}")
-    if at != len(text):
+        more = text[at : at + 1] == ","
+        at = _skip(text, at + 1) if more else at
+    if _expect(text, at, "}") != len(text):
         raise ValueError(f"expected the end at {at}")
 
 
@@ -276,12 +264,9 @@ def _text(value: object) -> str:
 
 
 def _integer(value: object) -> int:
-    if not isinstance(value, _Bare) or not _INTEGER.fullmatch(value.text) or len(value.text) > 20:
-        raise _UndecodableError("expected an integer")
-    number = int(value.text)
-    if not 0 <= number <= INT64_MAXIMUM:
-        raise _UndecodableError("expected 0..2^63-1")
-    return number
+    if not isinstance(value, _Bare) or not _INTEGER.fullmatch(value.text) or int(value.text) > INT64_MAXIMUM:
+        raise _UndecodableError("expected an integer in 0..2^63-1")
+    return int(value.text)
 
 
 def _truth(value: object) -> bool:
@@ -319,20 +304,18 @@ def _decimal(value: object) -> Decimal | None:
     if not _DECIMAL.fullmatch(text):
         raise _UndecodableError("expected a decimal")
     number = Decimal(text)
-    if number.copy_abs() >= Decimal(10) ** 20 or _trimmed_decimals(text) > MAXIMUM_DECIMALS:
+    if number.copy_abs() >= Decimal(10) ** 20 or len(text.partition(".")[2]) > MAXIMUM_DECIMALS:
         raise _UndecodableError("expected what DECIMAL(38,18) can hold")
     return number
 
 
-def _trimmed_decimals(text: str) -> int:
-    return len(text.partition(".")[2].rstrip("0"))
-
-
 def _time(value: object) -> int | None:
-    """Read a ticker's time: text of milliseconds or ISO 8601 with Z; null for the empty text."""
-    text = _text(value)
-    if text == "":
+    """Read a ticker's time: milliseconds (text or bare) or ISO 8601 with Z; null for the empty text."""
+    if value == "":
         return None
+    if isinstance(value, _Bare):
+        return _integer(value)
+    text = _text(value)
     if iso := _ISO.fullmatch(text):
         try:
             moment = datetime.fromisoformat(iso[1]).replace(tzinfo=UTC)
@@ -438,11 +421,11 @@ class Outcome(StrEnum):
     DATA = "data"
     UNDECODABLE = "undecodable"
     OTHER = "other"
-    """JSON that belongs to no feed: an answer, a pong, a topic that nobody asked for."""
+    """An object that belongs to no feed: an answer, a pong, a topic that nobody asked for."""
 
 
 class _Arrival(NamedTuple):
-    """One frame's place in the recording; also what is known of a feed's last good frame."""
+    """When and where something came; also what is known of a feed's last good frame."""
 
     receive_ns: int
     sequence: int
@@ -457,6 +440,7 @@ class _Feed:
     symbol: str
     depth: int
     state: FeedState = FeedState.EMPTY
+    line: int = 0
     good: _Arrival | None = None
     gap: Row | None = None
     # Books: `update_id` is of the last applied frame, `seen` are the ids of this chain.
@@ -561,23 +545,23 @@ class ReferenceFeeds:
         """The exchange acknowledged a subscription."""
         for topic in topics:
             feed = self._feeds[topic]
-            if feed.kind is not _Kind.TRADES:
-                if feed.state is FeedState.EMPTY:
-                    feed.state = FeedState.SYNCING
-            elif feed.state is not FeedState.LIVE:
-                self._good(feed, _Arrival(receive_ns, sequence, line), "subscribed")
+            feed.line = line
+            if feed.kind is _Kind.TRADES:
+                self._heal(feed, _Arrival(receive_ns, sequence, line), "subscribed")
+            elif feed.state is FeedState.EMPTY:
+                feed.state = FeedState.SYNCING
 
     def on_disconnect(self, line: int, receive_ns: int) -> None:
         """A connection ended: its live feeds are stale from their last good frame on."""
         for feed in self._feeds.values():
-            if feed.state is FeedState.LIVE and feed.good is not None and feed.good.line == line:
-                self._stale(feed, GapCause.DISCONNECT, _Arrival(receive_ns, feed.good.sequence, line))
+            if feed.state is FeedState.LIVE and feed.line == line:
+                self._stale(feed, GapCause.DISCONNECT, _Arrival(receive_ns, 0, line))
 
     def on_stale(self, topic: str, cause: GapCause | str, receive_ns: int) -> None:
         """Something outside (silence, a crash, a failed audit) says that a live feed may not be believed."""
         feed = self._feeds[topic]
-        if feed.state is FeedState.LIVE and feed.good is not None:
-            self._stale(feed, GapCause(cause), _Arrival(receive_ns, feed.good.sequence, feed.good.line))
+        if feed.state is FeedState.LIVE:
+            self._stale(feed, GapCause(cause), _Arrival(receive_ns, 0, feed.line))
 
     def on_frame(self, frame: bytes, receive_ns: int, sequence: int, line: int = 0) -> Outcome:
         """Take one frame: all of it or, when it is undecodable, nothing."""
@@ -727,11 +711,12 @@ class ReferenceFeeds:
             max(sum(1 for _, size in side if size.value) for side in (message.bids, message.asks))
             > 2 * feed.depth
         ):
-            self._stale(feed, GapCause.OVERFLOW, arrival, message.update_id)
+            self._stale(feed, GapCause.OVERFLOW, arrival._replace(match_ms=None), message.update_id)
             return False
         feed.book.snapshot(*message.levels())
         feed.crossed = feed.book.crossed
-        self._good(feed, arrival, "snapshot", message.update_id)
+        self._heal(feed, arrival, "snapshot", message.update_id)
+        self._good(feed, arrival, message.update_id)
         return True
 
     def _delta(self, feed: _Feed, message: _Book, arrival: _Arrival) -> bool | None:
@@ -763,23 +748,26 @@ class ReferenceFeeds:
         undo = feed.book.delta(*message.levels())
         crossed = feed.book.crossed
         cause = None
-        if crossed and feed.crossed:
-            cause = GapCause.CROSSED
-        elif feed.book.deepest > 2 * feed.depth:
+        if feed.book.deepest > 2 * feed.depth:
             cause = GapCause.OVERFLOW
+        elif crossed and feed.crossed:
+            cause = GapCause.CROSSED
         if cause is not None:
             feed.book.delta(*undo)
             self._stale(feed, cause, arrival)
             return False
         feed.crossed = crossed
-        self._good(feed, arrival, "snapshot", message.update_id)
+        self._good(feed, arrival, message.update_id)
         return True
 
     # Trades and tickers
 
     def _on_trades(self, feed: _Feed, message: _Trades, arrival: _Arrival) -> None:
-        match_ms = message.trades[-1].match_ms if message.trades else feed.good and feed.good.match_ms
-        self._good(feed, arrival._replace(match_ms=match_ms), "message")
+        # A gap before this message ends with its first trade, one behind it begins with its last.
+        times = [trade.match_ms for trade in message.trades]
+        self._heal(feed, arrival._replace(match_ms=times[0] if times else None), "message")
+        before = feed.good.match_ms if feed.good is not None else None
+        self._good(feed, arrival._replace(match_ms=times[-1] if times else before))
         for trade in message.trades:
             if trade.columns["trade_id"] in feed.trade_ids:
                 self.repeated_trades += 1
@@ -806,7 +794,8 @@ class ReferenceFeeds:
             if message.kind is RowKind.DELTA:
                 values = feed.values | values
             feed.values = values
-            self._good(feed, arrival, "message" if snapshot_only else "snapshot")
+            self._heal(feed, arrival, "message" if snapshot_only else "snapshot")
+            self._good(feed, arrival)
         elif feed.gap is None:
             self._open(feed, GapCause.NO_SNAPSHOT, arrival)
         row = self._row(feed, arrival, message.push_ms) | {
@@ -831,15 +820,20 @@ class ReferenceFeeds:
 
     # States and gaps
 
-    def _good(self, feed: _Feed, arrival: _Arrival, healed_by: str, update_id: int | None = None) -> None:
-        """The feed is live, as of this arrival; a gap that was open is healed."""
+    def _heal(self, feed: _Feed, arrival: _Arrival, healed_by: str, update_id: int | None = None) -> None:
+        """The feed is live; a gap that was open ends here."""
+        feed.state = FeedState.LIVE
         if feed.gap is not None:
-            if feed.has_consecutive_ids and update_id is not None and update_id != 1:
+            if feed.has_consecutive_ids and update_id is not None and update_id > 1:
                 new_chain = feed.update_id is not None and update_id < feed.update_id
                 feed.gap["last_update_id"] = None if new_chain else update_id - 1
             self._close(feed.gap, arrival, healed_by)
             feed.gap = None
-        feed.state = FeedState.LIVE
+
+    @staticmethod
+    def _good(feed: _Feed, arrival: _Arrival, update_id: int | None = None) -> None:
+        """This frame is the feed's last good one."""
+        feed.line = arrival.line
         feed.good = arrival
         feed.update_id = update_id
 
@@ -852,8 +846,8 @@ class ReferenceFeeds:
     def _open(self, feed: _Feed, cause: GapCause, arrival: _Arrival, update_id: int | None = None) -> None:
         """Open a gap behind a live feed's last good frame, else at this frame (of this ``update_id``)."""
         start = arrival
-        if feed.state is FeedState.LIVE and feed.good is not None:
-            start = feed.good
+        if feed.state is FeedState.LIVE:
+            start = feed.good or arrival
             update_id = None if feed.update_id in (None, INT64_MAXIMUM) else (feed.update_id or 0) + 1
         feed.gap = self._gap(feed.topic, cause, start)
         if feed.has_consecutive_ids:
@@ -862,7 +856,7 @@ class ReferenceFeeds:
     @staticmethod
     def _gap(topic: str, cause: GapCause, start: _Arrival) -> Row:
         return {
-            "sequence": start.sequence,
+            "sequence": None,
             "topic": topic,
             "start_time": start.receive_ns,
             "end_time": None,
@@ -890,5 +884,9 @@ class ReferenceFeeds:
             if arrival.line not in self._line_gaps:
                 start = self._line_good.get(arrival.line, arrival)
                 self._line_gaps[arrival.line] = self._gap("", GapCause.UNDECODABLE, start)
-        elif self._feeds[topic].state is FeedState.LIVE:
-            self._stale(self._feeds[topic], GapCause.UNDECODABLE, arrival)
+            return
+        feed = self._feeds[topic]
+        if feed.state is FeedState.LIVE:
+            self._stale(feed, GapCause.UNDECODABLE, arrival)
+        elif feed.gap is None:
+            self._open(feed, GapCause.UNDECODABLE, arrival)

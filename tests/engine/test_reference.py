@@ -207,7 +207,7 @@ class TestContinuity:
         assert run.spans() == [("no_snapshot", 8, 11, "snapshot")]
         assert run.feeds.gaps[0]["start_time"] == 10**9
 
-    @pytest.mark.parametrize(("healing", "last"), [(1, None), (4, None), (5, 4), (6, 5)])
+    @pytest.mark.parametrize(("healing", "last"), [(0, None), (1, None), (4, None), (5, 4), (6, 5)])
     def test_end_of_a_gap(self, healing: int, last: int | None) -> None:
         run = Driver(BOOK)
         for frame in (snapshot(5), delta(9), snapshot(healing)):
@@ -263,6 +263,13 @@ class TestSanity:
         assert run.spans() == [("crossed", 7, None, None)]
         assert run.feeds.state(BOOK) is FeedState.STALE
         assert run.feeds.top(BOOK, 9)[0] == [(101, 1), (99, 1)]
+
+    def test_a_crossed_snapshot_is_judged_afresh(self) -> None:
+        run = Driver(BOOK)
+        for frame in (snapshot(5, bid="101"), snapshot(6, bid="101"), delta(7)):
+            run.send(frame)
+        assert run.applied() == [(5, True), (6, True), (7, False)]
+        assert run.spans() == [("crossed", 7, None, None)]
 
     def test_overflow(self) -> None:
         topic = "orderbook.2.BTCUSDT"
@@ -477,15 +484,15 @@ class TestUndecodable:
     def test_not_attributed(self) -> None:
         run = Driver(BOOK, TRADES)
         run.send(snapshot(5))
-        run.send(b'{"type":delta')
-        run.send(b"")
+        for frame in (b'{"type":delta', b"", b"[]", b"5"):
+            assert run.send(frame) is Outcome.UNDECODABLE
         assert run.feeds.state(BOOK) is FeedState.LIVE
         assert [gap["start_time"] for gap in run.feeds.open_gaps()] == [10**9]
         run.send(trades("a"), line=1)
         assert run.feeds.gaps == []
         run.send(trades("b"))
         assert [(gap["topic"], gap["end_time"], gap["healed_by"]) for gap in run.feeds.gaps] == [
-            ("", 5 * 10**9, "message")
+            ("", 7 * 10**9, "message")
         ]
         run.send(delta(7))
         assert run.feeds.open_gaps()[0]["cause"] == "undecodable"
@@ -508,8 +515,6 @@ class TestUndecodable:
         [
             b'{"op":"pong"}',
             b"{}",
-            b"[]",
-            b"5",
             b'{"topic":"orderbook.50.ETHUSDT","data":5}',
             b'{"topic":"kline.1.BTCUSDT"}',
         ],
@@ -519,11 +524,14 @@ class TestUndecodable:
         assert run.send(frame) is Outcome.OTHER
         assert run.feeds.undecodable == 0
 
-    def test_before_the_first_snapshot_there_is_nothing_to_lose(self) -> None:
+    def test_before_the_first_snapshot(self) -> None:
         run = Driver(BOOK)
         run.send(alter("data.u", "6"))
         assert run.feeds.state(BOOK) is FeedState.SYNCING
-        assert run.spans() == []
+        run.send(delta(7))
+        run.send(snapshot(9))
+        assert run.spans() == [("undecodable", None, 8, "snapshot")]
+        assert run.feeds.gaps[0]["start_time"] == 10**9
 
 
 class TestTrades:
@@ -622,6 +630,16 @@ class TestTrades:
             None,
             "subscribed",
         )
+
+    def test_a_gap_lies_between_the_nearest_trades(self) -> None:
+        run = Driver(TRADES)
+        for first in (4_000, 6_000):
+            frame = trades("a", "b")
+            frame["data"][0]["T"], frame["data"][1]["T"] = first, first + 5
+            run.send(frame)
+            run.feeds.on_stale(TRADES, "silence", 9 * 10**9)
+        assert (run.feeds.gaps[0]["start_match_time"], run.feeds.gaps[0]["end_match_time"]) == (4_005, 6_000)
+        assert run.feeds.open_gaps()[0]["start_match_time"] == 6_005
 
 
 class TestTickers:
