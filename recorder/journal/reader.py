@@ -170,7 +170,7 @@ class SegmentReader:
                 if frame is None or offset + frame.length_bytes != end:
                     continue
                 table, number, _ = self._decode(offset, frame)
-                note = _closing_note(table)
+                note = self._closing_note(table, offset)
             except (FrameError, Corrupt):
                 continue
             if note is not None and note.batches == number:
@@ -285,12 +285,7 @@ class SegmentReader:
     def _count(self, table: pa.RecordBatch, offset: int, end: int) -> None:
         sequences = table.column(0).to_numpy()
         expected = self.last_sequence + 1
-        try:
-            note = _closing_note(table)
-        except msgspec.DecodeError as error:
-            raise Corrupt(
-                self.path, f"the closing note at offset {offset} cannot be read: {error}"
-            ) from error
+        note = self._closing_note(table, offset)
         if note is not None:
             counted = (self.batches, self.rows, self.last_sequence)
             if (note.batches, note.rows, note.last_sequence) != counted:
@@ -317,6 +312,20 @@ class SegmentReader:
         self.last_sequence = int(sequences[-1])
         self.data_bytes = self.good_bytes = end
 
+    def _closing_note(self, table: pa.RecordBatch, offset: int) -> ClosingNote | None:
+        """The closing note a batch is, or None."""
+        if table.num_rows != 1 or table.column(3)[0].as_py() != RecordKind.NOTE:
+            return None
+        payload: bytes = table.column(4)[0].as_py()
+        if not payload.startswith(_CLOSE_PREFIX):
+            return None
+        try:
+            return _CLOSING.decode(payload)
+        except (msgspec.DecodeError, ValueError) as error:
+            raise Corrupt(
+                self.path, f"the closing note at offset {offset} cannot be read: {error}"
+            ) from error
+
     def _read_at(self, count: int, offset: int) -> bytes:
         try:
             data: bytes = self._file.read_at(count, offset)
@@ -334,14 +343,6 @@ def _records(table: pa.RecordBatch, kind: RecordKind | None) -> Iterator[Record]
     payloads = [data[start:end] for start, end in pairwise(offsets.tolist())]
     rows = map(Record, sequences, receive, lines, kinds, payloads)
     return rows if kind is None else (row for row in rows if row.kind == kind)
-
-
-def _closing_note(table: pa.RecordBatch) -> ClosingNote | None:
-    """The closing note a batch is, or None. Raises ``msgspec.DecodeError`` on one that is not as written."""
-    if table.num_rows != 1 or table.column(3)[0].as_py() != RecordKind.NOTE:
-        return None
-    payload: bytes = table.column(4)[0].as_py()
-    return _CLOSING.decode(payload) if payload.startswith(_CLOSE_PREFIX) else None
 
 
 def _natural(text: bytes) -> int:

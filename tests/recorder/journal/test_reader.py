@@ -168,7 +168,7 @@ def test_whole_batches_in_the_wrong_place_are_corrupt(content: bytes, words: str
 
 
 @pytest.mark.parametrize(
-    "note", [b'{"note":"close"', b'{"note":"close","reason":1}', b'{"note":"close"\xff}']
+    "note", [b'{"note":"close"', b'{"note":"close","reason":1}', b'{"note":"close","reason":"\xff"}']
 )
 def test_a_closing_note_that_cannot_be_read_is_corrupt(note: bytes, tmp_path: Path) -> None:
     encoder = BatchEncoder(INFO, 0)
