@@ -20,7 +20,15 @@ def switch(name: str) -> bool:
 CORE = "engine/core/src/"
 HEADERS = [
     CORE + name
-    for name in ("tb_types.h", "tb_decimal.h", "tb_scan.h", "tb_book.h", "tb_frame.h", "tb_rows.h", "tb_engine.h")
+    for name in (
+        "tb_types.h",
+        "tb_decimal.h",
+        "tb_scan.h",
+        "tb_book.h",
+        "tb_frame.h",
+        "tb_rows.h",
+        "tb_engine.h",
+    )
 ]
 FLAGS = ["-O3", "-std=c11", "-Wall", "-Wno-unused-function"]
 LINK: list[str] = []

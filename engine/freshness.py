@@ -1,8 +1,8 @@
 """When a feed has been silent too long, and when to ask for a snapshot again. Pure: monotonic time is an argument.
 
-Silence is judged against what the feed itself has taught (design, "When a book may be believed", rule 3): no fixed limit fits both
-a busy book and an illiquid symbol. Resyncs are one at a time per feed, back off, and share one budget, because a storm
-of them would make matters worse (protocol section 4, rule 10).
+Silence is judged against what the feed itself has taught (design, "When a book may be believed", rule 3): no fixed
+limit fits both a busy book and an illiquid symbol. Resyncs are one at a time per feed, back off, and share one budget,
+because a storm of them would make matters worse (protocol section 4, rule 10).
 """
 
 from __future__ import annotations

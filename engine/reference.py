@@ -31,6 +31,8 @@ MAXIMUM_DECIMALS: Final = 18
 MAXIMUM_NESTING: Final = 64
 REMEMBERED_TRADES: Final = 1_024
 INT64_MAXIMUM: Final = 2**63 - 1
+# 9999-12-31T23:59:59.999Z: a later time has no date to be filed under.
+LATEST_MS: Final = 253_402_300_799_999
 
 Level = tuple[Decimal, Decimal]
 Row = dict[str, Any]
@@ -269,6 +271,14 @@ def _integer(value: object) -> int:
     return int(value.text)
 
 
+def _clock(value: object) -> int:
+    """Read one of the exchange's clocks: ms since the epoch."""
+    milliseconds = _integer(value)
+    if milliseconds > LATEST_MS:
+        raise _UndecodableError("expected a time before the year 10000")
+    return milliseconds
+
+
 def _truth(value: object) -> bool:
     if not isinstance(value, bool):
         raise _UndecodableError("expected true or false")
@@ -314,7 +324,7 @@ def _time(value: object) -> int | None:
     if value == "":
         return None
     if isinstance(value, _Bare):
-        return _integer(value)
+        return _clock(value)
     text = _text(value)
     if iso := _ISO.fullmatch(text):
         try:
@@ -322,7 +332,7 @@ def _time(value: object) -> int | None:
         except ValueError as error:
             raise _UndecodableError("expected a date that exists") from error
         return (moment - _EPOCH) // timedelta(milliseconds=1) + int((iso[2] or "0").ljust(3, "0"))
-    return _integer(_Bare(text))
+    return _clock(_Bare(text))
 
 
 _READ_TICKER: Final = {"decimal": _decimal, "text": _text, "time": _time}
@@ -353,8 +363,8 @@ def _read_book(envelope: _Object, symbol: str) -> _Book:
         raise _UndecodableError("another symbol than the topic's")
     return _Book(
         _row_kind(top["type"]),
-        _integer(top["ts"]),
-        _integer(top["cts"]) if "cts" in top else None,
+        _clock(top["ts"]),
+        _clock(top["cts"]) if "cts" in top else None,
         _integer(data["u"]),
         _integer(data["seq"]) if "seq" in data else None,
         _side(data["b"]),
@@ -380,7 +390,7 @@ def _read_trades(envelope: _Object, symbol: str | None) -> _Trades:
     top = _known(envelope, {"topic", "type", "ts", "data"}, {"topic", "type", "ts", "data"})
     if _row_kind(top["type"]) is not RowKind.SNAPSHOT:
         raise _UndecodableError("expected a snapshot")
-    push_ms = _integer(top["ts"])
+    push_ms = _clock(top["ts"])
     return _Trades(push_ms, [_read_trade(item, symbol) for item in _array(top["data"])])
 
 
@@ -394,7 +404,7 @@ def _read_trade(item: object, symbol: str | None) -> _Trade:
     columns: Row = {"trade_id": _text(data["i"]), "side": _SIDES[data["S"]].value}
     for key, (column, read) in _TRADE_EXTRAS.items():
         columns[column] = read(data[key]) if key in data else None
-    return _Trade(own_symbol, _fixed(data["p"]), _size(data["v"]), _integer(data["T"]), columns)
+    return _Trade(own_symbol, _fixed(data["p"]), _size(data["v"]), _clock(data["T"]), columns)
 
 
 def _read_ticker(envelope: _Object, symbol: str) -> _Ticker:
@@ -409,7 +419,7 @@ def _read_ticker(envelope: _Object, symbol: str) -> _Ticker:
             values[known.column] = _READ_TICKER[known.kind](data[known.key])
             keys |= 1 << bit
     sequence = _integer(top["cs"]) if "cs" in top else None
-    return _Ticker(_row_kind(top["type"]), _integer(top["ts"]), sequence, values, keys)
+    return _Ticker(_row_kind(top["type"]), _clock(top["ts"]), sequence, values, keys)
 
 
 # --- Feeds ----------------------------------------------------------------------------------------
@@ -723,9 +733,7 @@ class ReferenceFeeds:
         """Return whether the delta was applied; None for a repeat, which makes no row."""
         update_id = message.update_id
         if feed.state is not FeedState.LIVE or feed.update_id is None:
-            if update_id == 1:
-                feed.seen.clear()
-            elif update_id in feed.seen:
+            if update_id in feed.seen:
                 return None
             if feed.gap is None:
                 self._open(feed, GapCause.NO_SNAPSHOT, arrival, update_id)

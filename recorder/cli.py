@@ -67,7 +67,8 @@ def demo(
 @app.command()
 def record(
     config: Annotated[
-        Path | None, typer.Argument(help="TOML file; options given here win over it.", metavar="[CONFIG.toml]")
+        Path | None,
+        typer.Argument(help="TOML file; options given here win over it.", metavar="[CONFIG.toml]"),
     ] = None,
     category: Annotated[
         str | None, typer.Option("--category", help="spot, linear, inverse or option.", show_default="linear")
@@ -86,17 +87,22 @@ def record(
     endpoint: Annotated[
         str | None,
         typer.Option(
-            "--endpoint", help="Root of the stream, such as ws://127.0.0.1:9001.", show_default="the exchange's mainnet"
+            "--endpoint",
+            help="Root of the stream, such as ws://127.0.0.1:9001.",
+            show_default="the exchange's mainnet",
         ),
     ] = None,
     data: Annotated[str | None, DATA] = None,
     name: Annotated[
         str | None, typer.Option("--name", help="Name of the collector.", show_default="the category")
     ] = None,
-    lines: Annotated[int | None, typer.Option("--lines", help="Connections per feed.", show_default="1")] = None,
+    lines: Annotated[
+        int | None, typer.Option("--lines", help="Connections per feed.", show_default="1")
+    ] = None,
     duration: Annotated[float | None, typer.Option("--duration", help="Stop after so many seconds.")] = None,
     stop_after_idle: Annotated[
-        float | None, typer.Option("--stop-after-idle", help="Stop after so many seconds without a data frame.")
+        float | None,
+        typer.Option("--stop-after-idle", help="Stop after so many seconds without a data frame."),
     ] = None,
     no_roll: Annotated[bool, typer.Option("--no-roll", help="Keep the journal only.")] = False,
     commit_ms: Annotated[
@@ -104,7 +110,8 @@ def record(
         typer.Option("--commit-ms", help="Group-commit interval: what a kill can lose.", show_default="10"),
     ] = None,
     fsync_s: Annotated[
-        float | None, typer.Option("--fsync-s", help="fsync interval: what a power cut can lose.", show_default="1")
+        float | None,
+        typer.Option("--fsync-s", help="fsync interval: what a power cut can lose.", show_default="1"),
     ] = None,
     segment_seconds: Annotated[
         float | None, typer.Option("--segment-seconds", help="Longest segment.", show_default="900")
@@ -114,7 +121,9 @@ def record(
     ] = None,
     commit_ledger: Annotated[
         Path | None,
-        typer.Option("--commit-ledger", help="Write a line per group commit that returned (for crash tests)."),
+        typer.Option(
+            "--commit-ledger", help="Write a line per group commit that returned (for crash tests)."
+        ),
     ] = None,
     style: Annotated[ReportFormat, FORMAT] = ReportFormat.TABLE,
 ) -> None:
@@ -181,16 +190,17 @@ def status(
         print_status(found)
 
 
-def _version(value: bool) -> None:
-    if value:
+def _print_version(wanted: bool) -> None:
+    if wanted:
         print(f"tapebook {VERSION}")
         raise typer.Exit
 
 
 @app.callback()
 def _options(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors on standard error.")] = False,
 ) -> None:

@@ -17,11 +17,19 @@ import msgspec
 from engine.bybit.backoff import Backoff, connect_budget
 from engine.bybit.endpoints import environment_of, public_url
 from engine.bybit.limits import distribute
+from engine.bybit.topics import parse_topic
 from engine.core.feeds import Engine
 from engine.events import Event, EventKind
 from engine.freshness import Freshness, Resyncs, needs_snapshot
 from recorder.capture import Capture
-from recorder.journal import Commit, JournalOptions, JournalWriter, SegmentInfo, journal_directory, next_sequence
+from recorder.journal import (
+    Commit,
+    JournalOptions,
+    JournalWriter,
+    SegmentInfo,
+    journal_directory,
+    next_sequence,
+)
 from recorder.line import Line
 from recorder.rest import RestClient
 from recorder.version import SOFTWARE
@@ -81,7 +89,7 @@ class Collector:
         topics: list[str],
         *,
         crashed: list[Crashed],
-        on_sealed: Callable[[Path], None] = lambda path: None,
+        on_sealed: Callable[[Path], None] = lambda _: None,
         on_commit: Callable[[Commit], None] | None = None,
     ) -> None:
         self.config = config
@@ -133,6 +141,10 @@ class Collector:
             run_start_ns=run,
             start_ns=run,
         )
+
+        def sealed(path: Path) -> None:  # from the journal's thread
+            loop.call_soon_threadsafe(self._on_sealed, path)
+
         self.journal = JournalWriter(
             journal_directory(self._data, config.collector),
             info,
@@ -144,7 +156,7 @@ class Collector:
                 segment_bytes=int(config.segment_mib * (1 << 20)),
             ),
             on_commit=self._on_commit,
-            on_sealed=lambda path: loop.call_soon_threadsafe(self._on_sealed, path),
+            on_sealed=sealed,
         )
         self.capture = Capture(self.engine, self.journal, run=run, on_event=self._event)
         try:
@@ -168,7 +180,7 @@ class Collector:
         """Ask for the instruments' steps, so that exponents are right from the first frame. Not having them is no
         reason not to record: the frames widen the pair themselves."""
         category = self.config.category
-        symbols = sorted({topic.split(".", 2)[-1] if topic.startswith("orderbook") else topic.split(".", 1)[1] for topic in self.topics})
+        symbols = sorted({parse_topic(category, topic).symbol for topic in self.topics})
         if category is Category.OPTION:
             symbols = [symbol for symbol in symbols if "-" in symbol]
         if not symbols:
@@ -292,7 +304,8 @@ class Collector:
         if all(len(line.refused) == len(line.topics) for line in lines):
             refused = {topic: words for line in lines for topic, words in line.refused.items()}
             first = next(iter(refused))
-            self.fail(Rejected(first, f"{refused[first]} (and every other topic too)" if len(refused) > 1 else refused[first]))
+            words = refused[first] + (" (and every other topic too)" if len(refused) > 1 else "")
+            self.fail(Rejected(first, words))
         if config.stop_after_idle is not None and all(line.acknowledged for line in lines):
             idle_ns = now_ns - max(line.data_ns for line in lines)
             if idle_ns >= config.stop_after_idle * SECOND_NS:
@@ -302,7 +315,11 @@ class Collector:
         topic = event.topic or "a frame of an unknown feed"
         if event.kind is EventKind.GAP_OPENED:
             log.warning("%s: gap (%s) from update id %s", topic, event.detail, event.first_update_id)
-            if event.topic and needs_snapshot(self.config.category, event.topic) and event.detail != "disconnect":
+            if (
+                event.topic
+                and needs_snapshot(self.config.category, event.topic)
+                and event.detail != "disconnect"
+            ):
                 self.resyncs.want(
                     event.topic, time.monotonic_ns(), patient=event.detail in ("no_snapshot", "crash")
                 )
@@ -389,4 +406,3 @@ class Collector:
             temporary.replace(path)
         except OSError as error:  # the journal will say so, louder
             log.debug("status: %s", error)
-

@@ -1,4 +1,4 @@
-"""Configuration from a TOML file: every error names file, line, key, what was found, what was expected and what is near."""
+"""Configuration from a TOML file; an error names file, line, key, what was found and expected, and what is near."""
 
 from __future__ import annotations
 
@@ -37,7 +37,9 @@ def load_config(path: Path | None, overrides: dict[str, Any]) -> RecordConfig:
             text = path.read_text(encoding="utf-8")
             values = tomllib.loads(text)
         except FileNotFoundError:
-            raise ConfigError(f"{path}: no such file; expected a TOML file with keys such as {_KEYS[0]}") from None
+            raise ConfigError(
+                f"{path}: no such file; expected a TOML file with keys such as {_KEYS[0]}"
+            ) from None
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path}: cannot be read: {error}") from error
         except tomllib.TOMLDecodeError as error:
@@ -65,10 +67,8 @@ def _explained(
     at = _FAILED_AT.search(message)
     key = at.group(1) if at else ""
     found = values.get(key)
-    if key in given or path is None:
-        place = f"--{key.replace('_', '-')}"
-    else:
-        place = f"{path}:{_line_of(text, key)}: {key}"
+    is_option = key in given or path is None
+    place = f"--{key.replace('_', '-')}" if is_option else f"{path}:{_line_of(text, key)}: {key}"
     expected = message.split(" - at ")[0]
     if _INVALID_ENUM.search(expected):
         choices = [member.value for member in Category]

@@ -27,7 +27,7 @@ def crashed_feeds(data: Path, collector: str) -> list[Crashed]:
         closing = reader.read_closing()
     if closing is None or closing.reason != "recovered":
         return []
-    _, replay = replay_segment(sealed[-1].path, lambda rows: None)
+    _, replay = replay_segment(sealed[-1].path, lambda _: None)
     out = []
     for index, topic in enumerate(replay.engine.topics()):
         state = replay.engine.checkpoint(index)

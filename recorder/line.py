@@ -9,7 +9,16 @@ import time
 from collections.abc import Callable
 
 from engine.bybit.backoff import Backoff, Budget
-from engine.bybit.events import Dead, Pong, Refused, SessionEvent, Silent, Subscribed, Unexplained, Unsubscribed
+from engine.bybit.events import (
+    Dead,
+    Pong,
+    Refused,
+    SessionEvent,
+    Silent,
+    Subscribed,
+    Unexplained,
+    Unsubscribed,
+)
 from engine.bybit.session import StreamSession
 from engine.freshness import Resyncs, needs_snapshot
 from recorder.capture import CONTROL, Capture, is_answer

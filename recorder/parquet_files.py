@@ -155,7 +155,15 @@ class ArchiveFile:
         )
 
     def _note_ranges(self, rows: pa.Table) -> None:
-        for name in ("sequence", "receive_time", "start_time", "match_time", "push_time", "update_id", "cross_sequence"):
+        for name in (
+            "sequence",
+            "receive_time",
+            "start_time",
+            "match_time",
+            "push_time",
+            "update_id",
+            "cross_sequence",
+        ):
             if name not in rows.schema.names:
                 continue
             column = rows.column(name)
@@ -169,7 +177,9 @@ class ArchiveFile:
             self._ranges[name] = (min(low, before[0]), max(high, before[1]))
         if self.table is Table.BOOK_UPDATES:
             for depth in pc.unique(rows.column("depth")).to_pylist():
-                self._note_feed(f"orderbook.{depth}.{self.symbol}", rows.filter(pc.equal(rows.column("depth"), depth)))
+                self._note_feed(
+                    f"orderbook.{depth}.{self.symbol}", rows.filter(pc.equal(rows.column("depth"), depth))
+                )
 
     def _note_feed(self, topic: str, rows: pa.Table) -> None:
         digests = rows.column("digest").drop_null()

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import uvloop
@@ -82,7 +83,7 @@ def _finish_quietly(roller: Roller) -> None:
         log.error("%s", error)
 
 
-def _commit_writer(path: Path | None):  # type: ignore[no-untyped-def]
+def _commit_writer(path: Path | None) -> Callable[[Commit], None] | None:
     if path is None:
         return None
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -138,14 +139,14 @@ async def _record(
     topics: list[str],
     data: Path,
     roller: Roller | None,
-    on_commit,  # type: ignore[no-untyped-def]
+    on_commit: Callable[[Commit], None] | None,
 ) -> Report:
     collector = Collector(
         config,
         root,
         topics,
         crashed=crashed_feeds(data, config.collector),
-        on_sealed=lambda path: roller.sealed() if roller is not None else None,
+        on_sealed=lambda _: roller.sealed() if roller is not None else None,
         on_commit=on_commit,
     )
     loop = asyncio.get_running_loop()
@@ -162,6 +163,3 @@ async def _record(
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
-
-
-

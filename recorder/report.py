@@ -105,5 +105,7 @@ def verify_and_report(data: Path, *, json: bool) -> int:
         )
         print(f"{counts['gaps']:,} gaps and {counts['undecodable']:,} undecodable frames are on record")
         failures = len(result.failures)
-        print("verified: no unexplained difference" if not failures else f"NOT verified: {failures} differences")
+        print(
+            "verified: no unexplained difference" if not failures else f"NOT verified: {failures} differences"
+        )
     return 1 if result.failures else 0

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
+
 from engine.replay import Key, Mismatch, Replay
 from recorder.journal import SegmentFile, SegmentReader, recover, segments
 from recorder.manifest import append_manifest, read_manifest
@@ -22,7 +24,15 @@ from schemas.errors import ConfigError, StoreError
 from schemas.manifest import ManifestFile, ManifestSegment
 from schemas.names import Category, RecordKind, Table
 
-__all__ = ["Rolled", "pending_segments", "replay_segment", "roll_data", "roll_fully", "roll_lock", "roll_segment"]
+__all__ = [
+    "Rolled",
+    "pending_segments",
+    "replay_segment",
+    "roll_data",
+    "roll_fully",
+    "roll_lock",
+    "roll_segment",
+]
 
 MAX_HELD_BYTES = 64 << 20
 """Rows that a replay may hold before they go to the files' own buffers."""
@@ -46,7 +56,7 @@ class Rolled:
         return sum(entry.rows for entry in self.entries if isinstance(entry, ManifestFile))
 
 
-def replay_segment(path: Path, take: Callable[[dict[Key, object]], None]) -> tuple[SegmentReader, Replay]:
+def replay_segment(path: Path, take: Callable[[dict[Key, pa.Table]], None]) -> tuple[SegmentReader, Replay]:
     """Drive one sealed segment through the engine; ``take`` gets rows as they come, in order.
 
     Raises:
@@ -83,7 +93,7 @@ def roll_fully(segment_path: Path, archive: Path) -> Rolled:
     with SegmentReader(segment_path) as reader:
         info = reader.info
 
-    def take(rows: dict[Key, object]) -> None:
+    def take(rows: dict[Key, pa.Table]) -> None:
         for key, table in rows.items():
             file = files.get(key)
             if file is None:
@@ -97,8 +107,7 @@ def roll_fully(segment_path: Path, archive: Path) -> Rolled:
         for (table, symbol, _), file in files.items():
             if table is Table.GAPS:
                 gaps[symbol] = gaps.get(symbol, 0) + file.rows
-        for key in sorted(files):
-            entries.append(files[key].finish(gaps.get(key[1], 0)))
+        entries.extend(files[key].finish(gaps.get(key[1], 0)) for key in sorted(files))
         for directory in sorted({file.path.parent for file in files.values()}):
             _sync_up(directory, archive)
     except BaseException:
@@ -122,7 +131,8 @@ def roll_fully(segment_path: Path, archive: Path) -> Rolled:
             sequence=(replay.first_sequence or 0, replay.last_sequence or 0),
             undecodable=counters["undecodable"],
             repeats=sum(
-                int(replay.engine.feed_counters(i)["repeats"] or 0) for i in range(len(replay.engine.topics()))
+                int(replay.engine.feed_counters(i)["repeats"] or 0)
+                for i in range(len(replay.engine.topics()))
             ),
             ended=_ENDED.get(reason, "stopped"),
             software=SOFTWARE,

@@ -7,6 +7,7 @@ final name yet, and the next roll writes it again.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -30,7 +31,10 @@ class Roller:
 
     def __init__(self, data: Path) -> None:
         # Paths are made absolute and sys.path is handed on by hand, so that it makes no difference where we run.
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path),
+        }
         self._process = subprocess.Popen(
             [sys.executable, "-m", "recorder.roller", str(data.resolve())],
             stdin=subprocess.PIPE,
@@ -69,18 +73,14 @@ class Roller:
 
     def _say(self, word: bytes) -> None:
         assert self._process.stdin is not None
-        try:
+        with contextlib.suppress(BrokenPipeError):  # it is dead: `finish` finds its exit code
             self._process.stdin.write(word)
             self._process.stdin.flush()
-        except BrokenPipeError:  # it is dead: `finish` finds its exit code
-            pass
 
     def _close(self) -> None:
         assert self._process.stdin is not None
-        try:
+        with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
-        except BrokenPipeError:
-            pass
 
 
 def _has_descriptor() -> bool:

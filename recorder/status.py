@@ -115,7 +115,9 @@ def print_status(status: dict[str, Any]) -> None:
                 for line in live["lines"]
             )
             print(f"  lines     {lines or 'none'}")
-            print(f"  backlog   {live['backlog_bytes']:,} bytes{', reading paused' if live['paused'] else ''}")
+            print(
+                f"  backlog   {live['backlog_bytes']:,} bytes{', reading paused' if live['paused'] else ''}"
+            )
         if found["feeds"]:
             width = max(len(feed["topic"]) for feed in found["feeds"])
             print(f"  {'feed':<{width}}  {'state':<8} {'messages':>10} {'gaps':>6} {'bytes':>14}")

@@ -94,7 +94,7 @@ class Verification:
         self.findings.append(Finding(fails=False, where=str(where), what=what))
 
 
-def verify(data: Path, *, progress: Callable[[str], None] = lambda text: None) -> Verification:
+def verify(data: Path, *, progress: Callable[[str], None] = lambda _: None) -> Verification:
     """Check a whole data directory.
 
     Args:
@@ -138,13 +138,17 @@ def _check_journal(
         elif segment.state == "torn":
             result.note(segment.path, "set aside by a recovery; the records before it are in the segment")
         else:
-            result.note(segment.path, "open: being recorded, or waiting for the next `record` or `roll` to recover it")
+            result.note(
+                segment.path, "open: being recorded, or waiting for the next `record` or `roll` to recover it"
+            )
     for key in sorted({*journal, *by_segment}):
         path = journal.get(key)
         files = by_segment.get(key)
         intact = {file.path: _check_file(archive, file, result) for file in files or []}
         if path is None:
-            result.note(f"{key[0]}/{key[1]}.arrows", "not in the journal: its files are checked by themselves")
+            result.note(
+                f"{key[0]}/{key[1]}.arrows", "not in the journal: its files are checked by themselves"
+            )
             continue
         progress(f"segment {key[0]}/{path.name}")
         try:
@@ -180,7 +184,9 @@ def _check_file(archive: Path, file: ManifestFile, result: Verification) -> bool
         result.fail(path, f"cannot be read: {error}")
         return False
     if digest.hexdigest() != file.sha256:
-        result.fail(path, f"sha256 is {digest.hexdigest()[:16]}…, expected {file.sha256[:16]}…: the file was altered")
+        result.fail(
+            path, f"sha256 is {digest.hexdigest()[:16]}…, expected {file.sha256[:16]}…: the file was altered"
+        )
         return False
     return True
 
@@ -222,18 +228,24 @@ def _compare_files(
     fresh = {entry.path: entry for entry in rolled.entries if isinstance(entry, ManifestFile)}
     listed = {file.path for file in files}
     for path in sorted(fresh.keys() - listed):
-        result.fail(archive / path, f"not in the manifest, although the journal holds {fresh[path].rows} rows for it")
+        result.fail(
+            archive / path, f"not in the manifest, although the journal holds {fresh[path].rows} rows for it"
+        )
     for file in files:
         expected = fresh.get(file.path)
         if expected is None:
             result.fail(archive / file.path, f"has {file.rows} rows, the journal holds none for it")
         elif expected.sha256 != file.sha256 or not intact[file.path]:
-            difference = _first_difference(archive / file.path, scratch / file.path, Table(file.table), file.symbol)
+            difference = _first_difference(
+                archive / file.path, scratch / file.path, Table(file.table), file.symbol
+            )
             if difference is not None:
                 row, feed, what = difference
                 result.fail(archive / file.path, what, feed=feed, row=row)
             elif intact[file.path]:
-                result.note(archive / file.path, "other bytes than this version would write, and the same rows")
+                result.note(
+                    archive / file.path, "other bytes than this version would write, and the same rows"
+                )
 
 
 def _first_difference(
@@ -323,9 +335,9 @@ class _BookWalk:
             result.keyframes += 1
             fresh = Book(self.depth)
             fresh.load(*levels, *exponents)
-            if self.book is not None and self.update_id == update_id:
-                if fresh.digest != self._digest_at(exponents):
-                    return f"the keyframe at update id {update_id} is not the book that the rows before it make"
+            same = self.book is not None and self.update_id == update_id
+            if same and fresh.digest != self._digest_at(exponents):
+                return f"the keyframe at update id {update_id} is not the book that the rows before it make"
             self.book, self.update_id = fresh, update_id
         elif not r["applied"]:
             return None
@@ -396,7 +408,7 @@ def _walk_file(
                 walk = walks.setdefault(
                     (file.collector, depth), _BookWalk(f"orderbook.{depth}.{symbol}", depth)
                 )
-                what = walk.row(row, tuple(side(i) for side in levels), result)  # type: ignore[arg-type]
+                what = walk.row(row, tuple(side(i) for side in levels), result)
                 if what is not None:
                     result.fail(path, what, feed=walk.topic, row=index)
                     broken.add(depth)

@@ -96,7 +96,9 @@ class ManifestSegment(msgspec.Struct, frozen=True, tag_field="event", tag="segme
     version: int = MANIFEST_VERSION
 
 
-_DECODER = msgspec.json.Decoder(ManifestFile | ManifestSegment)
+_DECODER: msgspec.json.Decoder[ManifestFile | ManifestSegment] = msgspec.json.Decoder(
+    ManifestFile | ManifestSegment
+)
 _ENCODER = msgspec.json.Encoder()
 
 

@@ -22,8 +22,8 @@ __all__ = [
     "LineCheckpoint",
     "Note",
     "OpenGap",
-    "RestAnswer",
     "Refused",
+    "RestAnswer",
     "Session",
     "Shared",
     "Stale",
@@ -163,13 +163,21 @@ class Crashed(_Note, frozen=True, tag="crashed"):
     update_id: int | None = None
 
 
-class Close(_Note, frozen=True, tag="close"):
-    """Last record of a sealed segment; the counts say what came before it."""
+class Close(_Note, frozen=True, tag="close", omit_defaults=False):
+    """The last record of a sealed segment (alone in the last batch); its counts leave itself out.
+
+    Attributes:
+        reason: ``rotated``, ``stopped``, ``recovered``, or what the writer was closed with.
+        batches, rows: how many came before.
+        last_sequence: of the record before; one less than the first sequence when there was none.
+        bytes_set_aside: what a recovery cut off into ``.torn`` files.
+    """
 
     reason: str
     batches: int
     rows: int
-    last_sequence: int | None = None
+    last_sequence: int
+    bytes_set_aside: int = 0
 
 
 Note = Begin | End | Feeds | Shared | FeedCheckpoint | Digest | Widened | Stale | Crashed | Close
@@ -228,8 +236,8 @@ class RestAnswer(msgspec.Struct, frozen=True, tag_field="rest", tag="answer"):
 
 
 _ENCODER = msgspec.json.Encoder()
-_NOTES = msgspec.json.Decoder(Note)
-_SESSIONS = msgspec.json.Decoder(Session)
+_NOTES: msgspec.json.Decoder[Note] = msgspec.json.Decoder(Note)
+_SESSIONS: msgspec.json.Decoder[Session] = msgspec.json.Decoder(Session)
 
 
 def encode(value: msgspec.Struct) -> bytes:

@@ -57,9 +57,7 @@ _SEQUENCE = _field(
     "sequence", pa.int64(), "Ordinal, in its collector's journal, of the record this row comes from."
 )
 _COLLECTOR = _field("collector", pa.string(), "Name of the collector that recorded the row.")
-_RECEIVE = _field(
-    "receive_time", RECEIVE, "When the frame's bytes left our socket (our wall clock, ns)."
-)
+_RECEIVE = _field("receive_time", RECEIVE, "When the frame's bytes left our socket (our wall clock, ns).")
 _PUSH = _field("push_time", EXCHANGE, "When the exchange's push gateway made the frame (`ts`).")
 _MATCH = _field("match_time", EXCHANGE, "Matching-engine time of this book state (`cts`).", null=True)
 _LINE = _field("line", pa.uint16(), "Connection slot that delivered the frame.")
@@ -75,16 +73,38 @@ _BOOK_UPDATES = pa.schema(
         _MATCH,
         _field("depth", pa.int16(), "Depth of the topic: the 50 of `orderbook.50.BTCUSDT`."),
         _field("kind", NAME, "`snapshot` and `delta` as sent; `keyframe` is a full book written by roll."),
-        _field("applied", pa.bool_(), "False when the feed was not in a state to take this delta; never queried as truth."),
+        _field(
+            "applied",
+            pa.bool_(),
+            "False when the feed was not in a state to take this delta; never queried as truth.",
+        ),
         _field("update_id", pa.int64(), "The topic's update id `u`; consecutive except at level 1."),
-        _field("cross_sequence", pa.int64(), "Matching-engine sequence `seq`, comparable across topics of a symbol.", null=True),
-        _field("bid_price_mantissa", MANTISSAS, "Bid prices named by the message, in its order (a keyframe: the whole side, best first)."),
+        _field(
+            "cross_sequence",
+            pa.int64(),
+            "Matching-engine sequence `seq`, comparable across topics of a symbol.",
+            null=True,
+        ),
+        _field(
+            "bid_price_mantissa",
+            MANTISSAS,
+            "Bid prices named by the message, in its order (a keyframe: the whole side, best first).",
+        ),
         _field("bid_size_mantissa", MANTISSAS, "New absolute bid sizes beside them; 0 removes the price."),
-        _field("ask_price_mantissa", MANTISSAS, "Ask prices named by the message, in its order (a keyframe: the whole side, best first)."),
+        _field(
+            "ask_price_mantissa",
+            MANTISSAS,
+            "Ask prices named by the message, in its order (a keyframe: the whole side, best first).",
+        ),
         _field("ask_size_mantissa", MANTISSAS, "New absolute ask sizes beside them; 0 removes the price."),
         _PRICE_EXPONENT,
         _SIZE_EXPONENT,
-        _field("digest", pa.uint64(), "Digest of the whole book after this row, as the live engine noted it; null where it noted none.", null=True),
+        _field(
+            "digest",
+            pa.uint64(),
+            "Digest of the whole book after this row, as the live engine noted it; null where it noted none.",
+            null=True,
+        ),
         _LINE,
     ]
 )
@@ -102,10 +122,20 @@ _TRADES = pa.schema(
         _field("size_mantissa", pa.int64(), "Size mantissa: base coin, or USD contracts on inverse."),
         _PRICE_EXPONENT,
         _SIZE_EXPONENT,
-        _field("tick_direction", NAME, "PlusTick, ZeroPlusTick, MinusTick or ZeroMinusTick; null where not sent.", null=True),
+        _field(
+            "tick_direction",
+            NAME,
+            "PlusTick, ZeroPlusTick, MinusTick or ZeroMinusTick; null where not sent.",
+            null=True,
+        ),
         _field("is_block", pa.bool_(), "Block trade.", null=True),
         _field("is_rpi", pa.bool_(), "Retail-price-improvement trade; null where not sent.", null=True),
-        _field("cross_sequence", pa.int64(), "Matching-engine sequence `seq`; shared by the trades of one match.", null=True),
+        _field(
+            "cross_sequence",
+            pa.int64(),
+            "Matching-engine sequence `seq`; shared by the trades of one match.",
+            null=True,
+        ),
         _field("mark_price", TICKER_DECIMAL, "Options: mark price at the trade.", null=True),
         _field("index_price", TICKER_DECIMAL, "Options: index price at the trade.", null=True),
         _field("mark_iv", TICKER_DECIMAL, "Options: mark implied volatility.", null=True),
@@ -148,7 +178,12 @@ TICKER_FIELDS: Final = tuple(
         ("openInterest", "open_interest", "decimal", "Open interest, both sides."),
         ("openInterestValue", "open_interest_value", "decimal", "Open interest value, both sides."),
         ("singleOpenInterest", "single_open_interest", "decimal", "Open interest, one side."),
-        ("singleOpenInterestValue", "single_open_interest_value", "decimal", "Open interest value, one side."),
+        (
+            "singleOpenInterestValue",
+            "single_open_interest_value",
+            "decimal",
+            "Open interest value, one side.",
+        ),
         ("turnover24h", "turnover_24h", "decimal", "Turnover of 24 h."),
         ("volume24h", "volume_24h", "decimal", "Volume of 24 h."),
         ("nextFundingTime", "next_funding_time", "time", "Next funding time."),
@@ -164,7 +199,12 @@ TICKER_FIELDS: Final = tuple(
         ("basisRate", "basis_rate", "decimal", "Basis rate."),
         ("basisRateYear", "basis_rate_year", "decimal", "Annualised basis rate."),
         ("deliveryFeeRate", "delivery_fee_rate", "decimal", "Delivery fee rate."),
-        ("predictedDeliveryPrice", "predicted_delivery_price", "decimal", "Predicted delivery price, near delivery."),
+        (
+            "predictedDeliveryPrice",
+            "predicted_delivery_price",
+            "decimal",
+            "Predicted delivery price, near delivery.",
+        ),
         ("preOpenPrice", "pre_open_price", "decimal", "Pre-market: estimated opening price."),
         ("preQty", "pre_quantity", "decimal", "Pre-market: estimated opening quantity."),
         ("curPreListingPhase", "pre_listing_phase", "text", "Pre-market: current phase."),
@@ -196,25 +236,54 @@ _TICKERS = pa.schema(
         _RECEIVE,
         _PUSH,
         _field("kind", NAME, "`snapshot` or `delta` as sent; the columns hold the merged state either way."),
-        _field("applied", pa.bool_(), "False for a delta without a snapshot before it: then only its own keys are filled."),
+        _field(
+            "applied",
+            pa.bool_(),
+            "False for a delta without a snapshot before it: then only its own keys are filled.",
+        ),
         _field("keys", pa.uint64(), "Bit i is set when the message carried key i of the tickers field list."),
-        _field("cross_sequence", pa.int64(), "Matching-engine sequence `cs`; null where not sent.", null=True),
-        *(_field(f.column, _TICKER_TYPES[f.kind], f"{f.meaning} (`{f.key}`; null for \"\")", null=True) for f in TICKER_FIELDS),
+        _field(
+            "cross_sequence", pa.int64(), "Matching-engine sequence `cs`; null where not sent.", null=True
+        ),
+        *(
+            _field(f.column, _TICKER_TYPES[f.kind], f'{f.meaning} (`{f.key}`; null for "")', null=True)
+            for f in TICKER_FIELDS
+        ),
         _LINE,
     ]
 )
 
 _GAPS = pa.schema(
     [
-        _field("sequence", pa.int64(), "Ordinal of the record that healed the gap, or of the last one before the segment ended."),
+        _field(
+            "sequence",
+            pa.int64(),
+            "Ordinal of the record that healed the gap, or of the last one before the segment ended.",
+        ),
         _COLLECTOR,
         _field("topic", pa.string(), "Topic of the feed; empty where a frame was too damaged to tell."),
-        _field("start_time", RECEIVE, "Receive time of the last good frame before the gap (or of the first one that could not be used)."),
-        _field("end_time", RECEIVE, "Receive time of what healed it; null while it was still open at the segment's end.", null=True),
+        _field(
+            "start_time",
+            RECEIVE,
+            "Receive time of the last good frame before the gap (or of the first one that could not be used).",
+        ),
+        _field(
+            "end_time",
+            RECEIVE,
+            "Receive time of what healed it; null while it was still open at the segment's end.",
+            null=True,
+        ),
         _field("start_match_time", EXCHANGE, "Match time of the last good frame.", null=True),
         _field("end_match_time", EXCHANGE, "Match time of what healed it.", null=True),
-        _field("first_update_id", pa.int64(), "Last good update id + 1; null where ids do not exist.", null=True),
-        _field("last_update_id", pa.int64(), "Healing snapshot's update id - 1; null where ids do not exist or a new chain began.", null=True),
+        _field(
+            "first_update_id", pa.int64(), "Last good update id + 1; null where ids do not exist.", null=True
+        ),
+        _field(
+            "last_update_id",
+            pa.int64(),
+            "Healing snapshot's update id - 1; null where ids do not exist or a new chain began.",
+            null=True,
+        ),
         _field("cause", NAME, "Why: " + ", ".join(CAUSES) + "."),
         _field("healed_by", NAME, "`snapshot`, `message`, `subscribed`; null while open.", null=True),
     ]
@@ -225,7 +294,11 @@ _COVERAGE = pa.schema(
         _field("sequence", pa.int64(), "Ordinal of the record that began the span."),
         _COLLECTOR,
         _field("topic", pa.string(), "Topic of the feed."),
-        _field("start_time", RECEIVE, "From when the feed was recorded; equals the previous row's end where the span goes on."),
+        _field(
+            "start_time",
+            RECEIVE,
+            "From when the feed was recorded; equals the previous row's end where the span goes on.",
+        ),
         _field("end_time", RECEIVE, "Until when; the segment's end where the span goes on in the next."),
         _field("messages", pa.int64(), "Decoded frames of the feed in the span, repeats included."),
         _field("lines", pa.int32(), "Connections that carried the feed."),

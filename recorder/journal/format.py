@@ -19,6 +19,7 @@ from crc32c import crc32c
 from recorder.journal.frame import END_OF_STREAM
 from schemas.errors import Corrupt, StoreError
 from schemas.names import RecordKind
+from schemas.notes import Close as ClosingNote
 
 __all__ = [
     "FORMAT_VERSION",
@@ -95,29 +96,11 @@ class SegmentInfo(msgspec.Struct, frozen=True):
     format_version: int = FORMAT_VERSION
 
 
-class ClosingNote(msgspec.Struct, frozen=True, tag_field="note", tag="close"):
-    """The last record of a sealed segment (kind ``NOTE``, alone in the last batch); its counts leave itself
-    out.
-
-    Attributes:
-        reason: ``rotated``, ``stopped``, ``recovered``, or what the writer was closed with.
-        batches, rows: how many came before.
-        last_sequence: of the record before; one less than the first sequence when there was none.
-        bytes_set_aside: what a recovery cut off into ``.torn`` files.
-    """
-
-    reason: str
-    batches: int
-    rows: int
-    last_sequence: int
-    bytes_set_aside: int = 0
-
-
 class HeaderDamaged(Corrupt):
     """A segment without a readable header: nothing in it can be interpreted."""
 
 
-class SegmentGone(StoreError, FileNotFoundError):  # noqa: N818 (named like its siblings)
+class SegmentGone(StoreError, FileNotFoundError):
     """A segment's file is not there: renamed or removed by another process since it was listed."""
 
 

@@ -5,7 +5,7 @@
 
 void *tb_buffer_reserve(tb_buffer *buffer, size_t bytes)
 {
-    if (buffer->used + bytes > buffer->capacity) {
+    if (!buffer->bytes || buffer->used + bytes > buffer->capacity) { /* even for nothing: NULL would mean failure */
         size_t capacity = buffer->capacity ? buffer->capacity * 2 : 1024;
         while (capacity < buffer->used + bytes)
             capacity *= 2;

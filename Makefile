@@ -1,0 +1,59 @@
+# Everything a newcomer or CI needs. Each target sets up what it uses.
+#   make demo    the tour, offline
+#   make test    the tests
+#   make check   lint and types
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+
+SOURCES := $(wildcard engine/core/*.pyx engine/core/*.pxd engine/core/src/*.c engine/core/src/*.h)
+
+.PHONY: demo test test-nightly check format build bench fuzz coverage clean help
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+# The preflight says what is missing and how to get it, before pip fails with a page of text.
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null 2>&1 || { echo "tapebook needs Python 3.11 or newer: apt-get install python3 python3-venv python3-dev, or brew install python@3.12"; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "tapebook needs Python 3.11 or newer, found $$($(PYTHON) --version); set PYTHON=python3.12, say"; exit 2; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "this Python has no venv: apt-get install python3-venv"; exit 2; }
+	@{ command -v cc || command -v gcc || command -v clang; } >/dev/null 2>&1 || { echo "tapebook compiles its core and finds no C compiler: apt-get install build-essential, or xcode-select --install"; exit 2; }
+	@$(PYTHON) -c 'import sysconfig, os, sys; sys.exit(not os.path.exists(os.path.join(sysconfig.get_paths()["include"], "Python.h")))' || { echo "the Python headers are missing: apt-get install python3-dev"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+# One stamp per set of dependencies; the extensions are rebuilt when their sources change.
+$(VENV)/.installed: pyproject.toml setup.py $(SOURCES) | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+build: $(VENV)/.installed
+
+demo: build
+	rm -rf demo-data
+	$(BIN)/tapebook demo --data demo-data
+
+test: build
+	$(BIN)/python -m pytest
+
+test-nightly: build
+	TAPEBOOK_NIGHTLY=1 $(BIN)/python -m pytest --hypothesis-profile nightly
+
+coverage: build
+	$(BIN)/python -m pytest --cov --cov-report=term --cov-report=html
+
+check: build
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
+
+format: build
+	$(BIN)/python -m ruff check --fix .
+	$(BIN)/python -m ruff format .
+
+bench: build
+	$(BIN)/python -m benchmarks decode
+
+clean:
+	rm -rf build .venv demo-data htmlcov .coverage engine/core/*.so engine/core/*.c engine/core/*.html *.egg-info
