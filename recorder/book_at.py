@@ -1,0 +1,122 @@
+"""``tapebook book``: an order book of the past, for reading and for programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+import typer
+
+from engine.core.decimals import format_decimal
+from recorder.archive import Archive, open_archive
+from recorder.book_state import BookAnswer, book_at, choose_topic
+from recorder.feed_rows import Clock
+from recorder.output import standard_output
+from schemas.errors import ConfigError, NoData
+from schemas.names import Category, FeedState, Table
+from schemas.time import NS_PER_MS, format_ns, parse_time
+
+__all__ = ["BookAnswer", "Clock", "book", "book_at", "book_object", "book_text"]
+
+_MISSING: Final = "-"
+
+
+def book(
+    symbol: Annotated[str, typer.Argument(help="Symbol, e.g. BTCUSDT.")],
+    at: Annotated[str, typer.Option(help="Moment, e.g. 2024-08-08T23:55:00Z or 1723161300123ms.")],
+    data: Annotated[Path, typer.Option(help="Data directory of the recording.")],
+    category: Annotated[
+        Category | None, typer.Option(help="Product line; may be left out where one alone has the symbol.")
+    ] = None,
+    clock: Annotated[Clock, typer.Option(help="Clock that the moment is on.")] = Clock.MATCH,
+    topic: Annotated[
+        str | None, typer.Option(help="Topic, e.g. orderbook.50; the deepest recorded one by default.")
+    ] = None,
+    depth: Annotated[int, typer.Option(min=1, help="Levels a side to show.")] = 10,
+    style: Annotated[Literal["table", "json"], typer.Option("--format", help="How to write it.")] = "table",
+) -> None:
+    """Show an order book as it was at a moment."""
+    at_ns = parse_time(at)
+    with open_archive(data) as archive:
+        for warning in archive.warnings:
+            typer.echo(f"warning: {warning}", err=True)
+        line = category.value if category is not None else _only_category(archive, symbol)
+        full_topic = choose_topic(archive, line, symbol, topic)
+        answer = book_at(archive, line, symbol, full_topic, at_ns, clock)
+    with standard_output() as out:
+        if style == "json":
+            out.write(msgspec.json.encode(book_object(answer, depth)) + b"\n")
+        else:
+            out.write(book_text(answer, depth).encode())
+
+
+def book_object(answer: BookAnswer, depth: int) -> dict[str, Any]:
+    """Return the answer as one JSON object (design section 7): exact decimals as text, best level first."""
+    age_ms, rest = divmod(answer.age_ns, NS_PER_MS)
+    return {
+        "category": answer.category,
+        "symbol": answer.symbol,
+        "topic": answer.topic,
+        "state": answer.state.value,
+        "update_id": answer.update_id,
+        "cross_sequence": answer.cross_sequence,
+        "match_time": _moment(answer.match_ns),
+        "push_time": _moment(answer.push_ns),
+        "receive_time": _moment(answer.receive_ns),
+        "age_ms": answer.age_ns / NS_PER_MS if rest else age_ms,
+        "bids": _levels(answer, answer.bids[:depth]),
+        "asks": _levels(answer, answer.asks[:depth]),
+    }
+
+
+def book_text(answer: BookAnswer, depth: int) -> str:
+    """Return the answer as text, bids left and asks right, best level first."""
+    lines = [
+        f"{answer.category} {answer.topic} at {format_ns(answer.at_ns)} ({answer.clock.value} clock): "
+        f"{answer.state.value}, {answer.age_ns / NS_PER_MS:.3f} ms old"
+    ]
+    if answer.state is not FeedState.LIVE:
+        lines.append(f"the moment lies in a gap ({answer.gap}); this is the last good book before it")
+    cross_sequence = _MISSING if answer.cross_sequence is None else answer.cross_sequence
+    lines.append(
+        f"update id {answer.update_id}, cross sequence {cross_sequence}, recorded by {answer.collector}"
+    )
+    for name, moment in (
+        ("match", answer.match_ns),
+        ("push", answer.push_ns),
+        ("receive", answer.receive_ns),
+    ):
+        lines.append(f"{name:<7} {_moment(moment) or _MISSING}")
+    bids, asks = _levels(answer, answer.bids[:depth]), _levels(answer, answer.asks[:depth])
+    rows = [["bid size", "bid", "ask", "ask size"]]
+    for index in range(max(len(bids), len(asks))):
+        bid_price, bid_size = bids[index] if index < len(bids) else ["", ""]
+        ask_price, ask_size = asks[index] if index < len(asks) else ["", ""]
+        rows.append([bid_size, bid_price, ask_price, ask_size])
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    lines.append("")
+    lines += ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def _levels(answer: BookAnswer, levels: list[tuple[int, int]]) -> list[list[str]]:
+    return [
+        [format_decimal(price, answer.price_exponent), format_decimal(size, answer.size_exponent)]
+        for price, size in levels
+    ]
+
+
+def _moment(ns: int | None) -> str | None:
+    return None if ns is None else format_ns(ns)
+
+
+def _only_category(archive: Archive, symbol: str) -> str:
+    pairs = archive.manifest.symbols(Table.BOOK_UPDATES)
+    categories = sorted({category for category, its_symbol in pairs if its_symbol == symbol})
+    if len(categories) > 1:
+        raise ConfigError(f"{symbol} was recorded in {', '.join(categories)}; choose one with --category")
+    if not categories:
+        known = ", ".join(f"{category} {name}" for category, name in pairs[:5])
+        raise NoData(f"no order book of {symbol} was recorded" + (f"; there is {known}" if known else ""))
+    return categories[0]

@@ -1,0 +1,298 @@
+"""An order book as it was at a moment of the past (design section 6, "As of T").
+
+The answer is the state after the longest prefix, in ``sequence`` order of one coverage span, whose running
+maximum of the chosen clock is at most T; of several spans that cover T, the latest recorded one. A book is
+never built across a gap: inside one, the last good book is shown and called stale.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import Any, Final, NamedTuple, cast
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from engine.core.book import Book
+from recorder.archive import Archive
+from recorder.feed_rows import (
+    NO_MOMENT,
+    Clock,
+    FeedGap,
+    FeedRows,
+    feed_gaps,
+    feed_spans,
+    integers,
+    moments_ns,
+)
+from schemas.errors import ConfigError, Corrupt, NoData
+from schemas.names import FeedState, RowKind, Table
+from schemas.time import format_ns
+
+__all__ = ["BookAnswer", "book_at", "choose_topic"]
+
+_TOPIC: Final = re.compile(r"orderbook\.(?P<depth>[1-9][0-9]{0,3})(?:\.(?P<symbol>.+))?", re.ASCII)
+_SIDES: Final = ("bid_price_mantissa", "bid_size_mantissa", "ask_price_mantissa", "ask_size_mantissa")
+_MOST_SPANS_NAMED: Final = 4
+
+
+class BookAnswer(msgspec.Struct, frozen=True):
+    """A book as it was.
+
+    Attributes:
+        category, symbol, topic, collector: which feed, and who recorded it.
+        clock, at_ns: what was asked for.
+        state: ``live``, or ``stale`` when the moment lies in a gap; then the book is the last good one.
+        gap: the cause of that gap; None when live.
+        update_id, cross_sequence: of the message that made this state.
+        match_ns, push_ns, receive_ns: its three times; match and cross sequence may be unknown (None).
+        price_exponent, size_exponent: of the mantissas.
+        bids, asks: (price, size) mantissas, best first, at most as many as the topic's depth.
+    """
+
+    category: str
+    symbol: str
+    topic: str
+    collector: str
+    clock: Clock
+    at_ns: int
+    state: FeedState
+    gap: str | None
+    update_id: int
+    cross_sequence: int | None
+    match_ns: int | None
+    push_ns: int
+    receive_ns: int
+    price_exponent: int
+    size_exponent: int
+    bids: list[tuple[int, int]]
+    asks: list[tuple[int, int]]
+
+    @property
+    def age_ns(self) -> int:
+        """How old the state was at the moment asked for, on the same clock."""
+        moment = {Clock.MATCH: self.match_ns, Clock.PUSH: self.push_ns, Clock.RECEIVE: self.receive_ns}[
+            self.clock
+        ]
+        return self.at_ns - (self.push_ns if moment is None else moment)
+
+
+def choose_topic(archive: Archive, category: str, symbol: str, wanted: str | None) -> str:
+    """Return the full topic that was asked for, or the deepest recorded ``orderbook.N`` of the symbol.
+
+    Raises:
+        ConfigError: the text is no order-book topic of this symbol.
+        NoData: it was not recorded; the message names what was.
+    """
+    recorded = {
+        int(found["depth"]): topic
+        for topic in archive.manifest.topics(category, symbol)
+        if (found := _TOPIC.fullmatch(topic)) is not None and found["symbol"] == symbol
+    }
+    if wanted is None:
+        if not recorded:
+            raise NoData(
+                f"no order book of {category} {symbol} was recorded{_nearest_symbols(archive, symbol)}"
+            )
+        return recorded[max(recorded)]
+    asked = _TOPIC.fullmatch(wanted)
+    if asked is None or asked["symbol"] not in (None, symbol):
+        raise ConfigError(f"topic {wanted!r} is no order book of {symbol}; write it like orderbook.50")
+    topic = f"orderbook.{asked['depth']}.{symbol}"
+    if topic not in recorded.values():
+        others = ", ".join(recorded[depth] for depth in sorted(recorded))
+        raise NoData(
+            f"{topic} of {category} was not recorded; "
+            + (f"recorded: {others}" if others else f"nor any other depth{_nearest_symbols(archive, symbol)}")
+        )
+    return topic
+
+
+def book_at(
+    archive: Archive, category: str, symbol: str, topic: str, at_ns: int, clock: Clock = Clock.MATCH
+) -> BookAnswer:
+    """Return a feed's book as of a moment.
+
+    Args:
+        archive: where it was recorded.
+        category, symbol, topic: the feed; the topic in full, ``orderbook.50.BTCUSDT``.
+        at_ns: the moment, nanoseconds since the epoch.
+        clock: the clock that the moment is on.
+
+    Raises:
+        ConfigError: the topic is no order book.
+        NoData: the moment lies outside coverage, or before the first book; the message names what is near.
+        Corrupt: the rows cannot be what was written.
+    """
+    found = _TOPIC.fullmatch(topic)
+    if found is None or found["symbol"] != symbol:
+        raise ConfigError(
+            f"topic {topic!r} is no order book of {symbol}; write it like orderbook.50.{symbol}"
+        )
+    gaps = feed_gaps(archive, category, symbol, topic)
+    reaches: list[tuple[int, int, str]] = []
+    for span in feed_spans(archive, category, symbol, topic, gaps):
+        rows = FeedRows(archive, category, symbol, int(found["depth"]), span, clock)
+        reach = rows.reach_ns()
+        if reach is None:
+            continue
+        reaches.append((*reach, span.collector))
+        good = _last_good(rows, at_ns) if reach[0] <= at_ns <= reach[1] else None
+        if good is None:
+            continue
+        times = {each: int(moments_ns(good.rows, each.column)[-1]) for each in Clock}
+        cause = _gap_cause(
+            [gap for gap in gaps if gap.collector == span.collector and gap.start_ns <= span.end_ns],
+            times,
+            clock,
+            at_ns,
+            (good.last_receive_ns, rows.cut_receive_ns(at_ns)),
+        )
+        book = _replayed(archive, topic, int(found["depth"]), good.rows)
+        update_id, cross_sequence, match_ns = (
+            int(integers(good.rows, "update_id")[-1]),
+            int(integers(good.rows, "cross_sequence")[-1]),
+            times[Clock.MATCH],
+        )
+        return BookAnswer(
+            category=category,
+            symbol=symbol,
+            topic=topic,
+            collector=span.collector,
+            clock=clock,
+            at_ns=at_ns,
+            state=FeedState.LIVE if cause is None else FeedState.STALE,
+            gap=cause,
+            update_id=update_id,
+            cross_sequence=None if cross_sequence == NO_MOMENT else cross_sequence,
+            match_ns=None if match_ns == NO_MOMENT else match_ns,
+            push_ns=times[Clock.PUSH],
+            receive_ns=times[Clock.RECEIVE],
+            price_exponent=book.price_exponent,
+            size_exponent=book.size_exponent,
+            bids=book.bids(),
+            asks=book.asks(),
+        )
+    raise NoData(_nothing(f"{category} {topic}", at_ns, clock, reaches))
+
+
+class _Good(NamedTuple):
+    """The last row of a prefix that the book took, and the rows before it from a full book on.
+
+    Attributes:
+        rows: a snapshot or keyframe, then deltas; the last one is the state.
+        last_receive_ns: when the last row of the prefix was received, be it one that the book could not take.
+    """
+
+    rows: pa.Table
+    last_receive_ns: int
+
+
+def _last_good(rows: FeedRows, at_ns: int) -> _Good | None:
+    held: pa.Table | None = None
+    last_receive_ns: int | None = None
+    for piece in rows.before(at_ns):
+        applied = integers(piece, "applied") != 0
+        if last_receive_ns is None:
+            last_receive_ns = int(moments_ns(piece, "receive_time")[-1])
+        if held is None:
+            taken = np.flatnonzero(applied)
+            last = int(taken[-1]) if taken.size else -1
+            piece, applied = piece.slice(0, last + 1), applied[: last + 1]
+        piece = piece.filter(pa.array(applied))
+        held = piece if held is None or held.num_rows == 0 else pa.concat_tables([piece, held])
+        # A gap heals by a full book alone: nothing is missing between the newest one and the last good row.
+        full = np.flatnonzero(np.asarray(piece["kind"].cast(pa.string()).to_pylist()) != RowKind.DELTA)
+        if full.size:
+            return _Good(held.slice(int(full[-1])), last_receive_ns)
+        if held.num_rows == 0:
+            held = None
+    return None
+
+
+def _gap_cause(
+    gaps: list[FeedGap],
+    last: dict[Clock, int],
+    clock: Clock,
+    at_ns: int,
+    around: tuple[int, int | None],
+) -> str | None:
+    """Return the cause of the gap that the moment lies in, if any.
+
+    Args:
+        gaps: of the span.
+        last: the times of the last good row at the moment.
+        clock, at_ns: the moment.
+        around: when the last row up to the moment and the first row after it were received; None where there
+            is none after it.
+    """
+    last_receive_ns, next_receive_ns = around
+    for gap in gaps:
+        # Earlier gaps were healed by the last good row or before it, later ones begin behind the next row.
+        if gap.start_ns < last[Clock.RECEIVE]:
+            continue
+        if next_receive_ns is not None and gap.start_ns >= next_receive_ns:
+            continue
+        if clock is Clock.MATCH and gap.start_match_ns is not None:
+            start_ns = gap.start_match_ns
+        else:
+            start_ns = last[clock] + gap.start_ns - last[Clock.RECEIVE]
+        # A row that the gap kept from the book may carry the very time of the last good one.
+        if at_ns > start_ns or last_receive_ns > gap.start_ns:
+            return gap.cause
+    return None
+
+
+def _replayed(archive: Archive, topic: str, depth: int, rows: pa.Table) -> Book:
+    book = Book(depth)
+    offsets, values = [], []
+    for side in _SIDES:
+        lists = cast("pa.ListArray[Any]", rows[side].combine_chunks())
+        offsets.append(lists.offsets.to_numpy())
+        values.append(np.asarray(lists.values.to_numpy(), dtype=np.int64))
+    price_exponents, size_exponents = integers(rows, "price_exponent"), integers(rows, "size_exponent")
+    for row in range(rows.num_rows):
+        bid_prices, bid_sizes, ask_prices, ask_sizes = (
+            levels[start[row] : start[row + 1]] for start, levels in zip(offsets, values, strict=True)
+        )
+        take = book.apply if row else book.load
+        try:
+            take(
+                bid_prices,
+                bid_sizes,
+                ask_prices,
+                ask_sizes,
+                int(price_exponents[row]),
+                int(size_exponents[row]),
+            )
+        except ValueError as error:
+            sequence = int(integers(rows, "sequence")[row])
+            raise Corrupt(
+                archive.manifest.archive,
+                f"{topic}: the row of sequence {sequence} cannot be applied: {error}; run `tapebook verify`",
+            ) from error
+    return book
+
+
+def _nothing(feed: str, at_ns: int, clock: Clock, reaches: list[tuple[int, int, str]]) -> str:
+    def distance(reach: tuple[int, int, str]) -> int:
+        return max(reach[0] - at_ns, at_ns - reach[1], 0)
+
+    head = f"no book of {feed} at {format_ns(at_ns)} on the {clock.value} clock"
+    if not reaches:
+        return f"{head}: nothing of it was recorded"
+    near = [
+        f"{format_ns(low)} to {format_ns(high)} ({collector})"
+        for low, high, collector in sorted(reaches, key=distance)[:_MOST_SPANS_NAMED]
+    ]
+    within = any(distance(reach) == 0 for reach in reaches)
+    why = "its recording had no snapshot yet" if within else "outside of what was recorded"
+    return f"{head}: {why}; recorded: {', '.join(near)}"
+
+
+def _nearest_symbols(archive: Archive, symbol: str) -> str:
+    known = sorted({name for _, name in archive.manifest.symbols(Table.BOOK_UPDATES)})
+    near = difflib.get_close_matches(symbol, known, n=5, cutoff=0.5) or known[:5]
+    return f"; recorded symbols near it: {', '.join(near)}" if near else "; no order book at all was recorded"

@@ -1,0 +1,375 @@
+"""One order-book feed of an archive, read exactly and sparingly: its spans, its gaps, its rows near a moment.
+
+Rows come straight from Parquet as integers, so that a nanosecond is a nanosecond whatever the SQL engine does
+with time zones. Files and row groups that lie wholly before the moment asked for are never opened for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+from recorder.archive import Archive
+from schemas.errors import Corrupt, StoreError
+from schemas.manifest import ManifestFile
+from schemas.names import Table
+from schemas.tables import EXCHANGE, schema_of
+from schemas.time import NS_PER_MS
+
+__all__ = [
+    "NO_MOMENT",
+    "Clock",
+    "FeedGap",
+    "FeedRows",
+    "FeedSpan",
+    "feed_gaps",
+    "feed_spans",
+    "integers",
+    "moments_ns",
+]
+
+Int64s = npt.NDArray[np.int64]
+
+NO_MOMENT: Final = int(np.iinfo(np.int64).min)
+
+
+class Clock(StrEnum):
+    """Which of the three clocks a moment is read on (design section 3)."""
+
+    MATCH = "match"
+    PUSH = "push"
+    RECEIVE = "receive"
+
+    @property
+    def column(self) -> str:
+        """The clock's column in the tables."""
+        return f"{self.value}_time"
+
+
+@dataclass(frozen=True, slots=True)
+class FeedSpan:
+    """One recording of a feed without interruption, or interrupted by gaps only.
+
+    Attributes:
+        collector: who recorded it.
+        run_ns: start of the recording run.
+        start_ns, end_ns: receive times between which the feed was recorded.
+        first_sequence: ordinal of the record that began it.
+        end_sequence: where the next span of the same feed and collector begins; None for the last one.
+    """
+
+    collector: str
+    run_ns: int
+    start_ns: int
+    end_ns: int
+    first_sequence: int
+    end_sequence: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FeedGap:
+    """A span in which the feed is not trustworthy; ``end_ns`` is None while nothing has healed it."""
+
+    collector: str
+    cause: str
+    start_ns: int
+    end_ns: int | None
+    start_match_ns: int | None
+
+
+def feed_gaps(archive: Archive, category: str, symbol: str, topic: str) -> list[FeedGap]:
+    """Return the feed's gaps, one each: the closed one where a later segment healed it."""
+    rows = _small_table(archive, Table.GAPS, category, symbol, topic)
+    latest: dict[tuple[str, str, int], FeedGap] = {}
+    for row in rows.sort_by([("collector", "ascending"), ("sequence", "ascending")]).to_pylist():
+        gap = FeedGap(
+            row["collector"],
+            row["cause"],
+            row["start_time"],
+            row["end_time"],
+            _ms_to_ns(row["start_match_time"]),
+        )
+        known = latest.get((gap.collector, gap.cause, gap.start_ns))
+        if known is None or known.end_ns is None:
+            latest[gap.collector, gap.cause, gap.start_ns] = gap
+    return sorted(latest.values(), key=lambda gap: gap.start_ns)
+
+
+def feed_spans(
+    archive: Archive, category: str, symbol: str, topic: str, gaps: Sequence[FeedGap]
+) -> list[FeedSpan]:
+    """Return the feed's spans, latest recorded first.
+
+    Pieces that follow each other without a break are one span. So are pieces of one run whose break lies
+    inside a gap: a feed that is subscribed anew to heal it is stale in between, not unrecorded.
+    """
+    spans: list[FeedSpan] = []
+    for piece in _coverage_pieces(archive, category, symbol, topic):
+        last = spans[-1] if spans else None
+        if last is None or last.collector != piece.collector:
+            spans.append(piece)
+        elif last.end_ns == piece.start_ns or (last.run_ns == piece.run_ns and _bridged(last, piece, gaps)):
+            spans[-1] = replace(last, end_ns=max(last.end_ns, piece.end_ns))
+        else:
+            spans[-1] = replace(last, end_sequence=piece.first_sequence)
+            spans.append(piece)
+    return sorted(spans, key=lambda span: (span.start_ns, span.collector), reverse=True)
+
+
+class _Cut(NamedTuple):
+    """Where a prefix ends: chunk, piece, rows of the piece, and when the row after it was received."""
+
+    chunk: int
+    piece: int
+    rows: int
+    receive_ns: int | None
+
+
+class FeedRows:
+    """The rows of one feed within one span, in ``sequence`` order.
+
+    Args:
+        archive: where they are.
+        category, symbol, depth: which feed.
+        span: which recording of it.
+        clock: the clock that moments are given on.
+    """
+
+    def __init__(
+        self, archive: Archive, category: str, symbol: str, depth: int, span: FeedSpan, clock: Clock
+    ) -> None:
+        self._archive = archive
+        self._depth = depth
+        self._span = span
+        self._clock = clock
+        files = [
+            file
+            for file in archive.files(
+                Table.BOOK_UPDATES, category=category, symbol=symbol, collector=span.collector
+            )
+            if file.sequence is not None
+            and file.sequence[1] >= span.first_sequence
+            and (span.end_sequence is None or file.sequence[0] < span.end_sequence)
+        ]
+        self._chunks = [_Chunk(archive, chunk) for chunk in _in_order(files)]
+        self._last_cut: tuple[int, _Cut] | None = None
+
+    def reach_ns(self) -> tuple[int, int] | None:
+        """Return from when to when the span reaches on the clock, judged by the manifest alone.
+
+        The end is the clock's last reading moved on by the time for which the recording lasted after it.
+        """
+        ranges = [self._range_ns(file) for chunk in self._chunks for file in chunk.files]
+        known = [span for span in ranges if span is not None]
+        if self._clock is Clock.RECEIVE:
+            return self._span.start_ns, self._span.end_ns
+        if not known:
+            return None
+        last = self._chunks[-1].files[-1]
+        silence_ns = self._span.end_ns - last.receive_ns[1] if last.receive_ns is not None else 0
+        return min(low for low, _ in known), max(high for _, high in known) + max(silence_ns, 0)
+
+    def before(self, at_ns: int) -> Iterator[pa.Table]:
+        """Yield the rows of the longest prefix whose running maximum of the clock is at most ``at_ns``.
+
+        The prefix comes in pieces, the last piece first; rows keep their order within a piece. A row without
+        a reading of the clock stays with the row before it.
+        """
+        cut = self._cut(at_ns)
+        for index in range(min(cut.chunk, len(self._chunks) - 1), -1, -1):
+            chunk = self._chunks[index]
+            pieces = chunk.pieces()
+            if index == cut.chunk:
+                pieces = pieces[: cut.piece + 1]
+            for position in range(len(pieces) - 1, -1, -1):
+                rows = self._in_span(chunk.read(pieces[position], None))
+                if (index, position) == (cut.chunk, cut.piece):
+                    rows = rows.slice(0, cut.rows)
+                if rows.num_rows:
+                    yield rows
+
+    def cut_receive_ns(self, at_ns: int) -> int | None:
+        """Return the receive time of the first row after the prefix, None where there is none."""
+        return self._cut(at_ns).receive_ns
+
+    def _cut(self, at_ns: int) -> _Cut:
+        if self._last_cut is None or self._last_cut[0] != at_ns:
+            self._last_cut = (at_ns, self._find_cut(at_ns))
+        return self._last_cut[1]
+
+    def _find_cut(self, at_ns: int) -> _Cut:
+        # The running maximum is at most T up to the first row whose own reading is later than T.
+        columns = list({"sequence", "depth", "receive_time", self._clock.column})
+        for chunk_index, chunk in enumerate(self._chunks):
+            ranges = [self._range_ns(file) for file in chunk.files]
+            if all(span is not None and span[1] <= at_ns for span in ranges):
+                continue
+            for piece_index, piece in enumerate(chunk.pieces()):
+                rows = self._in_span(chunk.read(piece, columns))
+                later = np.flatnonzero(moments_ns(rows, self._clock.column) > at_ns)
+                if later.size:
+                    row = int(later[0])
+                    return _Cut(chunk_index, piece_index, row, int(moments_ns(rows, "receive_time")[row]))
+        return _Cut(len(self._chunks), 0, 0, None)
+
+    def _in_span(self, rows: pa.Table) -> pa.Table:
+        sequences = integers(rows, "sequence")
+        mask = (integers(rows, "depth") == self._depth) & (sequences >= self._span.first_sequence)
+        if self._span.end_sequence is not None:
+            mask &= sequences < self._span.end_sequence
+        return rows.filter(pa.array(mask))
+
+    def _range_ns(self, file: ManifestFile) -> tuple[int, int] | None:
+        if self._clock is Clock.RECEIVE:
+            return file.receive_ns
+        span = file.match_ms if self._clock is Clock.MATCH else file.push_ms
+        return None if span is None else (span[0] * NS_PER_MS, span[1] * NS_PER_MS)
+
+
+def integers(rows: pa.Table, column: str) -> Int64s:
+    """Return a column of integers or times as they are stored; null becomes the lowest int64."""
+    values = rows[column].cast(pa.int64())
+    if values.null_count:
+        values = values.fill_null(pa.scalar(NO_MOMENT, pa.int64()))
+    return np.asarray(values.to_numpy(), dtype=np.int64)
+
+
+def moments_ns(rows: pa.Table, column: str) -> Int64s:
+    """Return a time column as nanoseconds; null becomes ``NO_MOMENT``, which is before every moment."""
+    values = integers(rows, column)
+    if rows.schema.field(column).type == EXCHANGE:
+        return np.where(values == NO_MOMENT, NO_MOMENT, values * NS_PER_MS)
+    return values
+
+
+class _Chunk:
+    """Files whose rows interleave (a segment's two files around midnight), or, nearly always, one file."""
+
+    def __init__(self, archive: Archive, files: list[ManifestFile]) -> None:
+        self._archive = archive
+        self.files = files
+        self._open: list[pq.ParquetFile] | None = None
+
+    def pieces(self) -> list[int | None]:
+        """Return what can be read one at a time, in order: the row groups of one file, or all of several."""
+        if len(self.files) > 1:
+            return [None]
+        return list(range(self._opened()[0].num_row_groups))
+
+    def read(self, piece: int | None, columns: list[str] | None) -> pa.Table:
+        """Return the rows of a piece in ``sequence`` order, of any feed and span."""
+        try:
+            if piece is not None:
+                return self._opened()[0].read_row_group(piece, columns=columns, use_threads=False)
+            tables = [file.read(columns=columns, use_threads=False) for file in self._opened()]
+        except (OSError, pa.ArrowException) as error:
+            raise Corrupt(self._archive.path(self.files[0]), f"its rows cannot be read: {error}") from error
+        rows = pa.concat_tables(tables).unify_dictionaries().combine_chunks()
+        # A stable order: rows of one frame, and a keyframe after the row that it follows, keep their places.
+        return rows.take(np.argsort(integers(rows, "sequence"), kind="stable"))
+
+    def _opened(self) -> list[pq.ParquetFile]:
+        if self._open is None:
+            opened = []
+            for file in self.files:
+                path = self._archive.path(file)
+                try:
+                    opened.append(pq.ParquetFile(path))
+                except FileNotFoundError as error:
+                    raise StoreError(
+                        f"{path}: the manifest names it, but it is not there; run `tapebook verify`"
+                    ) from error
+                except (OSError, pa.ArrowException) as error:
+                    raise Corrupt(path, f"it cannot be read as Parquet: {error}") from error
+            self._open = opened
+        return self._open
+
+
+def _in_order(files: list[ManifestFile]) -> list[list[ManifestFile]]:
+    """Group files into chunks that follow each other by ``sequence``.
+
+    A keyframe at the start of a file carries the sequence of the last frame before it: equal ends do not
+    overlap.
+    """
+    chunks: list[list[ManifestFile]] = []
+    end = 0
+    ordered = sorted(files, key=lambda file: (file.sequence or (0, 0), file.segment, file.date))
+    for file in ordered:
+        first, last = file.sequence or (0, 0)
+        if chunks and first < end:
+            chunks[-1].append(file)
+        else:
+            chunks.append([file])
+        end = max(end, last)
+    return chunks
+
+
+def _coverage_pieces(archive: Archive, category: str, symbol: str, topic: str) -> list[FeedSpan]:
+    """Return coverage as it was written, each piece with its run, by collector in the order of recording."""
+    runs = sorted(
+        (segment.collector, segment.sequence[0], segment.run)
+        for segment in archive.manifest.segments.values()
+        if segment.category == category
+    )
+    rows = _small_table(archive, Table.COVERAGE, category, symbol, topic).to_pylist()
+    pieces = [
+        FeedSpan(
+            row["collector"],
+            _run_of(runs, row["collector"], row["sequence"]),
+            row["start_time"],
+            row["end_time"],
+            row["sequence"],
+        )
+        for row in rows
+    ]
+    return sorted(pieces, key=lambda piece: (piece.collector, piece.start_ns, piece.first_sequence))
+
+
+def _run_of(runs: list[tuple[str, int, int]], collector: str, sequence: int) -> int:
+    run = 0
+    for its_collector, first_sequence, its_run in runs:
+        if its_collector == collector and first_sequence <= sequence:
+            run = its_run
+    return run
+
+
+def _bridged(earlier: FeedSpan, later: FeedSpan, gaps: Sequence[FeedGap]) -> bool:
+    return any(
+        gap.collector == earlier.collector
+        and gap.start_ns <= earlier.end_ns
+        and (gap.end_ns is None or gap.end_ns >= later.start_ns)
+        for gap in gaps
+    )
+
+
+def _small_table(archive: Archive, table: Table, category: str, symbol: str, topic: str) -> pa.Table:
+    """Return a feed's rows of ``gaps`` or ``coverage``, times as integers of their unit."""
+    schema = schema_of(table)
+    files = archive.files(table, category=category, symbol=symbol)
+    if files:
+        paths = [str(archive.path(file)) for file in files]
+        try:
+            rows = ds.dataset(paths, schema=schema, format="parquet").to_table(
+                filter=ds.field("topic") == topic
+            )
+        except (OSError, pa.ArrowException) as error:
+            raise StoreError(f"{error}\nrun `tapebook verify` to see which files are damaged") from error
+    else:
+        rows = schema.empty_table()
+    plain = [
+        pa.field(field.name, pa.int64() if pa.types.is_timestamp(field.type) else field.type)
+        for field in schema
+    ]
+    return pa.table([rows[field.name].cast(field.type) for field in plain], schema=pa.schema(plain))
+
+
+def _ms_to_ns(moment_ms: int | None) -> int | None:
+    return None if moment_ms is None else moment_ms * NS_PER_MS
