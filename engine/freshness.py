@@ -150,7 +150,7 @@ class Resyncs:
         return out
 
     def forget(self, topic: str) -> None:
-        """The topic is gone, or its line is: a new subscription brings the snapshot."""
+        """The topic is healed or gone, or its line is lost: then a new subscription brings the snapshot."""
         self._attempts.pop(topic, None)
 
     def __len__(self) -> int:

@@ -105,6 +105,7 @@ class Collector:
         self._why = ""
         self._failure: TapebookError | None = None
         self._lines: list[Line] = []
+        self._line_of: dict[str, Line] = {}
         self._paused = False
         self._started_ns = time.monotonic_ns()
         self.resyncs = Resyncs(self.engine)
@@ -219,6 +220,7 @@ class Collector:
                     fail=self.fail,
                 )
             )
+        self._line_of = {topic: line for line in self._lines for topic in line.topics}
         tasks = [asyncio.create_task(line.run()) for line in self._lines]
         tasks.append(asyncio.create_task(self._commits()))
         tasks.append(asyncio.create_task(self._ticks()))
@@ -271,14 +273,16 @@ class Collector:
             ticks += 1
             if ticks % 4 == 0 and not self._paused:
                 self._judge_silence(now_ns)
-            for topic in self.resyncs.due(now_ns):
-                for line in self._lines:
-                    if topic in line.topics:
-                        line.resync(topic, now_ns)
+            self._resync()
             self._rotate_when_due()
             if ticks % 4 == 0:
                 self._write_status()
             self._stop_when_due(now_ns)
+
+    def _resync(self) -> None:
+        now_ns = time.monotonic_ns()
+        for topic in self.resyncs.due(now_ns):
+            self._line_of[topic].resync(topic, now_ns)
 
     def _judge_silence(self, now_ns: int) -> None:
         for feed, silence_ns in self.freshness.tick(now_ns):
@@ -320,11 +324,13 @@ class Collector:
                 and needs_snapshot(self.config.category, event.topic)
                 and event.detail != "disconnect"
             ):
-                self.resyncs.want(
-                    event.topic, time.monotonic_ns(), patient=event.detail in ("no_snapshot", "crash")
-                )
+                patient = event.detail in ("no_snapshot", "crash")
+                self.resyncs.want(event.topic, time.monotonic_ns(), patient=patient)
+                if not patient:  # at once, but not in the middle of the frames at hand
+                    asyncio.get_running_loop().call_soon(self._resync)
         elif event.kind is EventKind.GAP_CLOSED:
             log.info("%s: gap (%s) healed by %s", topic, event.detail, event.healed_by)
+            self.resyncs.forget(event.topic)
         elif event.kind is EventKind.UNDECODABLE:
             log.warning("%s: undecodable (%s)", topic, event.detail)
 
