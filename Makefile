@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 
 SOURCES := $(wildcard engine/core/*.pyx engine/core/*.pxd engine/core/src/*.c engine/core/src/*.h)
 
-.PHONY: demo test test-nightly check format build bench fuzz coverage clean help
+.PHONY: demo test test-nightly check format build bench coverage clean help
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -35,7 +35,7 @@ demo: build
 	$(BIN)/tapebook demo --data demo-data
 
 test: build
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PYTEST_FLAGS)
 
 test-nightly: build
 	TAPEBOOK_NIGHTLY=1 $(BIN)/python -m pytest --hypothesis-profile nightly
