@@ -56,7 +56,7 @@ setup(
         [
             extension("decimals"),
             extension("book", "tb_book.c"),
-            extension("feeds", "tb_scan.c", "tb_book.c", "tb_frame.c", "tb_rows.c", "tb_engine.c"),
+            extension("feeds", "tb_scan.c", "tb_book.c", "tb_fast.c", "tb_frame.c", "tb_rows.c", "tb_engine.c"),
         ],
         annotate=switch("TAPEBOOK_ANNOTATE"),
         compiler_directives={

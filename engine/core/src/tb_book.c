@@ -193,7 +193,7 @@ static int64_t apply_merged(tb_side *side, int s, const tb_changes *in, uint64_t
     return changed;
 }
 
-#define MERGE_FROM 8
+#define MERGE_FROM 16
 
 tb_error tb_book_apply(tb_book *book, const tb_changes changes[2], int64_t *changed)
 {

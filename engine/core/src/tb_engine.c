@@ -607,6 +607,12 @@ static tb_error normalise(tb_frame *frame, int s, unsigned price_decimals, unsig
     const uint8_t *decimals = frame->decimals[s];
     int32_t count = frame->count[s];
     int sorted = 1;
+    out->levels = levels;
+    out->count = count;
+    out->sorted = 1;
+    /* the pair can't have changed since the frame was decoded, but it may be about to, by the other side */
+    if (TB_LIKELY(frame->ready[s] && price_decimals == frame->expected_price && size_decimals == frame->expected_size))
+        return TB_OK;
     for (int32_t i = 0; i < count; i++) {
         unsigned price = decimals[2 * i], size = decimals[2 * i + 1];
         if (TB_UNLIKELY(price != price_decimals) && tb_rescale(&levels[i].price, price_decimals - price) != TB_OK)
@@ -617,8 +623,6 @@ static tb_error normalise(tb_frame *frame, int s, unsigned price_decimals, unsig
         if (i && TB_UNLIKELY(s ? levels[i].price <= levels[i - 1].price : levels[i].price >= levels[i - 1].price))
             sorted = 0;
     }
-    out->levels = levels;
-    out->count = count;
     out->sorted = sorted;
     return TB_OK;
 }
@@ -971,18 +975,20 @@ static tb_error on_ticker(tb_engine *engine, int32_t index, tb_frame *frame, tb_
 
 /* ---- entry points ------------------------------------------------------------------------------------------ */
 
-static int find_topic(void *context, const tb_slice *topic, tb_slice *symbol)
+static int find_topic(void *context, const tb_slice *topic, tb_route *route)
 {
     tb_engine *engine = context;
     engine->found = tb_engine_find_feed(engine, topic->at, topic->length);
     if (engine->found < 0)
         return -1;
     const tb_feed *feed = engine->feeds[engine->found];
-    symbol->length = 0;
+    route->symbol.length = 0;
     if (feed->symbol >= 0) {
         const tb_symbol *owner = engine->symbols[feed->symbol];
-        symbol->at = (const uint8_t *)owner->name;
-        symbol->length = owner->name_length;
+        route->symbol.at = (const uint8_t *)owner->name;
+        route->symbol.length = owner->name_length;
+        route->price_decimals = owner->price_decimals;
+        route->size_decimals = owner->size_decimals;
     }
     return feed->kind;
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "tb_decimal.h"
+#include "tb_fast.h"
 
 /* The order is the bit order of schemas.tables.TICKER_FIELDS (a test holds them together). */
 static const struct {
@@ -558,7 +559,7 @@ static int read_frame(tb_frame *f, tb_cursor *c, tb_find find, void *context, tb
     unsigned seen = 0;
     int kind = -1;
     int64_t cs = TB_NONE;
-    tb_slice symbol = {NULL, 0, 0};
+    tb_route route = {{NULL, 0, 0}, 0, 0};
     tb_cursor data = {NULL, NULL, TB_OK};
     tb_error type_error = TB_OK;
     EACH_MEMBER_BEGIN(c, 0)
@@ -573,7 +574,7 @@ static int read_frame(tb_frame *f, tb_cursor *c, tb_find find, void *context, tb
         if (!tb_unescape(c, &text, f->topic_text, sizeof f->topic_text))
             return 0;
         f->topic = text;
-        kind = find(context, &text, &symbol);
+        kind = find(context, &text, &route);
         continue;
     }
     if (TB_IS(&key, "type")) {
@@ -596,7 +597,7 @@ static int read_frame(tb_frame *f, tb_cursor *c, tb_find find, void *context, tb
     if (TB_IS(&key, "data")) {
         ONCE(c, seen, DATA);
         if (TB_LIKELY(kind >= 0)) {
-            if (!read_data(f, c, kind, &symbol))
+            if (!read_data(f, c, kind, &route.symbol))
                 return 0;
         } else { /* before the topic, or not ours */
             data = *c;
@@ -644,7 +645,7 @@ static int read_frame(tb_frame *f, tb_cursor *c, tb_find find, void *context, tb
         return tb_fail(c, type_error);
     if ((seen & (TYPE | TS | DATA)) != (TYPE | TS | DATA))
         return tb_fail(c, TB_MISSING_KEY);
-    if (data.p && !read_data(f, &data, kind, &symbol))
+    if (data.p && !read_data(f, &data, kind, &route.symbol))
         return tb_fail(c, data.error);
     if (kind == TB_KIND_TICKER)
         f->cross_sequence = cs;
@@ -660,12 +661,17 @@ tb_error tb_frame_decode(tb_frame *f, const uint8_t *bytes, size_t length, tb_fi
                          tb_frame_status *status)
 {
     tb_cursor c = {bytes, bytes + length, TB_OK};
+    f->text_used = 0;
+    f->drift = 0;
+    if (TB_LIKELY(tb_fast_book(f, bytes, length, find, context))) {
+        *status = TB_FRAME_DATA;
+        return TB_OK;
+    }
+    f->ready[0] = f->ready[1] = 0;
     f->topic.at = NULL;
     f->topic.length = 0;
     f->kind = -1;
     f->push_ms = f->match_ms = f->cross_sequence = f->update_id = TB_NONE;
-    f->text_used = 0;
-    f->drift = 0;
     if (length > INT32_MAX || !tb_valid_utf8(bytes, length))
         return TB_NOT_JSON;
     if (TB_UNLIKELY(memchr(bytes, '\\', length) != NULL) && f->text_capacity < length + 8) {

@@ -51,7 +51,8 @@ typedef struct {
     uint8_t *decimals[2]; /* two bytes a level: of its price, of its size */
     int32_t count[2], capacity[2];
     uint8_t price_decimals, size_decimals; /* widest of the frame */
-    int uniform; /* every level has just these decimals (sizes of 0 aside) */
+    uint8_t expected_price, expected_size;       /* the pair in force */
+    uint8_t ready[2]; /* the side is sorted, and written with just the pair in force (sizes of 0 aside) */
     /* trades */
     tb_trade *trades;
     int32_t trade_count, trade_capacity;
@@ -66,10 +67,16 @@ typedef struct {
 
 void tb_frame_free(tb_frame *frame);
 
-/* Envelope and payload in one pass. `find` says what a topic is: it returns a tb_feed_kind and the topic's symbol, or -1
- * for a topic that is not ours. Returns TB_OK, or the cause; *status tells what the bytes turned out to be. */
+/* What a topic leads to: its symbol (empty where rows name their own) and the pair in force. */
+typedef struct {
+    tb_slice symbol;
+    uint8_t price_decimals, size_decimals;
+} tb_route;
+
+/* Envelope and payload in one pass. `find` says what a topic is: it returns a tb_feed_kind and fills in the route, or
+ * returns -1 for a topic that is not ours. Returns TB_OK, or the cause; *status tells what the bytes turned out to be. */
 typedef enum { TB_FRAME_DATA = 0, TB_FRAME_CONTROL, TB_FRAME_UNKNOWN_TOPIC } tb_frame_status;
-typedef int (*tb_find)(void *context, const tb_slice *topic, tb_slice *symbol);
+typedef int (*tb_find)(void *context, const tb_slice *topic, tb_route *route);
 
 tb_error tb_frame_decode(tb_frame *frame, const uint8_t *bytes, size_t length, tb_find find, void *context,
                          tb_frame_status *status);

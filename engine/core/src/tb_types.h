@@ -11,6 +11,7 @@
 #endif
 
 #define TB_LIKELY(x) __builtin_expect(!!(x), 1)
+#define TB_INLINE static inline __attribute__((always_inline))
 #define TB_UNLIKELY(x) __builtin_expect(!!(x), 0)
 
 typedef __int128 tb_int128;
