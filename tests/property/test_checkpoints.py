@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, cast
 
 import pyarrow as pa
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -295,14 +294,3 @@ def test_batches_leave_no_trace(run: Run, data: st.DataObject) -> None:
         assert cut[key].combine_chunks().equals(table.combine_chunks()), key
     for name in ("records", "frames", "digests", "first_sequence", "last_sequence", "mismatches", "close_ns"):
         assert getattr(other, name) == getattr(replay, name)
-
-
-def test_a_journal_in_memory_takes_no_close_from_the_recorder() -> None:
-    """The helper itself: each segment ends with one closing note that leaves itself out."""
-    run = Run(Category.LINEAR, "BTCUSDT", ["orderbook.50.BTCUSDT"], [])
-    for segment in _capture(run, {1}):
-        closing = decode_note(segment[-1][4])
-        assert isinstance(closing, Close)
-        assert (closing.rows, closing.last_sequence) == (len(segment) - 1, segment[-2][0])
-    with pytest.raises(IndexError):
-        MemoryJournal().close("stopped")
