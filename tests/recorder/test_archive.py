@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from decimal import Decimal
 from pathlib import Path
@@ -404,6 +405,12 @@ def test_closing_removes_every_temporary_file(
         rows(archive, "SELECT * FROM gaps")
         assert any(scratch.iterdir())
         assert repr(archive).startswith("<Archive ")
+    assert not any(scratch.iterdir())
+    forgotten = open_archive(data)
+    rows(forgotten, "SELECT 1 AS x")
+    assert any(scratch.iterdir())
+    del forgotten
+    gc.collect()
     assert not any(scratch.iterdir())
 
 
