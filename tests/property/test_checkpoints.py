@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, cast
 
 import pyarrow as pa
@@ -128,8 +129,8 @@ class MemoryJournal:
     def rotate(self, start_ns: int, first_payloads: list[tuple[int, int, int, bytes]]) -> None:
         self.close("rotated")
         self.segments.append([])
-        for receive_ns, line, kind, payload in first_payloads:
-            self.append(receive_ns, line, kind, payload)
+        for stamp, line, kind, payload in first_payloads:
+            self.append(stamp, line, kind, payload)
 
     def close(self, reason: str) -> None:
         records = self.segments[-1]
@@ -180,7 +181,7 @@ def _replay(category: Category, records: list[Record], bounds: list[int], *, tak
             tables.setdefault(key, []).append(table)
 
     edges = sorted({0, *(bound for bound in bounds if bound < len(records)), len(records)})
-    for start, stop in zip(edges, edges[1:], strict=False):
+    for start, stop in pairwise(edges):
         part = records[start:stop]
         if take and part[0][3] == RecordKind.FRAME:
             keep(replay.take_rows())
@@ -214,9 +215,11 @@ def _gaps(segments: list[dict[Any, pa.Table]]) -> list[dict[str, Any]]:
     """Gaps of all segments: one that was open at a segment's end is told again by the next."""
     merged = []
     for number, tables in enumerate(segments, 1):
-        for row in _of(tables, Table.GAPS):
-            if row["end_time"] is not None or number == len(segments):
-                merged.append(_without(row, "sequence"))
+        merged.extend(
+            _without(row, "sequence")
+            for row in _of(tables, Table.GAPS)
+            if row["end_time"] is not None or number == len(segments)
+        )
     return sorted(merged, key=str)
 
 
