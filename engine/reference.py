@@ -335,7 +335,11 @@ def _time(value: object) -> int | None:
     return _clock(_Bare(text))
 
 
-_READ_TICKER: Final = {"decimal": _decimal, "text": _text, "time": _time}
+def _text_or_null(value: object) -> str | None:
+    return _text(value) or None
+
+
+_READ_TICKER: Final = {"decimal": _decimal, "text": _text_or_null, "time": _time}
 
 
 def _row_kind(value: object) -> RowKind:
@@ -517,11 +521,17 @@ class ReferenceFeeds:
 
     def top(self, topic: str, count: int) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
         """Return at most ``count`` (and at most the topic's depth) bids and asks as mantissas, best first."""
+        bids, asks = self.levels(topic)
+        count = min(count, self._feeds[topic].depth)
+        return bids[:count], asks[:count]
+
+    def levels(self, topic: str) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+        """Return all bids and asks as mantissas, best first, those beyond the topic's depth too."""
         feed = self._feeds[topic]
         price_decimals, size_decimals = self.decimals(feed.symbol)
         bids, asks = (
             [(mantissa_of(price, price_decimals), mantissa_of(size, size_decimals)) for price, size in side]
-            for side in feed.book.top(min(count, feed.depth))
+            for side in feed.book.top(feed.book.deepest)
         )
         return bids, asks
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
+import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -112,8 +113,10 @@ class Archive:
         self.manifest = manifest
         self.masked = masked
         self.warnings = warnings
-        self._scratch = scratch
+        self._scratch: Path | None = None
         self._scratch_paths = scratch_paths
+        if scratch is not None:
+            self._adopt(scratch)
         self._database: duckdb.DuckDBPyConnection | None = None
         self._variables: dict[str, Any] = {}
 
@@ -137,7 +140,7 @@ class Archive:
             self._database.close()
             self._database = None
         if self._scratch is not None:
-            shutil.rmtree(self._scratch, ignore_errors=True)
+            self._remove_scratch()
             self._scratch = None
 
     def sql(self, query: str, parameters: Sequence[object] | None = None) -> Result:
@@ -267,9 +270,13 @@ class Archive:
         return link
 
     def _scratch_directory(self) -> Path:
-        if self._scratch is None:
-            self._scratch = Path(tempfile.mkdtemp(prefix="tapebook-"))
-        return self._scratch
+        return self._scratch or self._adopt(Path(tempfile.mkdtemp(prefix="tapebook-")))
+
+    def _adopt(self, scratch: Path) -> Path:
+        """Take a temporary directory that goes when this archive does, closed or forgotten."""
+        self._scratch = scratch
+        self._remove_scratch = weakref.finalize(self, shutil.rmtree, scratch, ignore_errors=True)
+        return scratch
 
 
 def open_archive(data: Path, *, include_sealed: bool = True, masked: bool = True) -> Archive:

@@ -22,8 +22,7 @@ from recorder.feed_rows import (
     Clock,
     FeedGap,
     FeedRows,
-    feed_gaps,
-    feed_spans,
+    feed_history,
     integers,
     moments_ns,
 )
@@ -131,9 +130,9 @@ def book_at(
         raise ConfigError(
             f"topic {topic!r} is no order book of {symbol}; write it like orderbook.50.{symbol}"
         )
-    gaps = feed_gaps(archive, category, symbol, topic)
+    history = feed_history(archive, category, symbol, topic)
     reaches: list[tuple[int, int, str]] = []
-    for span in feed_spans(archive, category, symbol, topic, gaps):
+    for span in history.spans:
         rows = FeedRows(archive, category, symbol, int(found["depth"]), span, clock)
         reach = rows.reach_ns()
         if reach is None:
@@ -144,7 +143,7 @@ def book_at(
             continue
         times = {each: int(moments_ns(good.rows, each.column)[-1]) for each in Clock}
         cause = _gap_cause(
-            [gap for gap in gaps if gap.collector == span.collector and gap.start_ns <= span.end_ns],
+            [gap for gap in history.gaps if gap.collector == span.collector and gap.start_ns <= span.end_ns],
             times,
             clock,
             at_ns,

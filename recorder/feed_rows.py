@@ -6,10 +6,13 @@ with time zones. Files and row groups that lie wholly before the moment asked fo
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from operator import itemgetter
 from typing import Final, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -28,10 +31,10 @@ __all__ = [
     "NO_MOMENT",
     "Clock",
     "FeedGap",
+    "FeedHistory",
     "FeedRows",
     "FeedSpan",
-    "feed_gaps",
-    "feed_spans",
+    "feed_history",
     "integers",
     "moments_ns",
 ]
@@ -85,8 +88,38 @@ class FeedGap:
     start_match_ns: int | None
 
 
-def feed_gaps(archive: Archive, category: str, symbol: str, topic: str) -> list[FeedGap]:
-    """Return the feed's gaps, one each: the closed one where a later segment healed it."""
+@dataclass(frozen=True, slots=True)
+class FeedHistory:
+    """When a feed was recorded, and when it was not to be trusted.
+
+    Attributes:
+        spans: latest recorded first.
+        gaps: by start, one each: the closed one where a later segment healed it.
+    """
+
+    spans: list[FeedSpan]
+    gaps: list[FeedGap]
+
+
+def feed_history(archive: Archive, category: str, symbol: str, topic: str) -> FeedHistory:
+    """Return a feed's history; it is read once per archive.
+
+    Pieces of coverage that follow each other without a break are one span. So are pieces of one run whose break
+    lies inside a gap: a feed that is subscribed anew to heal it is stale in between, not unrecorded.
+    """
+    known = _HISTORIES.setdefault(archive, {})
+    history = known.get((category, symbol, topic))
+    if history is None:
+        gaps = _gaps(archive, category, symbol, topic)
+        history = FeedHistory(_spans(archive, category, symbol, topic, gaps), gaps)
+        known[category, symbol, topic] = history
+    return history
+
+
+_HISTORIES: Final[WeakKeyDictionary[Archive, dict[tuple[str, str, str], FeedHistory]]] = WeakKeyDictionary()
+
+
+def _gaps(archive: Archive, category: str, symbol: str, topic: str) -> list[FeedGap]:
     rows = _small_table(archive, Table.GAPS, category, symbol, topic)
     latest: dict[tuple[str, str, int], FeedGap] = {}
     for row in rows.sort_by([("collector", "ascending"), ("sequence", "ascending")]).to_pylist():
@@ -103,14 +136,9 @@ def feed_gaps(archive: Archive, category: str, symbol: str, topic: str) -> list[
     return sorted(latest.values(), key=lambda gap: gap.start_ns)
 
 
-def feed_spans(
+def _spans(
     archive: Archive, category: str, symbol: str, topic: str, gaps: Sequence[FeedGap]
 ) -> list[FeedSpan]:
-    """Return the feed's spans, latest recorded first.
-
-    Pieces that follow each other without a break are one span. So are pieces of one run whose break lies
-    inside a gap: a feed that is subscribed anew to heal it is stale in between, not unrecorded.
-    """
     spans: list[FeedSpan] = []
     for piece in _coverage_pieces(archive, category, symbol, topic):
         last = spans[-1] if spans else None
@@ -314,31 +342,19 @@ def _in_order(files: list[ManifestFile]) -> list[list[ManifestFile]]:
 
 def _coverage_pieces(archive: Archive, category: str, symbol: str, topic: str) -> list[FeedSpan]:
     """Return coverage as it was written, each piece with its run, by collector in the order of recording."""
-    runs = sorted(
-        (segment.collector, segment.sequence[0], segment.run)
-        for segment in archive.manifest.segments.values()
-        if segment.category == category
-    )
-    rows = _small_table(archive, Table.COVERAGE, category, symbol, topic).to_pylist()
-    pieces = [
-        FeedSpan(
-            row["collector"],
-            _run_of(runs, row["collector"], row["sequence"]),
-            row["start_time"],
-            row["end_time"],
-            row["sequence"],
-        )
-        for row in rows
-    ]
-    return sorted(pieces, key=lambda piece: (piece.collector, piece.start_ns, piece.first_sequence))
-
-
-def _run_of(runs: list[tuple[str, int, int]], collector: str, sequence: int) -> int:
-    run = 0
-    for its_collector, first_sequence, its_run in runs:
-        if its_collector == collector and first_sequence <= sequence:
-            run = its_run
-    return run
+    begins: dict[str, list[tuple[int, int]]] = {}
+    for segment in archive.manifest.segments.values():
+        begins.setdefault(segment.collector, []).append((segment.sequence[0], segment.run))
+    for segments in begins.values():
+        segments.sort()
+    pieces = []
+    for row in _small_table(archive, Table.COVERAGE, category, symbol, topic).to_pylist():
+        segments = begins.get(row["collector"], [])
+        # The record that began the piece lies in the last segment that begins at or before it.
+        index = bisect_right(segments, row["sequence"], key=itemgetter(0)) - 1
+        run_ns = segments[index][1] if index >= 0 else 0
+        pieces.append(FeedSpan(row["collector"], run_ns, row["start_time"], row["end_time"], row["sequence"]))
+    return sorted(pieces, key=lambda piece: (piece.collector, piece.first_sequence))
 
 
 def _bridged(earlier: FeedSpan, later: FeedSpan, gaps: Sequence[FeedGap]) -> bool:

@@ -5,6 +5,7 @@ The bytes of a file depend on its rows alone: row groups are cut by count, never
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from datetime import UTC, datetime, timedelta
@@ -128,11 +129,13 @@ class ArchiveFile:
         )
 
     def discard(self) -> None:
-        """Leave nothing behind."""
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
-        self._temporary.unlink(missing_ok=True)
+        """Leave nothing behind, as far as the disk lets us: what went wrong before is the news."""
+        with contextlib.suppress(OSError):
+            if self._writer is not None:
+                self._writer.close()
+        self._writer = None
+        with contextlib.suppress(OSError):
+            self._temporary.unlink(missing_ok=True)
 
     def _write(self, rows: int) -> None:
         table = pa.concat_tables(self._pending) if self._pending else self._schema.empty_table()
@@ -214,9 +217,12 @@ def _writer(path: Path, table: Table, schema: pa.Schema) -> pq.ParquetWriter:
 
 
 def sync_directory(path: Path) -> None:
-    """Make renames in a directory last."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    """Make renames in a directory last. Raises StoreError."""
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise StoreError(f"{path}: could not be synced: {error}; mend the disk, then try again") from error

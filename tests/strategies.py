@@ -109,7 +109,8 @@ class _Writer:
         return self.random.choice(SPACES) if self.spaced else ""
 
     def text(self, text: str) -> str:
-        if not self.escaped:
+        # A decoder may bound the text that it unescapes, so long texts are written plainly.
+        if not self.escaped or len(text) > 60:
             return json.dumps(text, ensure_ascii=False)
         written = [self._escape(character) for character in text]
         return '"' + "".join(written) + '"'

@@ -38,8 +38,7 @@ class Pair:
         for topic in topics:
             self.core.add_feed(topic)
             self.model.add_feed(topic)
-        self.gaps: list[dict[str, Any]] = []
-        self.open_gaps: dict[tuple[str, int], dict[str, Any]] = {}
+        self.books: dict[tuple[int, str], Any] = {}
 
     def step(self, step: Step, sequence: int) -> None:
         outcome = drive(self.model, step, sequence, self.symbol)
@@ -57,6 +56,9 @@ class Pair:
             with contextlib.suppress(DecimalError):
                 self.core.widen(self.symbol, *step.decimals, now, sequence)
         self.compare_states()
+        for topic in self.topics:
+            if topic.startswith("orderbook"):
+                self.books[sequence, topic] = self.model.levels(topic)
 
     def compare_states(self) -> None:
         for topic in self.topics:
@@ -93,13 +95,23 @@ class Pair:
         rows: dict[tuple[Table, str], list[dict[str, Any]]] = {}
         for (table, symbol, _), found in self.core.take_rows("linear").items():
             assert found.schema.equals(SCHEMAS[table])
-            rows.setdefault((table, symbol), []).extend(_plain(found))
+            plain = _plain(found)
+            self.compare_keyframes(symbol, [row for row in plain if row.get("kind") == "keyframe"])
+            rows.setdefault((table, symbol), []).extend(row for row in plain if row.get("kind") != "keyframe")
         expected: dict[tuple[Table, str], list[dict[str, Any]]] = {}
         for table, made in self.model.rows.items():
             for row in made:
                 kept = {name: value for name, value in row.items() if name not in ("topic", "symbol")}
                 expected.setdefault((table, row["symbol"]), []).append(kept)
         assert {name: _sorted(found) for name, found in rows.items()} == expected
+
+    def compare_keyframes(self, symbol: str, keyframes: list[dict[str, Any]]) -> None:
+        """A keyframe is the whole book after the row that it follows."""
+        for row in keyframes:
+            bids, asks = self.books[row["sequence"], f"orderbook.{row['depth']}.{symbol}"]
+            for side, levels in (("bid", bids), ("ask", asks)):
+                pairs = zip(row[f"{side}_price_mantissa"], row[f"{side}_size_mantissa"], strict=True)
+                assert list(pairs) == levels
 
 
 def _sorted(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

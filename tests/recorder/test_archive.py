@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from decimal import Decimal
 from pathlib import Path
@@ -180,8 +181,8 @@ def test_gaps_show_the_healed_row_once(tmp_path: Path) -> None:
         NOON_NS + 2,
         {
             key: [
-                GAP | {"sequence": 25, "end_time": NOON_NS + 99, "healed_by": "snapshot"},
-                GAP | {"sequence": 27, "start_time": NOON_NS + 200},
+                GAP | {"sequence": 25, "end_time": NOON_NS + 99 * MS, "healed_by": "snapshot"},
+                GAP | {"sequence": 27, "start_time": NOON_NS + 200 * MS},
             ]
         },
     )
@@ -200,7 +201,7 @@ def test_coverage_joins_pieces_that_follow_each_other(tmp_path: Path) -> None:
     key = (Table.COVERAGE, "BTCUSDT")
 
     def piece(sequence: int, start: int, end: int, **columns: Any) -> dict[str, Any]:
-        times = {"start_time": NOON_NS + start, "end_time": NOON_NS + end}
+        times = {"start_time": NOON_NS + start * MS, "end_time": NOON_NS + end * MS}
         return {"sequence": sequence, "messages": 10} | times | columns
 
     archive.segment(NOON_NS, {key: [piece(1, 0, 100), piece(2, 0, 100, topic="publicTrade.BTCUSDT")]})
@@ -248,6 +249,10 @@ def test_reading_statements_run(data: Path, sql: str) -> None:
         assert archive.sql(sql).table().num_rows > 0
 
 
+# DuckDB before 2.0 looks for the directory of IMPORT DATABASE while it still parses the statement.
+REFUSALS = ConfigError if duckdb.__version__ >= "2" else (ConfigError, StoreError)
+
+
 @pytest.mark.parametrize(
     "sql",
     [
@@ -279,7 +284,7 @@ def test_reading_statements_run(data: Path, sql: str) -> None:
 def test_all_else_is_refused_and_changes_nothing(data: Path, sql: str) -> None:
     with open_archive(data) as archive:
         before = sorted((data / "archive").rglob("*"))
-        with pytest.raises(ConfigError):
+        with pytest.raises(REFUSALS):
             archive.sql(sql.format(archive=data / "archive")).table()
         assert sorted((data / "archive").rglob("*")) == before
         assert rows(archive, "SELECT count(*) AS n FROM trades") == [{"n": 4}]
@@ -400,6 +405,12 @@ def test_closing_removes_every_temporary_file(
         rows(archive, "SELECT * FROM gaps")
         assert any(scratch.iterdir())
         assert repr(archive).startswith("<Archive ")
+    assert not any(scratch.iterdir())
+    forgotten = open_archive(data)
+    rows(forgotten, "SELECT 1 AS x")
+    assert any(scratch.iterdir())
+    del forgotten
+    gc.collect()
     assert not any(scratch.iterdir())
 
 

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -364,3 +365,20 @@ def test_the_book_command_refuses_in_words(data: Path) -> None:
         },
     )
     assert "--category" in fails(ConfigError, *BOOK, "--data", data)
+
+
+def documented_queries() -> list[str]:
+    page = (Path(__file__).parents[2] / "docs" / "sql.md").read_text()
+    return re.findall(r"```sql\n(.*?)```", page, re.DOTALL)
+
+
+def test_the_page_about_sql_shows_queries() -> None:
+    assert len(documented_queries()) >= 5
+
+
+@pytest.mark.parametrize("sql", documented_queries())
+def test_documented_queries_run(data: Path, sql: str) -> None:
+    with open_archive(data) as archive:
+        found = archive.sql(sql).table()
+    if "FROM gaps" not in sql:
+        assert found.num_rows > 0

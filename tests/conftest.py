@@ -1,0 +1,28 @@
+"""Rules for every test: what runs slowly runs nightly, and how hard the property tests try."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# Machines that run the tests are shared: an example that takes long there says nothing about the code.
+settings.register_profile("default", deadline=None)
+settings.register_profile(
+    "ci", deadline=None, max_examples=40, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile(
+    "nightly", deadline=None, max_examples=2_000, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what is marked slow unless this is the nightly run."""
+    if os.environ.get("TAPEBOOK_NIGHTLY") == "1":
+        return
+    skip = pytest.mark.skip(reason="slow: runs when TAPEBOOK_NIGHTLY=1 is set")
+    for item in items:
+        if item.get_closest_marker("slow") is not None:
+            item.add_marker(skip)
