@@ -40,13 +40,23 @@ def needs_snapshot(category: Category, topic: str) -> bool:
 
 
 class _Pulse:
-    __slots__ = ("elapsed_ns", "intervals", "last_messages", "messages")
+    """What one feed has taught: messages and the time they took, both fading."""
 
-    def __init__(self, intervals: int) -> None:
+    __slots__ = ("elapsed_ns", "heard_ns", "intervals", "last_messages", "live", "messages")
+
+    def __init__(self, intervals: int, now_ns: int) -> None:
         self.last_messages = 0
         self.messages = 0.0
         self.elapsed_ns = 0.0
+        self.heard_ns = now_ns
+        self.live = False
         self.intervals = intervals
+
+    def learn(self, messages: int, elapsed_ns: int) -> None:
+        """Take in an interval that is over. One that goes on teaches nothing yet: it would raise its own limit."""
+        keep = math.exp(-elapsed_ns / MEMORY_NS)
+        self.messages = self.messages * keep + messages
+        self.elapsed_ns = self.elapsed_ns * keep + elapsed_ns
 
 
 class Freshness:
@@ -61,8 +71,6 @@ class Freshness:
         self._engine = engine
         self._whole = whole
         self._pulses: list[_Pulse] = []
-        self._heard_ns: list[int] = []
-        self._before_ns: int | None = None
 
     def threshold_ns(self, feed: int) -> int | None:
         """The feed's silence threshold, or None while it has said too little."""
@@ -76,31 +84,25 @@ class Freshness:
         engine = self._engine
         topics = engine.topics() if len(self._pulses) < engine.feed_count else []
         for topic in topics[len(self._pulses) :]:
-            kind = parse_feed(engine.category, topic)[0]
-            self._pulses.append(_Pulse(INTERVALS[kind]))
-            self._heard_ns.append(now_ns)
-        passed_ns = now_ns - self._before_ns if self._before_ns is not None else 0
-        self._before_ns = now_ns
-        keep = math.exp(-passed_ns / MEMORY_NS)
+            self._pulses.append(_Pulse(INTERVALS[parse_feed(engine.category, topic)[0]], now_ns))
         silent: list[tuple[int, int]] = []
         latest = 0
         for feed, pulse in enumerate(self._pulses):
             messages = engine.messages(feed)
-            heard = messages - pulse.last_messages
-            if engine.state(feed) is not FeedState.LIVE:
-                # what is not believed teaches nothing, and its silence starts anew once it is
-                pulse.last_messages = messages
-                self._heard_ns[feed] = now_ns
-                continue
-            pulse.messages = pulse.messages * keep + heard
-            pulse.elapsed_ns = pulse.elapsed_ns * keep + passed_ns
-            pulse.last_messages = messages
-            if heard:
-                self._heard_ns[feed] = now_ns
-            latest = max(latest, self._heard_ns[feed])
-            threshold = self.threshold_ns(feed)
-            if threshold is not None and now_ns - self._heard_ns[feed] >= threshold:
-                silent.append((feed, now_ns - self._heard_ns[feed]))
+            heard, pulse.last_messages = messages - pulse.last_messages, messages
+            silence_ns = now_ns - pulse.heard_ns
+            live = engine.state(feed) is FeedState.LIVE
+            if live and pulse.live and not heard:
+                threshold = self.threshold_ns(feed)
+                if threshold is not None and silence_ns >= threshold:
+                    silent.append((feed, silence_ns))
+            else:
+                if pulse.live:
+                    pulse.learn(heard, silence_ns)
+                # what is not believed is not judged, and what made it LIVE says nothing about its rate
+                pulse.live, pulse.heard_ns = live, now_ns
+            if live:
+                latest = max(latest, pulse.heard_ns)
         if not self._whole and now_ns - latest >= LEAST_SILENCE_NS // 2:
             return []
         return silent
@@ -138,7 +140,8 @@ class Resyncs:
         out: list[str] = []
         if now_ns - self._window_ns >= SECOND_NS:
             self._window_ns, self._in_window = now_ns, 0
-        for topic, attempt in list(self._attempts.items()):
+        # whoever has waited longest goes first, so that nobody starves behind the repeats of others
+        for topic, attempt in sorted(self._attempts.items(), key=lambda item: item[1].due_ns):
             if self._engine.state(self._engine.feed_index(topic)) is FeedState.LIVE:
                 del self._attempts[topic]
             elif attempt.due_ns <= now_ns and self._in_window < PER_SECOND:

@@ -114,8 +114,8 @@ def verify(data: Path, *, progress: Callable[[str], None] = lambda _: None) -> V
     by_segment: dict[tuple[str, int], list[ManifestFile]] = {key: [] for key in manifest.segments}
     for file in manifest.files:
         by_segment[file.collector, file.segment].append(file)
-    _check_journal(data, manifest, by_segment, result, progress)
-    _check_order(manifest, result)
+    unrolled = _check_journal(data, manifest, by_segment, result, progress)
+    _check_order({**unrolled, **manifest.segments}, result)
     _check_books(archive, manifest, result, progress)
     return result
 
@@ -129,9 +129,11 @@ def _check_journal(
     by_segment: dict[tuple[str, int], list[ManifestFile]],
     result: Verification,
     progress: Callable[[str], None],
-) -> None:
+) -> dict[tuple[str, int], ManifestSegment]:
+    """Hold every segment against its files; returns what those that are not rolled yet would be in the manifest."""
     archive = data / "archive"
     journal = {}
+    unrolled: dict[tuple[str, int], ManifestSegment] = {}
     for segment in segments(data):
         if segment.state == "sealed":
             journal[segment.collector, segment.start_ns] = segment.path
@@ -146,16 +148,21 @@ def _check_journal(
         files = by_segment.get(key)
         intact = {file.path: _check_file(archive, file, result) for file in files or []}
         if path is None:
-            result.note(
-                f"{key[0]}/{key[1]}.arrows", "not in the journal: its files are checked by themselves"
-            )
+            where, listed = f"{key[0]}/{key[1]}.arrows", len(by_segment[key])
+            result.note(where, "not in the journal: its files are checked by themselves")
+            if listed != manifest.segments[key].files:
+                result.fail(
+                    where,
+                    f"the manifest says {manifest.segments[key].files} files, and lists {listed} of them",
+                )
             continue
         progress(f"segment {key[0]}/{path.name}")
         try:
             with tempfile.TemporaryDirectory(prefix="tapebook-verify-") as scratch:
                 rolled = roll_fully(path, Path(scratch))
-                _check_segment(path, rolled, manifest.segments.get(key), result)
+                fresh = _check_segment(path, rolled, manifest.segments.get(key), result)
                 if files is None:
+                    unrolled[key] = fresh
                     result.note(path, "not rolled yet")
                 else:
                     _compare_files(archive, Path(scratch), files, rolled, intact, result)
@@ -163,6 +170,7 @@ def _check_journal(
             result.fail(error.path, error.why)
         except (TapebookError, msgspec.MsgspecError, ValueError) as error:
             result.fail(path, str(error))
+    return unrolled
 
 
 def _check_file(archive: Path, file: ManifestFile, result: Verification) -> bool:
@@ -193,7 +201,7 @@ def _check_file(archive: Path, file: ManifestFile, result: Verification) -> bool
 
 def _check_segment(
     path: Path, rolled: Rolled, recorded: ManifestSegment | None, result: Verification
-) -> None:
+) -> ManifestSegment:
     result.segments += 1
     fresh = rolled.entries[-1]
     assert isinstance(fresh, ManifestSegment)
@@ -210,11 +218,12 @@ def _check_segment(
             feed=first.topic,
         )
     if recorded is None:
-        return
+        return fresh
     for name in ("records", "frames", "sequence", "undecodable", "repeats", "ended", "files"):
         found, expected = getattr(recorded, name), getattr(fresh, name)
         if found != expected:
             result.fail(path, f"the manifest says {name} = {found}, the journal says {expected}")
+    return fresh
 
 
 def _compare_files(
@@ -296,10 +305,10 @@ def _feed_of(row: pa.Table, table: Table, symbol: str) -> str | None:
     return {Table.TRADES: "publicTrade", Table.TICKERS: "tickers"}[table] + f".{symbol}"
 
 
-def _check_order(manifest: Manifest, result: Verification) -> None:
+def _check_order(segments_of: dict[tuple[str, int], ManifestSegment], result: Verification) -> None:
     """Sequences of a collector go on from segment to segment, except behind a crash, which may lose its last ones."""
     before: ManifestSegment | None = None
-    for _, segment in sorted(manifest.segments.items()):
+    for _, segment in sorted(segments_of.items()):
         if before is not None and before.collector == segment.collector:
             expected = before.sequence[1] + 1
             first = segment.sequence[0]
@@ -400,6 +409,9 @@ def _walk_file(
 ) -> bool:
     broken: set[int] = set()
     index = 0
+    for key, walk in walks.items():
+        if key[0] == file.collector:
+            walk.sequence = -1  # rows of one segment may alternate between the files of two dates
     for columns, levels in _book_batches(path):
         for i in range(len(columns["sequence"])):
             row = {name: values[i] for name, values in columns.items()}
@@ -419,6 +431,8 @@ def _walk_file(
 def _book_batches(path: Path) -> Iterator[tuple[dict[str, list[Any]], list[Callable[[int], Any]]]]:
     """Batches of a book file: plain columns as lists, and one function per level list that cuts row i out of it."""
     with pq.ParquetFile(path) as parquet:
+        if not parquet.schema_arrow.equals(schema_of(Table.BOOK_UPDATES)):
+            raise ValueError("other columns than its table has")
         for batch in parquet.iter_batches(batch_size=8192, columns=list(BOOK_COLUMNS)):
             columns: dict[str, list[Any]] = {}
             levels: list[Callable[[int], Any]] = []

@@ -34,7 +34,16 @@ from engine.market.streams import (
 from schemas.errors import ConfigError
 from schemas.names import Category
 
-__all__ = ["BOOK_DEPTHS", "BookView", "Instrument", "Market", "MarketFrame"]
+__all__ = [
+    "BOOK_DEPTHS",
+    "MAX_RATE",
+    "MAX_SYMBOLS",
+    "MIN_RATE",
+    "BookView",
+    "Instrument",
+    "Market",
+    "MarketFrame",
+]
 
 BOOK_DEPTHS: Final[dict[Category, tuple[int, ...]]] = {
     Category.SPOT: (1, 50, 200, 1000),
@@ -43,6 +52,8 @@ BOOK_DEPTHS: Final[dict[Category, tuple[int, ...]]] = {
     Category.OPTION: (25, 100),
 }
 MAX_SYMBOLS: Final = 200
+MIN_RATE: Final = 0.001
+MAX_RATE: Final = 1_000
 _GRID_NS: Final = TRADE_INTERVAL_NS
 
 
@@ -99,8 +110,10 @@ class Market:
     ) -> None:
         if not 1 <= symbol_count <= MAX_SYMBOLS:
             raise ConfigError(f"symbol count {symbol_count}: expected 1 to {MAX_SYMBOLS}")
-        if not 0.001 <= rate <= 1_000:
-            raise ConfigError(f"rate {rate}: expected a factor from 0.001 to 1000, 1 being realistic")
+        if not MIN_RATE <= rate <= MAX_RATE:
+            raise ConfigError(
+                f"rate {rate}: expected a factor from {MIN_RATE} to {MAX_RATE}, 1 being realistic"
+            )
         names = default_symbols(category, symbol_count, start_ns) if symbols is None else tuple(symbols)
         start_ns -= start_ns % MS
         self.category = category

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from engine.market import MAX_RATE, MAX_SYMBOLS, MIN_RATE
 from recorder.gateway.faults import FaultPlan
 from schemas.errors import ConfigError
 from schemas.names import Category
@@ -84,3 +85,9 @@ class GatewayOptions:
             raise ConfigError(f"settle {self.settle_seconds}: expected seconds from 0 to 3600")
         if not 0 <= self.port <= 65535:
             raise ConfigError(f"port {self.port}: expected 0 (any free port) to 65535")
+        if not 1 <= self.symbol_count <= MAX_SYMBOLS:
+            raise ConfigError(f"symbol count {self.symbol_count}: expected 1 to {MAX_SYMBOLS}")
+        if not MIN_RATE <= self.rate <= MAX_RATE:
+            raise ConfigError(
+                f"rate {self.rate}: expected a factor from {MIN_RATE} to {MAX_RATE}, 1 being realistic"
+            )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import queue
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,7 @@ class Tape:
         self.data = data
         self.now_ns = start_ns
         self.events: list[Any] = []
+        self._sealed: queue.SimpleQueue[Path] = queue.SimpleQueue()
         info = SegmentInfo(
             collector, category.value, "gateway", "ws://127.0.0.1:1", "tapebook test", start_ns, start_ns
         )
@@ -113,6 +115,7 @@ class Tape:
             info,
             next_sequence=next_sequence(data, collector),
             options=JournalOptions(commit_bytes=32 << 20, fsync_interval_s=3600),
+            on_sealed=self._sealed.put,
         )
         self.engine = Engine(category)
         self.capture = Capture(
@@ -134,9 +137,11 @@ class Tape:
     def disconnect(self, line: int = 0) -> None:
         self.capture.session(line, Disconnected(reason="the way is gone"))
 
-    def rotate(self) -> None:
+    def rotate(self) -> Path:
+        """Begin another segment; returns the one before, sealed."""
         self.now_ns += MS
         self.capture.rotate()
+        return self._sealed.get(timeout=60)
 
     def stop(self) -> None:
         """End the run cleanly; everything is sealed."""

@@ -15,7 +15,8 @@ import pytest
 from recorder.gateway import sources
 from recorder.gateway.sources import ReplaySource, retimed
 from schemas.errors import ConfigError
-from schemas.names import Category
+from schemas.names import Category, RecordKind
+from tests.recorder.journal.support import writer
 
 Make = Callable[..., Any]
 
@@ -86,6 +87,19 @@ def test_a_damaged_archive_says_where_reading_ended(tmp_path: Path, name: str, d
     path.write_bytes(whole[: len(whole) // 2] if damage == "cut" else b"garbage, no archive at all" * 9)
     with pytest.raises(ConfigError, match="unreadable after line"):
         list(ReplaySource(path).frames())
+
+
+def test_a_data_directory_is_read_through_its_journal(tmp_path: Path) -> None:
+    journal = writer(tmp_path)
+    for number, (stamp, frame) in enumerate(LINES):
+        journal.append(stamp, 0, RecordKind.FRAME, frame)
+        if number % 100 == 0:
+            journal.append(stamp, 0, RecordKind.SESSION, b"{}")
+            journal.flush()
+    journal.close()
+    source = ReplaySource(tmp_path)
+    assert list(source.frames()) == LINES
+    assert list(source.survey(Category.LINEAR).instruments) == ["BTCUSDT"]
 
 
 def test_missing_and_empty_files(tmp_path: Path) -> None:
