@@ -221,6 +221,22 @@ tb_error tb_book_apply(tb_book *book, const tb_changes changes[2], int64_t *chan
     return TB_OK;
 }
 
+tb_error tb_book_copy(tb_book *copy, const tb_book *book)
+{
+    for (int s = 0; s < 2; s++)
+        if (reserve(&copy->sides[s], book->sides[s].count) != TB_OK)
+            return TB_NO_MEMORY;
+    for (int s = 0; s < 2; s++) {
+        copy->sides[s].count = book->sides[s].count;
+        if (book->sides[s].count)
+            memcpy(copy->sides[s].levels, book->sides[s].levels, (size_t)book->sides[s].count * sizeof(tb_level));
+    }
+    copy->digest = book->digest;
+    copy->price_decimals = book->price_decimals;
+    copy->size_decimals = book->size_decimals;
+    return TB_OK;
+}
+
 tb_error tb_book_can_widen(const tb_book *book, unsigned price_decimals, unsigned size_decimals)
 {
     for (int s = 0; s < 2; s++)

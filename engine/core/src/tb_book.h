@@ -43,6 +43,9 @@ tb_error tb_book_load(tb_book *book, const tb_changes changes[2]);
  * Memory is taken before anything changes: TB_NO_MEMORY leaves the book as it was. */
 tb_error tb_book_apply(tb_book *book, const tb_changes changes[2], int64_t *changed);
 
+/* Make `copy` (initialised) the same book. TB_NO_MEMORY leaves it as it was. */
+tb_error tb_book_copy(tb_book *copy, const tb_book *book);
+
 /* Would widening to these decimals keep every mantissa within int64? */
 tb_error tb_book_can_widen(const tb_book *book, unsigned price_decimals, unsigned size_decimals);
 /* Rescale every level; call tb_book_can_widen first. */

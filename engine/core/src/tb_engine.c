@@ -204,6 +204,7 @@ void tb_engine_free(tb_engine *engine)
     free(engine->lines);
     free(engine->events);
     tb_frame_free(&engine->frame);
+    tb_book_free(&engine->aside);
     memset(engine, 0, sizeof *engine);
 }
 
@@ -670,23 +671,34 @@ static void good_frame(tb_engine *engine, tb_feed *feed, const tb_frame *frame, 
     feed->line_damage = at.line < engine->line_count ? engine->lines[at.line].damage : 0;
 }
 
+/* Only a feed that was crossed already, or whose sides may grow beyond what is kept, can be refused after the fact:
+ * then the last good book is kept aside, so that a frame that is refused leaves no trace in it. */
+static tb_error keep_aside(tb_engine *engine, const tb_feed *feed, const tb_changes changes[2], int replace, int *kept)
+{
+    *kept = feed->crossed;
+    for (int s = 0; s < 2; s++)
+        *kept |= (replace ? 0 : feed->book.sides[s].count) + changes[s].count > 2 * feed->depth;
+    return TB_LIKELY(!*kept) ? TB_OK : tb_book_copy(&engine->aside, &feed->book);
+}
+
 /* The state after a frame is judged as a whole: nonsense stops the feed, and the frame counts as not applied. */
-static int judged(tb_engine *engine, int32_t index, tb_stamp at)
+static int judged(tb_engine *engine, int32_t index, int kept, tb_stamp at)
 {
     tb_feed *feed = engine->feeds[index];
-    int cause = -1;
+    int cause = -1, crossed = tb_book_crossed(&feed->book);
     if (TB_UNLIKELY(overflown(feed)))
         cause = TB_CAUSE_OVERFLOW;
-    else if (TB_UNLIKELY(tb_book_crossed(&feed->book))) {
-        if (feed->crossed)
-            cause = TB_CAUSE_CROSSED;
-        else
-            feed->crossed = 1;
-    } else {
-        feed->crossed = 0;
-    }
-    if (cause < 0)
+    else if (TB_UNLIKELY(crossed && feed->crossed))
+        cause = TB_CAUSE_CROSSED;
+    if (TB_LIKELY(cause < 0)) {
+        feed->crossed = (uint8_t)crossed;
         return 1;
+    }
+    if (kept) {
+        tb_book refused = feed->book;
+        feed->book = engine->aside;
+        engine->aside = refused;
+    }
     make_stale(engine, index, cause, at);
     return 0;
 }
@@ -708,13 +720,16 @@ static tb_error on_snapshot(tb_engine *engine, int32_t index, const tb_frame *fr
     tb_feed *feed = engine->feeds[index];
     int consecutive = has_consecutive_ids(feed);
     int64_t before = feed->update_id;
+    int kept;
+    if (keep_aside(engine, feed, changes, 1, &kept) != TB_OK)
+        return TB_NO_MEMORY;
     if (tb_book_load(&feed->book, changes) != TB_OK) {
         make_stale(engine, index, TB_CAUSE_UNDECODABLE, at);
         return TB_NO_MEMORY;
     }
     feed->seen_count = 0;
     remember(feed, frame->update_id);
-    int good = judged(engine, index, at);
+    int good = judged(engine, index, kept, at);
     frame_row(engine, index, frame, changes, good, at);
     if (!good)
         return TB_OK;
@@ -756,14 +771,17 @@ static tb_error on_delta(tb_engine *engine, int32_t index, const tb_frame *frame
         return TB_OK;
     }
     int64_t changed = 0;
-    tb_error error = tb_book_apply(&feed->book, changes, &changed);
+    int kept;
+    tb_error error = keep_aside(engine, feed, changes, 0, &kept);
+    if (error == TB_OK)
+        error = tb_book_apply(&feed->book, changes, &changed);
     if (error != TB_OK)
         return error;
     if (TB_LIKELY(feed->seen_count && feed->seen[0].high == u - 1 && feed->seen_count == 1))
         feed->seen[0].high = u;
     else
         remember(feed, u);
-    int good = judged(engine, index, at);
+    int good = judged(engine, index, kept, at);
     frame_row(engine, index, frame, changes, good, at);
     if (TB_UNLIKELY(!good))
         return TB_OK;

@@ -128,6 +128,7 @@ typedef struct {
     int32_t event_count, event_capacity;
     int64_t events_lost;
     tb_frame frame;
+    tb_book aside; /* the last good book of a feed whose next frame may have to be refused */
     int32_t found; /* feed of the frame being decoded, or -1 */
     int columns;   /* make rows and keyframes; otherwise live digests */
     int64_t undecodable[TB_ERROR_COUNT];
