@@ -51,10 +51,10 @@ class OpenGap(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class LineCheckpoint(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One connection slot: frames that could be blamed on no feed, its last good frame, its open gap."""
+    """One connection slot: its last frame that no feed could be blamed for, its last good one, its open gap."""
 
     line: int
-    damage: int = 0
+    damage_sequence: int | None = None
     good_ns: int | None = None
     gap: OpenGap | None = None
 
@@ -120,7 +120,6 @@ class FeedCheckpoint(_Note, frozen=True, tag="feed"):
     push_ms: int | None = None
     receive_ns: int | None = None
     sequence: int | None = None
-    line_damage: int = 0
     since_digest: int = 0
     seen: list[tuple[int, int]] = []
     digest: str | None = None

@@ -19,10 +19,14 @@ from engine.core.core cimport (
     tb_book_widen,
     tb_changes,
     tb_level,
+    tb_rescale,
     tb_sort_changes,
 )
 
 from schemas.errors import DecimalError
+
+
+cdef int64_t _LOWEST = -9223372036854775807 - 1  # has no negative
 
 
 cdef class Book:
@@ -72,8 +76,8 @@ cdef class Book:
             self.book.price_decimals = self.book.size_decimals = 0
         price_decimals = max(<unsigned>-price_exponent, self.book.price_decimals)
         size_decimals = max(<unsigned>-size_exponent, self.book.size_decimals)
-        cdef int64_t price_factor = 10 ** (price_decimals - <unsigned>-price_exponent)
-        cdef int64_t size_factor = 10 ** (size_decimals - <unsigned>-size_exponent)
+        cdef unsigned price_by = price_decimals - <unsigned>-price_exponent
+        cdef unsigned size_by = size_decimals - <unsigned>-size_exponent
         try:
             for side in range(2):
                 prices = bid_prices if side == 0 else ask_prices
@@ -86,12 +90,16 @@ cdef class Book:
                     raise MemoryError
                 changes[side].sorted = True
                 for i in range(n):
-                    levels[side][i].price = prices[i] * price_factor
-                    levels[side][i].size = sizes[i] * size_factor
-                    if levels[side][i].price / price_factor != prices[i] or levels[side][i].size / size_factor != sizes[i]:
-                        raise DecimalError(f"level {prices[i]} x {sizes[i]} does not fit the book's exponents")
+                    levels[side][i].price = prices[i]
+                    levels[side][i].size = sizes[i]
                     if sizes[i] < 0:
                         raise ValueError(f"found size {sizes[i]}, expected none below 0")
+                    if (prices[i] == _LOWEST or tb_rescale(&levels[side][i].price, price_by) != TB_OK
+                            or tb_rescale(&levels[side][i].size, size_by) != TB_OK):
+                        raise DecimalError(
+                            f"found level {prices[i]} x {sizes[i]}, expected mantissas of at most 2^63 - 1 at the book's "
+                            f"exponents {-<int>price_decimals}, {-<int>size_decimals}"
+                        )
                 if tb_sort_changes(levels[side], <int32_t>n, side):
                     raise ValueError("found one price twice on one side")
                 changes[side].levels = levels[side]

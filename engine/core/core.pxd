@@ -21,6 +21,7 @@ cdef extern from "tb_decimal.h" nogil:
     int TB_MAX_DECIMALS
     const uint8_t *tb_decimal64(const uint8_t *p, const uint8_t *end, int64_t *mantissa, unsigned *decimals,
                                 tb_error *error)
+    int tb_rescale(int64_t *value, unsigned by)
 
 
 cdef extern from "tb_book.h" nogil:
@@ -128,7 +129,6 @@ cdef extern from "tb_engine.h" nogil:
         int64_t push_ms
         int64_t receive_ns
         int64_t sequence
-        int64_t line_damage
         int64_t messages
         int64_t rows
         int64_t repeats
@@ -154,7 +154,7 @@ cdef extern from "tb_engine.h" nogil:
         uint8_t size_decimals
         tb_rows rows
     ctypedef struct tb_line:
-        int64_t damage
+        int64_t damage_sequence
         int64_t good_ns
         tb_gap gap
     ctypedef struct tb_event:

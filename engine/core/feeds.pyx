@@ -61,7 +61,10 @@ cdef int64_t _required(value):
 
 
 def parse_feed(category, topic):
-    """Split a topic into (kind, depth, symbol): kind book, trades or ticker. Raises ConfigError for others."""
+    """Split a topic into (kind, depth, symbol): kind book, trades or ticker. Raises ConfigError for others.
+
+    A ticker's depth is 1 where each message is a whole snapshot (spot, options), else 0; trades have depth 0.
+    """
     parts = topic.split(".", 2)
     if parts[0] == "orderbook" and len(parts) == 3 and parts[1].isdigit() and 0 < int(parts[1]) <= 1000 and parts[2]:
         return "book", int(parts[1]), parts[2]
@@ -70,7 +73,7 @@ def parse_feed(category, topic):
         if parts[0] == "publicTrade":
             return "trades", 0, "" if category == Category.OPTION else parts[1]
         if parts[0] == "tickers":
-            return "ticker", 0, parts[1]
+            return "ticker", int(category in (Category.SPOT, Category.OPTION)), parts[1]
     raise ConfigError(
         f"found topic {topic!r}, expected orderbook.DEPTH.SYMBOL, publicTrade.SYMBOL or tickers.SYMBOL"
     )
@@ -342,7 +345,7 @@ cdef class Engine:
             symbols[self._symbol(i)] = (self.engine.symbols[i].price_decimals, self.engine.symbols[i].size_decimals)
         lines = []
         for i in range(self.engine.line_count):
-            lines.append(LineCheckpoint(i, self.engine.lines[i].damage, _optional(self.engine.lines[i].good_ns),
+            lines.append(LineCheckpoint(i, _optional(self.engine.lines[i].damage_sequence), _optional(self.engine.lines[i].good_ns),
                                         self._gap(&self.engine.lines[i].gap)))
         return Shared(symbols=symbols, lines=lines)
 
@@ -355,7 +358,7 @@ cdef class Engine:
             line = tb_engine_line(&self.engine, item.line)
             if line == NULL:
                 raise MemoryError
-            line.damage = item.damage
+            line.damage_sequence = _required(item.damage_sequence)
             line.good_ns = _required(item.good_ns)
             self._set_gap(&line.gap, item.gap)
         self.engine.event_count = 0
@@ -394,7 +397,7 @@ cdef class Engine:
             topic=self._topic(feed), state=STATES[f.state].value, line=f.line, subscribed=bool(f.subscribed),
             crossed=bool(f.crossed), update_id=_optional(f.update_id), cross_sequence=_optional(f.cross_sequence),
             match_ms=_optional(f.match_ms), push_ms=_optional(f.push_ms), receive_ns=_optional(f.receive_ns),
-            sequence=_optional(f.sequence), line_damage=f.line_damage, since_digest=f.since_digest,
+            sequence=_optional(f.sequence), since_digest=f.since_digest,
             seen=[(f.seen[i].low, f.seen[i].high) for i in range(f.seen_count)],
             digest=f"{tb_book_digest(&f.book):016x}" if f.kind == TB_KIND_BOOK and f.state == TB_LIVE else None,
             bids=sides[0], asks=sides[1], gap=self._gap(&f.gap), ticker=ticker, trade_ids=ids.hex(),
@@ -415,7 +418,6 @@ cdef class Engine:
         f.push_ms = _required(note.push_ms)
         f.receive_ns = f.last_receive_ns = _required(note.receive_ns)
         f.sequence = _required(note.sequence)
-        f.line_damage = note.line_damage
         f.since_digest = note.since_digest
         f.keyframe_push_ms = f.push_ms
         self._set_gap(&f.gap, note.gap)

@@ -251,7 +251,7 @@ tb_line *tb_engine_line(tb_engine *engine, uint16_t line)
             return NULL;
         memset(lines + engine->line_count, 0, ((size_t)line + 1 - (size_t)engine->line_count) * sizeof *lines);
         for (int32_t i = engine->line_count; i <= line; i++)
-            lines[i].good_ns = TB_NONE;
+            lines[i].good_ns = lines[i].damage_sequence = TB_NONE;
         engine->lines = lines;
         engine->line_count = line + 1;
     }
@@ -286,7 +286,8 @@ static void open_gap(tb_engine *engine, int32_t index, int cause, int64_t first_
 static void make_stale(tb_engine *engine, int32_t index, int cause, tb_stamp at)
 {
     tb_feed *feed = engine->feeds[index];
-    open_gap(engine, index, cause, has_consecutive_ids(feed) ? feed->update_id + 1 : TB_NONE, TB_NONE, at);
+    int known = has_consecutive_ids(feed) && feed->update_id != TB_NONE;
+    open_gap(engine, index, cause, known ? feed->update_id + 1 : TB_NONE, TB_NONE, at);
     feed->state = TB_STALE;
     feed->crossed = 0;
 }
@@ -347,7 +348,7 @@ static int32_t undecodable(tb_engine *engine, int32_t index, tb_error error, tb_
         tb_line *line = tb_engine_line(engine, at.line);
         engine->unattributed++;
         if (line) {
-            line->damage++;
+            line->damage_sequence = at.sequence;
             if (!line->gap.open) {
                 line->gap.open = 1;
                 line->gap.cause = TB_CAUSE_UNDECODABLE;
@@ -668,27 +669,27 @@ static void good_frame(tb_engine *engine, tb_feed *feed, const tb_frame *frame, 
     feed->receive_ns = at.receive_ns;
     feed->sequence = at.sequence;
     feed->line = at.line;
-    feed->line_damage = at.line < engine->line_count ? engine->lines[at.line].damage : 0;
 }
 
 /* Only a feed that was crossed already, or whose sides may grow beyond what is kept, can be refused after the fact:
  * then the last good book is kept aside, so that a frame that is refused leaves no trace in it. */
 static tb_error keep_aside(tb_engine *engine, const tb_feed *feed, const tb_changes changes[2], int replace, int *kept)
 {
-    *kept = feed->crossed;
+    *kept = feed->crossed && !replace;
     for (int s = 0; s < 2; s++)
         *kept |= (replace ? 0 : feed->book.sides[s].count) + changes[s].count > 2 * feed->depth;
     return TB_LIKELY(!*kept) ? TB_OK : tb_book_copy(&engine->aside, &feed->book);
 }
 
-/* The state after a frame is judged as a whole: nonsense stops the feed, and the frame counts as not applied. */
-static int judged(tb_engine *engine, int32_t index, int kept, tb_stamp at)
+/* The state after a frame is judged as a whole: nonsense stops the feed, and the frame counts as not applied. A snapshot
+ * is the exchange's own word on the state, so it may be crossed again and again, a delta behind it may not. */
+static int judged(tb_engine *engine, int32_t index, const tb_frame *frame, int kept, tb_stamp at)
 {
     tb_feed *feed = engine->feeds[index];
     int cause = -1, crossed = tb_book_crossed(&feed->book);
     if (TB_UNLIKELY(overflown(feed)))
         cause = TB_CAUSE_OVERFLOW;
-    else if (TB_UNLIKELY(crossed && feed->crossed))
+    else if (TB_UNLIKELY(crossed && feed->crossed && frame->kind == TB_DELTA))
         cause = TB_CAUSE_CROSSED;
     if (TB_LIKELY(cause < 0)) {
         feed->crossed = (uint8_t)crossed;
@@ -699,6 +700,8 @@ static int judged(tb_engine *engine, int32_t index, int kept, tb_stamp at)
         feed->book = engine->aside;
         engine->aside = refused;
     }
+    if (feed->update_id == TB_NONE) /* nothing was ever good: the gap begins with this frame */
+        open_gap(engine, index, cause, has_consecutive_ids(feed) ? frame->update_id : TB_NONE, frame->match_ms, at);
     make_stale(engine, index, cause, at);
     return 0;
 }
@@ -729,7 +732,7 @@ static tb_error on_snapshot(tb_engine *engine, int32_t index, const tb_frame *fr
     }
     feed->seen_count = 0;
     remember(feed, frame->update_id);
-    int good = judged(engine, index, kept, at);
+    int good = judged(engine, index, frame, kept, at);
     frame_row(engine, index, frame, changes, good, at);
     if (!good)
         return TB_OK;
@@ -753,14 +756,15 @@ static tb_error on_delta(tb_engine *engine, int32_t index, const tb_frame *frame
     int64_t u = frame->update_id;
     if (TB_UNLIKELY(feed->state != TB_LIVE || u != feed->update_id + 1)) {
         if (feed->state == TB_LIVE) {
-            if (u == 1) {
+            if (u == 1) { /* a restart: a new chain, which the next snapshot will join */
                 make_stale(engine, index, TB_CAUSE_RESET, at);
+                feed->seen_count = 0;
             } else if (u > feed->update_id) {
-                int64_t damage = at.line < engine->line_count ? engine->lines[at.line].damage : 0;
-                make_stale(engine, index, damage != feed->line_damage ? TB_CAUSE_UNDECODABLE : TB_CAUSE_LOST, at);
+                int damaged = at.line < engine->line_count && engine->lines[at.line].damage_sequence > feed->sequence;
+                make_stale(engine, index, damaged ? TB_CAUSE_UNDECODABLE : TB_CAUSE_LOST, at);
             }
         } else if (feed->state != TB_STALE) {
-            open_gap(engine, index, TB_CAUSE_NO_SNAPSHOT, u, frame->match_ms, at);
+            open_gap(engine, index, TB_CAUSE_NO_SNAPSHOT, has_consecutive_ids(feed) ? u : TB_NONE, frame->match_ms, at);
         }
         if (seen(feed, u)) {
             feed->repeats++;
@@ -781,7 +785,7 @@ static tb_error on_delta(tb_engine *engine, int32_t index, const tb_frame *frame
         feed->seen[0].high = u;
     else
         remember(feed, u);
-    int good = judged(engine, index, kept, at);
+    int good = judged(engine, index, frame, kept, at);
     frame_row(engine, index, frame, changes, good, at);
     if (TB_UNLIKELY(!good))
         return TB_OK;
@@ -981,7 +985,7 @@ static tb_error on_ticker(tb_engine *engine, int32_t index, tb_frame *frame, tb_
     }
     if (frame->kind == TB_SNAPSHOT) {
         feed->ticker->keys = feed->ticker->present = 0;
-        close_gap(engine, index, &feed->gap, TB_BY_SNAPSHOT, TB_NONE, TB_NONE, at);
+        close_gap(engine, index, &feed->gap, feed->depth ? TB_BY_MESSAGE : TB_BY_SNAPSHOT, TB_NONE, TB_NONE, at);
         feed->state = TB_LIVE;
     }
     merge_ticker(feed->ticker, &frame->ticker);

@@ -41,7 +41,7 @@ typedef struct {
     char topic[TB_TOPIC_BYTES];
     uint32_t topic_length;
     int kind;       /* tb_feed_kind */
-    int32_t depth;  /* books */
+    int32_t depth;  /* books; tickers: 1 where every message is a whole snapshot (spot, options) */
     int32_t symbol; /* index, or -1 where rows name their own */
     int32_t next_of_symbol;
     int state;      /* tb_state */
@@ -50,7 +50,6 @@ typedef struct {
     uint8_t subscribed;
     /* of the last good frame */
     int64_t update_id, cross_sequence, match_ms, push_ms, receive_ns, sequence;
-    int64_t line_damage; /* unattributable frames of the line when it came */
     /* counters */
     int64_t messages, rows, repeats, unapplied;
     int64_t last_receive_ns; /* of any decoded frame */
@@ -78,7 +77,7 @@ typedef struct {
 } tb_symbol;
 
 typedef struct {
-    int64_t damage; /* undecodable frames that no feed could be blamed for */
+    int64_t damage_sequence; /* of the last undecodable frame that no feed could be blamed for */
     int64_t good_ns;
     tb_gap gap;
 } tb_line;

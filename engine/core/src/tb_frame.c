@@ -293,12 +293,20 @@ static int two_digits(const uint8_t *p)
     return (p[0] - '0') * 10 + (p[1] - '0');
 }
 
-/* `2025-12-26T08:00:00Z` to ms since the epoch, or -1. */
+/* `2025-12-26T08:00:00Z`, with up to three decimals of a second, to ms since the epoch, or -1. */
 static int64_t iso_to_ms(const uint8_t *p, size_t n)
 {
     static const int month_days[12] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    if (n != 20 || p[4] != '-' || p[7] != '-' || p[10] != 'T' || p[13] != ':' || p[16] != ':' || p[19] != 'Z')
+    if (n < 20 || n > 24 || p[4] != '-' || p[7] != '-' || p[10] != 'T' || p[13] != ':' || p[16] != ':' ||
+        p[n - 1] != 'Z' || n == 21 || (n > 21 && p[19] != '.'))
         return -1;
+    int milliseconds = 0;
+    for (size_t i = 20; i < 23; i++) {
+        int digit = i < n - 1 ? p[i] - '0' : 0;
+        if (digit < 0 || digit > 9)
+            return -1;
+        milliseconds = milliseconds * 10 + digit;
+    }
     int century = two_digits(p), year = two_digits(p + 2), month = two_digits(p + 5), day = two_digits(p + 8);
     int hour = two_digits(p + 11), minute = two_digits(p + 14), second = two_digits(p + 17);
     if (century < 0 || year < 0 || month < 1 || month > 12 || day < 1 || hour < 0 || hour > 23 || minute < 0 ||
@@ -313,7 +321,7 @@ static int64_t iso_to_ms(const uint8_t *p, size_t n)
     for (int m = 1; m < month; m++)
         days += month_days[m - 1] + (m == 2 && leap);
     days += day - 1;
-    return ((days * 24 + hour) * 60 + minute) * 60000 + second * 1000;
+    return ((days * 24 + hour) * 60 + minute) * 60000 + second * 1000 + milliseconds;
 }
 
 static int read_time(tb_frame *f, tb_cursor *c, tb_int128 *value, int *present)
@@ -672,8 +680,10 @@ tb_error tb_frame_decode(tb_frame *f, const uint8_t *bytes, size_t length, tb_fi
     f->topic.length = 0;
     f->kind = -1;
     f->push_ms = f->match_ms = f->cross_sequence = f->update_id = TB_NONE;
-    if (length > INT32_MAX || !tb_valid_utf8(bytes, length))
+    if (length > INT32_MAX)
         return TB_NOT_JSON;
+    size_t valid = tb_valid_utf8(bytes, length);
+    c.end = bytes + valid;
     if (TB_UNLIKELY(memchr(bytes, '\\', length) != NULL) && f->text_capacity < length + 8) {
         uint8_t *text = realloc(f->text, length + 8);
         if (!text)
@@ -681,7 +691,10 @@ tb_error tb_frame_decode(tb_frame *f, const uint8_t *bytes, size_t length, tb_fi
         f->text = text;
         f->text_capacity = length + 8;
     }
+    /* damaged bytes are read up to the damage, because the topic before it says whose they are */
     if (!read_frame(f, &c, find, context, status))
         return c.error == TB_OK ? TB_NOT_JSON : c.error;
+    if (TB_UNLIKELY(valid < length))
+        return TB_NOT_JSON;
     return TB_OK;
 }

@@ -208,9 +208,9 @@ int tb_integer(tb_cursor *c, int64_t limit, int64_t *out)
     return 1;
 }
 
-int tb_valid_utf8(const uint8_t *p, size_t n)
+size_t tb_valid_utf8(const uint8_t *p, size_t n)
 {
-    const uint8_t *end = p + n;
+    const uint8_t *start = p, *end = p + n;
     while (end - p >= 32) { /* nearly every frame is ASCII from end to end */
         uint64_t a, b, d, e;
         memcpy(&a, p, 8);
@@ -242,18 +242,18 @@ int tb_valid_utf8(const uint8_t *p, size_t n)
             code = lead & 0x07;
             least = 0x10000;
         } else {
-            return 0;
+            return (size_t)(p - start);
         }
         if ((size_t)(end - p) <= more)
-            return 0;
+            return (size_t)(p - start);
         for (size_t i = 1; i <= more; i++) {
             if ((p[i] & 0xC0) != 0x80)
-                return 0;
+                return (size_t)(p - start);
             code = code << 6 | (p[i] & 0x3F);
         }
         if (code < least || code > 0x10FFFF || (code >= 0xD800 && code < 0xE000))
-            return 0;
+            return (size_t)(p - start);
         p += more + 1;
     }
-    return 1;
+    return n;
 }

@@ -129,6 +129,7 @@ int tb_number(tb_cursor *c, tb_slice *out);
 /* true or false */
 int tb_boolean(tb_cursor *c, int *out);
 
-int tb_valid_utf8(const uint8_t *p, size_t n);
+/* How many bytes are valid UTF-8 from the beginning on. */
+size_t tb_valid_utf8(const uint8_t *p, size_t n);
 
 #endif
