@@ -48,12 +48,12 @@ _EXACT: Final = Context(prec=64, traps=[Inexact, InvalidOperation])
 
 
 def mantissa_of(value: Decimal, decimals: int) -> int:
-    """Return ``value`` x 10^``decimals``; raise ``DecimalError`` unless int64 holds it exactly."""
+    """Return ``value`` x 10^``decimals``; raise ``DecimalError`` unless int64 holds it and its negative exactly."""
     try:
         scaled = value.scaleb(decimals, _EXACT)
     except (Inexact, InvalidOperation):
         scaled = Decimal("NaN")
-    if not scaled.is_finite() or scaled != scaled.to_integral_value() or not -(2**63) <= scaled < 2**63:
+    if not scaled.is_finite() or scaled != scaled.to_integral_value() or not -(2**63) < scaled < 2**63:
         raise DecimalError(f"{value} with {decimals} decimals: expected an integer that int64 can hold")
     return int(scaled)
 

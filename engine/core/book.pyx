@@ -97,8 +97,8 @@ cdef class Book:
                     if (prices[i] == _LOWEST or tb_rescale(&levels[side][i].price, price_by) != TB_OK
                             or tb_rescale(&levels[side][i].size, size_by) != TB_OK):
                         raise DecimalError(
-                            f"found level {prices[i]} x {sizes[i]}, expected mantissas of at most 2^63 - 1 at the book's "
-                            f"exponents {-<int>price_decimals}, {-<int>size_decimals}"
+                            f"level {prices[i]} x {sizes[i]} does not fit: expected mantissas of at most 2^63 - 1 at the "
+                            f"book's exponents {-<int>price_decimals}, {-<int>size_decimals}"
                         )
                 if tb_sort_changes(levels[side], <int32_t>n, side):
                     raise ValueError("found one price twice on one side")

@@ -91,14 +91,15 @@ class TestNumbers:
             ("-0.5", 1, -5),
             ("1", 18, 10**18),
             ("9223372036854775807", 0, 2**63 - 1),
-            ("-9223372036854775808", 0, -(2**63)),
+            ("-9223372036854775807", 0, 1 - 2**63),
         ],
     )
     def test_exact(self, text: str, decimals: int, mantissa: int) -> None:
         assert mantissa_of(Decimal(text), decimals) == mantissa
 
     @pytest.mark.parametrize(
-        ("text", "decimals"), [("0.05", 1), ("9223372036854775808", 0), ("10", 18), ("NaN", 0)]
+        ("text", "decimals"),
+        [("0.05", 1), ("9223372036854775808", 0), ("-9223372036854775808", 0), ("10", 18), ("NaN", 0)],
     )
     def test_what_does_not_fit(self, text: str, decimals: int) -> None:
         with pytest.raises(DecimalError):

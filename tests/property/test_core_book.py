@@ -95,15 +95,3 @@ def _compare(book: Any, model: ReferenceBook, pair: tuple[int, int]) -> None:
         assert [book.bids(count), book.asks(count)] == expected
     assert book.digest == book.recomputed_digest() == model.digest(*pair)
     assert book.crossed == model.crossed
-
-
-@pytest.mark.parametrize("side", ["bids", "asks"])
-def test_the_lowest_price_of_all(side: str) -> None:
-    """-2^63 has no positive counterpart: a side that is kept by negated price must still hold it."""
-    book, lowest = core.Book(DEPTH), -(2**63)
-    levels = [(0, 5), (lowest, 1)]
-    columns = _columns(levels, []) if side == "bids" else _columns([], levels)
-    book.load(*columns, 0, 0)
-    book.apply(*columns, 0, 0)
-    assert getattr(book, side)() == sorted(levels, reverse=side == "bids")
-    assert book.digest == book.recomputed_digest()

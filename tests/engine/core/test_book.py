@@ -155,9 +155,6 @@ def test_a_refused_snapshot_leaves_a_sound_book() -> None:
     assert book.bids() == [(7, 1)]
 
 
-@pytest.mark.xfail(
-    reason="Book takes -2^63, whose negation wraps; no decoder lets it in, an altered file may"
-)
 def test_the_lowest_integer_is_no_price() -> None:
     """Mantissas are symmetric: -2^63 has no counterpart, and comes from no decoder."""
     with pytest.raises(DecimalError):
