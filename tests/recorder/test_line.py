@@ -1,0 +1,343 @@
+"""One line: it connects, subscribes, records, and comes back whenever it is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+import recorder.line
+from engine.bybit.backoff import Backoff, Budget, connect_budget
+from engine.freshness import Resyncs
+from recorder.journal import Record, SegmentReader
+from recorder.line import FIRST_ATTEMPTS, Line
+from schemas import notes
+from schemas.errors import ConnectError, StoreError, TapebookError
+from schemas.names import Category, FeedState, RecordKind
+from tests.recorder.lines import FakeConnection, FakeExchange, answer, until
+from tests.recorder.recordings import BOOK, TICKER, TRADES, Tape, book, market, trade
+
+MINUTE_NS = 60 * 10**9
+
+
+class Wired:
+    """A line, its exchange, and where it writes."""
+
+    def __init__(self, data: Path, exchange: FakeExchange, topics: list[str]) -> None:
+        self.tape = Tape(data, [])
+        for topic in topics:
+            self.tape.engine.add_feed(topic)
+        self.tape.capture.topics = self.tape.engine.topics()
+        self.tape.capture.feed_bytes = [0] * len(topics)
+        self.exchange = exchange
+        self.engine = self.tape.engine
+        self.resyncs = Resyncs(self.engine)
+        self.failures: list[TapebookError] = []
+        self.budget: Budget = connect_budget()
+        self.line = Line(
+            3,
+            "ws://127.0.0.1:1/v5/public/linear",
+            Category.LINEAR,
+            topics,
+            self.tape.capture,
+            self.resyncs,
+            budget=self.budget,
+            backoff=Backoff(Random(1), base_ns=1_000_000, cap_ns=1_000_000),
+            ssl=None,
+            fail=self.failures.append,
+        )
+        self.task = asyncio.create_task(self.line.run())
+
+    async def connection(self, number: int = 0) -> FakeConnection:
+        await until(lambda: len(self.exchange.connections) > number and self.line.connected)
+        return self.exchange.connections[number]
+
+    async def end(self) -> list[Record]:
+        """Stop the line and return everything that it recorded (line 3)."""
+        await self.line.stop()
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+        if self.tape.journal.error is None:
+            self.tape.journal.close()
+        with SegmentReader(next((self.tape.data / "journal" / "linear").glob("*.arrows"))) as reader:
+            return [record for record in reader.records() if record.line == 3]
+
+
+@pytest.fixture
+async def wired(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Wired]:
+    exchange = FakeExchange()
+    monkeypatch.setattr(recorder.line, "connect", exchange.connect)
+    wired = Wired(tmp_path, exchange, [BOOK, TRADES])
+    yield wired
+    wired.task.cancel()
+    await asyncio.gather(wired.task, return_exceptions=True)
+
+
+def _sessions(records: list[Record]) -> list[notes.Session]:
+    return [notes.decode_session(r.payload) for r in records if r.kind == RecordKind.SESSION]
+
+
+def _names(records: list[Record]) -> list[str]:
+    """What the records are, in order."""
+    names = []
+    for record in records:
+        if record.kind == RecordKind.SESSION:
+            names.append(type(notes.decode_session(record.payload)).__name__)
+        elif record.kind == RecordKind.NOTE:
+            names.append(type(notes.decode_note(record.payload)).__name__)
+        else:
+            names.append("frame")
+    return names
+
+
+async def test_a_line_subscribes_and_records(wired: Wired) -> None:
+    connection = await wired.connection()
+    assert connection.requests("ping")  # one right after opening
+    assert connection.topics("subscribe") == [BOOK, TRADES]
+    assert not wired.line.acknowledged
+    connection.acknowledge()
+    assert wired.line.acknowledged
+    assert wired.engine.state(wired.engine.feed_index(TRADES)) is FeedState.LIVE
+    connection.deliver(*(frame for frame in market(0, 3) if b"orderbook.50" in frame or b"Trade" in frame))
+    assert wired.engine.state(0) is FeedState.LIVE
+    records = await wired.end()
+    assert [name for name in _names(records) if name != "Widened"] == [
+        "Connected", "Control", "Subscribed", "frame", "Digest", "frame", "frame", "frame",
+    ]  # fmt: skip
+    assert _sessions(records)[2] == notes.Subscribed(topics=[BOOK, TRADES])
+    assert wired.failures == []
+    assert wired.line.connects == 1
+
+
+async def test_answers_and_frames_of_one_chunk_keep_their_order(wired: Wired) -> None:
+    connection = await wired.connection()
+    (request,) = connection.requests("subscribe")
+    snapshot = book("snapshot", 5, [("1", "1")], [], 1_700_000_000_000)
+    late = trade("x", "1", "1", 1_700_000_000_000)
+    connection.deliver(snapshot, answer(request), late, answer({"op": "ping", "req_id": "p"}))
+    records = await wired.end()
+    payloads = [record.payload for record in records if record.kind == RecordKind.FRAME]
+    assert payloads == [snapshot, late]
+    # The acknowledgement is heard once the chunk is done; its text stands where it came.
+    assert _names(records) == ["Connected", "frame", "Digest", "Control", "frame", "Control", "Subscribed"]
+
+
+async def test_a_lost_line_is_a_gap_and_comes_back(wired: Wired) -> None:
+    first = await wired.connection()
+    first.acknowledge()
+    first.deliver(book("snapshot", 5, [("1", "1")], [], 1_700_000_000_000))
+    wired.resyncs.want(BOOK, 0)
+    first.drop("reset by peer")
+    assert not wired.line.connected
+    assert wired.engine.state(0) is FeedState.STALE
+    assert len(wired.resyncs) == 0  # the new connection brings the snapshot
+    second = await wired.connection(1)
+    assert second.topics("subscribe") == [BOOK, TRADES]
+    second.acknowledge()
+    second.deliver(book("snapshot", 50, [("1", "1")], [], 1_700_000_000_100))
+    assert wired.engine.state(0) is FeedState.LIVE
+    records = await wired.end()
+    assert notes.Disconnected(reason="reset by peer") in _sessions(records)
+    assert wired.line.connects == 2
+    assert wired.line.last_reason == ""
+
+
+async def test_a_dead_peer_is_left(wired: Wired) -> None:
+    """Pings without a pong and without data: the session gives it up, the line opens another."""
+    connection = await wired.connection()
+    connection.acknowledge()
+    now_ns = time.monotonic_ns()
+    for minute in range(1, 5):
+        wired.line.tick(now_ns + minute * MINUTE_NS)
+    await until(lambda: not connection.is_open)
+    await wired.connection(1)
+    records = await wired.end()
+    (gone,) = [event for event in _sessions(records) if isinstance(event, notes.Disconnected)]
+    assert gone.reason not in ("", "aborted by us")
+
+
+async def test_a_refused_topic_is_named_and_not_asked_for_again(wired: Wired) -> None:
+    first = await wired.connection()
+    words = f"error:handler not found,topic:{TRADES}"
+    first.acknowledge(refuse=TRADES, words=words)
+    assert wired.line.refused == {TRADES: words}
+    assert wired.engine.checkpoint(0).subscribed
+    first.drop("bye")
+    second = await wired.connection(1)
+    assert second.topics("subscribe") == [BOOK]
+    records = await wired.end()
+    assert notes.Refused(topic=TRADES, words=words) in _sessions(records)
+
+
+async def test_a_feed_that_stays_silent_after_its_acknowledgement_is_resynced(wired: Wired) -> None:
+    connection = await wired.connection()
+    connection.acknowledge()
+    assert len(wired.resyncs) == 0
+    for seconds in (5, 10, 15, 19):  # other data keeps the line alive
+        connection.deliver(trade(f"t{seconds}", "1", "1", 1_700_000_000_000))
+        wired.line.tick(time.monotonic_ns() + seconds * 10**9)
+    assert len(wired.resyncs) == 1
+    (topic,) = wired.resyncs.due(time.monotonic_ns() + MINUTE_NS)
+    assert topic == BOOK
+    wired.line.resync(topic, time.monotonic_ns() + MINUTE_NS)
+    assert connection.topics("unsubscribe") == [BOOK]
+    connection.acknowledge("unsubscribe")
+    assert connection.topics("subscribe") == [BOOK]
+    connection.acknowledge()
+    records = await wired.end()
+    # A resync is no end of coverage.
+    assert not any(isinstance(event, notes.Unsubscribed) for event in _sessions(records))
+
+
+async def test_a_line_that_never_came_up_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    exchange = FakeExchange(failures=1_000)
+    monkeypatch.setattr(recorder.line, "connect", exchange.connect)
+    wired = Wired(tmp_path, exchange, [BOOK])
+    await wired.task
+    assert exchange.attempts == FIRST_ATTEMPTS
+    (failure,) = wired.failures
+    assert isinstance(failure, ConnectError)
+    assert await wired.end() == []
+
+
+async def test_one_that_did_is_tried_for_ever(wired: Wired) -> None:
+    connection = await wired.connection()
+    wired.exchange.failures = wired.exchange.attempts + 3 * FIRST_ATTEMPTS
+    connection.drop("the exchange restarts")
+    await wired.connection(1)
+    assert wired.failures == []
+    assert wired.exchange.attempts == 3 * FIRST_ATTEMPTS + 2
+
+
+async def test_the_budget_is_respected(wired: Wired) -> None:
+    connection = await wired.connection()
+    while wired.budget.take(time.monotonic_ns()):
+        pass
+    connection.drop("bye")
+    await asyncio.sleep(0.05)
+    assert len(wired.exchange.connections) == 1
+
+
+async def test_a_connection_that_is_gone_before_anybody_could_use_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dropped: list[FakeConnection] = []
+
+    def drop_first(connection: FakeConnection) -> None:
+        if not dropped:
+            dropped.append(connection)
+            connection.drop("gone at once")
+
+    exchange = FakeExchange(on_connect=drop_first)
+    monkeypatch.setattr(recorder.line, "connect", exchange.connect)
+    wired = Wired(tmp_path, exchange, [BOOK])
+    second = await wired.connection(1)
+    assert second.topics("subscribe") == [BOOK]
+    records = await wired.end()
+    assert _names(records) == ["Connected"]
+
+
+async def test_frames_that_are_there_before_the_line_has_its_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = trade("early", "1", "1", 1_700_000_000_000)
+    exchange = FakeExchange(on_connect=lambda connection: connection.deliver(frame))
+    monkeypatch.setattr(recorder.line, "connect", exchange.connect)
+    wired = Wired(tmp_path, exchange, [TRADES])
+    (await wired.connection()).acknowledge()
+    records = await wired.end()
+    assert _names(records) == ["frame", "Connected", "Control", "Subscribed"]
+
+
+async def test_stopping_is_no_disconnect(wired: Wired) -> None:
+    connection = await wired.connection()
+    connection.acknowledge()
+    await wired.line.stop()
+    await asyncio.wait_for(wired.task, 10)
+    assert not connection.is_open
+    assert wired.engine.open_gap(1) is None
+    assert "Disconnected" not in _names(await wired.end())
+
+
+async def test_reading_pauses_on_this_connection_and_the_next(wired: Wired) -> None:
+    first = await wired.connection()
+    wired.line.pause(True)
+    assert first.paused
+    first.drop("bye")
+    second = await wired.connection(1)
+    assert second.paused
+    wired.line.pause(False)
+    assert not second.paused
+
+
+async def test_a_peer_that_stopped_reading_is_left(wired: Wired) -> None:
+    first = await wired.connection()
+    first.acknowledge()
+    first.deaf = True
+    wired.line.resync(BOOK, time.monotonic_ns())
+    await until(lambda: not first.is_open)
+    assert (await wired.connection(1)).topics("subscribe") == [BOOK, TRADES]
+
+
+async def test_a_failing_journal_ends_the_recording(wired: Wired) -> None:
+    connection = await wired.connection()
+    wired.tape.journal.close()
+    connection.deliver(trade("x", "1", "1", 1_700_000_000_000))
+    connection.drop("bye")
+    assert [type(failure) for failure in wired.failures] == [StoreError, StoreError]
+
+
+async def test_an_answer_that_is_no_text_is_a_frame(wired: Wired) -> None:
+    connection = await wired.connection()
+    connection.deliver(b'{"op":"\xff"}')
+    records = await wired.end()
+    assert _names(records) == ["Connected", "frame"]
+    assert wired.engine.counters()["undecodable"] == {"not_json": 1}
+
+
+async def test_hostile_frames_go_to_the_journal_and_nowhere_else(wired: Wired) -> None:
+    connection = await wired.connection()
+    connection.acknowledge()
+    hostile: list[Any] = [
+        b"", b"\x00", b"[" * 10_000, b'{"topic":', b'{"op":7}', b'{"success":"no","op":["x"]}', b'{"retCode":NaN}',
+        b'{"type":"COMMAND_RESP","data":7}', b'{"type":"COMMAND_RESP","data":{"successTopics":["orderbook.50.EVIL"]}}',
+        b'{"op":"subscribe","success":true,"req_id":"never"}', b'{"op":"pong","args":[{}]}', b'"op"',
+        b'{"topic":"\xff"}',
+    ]  # fmt: skip
+    connection.deliver(*hostile)
+    for frame in hostile:
+        connection.deliver(frame)
+    assert wired.line.connected
+    assert wired.engine.topics() == [BOOK, TRADES]
+    assert wired.failures == []
+    records = await wired.end()
+    kept = [record.payload for record in records if record.kind == RecordKind.FRAME]
+    kept += [event.text.encode() for event in _sessions(records) if isinstance(event, notes.Control)]
+    for frame in hostile:
+        assert frame in kept
+
+
+async def test_only_data_that_answers_nothing_shows_that_the_market_is_alive(wired: Wired) -> None:
+    connection = await wired.connection()
+    connection.acknowledge()
+    settled_ns = wired.line.data_ns
+    assert settled_ns > 0
+    await asyncio.sleep(0.002)
+    connection.deliver(book("snapshot", 5, [], [], 1_700_000_000_000))
+    assert wired.line.data_ns == settled_ns
+    connection.deliver(book("delta", 6, [], [], 1_700_000_000_000))
+    heard_ns = wired.line.data_ns
+    assert heard_ns > settled_ns
+    connection.deliver(b'{"topic":"orderbook.50.NOBODY"}', answer({"op": "ping", "req_id": "p"}))
+    assert wired.line.data_ns == heard_ns
+
+
+async def test_its_state_can_be_read(wired: Wired) -> None:
+    await wired.connection()
+    assert repr(wired.line).startswith("<Line 3 connects=1 ")
+    assert TICKER not in wired.line.topics
