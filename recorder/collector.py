@@ -310,7 +310,7 @@ class Collector:
             first = next(iter(refused))
             words = refused[first] + (" (and every other topic too)" if len(refused) > 1 else "")
             self.fail(Rejected(first, words))
-        if config.stop_after_idle is not None and all(line.acknowledged for line in lines):
+        if config.stop_after_idle is not None and all(line.connected and line.acknowledged for line in lines):
             idle_ns = now_ns - max(line.data_ns for line in lines)
             if idle_ns >= config.stop_after_idle * SECOND_NS:
                 self.stop(f"no data frame for {config.stop_after_idle:g} s")

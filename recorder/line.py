@@ -32,8 +32,9 @@ __all__ = ["FIRST_ATTEMPTS", "Line"]
 FIRST_ATTEMPTS = 3
 """A line that never came up is given up after so many attempts; one that did is tried for ever."""
 
-STEADY_NS = 30 * 10**9
-"""A connection that held this long has proved itself: the next failure starts the backoff anew."""
+STEADY_NS = 2 * 10**9
+"""A connection that held this long has proved itself: the next failure starts the backoff anew. One such cycle after the
+other stays well below the exchange's limit of new connections."""
 
 log = logging.getLogger("tapebook")
 
