@@ -96,6 +96,7 @@ class Replay:
         self._gaps: list[dict[str, Any]] = []
         self._coverage: list[dict[str, Any]] = []
         self._spans: dict[str, _Span] = {}
+        self._left: set[str] = set()
 
     def batch(self, batch: pa.RecordBatch) -> None:
         """Take the next batch of records (the journal's columns)."""
@@ -249,9 +250,9 @@ class Replay:
         return span
 
     def _cover(self, topic: str, index: int) -> None:
-        """Frames may come before the acknowledgement: then coverage began with the first of them."""
+        """Frames may come before the first acknowledgement: then coverage began with the first of them."""
         first = self.engine.first(index) if index >= 0 else None
-        if first is None:
+        if first is None or topic in self._left:
             return
         span = self._spans.get(topic)
         if span is None:
@@ -263,6 +264,7 @@ class Replay:
         span = self._spans.pop(topic, None)
         if span is None:
             return
+        self._left.add(topic)
         index = self.engine.feed_index(topic)
         self._coverage.append(
             {
