@@ -18,7 +18,7 @@ from recorder.query import query
 from recorder.version import VERSION
 from schemas.errors import TapebookError
 
-__all__ = ["app", "main"]
+__all__ = ["ReportFormat", "app", "main"]
 
 app = typer.Typer(
     name="tapebook",

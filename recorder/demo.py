@@ -42,6 +42,8 @@ def run_demo(data: Path, seconds: float, seed: int) -> int:
     finally:
         gateway.terminate()
         gateway.wait(10)
+        assert gateway.stdout is not None
+        gateway.stdout.close()
     if code == 0:
         print(f'\nThe recording stays in {data}/: look around with `tapebook query --data {data} "..."`.')
         print("The same against the real exchange:")

@@ -11,7 +11,15 @@ from engine.market import Instrument
 from recorder.gateway.venue import TradeRecord, Venue
 from schemas.names import Category
 
-__all__ = ["ENDPOINTS", "RestError", "server_time"]
+__all__ = [
+    "ENDPOINTS",
+    "RestError",
+    "instruments_info",
+    "order_book",
+    "recent_trades",
+    "server_time",
+    "tickers",
+]
 
 _BOOK_LIMITS: Final = {
     Category.SPOT: (1_000, 1),
