@@ -1,0 +1,112 @@
+"""The roller: rolls what it is told of, finishes when told, and ends with its parent."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import recorder.roller
+from recorder.manifest import read_manifest
+from recorder.roll import roll_lock
+from recorder.roller import Roller, main
+from recorder.verify import verify
+from schemas.errors import StoreError
+from tests.recorder.recordings import Tape, market
+
+
+@pytest.fixture
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The roller is polite to other processes; the one that runs the tests needn't be."""
+    monkeypatch.setattr(os, "nice", lambda _: 0)
+
+
+class Input(io.BytesIO):
+    """Standard input that says these words and, like a parent that lives, stays open behind them."""
+
+    @property
+    def buffer(self) -> Input:
+        return self
+
+
+def _recorded(data: Path, segments: int = 2) -> None:
+    tape = Tape(data)
+    for number in range(segments):
+        tape.frames(market(20 * number, 20 * number + 20))
+        if number + 1 < segments:
+            tape.rotate()
+    tape.stop()
+
+
+@pytest.mark.usefixtures("quiet")
+def test_finish_rolls_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _recorded(tmp_path)
+    monkeypatch.setattr(sys, "stdin", Input(b"sealed\nfinish\n"))
+    assert main([str(tmp_path)]) == 0
+    assert len(read_manifest(tmp_path / "archive").segments) == 2
+
+
+@pytest.mark.usefixtures("quiet")
+def test_a_failure_is_told_and_is_its_exit_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    _recorded(tmp_path)
+    segment = max((tmp_path / "journal" / "linear").glob("*.arrows"))
+    os.truncate(segment, segment.stat().st_size - 30)
+    monkeypatch.setattr(sys, "stdin", Input(b"finish\n"))
+    assert main([str(tmp_path)]) == 1
+    assert f"tapebook: roll: {segment}" in capfd.readouterr().err
+    assert len(read_manifest(tmp_path / "archive").segments) == 1
+
+
+@pytest.fixture
+def roller(tmp_path: Path) -> Iterator[Roller]:
+    roller = Roller(tmp_path)
+    yield roller
+    roller.abandon()
+
+
+def test_a_process_of_its_own(roller: Roller, tmp_path: Path) -> None:
+    _recorded(tmp_path)
+    roller.sealed()
+    for _ in range(3_000):
+        if len(read_manifest(tmp_path / "archive").segments) == 2:
+            break
+        time.sleep(0.01)
+    after = Tape(tmp_path, start_ns=1_800_000_000_000_000_000)
+    after.frames(market(0, 10))
+    after.stop()
+    roller.finish()
+    assert len(read_manifest(tmp_path / "archive").segments) == 3
+    assert verify(tmp_path).findings == []
+
+
+def test_it_ends_with_its_parent(roller: Roller, tmp_path: Path) -> None:
+    """Its input ends without a word: it must not hold the lock or linger."""
+    process = roller._process
+    assert process.stdin is not None
+    process.stdin.close()
+    assert process.wait(60) == 0
+    with roll_lock(tmp_path, wait=False):
+        pass
+
+
+def test_a_roller_that_died_is_found_out(roller: Roller) -> None:
+    roller._process.kill()
+    roller._process.wait(60)
+    roller.sealed()  # nobody hears it, and that is no error yet
+    with pytest.raises(StoreError, match=r"rolling failed \(exit code -9\).*run `tapebook roll`"):
+        roller.finish()
+
+
+def test_a_roller_that_does_not_finish_is_killed(
+    roller: Roller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder.roller, "FINISH_TIMEOUT_S", 0.05)
+    with roll_lock(tmp_path, wait=True), pytest.raises(StoreError, match="exit code -9"):
+        roller.finish()  # it waits for the lock, which we hold

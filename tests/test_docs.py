@@ -1,0 +1,75 @@
+"""What the documents tell people to type exists: every command, every option, every value of a choice."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+
+from recorder.cli import app
+
+ROOT = Path(__file__).parents[1]
+GROUP: Any = typer.main.get_command(app)
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def _typed() -> list[tuple[str, str]]:
+    """(document, command line) of each line that is meant to be typed."""
+    found = []
+    for document in DOCUMENTS:
+        for line in document.read_text().replace("\\\n", " ").splitlines():
+            match = re.match(r"\s*(?:\$ )?(?:\S*/bin/)?tapebook\s+(\S.*)$", line)
+            if match and (line.startswith((" ", "$", "tapebook "))):
+                found.append((document.name, match.group(1)))
+    return found
+
+
+def _mentioned() -> list[tuple[str, str]]:
+    """(document, words) of each `tapebook …` between backticks."""
+    return [
+        (document.name, words)
+        for document in DOCUMENTS
+        for words in re.findall(r"`tapebook ([^`\n]+)`", document.read_text())
+    ]
+
+
+def test_there_is_something_to_check() -> None:
+    assert sum(document == "README.md" for document, _ in _typed()) >= 6
+    assert len(_mentioned()) >= 8
+
+
+@pytest.mark.parametrize(("document", "line"), _typed())
+def test_lines_to_type_parse(document: str, line: str) -> None:
+    name, *arguments = shlex.split(line, comments=True)
+    assert name in GROUP.commands or name.startswith("-"), f"{document}: tapebook {line}"
+    if name in GROUP.commands and "--help" not in arguments:
+        # Parses names, options and values, and runs nothing.
+        GROUP.commands[name].make_context(name, arguments)
+
+
+@pytest.mark.parametrize(("document", "words"), _mentioned())
+def test_commands_that_are_mentioned_exist(document: str, words: str) -> None:
+    name, *rest = words.split()
+    if name.startswith("-"):
+        return
+    assert name in GROUP.commands, f"{document}: tapebook {words}"
+    options = {option for parameter in GROUP.commands[name].params for option in parameter.opts}
+    for word in rest:
+        if word.startswith("--"):
+            assert word.split("=")[0] in options | {"--help"}, f"{document}: tapebook {words}"
+
+
+def test_every_command_is_in_the_readme() -> None:
+    text = (ROOT / "README.md").read_text()
+    missing = [name for name in GROUP.commands if f"tapebook {name}" not in text]
+    assert missing == []
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    for document in DOCUMENTS:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text()):
+            assert (document.parent / target).exists(), f"{document.name}: {target}"
