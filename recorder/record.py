@@ -19,6 +19,7 @@ from recorder.crashes import crashed_feeds
 from recorder.journal import CollectorLock, Commit, SegmentReader, recover, segments
 from recorder.manifest import read_manifest
 from recorder.rest import RestClient
+from recorder.roll import report_recoveries
 from recorder.roller import Roller
 from schemas.config import RecordConfig
 from schemas.errors import ConfigError, StoreError
@@ -51,11 +52,7 @@ def run_record(config: RecordConfig, *, commit_ledger: Path | None = None) -> Re
     with uvloop_runner() as runner:
         topics = runner.run(resolve_topics(config, root))
         with CollectorLock(data, config.collector):
-            for recovery in recover(data, config.collector):
-                log.warning(
-                    "%s: recovered after a crash: %d rows in %d batches kept, %d bytes set aside",
-                    recovery.segment.name, recovery.rows_kept, recovery.batches_kept, recovery.bytes_set_aside,
-                )  # fmt: skip
+            report_recoveries(recover(data, config.collector))
             roller = Roller(data) if config.roll else None
             try:
                 report = runner.run(

@@ -7,8 +7,9 @@ all: its files take their names first, and one manifest line at the end makes th
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from engine.replay import Key, Mismatch, Replay
-from recorder.journal import SegmentFile, SegmentReader, recover, segments
+from recorder.journal import Recovery, SegmentFile, SegmentReader, recover, segments
 from recorder.manifest import append_manifest, read_manifest
 from recorder.parquet_files import ArchiveFile, sync_directory
 from recorder.version import SOFTWARE
@@ -28,11 +29,14 @@ __all__ = [
     "Rolled",
     "pending_segments",
     "replay_segment",
+    "report_recoveries",
     "roll_data",
     "roll_fully",
     "roll_lock",
     "roll_segment",
 ]
+
+log = logging.getLogger("tapebook")
 
 MAX_HELD_BYTES = 64 << 20
 """Rows that a replay may hold before they go to the files' own buffers."""
@@ -150,6 +154,15 @@ def _sync_up(directory: Path, archive: Path) -> None:
         directory = directory.parent
 
 
+def report_recoveries(recoveries: Iterable[Recovery]) -> None:
+    """Say what became of the segments that a crash left behind."""
+    for recovery in recoveries:
+        log.warning(
+            "%s: recovered after a crash: %d rows in %d batches kept, %d bytes set aside",
+            recovery.segment.name, recovery.rows_kept, recovery.batches_kept, recovery.bytes_set_aside,
+        )  # fmt: skip
+
+
 def pending_segments(data: Path) -> list[SegmentFile]:
     """Sealed segments that the manifest doesn't have yet, oldest first."""
     rolled = read_manifest(data / "archive").segments
@@ -199,7 +212,7 @@ def roll_data(
     """
     done: list[Rolled] = []
     archive = data / "archive"
-    recover(data, collector)
+    report_recoveries(recover(data, collector))
     for segment in pending_segments(data):
         if should_stop():
             break
