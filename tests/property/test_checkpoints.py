@@ -213,7 +213,7 @@ def _market(segments: list[dict[Any, pa.Table]]) -> dict[Any, list[dict[str, Any
 
 def _gaps(segments: list[dict[Any, pa.Table]]) -> list[dict[str, Any]]:
     """Gaps of all segments: one that was open at a segment's end is told again by the next."""
-    merged = []
+    merged: list[dict[str, Any]] = []
     for number, tables in enumerate(segments, 1):
         merged.extend(
             _without(row, "sequence")

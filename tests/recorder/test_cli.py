@@ -173,7 +173,7 @@ def test_whoever_reads_our_output_may_go(monkeypatch: pytest.MonkeyPatch) -> Non
 
     duplicated: list[int] = []
     monkeypatch.setattr(recorder.cli, "app", gone)
-    monkeypatch.setattr(recorder.cli.os, "dup2", lambda _, to: duplicated.append(to))
+    monkeypatch.setattr("os.dup2", lambda _, to: duplicated.append(to))
     monkeypatch.setattr(sys.stdout, "fileno", lambda: 1, raising=False)
     assert _run("status") == 0
     assert duplicated == [1]

@@ -198,7 +198,7 @@ async def test_nobody_listens(
     tmp_path: Path, exchange: FakeExchange, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     exchange.failures = 1_000
-    monkeypatch.setattr(recorder.line.Backoff, "next_delay_ns", _no_delay)
+    monkeypatch.setattr("engine.bybit.backoff.Backoff.next_delay_ns", _no_delay)
     with pytest.raises(ConnectError, match="nobody listens"):
         await Recording(tmp_path, exchange, [BOOK]).task
     assert [segment.state for segment in segments(tmp_path)] == ["sealed"]

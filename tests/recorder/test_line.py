@@ -99,9 +99,9 @@ async def test_a_line_subscribes_and_records(wired: Wired) -> None:
     connection = await wired.connection()
     assert connection.requests("ping")  # one right after opening
     assert connection.topics("subscribe") == [BOOK, TRADES]
-    assert not wired.line.acknowledged
+    before = wired.line.acknowledged
     connection.acknowledge()
-    assert wired.line.acknowledged
+    assert (before, wired.line.acknowledged) == (False, True)
     assert wired.engine.state(wired.engine.feed_index(TRADES)) is FeedState.LIVE
     connection.deliver(*(frame for frame in market(0, 3) if b"orderbook.50" in frame or b"Trade" in frame))
     assert wired.engine.state(0) is FeedState.LIVE

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -112,7 +113,7 @@ def test_an_empty_table_is_a_file_too(tmp_path: Path) -> None:
 def test_feeds_of_a_book_file(tmp_path: Path) -> None:
     file = ArchiveFile(tmp_path, (Table.BOOK_UPDATES, "BTCUSDT", DAY), "linear", "linear", 7)
     base = {"receive_time": NOON_NS, "push_time": NOON_NS // 10**6}
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"depth": 50, "update_id": 5, "digest": None},
         {"depth": 200, "update_id": 90, "digest": 7},
         {"depth": 50, "update_id": 6, "digest": 255},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -140,7 +141,8 @@ def test_segments_that_are_open_or_not_rolled_are_told(data: Path) -> None:
     tape.frames(market(0, 20))
     tape.rotate()
     tape.frames(market(20, 30))
-    tape.journal.flush()
+    while segments(data)[-1].state != "open":  # the journal's thread begins it
+        time.sleep(0.001)
     result = verify(data)
     assert result.failures == []
     assert sorted(finding.what[:10] for finding in result.findings) == ["not rolled", "open: bein"]
@@ -168,7 +170,7 @@ def test_a_flipped_byte_is_found_wherever_it_is(data: Path) -> None:
     entry = _file(data, Table.BOOK_UPDATES, 1)
     path = data / "archive" / entry.path
     content = path.read_bytes()
-    for offset in [0, 3, *range(40, len(content), len(content) // 23), len(content) - 5, len(content) - 1]:
+    for offset in [0, 3, *range(40, len(content), len(content) // 11), len(content) - 5, len(content) - 1]:
         altered = bytearray(content)
         altered[offset] ^= 0x10
         path.write_bytes(altered)
@@ -442,7 +444,7 @@ def test_a_flipped_byte_in_a_segment(data: Path) -> None:
     segment = segments(data)[1]
     content = segment.path.read_bytes()
     unseen = []
-    for offset in range(9, segment.size, segment.size // 40):
+    for offset in range(9, segment.size, segment.size // 20):
         altered = bytearray(content)
         altered[offset] ^= 0x40
         segment.path.write_bytes(altered)
@@ -450,7 +452,7 @@ def test_a_flipped_byte_in_a_segment(data: Path) -> None:
             unseen.append((offset, content[offset]))
     # What no check covers is padding of the Arrow stream, which says nothing.
     assert all(value == 0 for _, value in unseen)
-    assert len(unseen) < 8
+    assert len(unseen) < 5
 
 
 @pytest.mark.parametrize("rolled", [True, False])

@@ -14,10 +14,14 @@ MAX = 2**63 - 1
 NONE: list[tuple[int, int]] = []
 
 
-def _columns(bids: list[tuple[int, int]], asks: list[tuple[int, int]]) -> list[Any]:
-    return [
+Columns = tuple[Any, Any, Any, Any]
+
+
+def _columns(bids: list[tuple[int, int]], asks: list[tuple[int, int]]) -> Columns:
+    prices_and_sizes = [
         np.array([level[item] for level in side], dtype=np.int64) for side in (bids, asks) for item in (0, 1)
     ]
+    return (prices_and_sizes[0], prices_and_sizes[1], prices_and_sizes[2], prices_and_sizes[3])
 
 
 def _book(bids: list[tuple[int, int]], asks: list[tuple[int, int]], depth: int = 2) -> Book:
@@ -122,7 +126,7 @@ def test_a_depth_is_positive(depth: int) -> None:
         (_columns([(1, -1)], NONE), (-1, -3), ValueError, "found size -1"),
         (_columns(NONE, [(1, 1), (1, 2)]), (-1, -3), ValueError, "one price twice"),
         (_columns([(1, 1), (2, 2), (1, 0)], NONE), (-1, -3), ValueError, "one price twice"),
-        ([*_columns([(1, 1)], NONE)[:1], *_columns(NONE, NONE)[:3]], (-1, -3), ValueError, "1 prices and 0 sizes"),
+        ((*_columns([(1, 1)], NONE)[:1], *_columns(NONE, NONE)[:3]), (-1, -3), ValueError, "1 prices and 0 sizes"),
         (_columns([(MAX, 1)], NONE), (0, -3), DecimalError, "does not fit"),
         (_columns([(1, MAX)], NONE), (-1, -2), DecimalError, "does not fit"),
         (_columns(NONE, [(-MAX, 1)]), (0, -3), DecimalError, "does not fit"),
@@ -130,7 +134,7 @@ def test_a_depth_is_positive(depth: int) -> None:
     ],
 )  # fmt: skip
 def test_a_refused_delta_changes_nothing(
-    columns: list[Any], exponents: tuple[int, int], error: type[Exception], match: str
+    columns: Columns, exponents: tuple[int, int], error: type[Exception], match: str
 ) -> None:
     book = _book([(10**12, 2)], [(10**12 + 1, 5)])
     before = (book.bids(), book.asks(), book.digest, book.price_exponent, book.size_exponent)

@@ -215,7 +215,7 @@ def test_feeds_are_found_by_topic_and_counted() -> None:
     for index in (-1, 2):
         for ask in (engine.state, engine.levels, engine.checkpoint, engine.digest, engine.feed_counters):
             with pytest.raises(IndexError, match=rf"found feed {index}, expected one of 0\.\.1"):
-                ask(index)  # type: ignore[operator]
+                ask(index)
     assert repr(engine) == "<Engine spot feeds=2 symbols=1>"
 
 
