@@ -10,7 +10,6 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from operator import itemgetter
 from typing import Final, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -22,7 +21,7 @@ import pyarrow.parquet as pq
 
 from recorder.archive import Archive
 from schemas.errors import Corrupt, StoreError
-from schemas.manifest import ManifestFile
+from schemas.manifest import ManifestFile, ManifestSegment
 from schemas.names import Table
 from schemas.tables import EXCHANGE, schema_of
 from schemas.time import NS_PER_MS
@@ -346,19 +345,28 @@ def _in_order(files: list[ManifestFile]) -> list[list[ManifestFile]]:
 
 def _coverage_pieces(archive: Archive, category: str, symbol: str, topic: str) -> list[FeedSpan]:
     """Return coverage as it was written, each piece with its run, by collector in the order of recording."""
-    begins: dict[str, list[tuple[int, int]]] = {}
+    rolled: dict[str, list[ManifestSegment]] = {}
     for segment in archive.manifest.segments.values():
-        begins.setdefault(segment.collector, []).append((segment.sequence[0], segment.run))
-    for segments in begins.values():
-        segments.sort()
+        rolled.setdefault(segment.collector, []).append(segment)
+    for its_segments in rolled.values():
+        its_segments.sort(key=_first_sequence)
     pieces = []
     for row in _small_table(archive, Table.COVERAGE, category, symbol, topic).to_pylist():
-        segments = begins.get(row["collector"], [])
+        its_segments = rolled.get(row["collector"], [])
+        first_sequence, run_ns = row["sequence"], 0
         # The record that began the piece lies in the last segment that begins at or before it.
-        index = bisect_right(segments, row["sequence"], key=itemgetter(0)) - 1
-        run_ns = segments[index][1] if index >= 0 else 0
-        pieces.append(FeedSpan(row["collector"], run_ns, row["start_time"], row["end_time"], row["sequence"]))
+        index = bisect_right(its_segments, first_sequence, key=_first_sequence) - 1
+        if index >= 0:
+            run_ns = its_segments[index].run
+            if row["start_time"] == its_segments[index].segment:
+                # Carried over: the keyframe that stands for what came before bears the sequence of its last message.
+                first_sequence = its_segments[index - 1].sequence[1] + 1 if index else 0
+        pieces.append(FeedSpan(row["collector"], run_ns, row["start_time"], row["end_time"], first_sequence))
     return sorted(pieces, key=lambda piece: (piece.collector, piece.first_sequence))
+
+
+def _first_sequence(segment: ManifestSegment) -> int:
+    return segment.sequence[0]
 
 
 def _bridged(earlier: FeedSpan, later: FeedSpan, gaps: Sequence[FeedGap]) -> bool:
