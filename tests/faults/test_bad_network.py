@@ -11,8 +11,17 @@ import pytest
 from recorder.archive import open_archive
 from schemas.names import Category, RecordKind
 from schemas.notes import Disconnected, decode_session
-from tests.ledger import Expected
-from tests.recorded import Recorded, assert_answers, assert_verified, hold, market_feed, record_replay
+from tests.ledger import Expected, read_ledger
+from tests.processes import tapebook
+from tests.recorded import (
+    Recorded,
+    assert_answers,
+    assert_verified,
+    exchange_of,
+    hold,
+    market_feed,
+    record_replay,
+)
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
 PREFIXES = ("orderbook.1", "orderbook.50", "orderbook.200", "publicTrade", "tickers")
@@ -102,7 +111,7 @@ def test_one_kind_of_damage(fault: str, share: float, feed: Path, tmp_path: Path
     assert_verified(recorded.data)
 
 
-@pytest.mark.parametrize("fault", ["cut=0.002,seed=3", "close=0.8,seed=3"])
+@pytest.mark.parametrize("fault", ["cut=0.002,seed=3", "close=1.7,seed=3"])
 def test_lost_connections(fault: str, feed: Path, tmp_path: Path) -> None:
     recorded, expected = record_with(tmp_path, feed, fault)
     lost = disconnects(recorded)
@@ -120,3 +129,41 @@ def test_lost_connections(fault: str, feed: Path, tmp_path: Path) -> None:
     assert {gap.cause for gap in expected.gaps} == {"disconnect"}
     assert_no_book_across_a_gap(recorded, expected)
     assert_verified(recorded.data)
+
+
+def test_everything_at_once(feed: Path, tmp_path: Path) -> None:
+    faults = "drop=0.004,repeat=0.01,reorder=0.004,corrupt=0.006,cut=0.0005,seed=11"
+    recorded, expected = record_with(tmp_path, feed, faults)
+    assert {"drop", "repeat", "reorder", "corrupt"} <= set(expected.faults)
+    hold(recorded, expected)
+    assert_damage_is_in_gaps(recorded, expected)
+    assert_no_book_across_a_gap(recorded, expected)
+    assert_verified(recorded.data)
+
+
+@pytest.mark.slow
+def test_a_stalled_topic_is_silent_until_it_is_subscribed_anew(tmp_path: Path) -> None:
+    topics = ["orderbook.50.BTCUSDT", "orderbook.50.ETHUSDT", "publicTrade.BTCUSDT"]
+    path = market_feed(tmp_path / "feed.txt", Category.LINEAR, topics, 32)
+    data, ledger_path = tmp_path / "data", tmp_path / "ledger.jsonl"
+    with exchange_of(tmp_path, path, Category.LINEAR, "--fault", "stall=0.0012,seed=4") as (endpoint, _):
+        done = tapebook(
+            "record", "--endpoint", endpoint, "--data", data, "--topics", ",".join(topics), "--duration", 30
+        )
+        assert done.code == 0, done.err
+    ledger = read_ledger(ledger_path)
+    recorded = Recorded(data, "linear")
+    stalled = {entry.topic for entry in ledger if entry.fault == "stall"}
+    silences = [gap for gap in recorded.gaps if gap["cause"] == "silence"]
+    assert silences
+    assert {gap["topic"] for gap in silences} <= stalled
+    for gap in silences:
+        if gap["topic"].startswith("publicTrade"):
+            continue
+        frames = [entry for entry in ledger if entry.event == "frame" and entry.topic == gap["topic"]]
+        before = max(i for i, entry in enumerate(frames) if entry.u == gap["first_update_id"] - 1)
+        assert frames[before + 1].rebuilt
+        assert gap["last_update_id"] == (frames[before + 1].u or 0) - 1
+        assert gap["end_ns"] - gap["start_ns"] >= 10_000_000_000
+    assert {gap["topic"] for gap in recorded.gaps} <= stalled
+    assert_verified(data)
