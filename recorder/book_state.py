@@ -148,6 +148,7 @@ def book_at(
             clock,
             at_ns,
             (good.last_receive_ns, rows.cut_receive_ns(at_ns)),
+            good.is_followed,
         )
         book = _replayed(archive, topic, int(found["depth"]), good.rows)
         update_id, cross_sequence, match_ns = (
@@ -183,15 +184,18 @@ class _Good(NamedTuple):
     Attributes:
         rows: a snapshot or keyframe, then deltas; the last one is the state.
         last_receive_ns: when the last row of the prefix was received, be it one that the book could not take.
+        is_followed: whether a later update that the book could not take comes behind the last good row.
     """
 
     rows: pa.Table
     last_receive_ns: int
+    is_followed: bool
 
 
 def _last_good(rows: FeedRows, at_ns: int) -> _Good | None:
     held: pa.Table | None = None
     last_receive_ns: int | None = None
+    latest_refused = NO_MOMENT
     for piece in rows.before(at_ns):
         applied = integers(piece, "applied") != 0
         if last_receive_ns is None:
@@ -199,13 +203,16 @@ def _last_good(rows: FeedRows, at_ns: int) -> _Good | None:
         if held is None:
             taken = np.flatnonzero(applied)
             last = int(taken[-1]) if taken.size else -1
+            refused = integers(piece, "update_id")[last + 1 :]
+            latest_refused = max(latest_refused, int(refused.max(initial=NO_MOMENT)))
             piece, applied = piece.slice(0, last + 1), applied[: last + 1]
         piece = piece.filter(pa.array(applied))
         held = piece if held is None or held.num_rows == 0 else pa.concat_tables([piece, held])
         # A gap heals by a full book alone: nothing is missing between the newest one and the last good row.
         full = np.flatnonzero(np.asarray(piece["kind"].cast(pa.string()).to_pylist()) != RowKind.DELTA)
         if full.size:
-            return _Good(held.slice(int(full[-1])), last_receive_ns)
+            is_followed = latest_refused > int(integers(held, "update_id")[-1])
+            return _Good(held.slice(int(full[-1])), last_receive_ns, is_followed)
         if held.num_rows == 0:
             held = None
     return None
@@ -217,6 +224,7 @@ def _gap_cause(
     clock: Clock,
     at_ns: int,
     around: tuple[int, int | None],
+    is_followed: bool,
 ) -> str | None:
     """Return the cause of the gap that the moment lies in, if any.
 
@@ -226,20 +234,25 @@ def _gap_cause(
         clock, at_ns: the moment.
         around: when the last row up to the moment and the first row after it were received; None where there
             is none after it.
+        is_followed: whether an update that the book could not take comes behind the last good row.
     """
     last_receive_ns, next_receive_ns = around
     for gap in gaps:
         # Earlier gaps were healed by the last good row or before it, later ones begin behind the next row.
         if gap.start_ns < last[Clock.RECEIVE]:
             continue
-        if next_receive_ns is not None and gap.start_ns >= next_receive_ns:
+        if next_receive_ns is not None and (
+            gap.start_ns > next_receive_ns
+            # Frames of one read share a stamp: then the match time tells behind which of them the gap begins.
+            or (gap.start_ns == next_receive_ns and gap.start_match_ns != last[Clock.MATCH])
+        ):
             continue
         if clock is Clock.MATCH and gap.start_match_ns is not None:
             start_ns = gap.start_match_ns
         else:
             start_ns = last[clock] + gap.start_ns - last[Clock.RECEIVE]
-        # A row that the gap kept from the book may carry the very time of the last good one.
-        if at_ns > start_ns or last_receive_ns > gap.start_ns:
+        # A row that the gap kept from the book may carry the very times of the last good one.
+        if at_ns > start_ns or last_receive_ns > gap.start_ns or is_followed:
             return gap.cause
     return None
 

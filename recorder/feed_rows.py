@@ -121,6 +121,7 @@ _HISTORIES: Final[WeakKeyDictionary[Archive, dict[tuple[str, str, str], FeedHist
 
 def _gaps(archive: Archive, category: str, symbol: str, topic: str) -> list[FeedGap]:
     rows = _small_table(archive, Table.GAPS, category, symbol, topic)
+    healed: list[FeedGap] = []
     latest: dict[tuple[str, str, int], FeedGap] = {}
     for row in rows.sort_by([("collector", "ascending"), ("sequence", "ascending")]).to_pylist():
         gap = FeedGap(
@@ -130,10 +131,13 @@ def _gaps(archive: Archive, category: str, symbol: str, topic: str) -> list[Feed
             row["end_time"],
             _ms_to_ns(row["start_match_time"]),
         )
-        known = latest.get((gap.collector, gap.cause, gap.start_ns))
-        if known is None or known.end_ns is None:
-            latest[gap.collector, gap.cause, gap.start_ns] = gap
-    return sorted(latest.values(), key=lambda gap: gap.start_ns)
+        key = gap.collector, gap.cause, gap.start_ns
+        if gap.end_ns is None:
+            latest[key] = gap
+        else:  # what was open at a segment's end; the next gap may begin at the same good frame
+            latest.pop(key, None)
+            healed.append(gap)
+    return sorted([*healed, *latest.values()], key=lambda gap: gap.start_ns)
 
 
 def _spans(

@@ -1,0 +1,347 @@
+"""The collector without sockets: what starts, what is noticed, what ends a recording, and what is left then."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import pytest
+
+import recorder.collector
+import recorder.line
+from engine.bybit.rest import Instrument
+from recorder.collector import Collector, Report
+from recorder.journal import Record, SegmentReader, segments
+from recorder.roll import roll_data
+from recorder.verify import verify
+from schemas import notes
+from schemas.config import RecordConfig
+from schemas.errors import ConnectError, ExchangeError, Rejected, StoreError, TapebookError
+from schemas.names import RecordKind
+from tests.recorder.lines import FakeConnection, FakeExchange, until
+from tests.recorder.recordings import BOOK, MS, START_NS, TICKER, TRADES, book, ticker, trade
+
+NOW_MS = START_NS // MS
+
+
+class NoRest:
+    """A REST client that reaches nobody."""
+
+    error: type[ExchangeError] = ConnectError
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    async def instruments(self, category: Any, symbols: Any = None) -> tuple[list[bytes], list[Instrument]]:
+        raise ConnectError("nobody listens")
+
+
+class Recording:
+    """A collector at work."""
+
+    def __init__(self, data: Path, exchange: FakeExchange, topics: list[str], **options: Any) -> None:
+        self.data = data
+        self.exchange = exchange
+        self.sealed: list[Path] = []
+        self.collector = Collector(
+            RecordConfig(data=str(data), commit_ms=1, **options),
+            "ws://127.0.0.1:1",
+            topics,
+            crashed=[],
+            on_sealed=self.sealed.append,
+        )
+        self.task = asyncio.create_task(self.collector.run())
+
+    async def connection(self, number: int = 0) -> FakeConnection:
+        await until(
+            lambda: len(self.exchange.connections) > number and self.exchange.connections[number].sent,
+            "a connection",
+        )
+        return self.exchange.connections[number]
+
+    async def stop(self) -> Report:
+        self.collector.stop("the test")
+        return await asyncio.wait_for(self.task, 30)
+
+    def records(self) -> list[Record]:
+        out: list[Record] = []
+        for segment in segments(self.data):
+            with SegmentReader(segment.path) as reader:
+                out += reader.records()
+        return out
+
+    def said(self, kind: type[Any]) -> list[Any]:
+        decode = {RecordKind.NOTE: notes.decode_note, RecordKind.SESSION: notes.decode_session}
+        decoded = [decode[RecordKind(r.kind)](r.payload) for r in self.records() if r.kind in decode]
+        return [value for value in decoded if isinstance(value, kind)]
+
+
+@pytest.fixture
+def exchange(monkeypatch: pytest.MonkeyPatch) -> FakeExchange:
+    exchange = FakeExchange()
+    monkeypatch.setattr(recorder.line, "connect", exchange.connect)
+    monkeypatch.setattr(recorder.collector, "RestClient", NoRest)
+    monkeypatch.setattr(recorder.collector, "TICK_S", 0.005)
+    return exchange
+
+
+@pytest.fixture
+async def recording(tmp_path: Path, exchange: FakeExchange) -> AsyncIterator[Recording]:
+    recording = Recording(tmp_path, exchange, [BOOK, TRADES])
+    yield recording
+    if not recording.task.done():
+        await recording.stop()
+
+
+async def test_a_recording_from_start_to_stop(recording: Recording) -> None:
+    connection = await recording.connection()
+    connection.acknowledge()
+    connection.deliver(book("snapshot", 5, [("1.5", "1")], [("2.5", "1")], NOW_MS))
+    connection.deliver(book("delta", 6, [("1.5", "2")], [], NOW_MS), trade("a", "2", "1", NOW_MS))
+    report = await recording.stop()
+    assert (report.why, report.frames, report.undecodable, report.unknown_topics) == ("the test", 3, {}, 0)
+    assert [(feed.topic, feed.state, feed.messages, feed.gaps) for feed in report.feeds] == [
+        (BOOK, "live", 2, 0),
+        (TRADES, "live", 1, 0),
+    ]
+    assert all(feed.bytes > 100 and feed.refused is None for feed in report.feeds)
+    assert not connection.is_open
+    await until(lambda: recording.sealed)
+    assert recording.sealed == [segment.path for segment in segments(recording.data)]
+    assert recording.said(notes.End) == [notes.End(reason="stopped")]
+    assert recording.said(notes.Disconnected) == [notes.Disconnected(reason="the recording ends", clean=True)]
+    roll_data(recording.data)
+    result = verify(recording.data)
+    assert (result.failures, result.gaps, result.frames) == ([], 0, 3)
+
+
+async def test_the_first_reason_to_stop_counts(recording: Recording) -> None:
+    await recording.connection()
+    recording.collector.stop("one")
+    recording.collector.stop("another")
+    assert (await recording.task).why == "one"
+
+
+async def test_a_broken_chain_is_resynced_at_once(recording: Recording) -> None:
+    connection = await recording.connection()
+    connection.acknowledge()
+    connection.deliver(book("snapshot", 5, [], [], NOW_MS))
+    connection.deliver(book("delta", 9, [], [], NOW_MS))
+    await until(lambda: connection.topics("unsubscribe") == [BOOK], "a resync")
+    assert connection.topics("subscribe") == []
+    connection.acknowledge("unsubscribe")
+    connection.acknowledge()
+    connection.deliver(book("snapshot", 20, [], [], NOW_MS))
+    report = await recording.stop()
+    assert (report.feeds[0].state, report.feeds[0].gaps) == ("live", 1)
+    assert recording.collector.resyncs.count == 1
+
+
+async def test_silence_is_recorded_and_resynced(
+    recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = await recording.connection()
+    connection.acknowledge()
+    connection.deliver(book("snapshot", 5, [], [], NOW_MS))
+    monkeypatch.setattr(recording.collector.freshness, "tick", lambda now_ns: [(0, 11 * 10**9)])
+    await until(lambda: connection.topics("unsubscribe") == [BOOK], "a resync")
+    await recording.stop()
+    assert recording.said(notes.Stale) == [notes.Stale(topic=BOOK, cause="silence")]
+
+
+async def test_a_lost_connection_is_a_gap_that_the_next_one_heals(recording: Recording) -> None:
+    first = await recording.connection()
+    first.acknowledge()
+    first.deliver(book("snapshot", 5, [], [], NOW_MS))
+    first.drop("reset by peer")
+    second = await recording.connection(1)
+    second.acknowledge()
+    second.deliver(book("snapshot", 9, [], [], NOW_MS))
+    report = await recording.stop()
+    assert [(feed.state, feed.gaps) for feed in report.feeds] == [("live", 1), ("live", 1)]
+
+
+async def test_every_topic_refused(recording: Recording) -> None:
+    connection = await recording.connection()
+    connection.acknowledge(refuse=BOOK, words=f"error:handler not found,topic:{BOOK}")
+    assert not recording.task.done()
+    connection.sent.clear()
+    connection.drop("once more")
+    second = await recording.connection(1)
+    second.acknowledge(refuse=TRADES, words=f"error:handler not found,topic:{TRADES}")
+    with pytest.raises(Rejected, match=r"handler not found.*and every other topic too"):
+        await recording.task
+    assert [segment.state for segment in segments(recording.data)] == ["sealed"]
+
+
+async def test_one_topic_refused_is_reported_and_the_others_go_on(recording: Recording) -> None:
+    connection = await recording.connection()
+    connection.acknowledge(refuse=TRADES, words=f"error:handler not found,topic:{TRADES}")
+    report = await recording.stop()
+    assert [feed.refused is None for feed in report.feeds] == [True, False]
+
+
+async def test_nobody_listens(
+    tmp_path: Path, exchange: FakeExchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exchange.failures = 1_000
+    monkeypatch.setattr(recorder.line.Backoff, "next_delay_ns", _no_delay)
+    with pytest.raises(ConnectError, match="nobody listens"):
+        await Recording(tmp_path, exchange, [BOOK]).task
+    assert [segment.state for segment in segments(tmp_path)] == ["sealed"]
+    assert verify(tmp_path).failures == []
+
+
+def _no_delay(backoff: Any) -> int:
+    backoff.failures += 1
+    return 0
+
+
+async def test_a_duration(tmp_path: Path, exchange: FakeExchange) -> None:
+    recording = Recording(tmp_path, exchange, [BOOK], duration=0.05)
+    report = await recording.task
+    assert report.why == "the duration of 0.05 s is over"
+
+
+async def test_idleness_counts_from_the_acknowledgements_on(tmp_path: Path, exchange: FakeExchange) -> None:
+    recording = Recording(tmp_path, exchange, [BOOK], stop_after_idle=0.05)
+    connection = await recording.connection()
+    await asyncio.sleep(0.1)
+    assert not recording.task.done()
+    connection.acknowledge()
+    assert (await asyncio.wait_for(recording.task, 30)).why == "no data frame for 0.05 s"
+
+
+async def test_segments_are_rotated_by_age_and_by_size(tmp_path: Path, exchange: FakeExchange) -> None:
+    recording = Recording(tmp_path, exchange, [BOOK], segment_mib=0.01)
+    connection = await recording.connection()
+    connection.acknowledge()
+    connection.deliver(book("snapshot", 1, [("1.5", "1")], [("2.5", "1")], NOW_MS))
+    update_id = 1
+    while len(recording.sealed) < 3 and update_id < 20_000:
+        for _ in range(20):
+            update_id += 1
+            connection.deliver(book("delta", update_id, [("1.5", str(update_id))], [], NOW_MS + update_id))
+        await asyncio.sleep(0.005)
+    await recording.stop()
+    by_age = Recording(tmp_path / "age", exchange, [BOOK], segment_seconds=0.05)
+    await until(lambda: len(by_age.sealed) >= 2, "rotations")
+    await by_age.stop()
+    for data in (tmp_path, tmp_path / "age"):
+        roll_data(data)
+        result = verify(data)
+        assert result.findings == []
+        assert result.segments >= 3
+    assert result.frames == 0
+
+
+async def test_what_instruments_info_says_comes_first(
+    tmp_path: Path, exchange: FakeExchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Rest(NoRest):
+        async def instruments(
+            self, category: Any, symbols: Any = None
+        ) -> tuple[list[bytes], list[Instrument]]:
+            assert symbols == ["BTCUSDT"]
+            return [b'{"retCode":0}'], [_instrument("BTCUSDT", -2, -3)]
+
+    monkeypatch.setattr(recorder.collector, "RestClient", Rest)
+    recording = Recording(tmp_path, exchange, [BOOK, TRADES])
+    connection = await recording.connection()
+    connection.acknowledge()
+    connection.deliver(book("snapshot", 5, [("1.5", "1")], [], NOW_MS))
+    await recording.stop()
+    kinds = [record.kind for record in recording.records()]
+    assert kinds.index(RecordKind.REST) < kinds.index(RecordKind.SESSION) < kinds.index(RecordKind.FRAME)
+    assert recording.collector.engine.exponents("BTCUSDT") == (-2, -3)
+    assert recording.collector.engine.levels(0) == ([(150, 1_000)], [])
+
+
+def _instrument(symbol: str, price_exponent: int, size_exponent: int) -> Any:
+    class Known:
+        pass
+
+    known: Any = Known()
+    known.symbol, known.price_exponent, known.size_exponent = symbol, price_exponent, size_exponent
+    return known
+
+
+async def test_without_instruments_info_it_is_recorded_all_the_same(
+    tmp_path: Path, exchange: FakeExchange, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "tapebook"):
+        recording = Recording(tmp_path, exchange, [BOOK, TRADES])
+        connection = await recording.connection()
+        connection.acknowledge()
+    assert "decimals are learned from the frames" in caplog.text
+    assert (await recording.stop()).feeds[1].state == "live"
+
+
+async def test_a_journal_that_fails_ends_the_recording(recording: Recording) -> None:
+    connection = await recording.connection()
+    connection.acknowledge()
+    journal = recording.collector.journal
+    journal._stop(StoreError("the disk is full"))
+    connection.deliver(ticker("snapshot", 1, lastPrice="1"))
+    with pytest.raises(StoreError, match="the disk is full"):
+        await recording.task
+
+
+async def test_a_bug_is_said_to_be_one(
+    recording: Recording, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    await recording.connection()
+
+    def broken(now_ns: int) -> list[tuple[int, int]]:
+        raise ZeroDivisionError("of all things")
+
+    monkeypatch.setattr(recording.collector.freshness, "tick", broken)
+    with pytest.raises(TapebookError, match="a bug in tapebook stopped the recording: ZeroDivisionError"):
+        await recording.task
+    assert "of all things" in caplog.text
+    assert [segment.state for segment in segments(recording.data)] == ["sealed"]
+
+
+async def test_reading_pauses_while_the_disk_is_behind(
+    recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = await recording.connection()
+    backlog = 65 << 20
+    monkeypatch.setattr(type(recording.collector.journal), "backlog_bytes", property(lambda _: backlog))
+    await until(lambda: connection.paused, "a pause")
+    assert recording.collector.status()["paused"]
+    backlog = 20 << 20  # between the marks: it stays
+    await asyncio.sleep(0.02)
+    assert connection.paused
+    backlog = 1 << 20
+    await until(lambda: not connection.paused, "an end of the pause")
+
+
+async def test_what_status_shows(recording: Recording) -> None:
+    connection = await recording.connection()
+    connection.acknowledge()
+    connection.deliver(book("snapshot", 5, [], [], NOW_MS), b'{"topic":"orderbook.50.NOBODY"}', b"\xff")
+    path = recording.data / "journal" / "linear" / "status.json"
+    await until(lambda: path.exists() and json.loads(path.read_bytes())["frames"] == 3, "a status")
+    status = json.loads(path.read_bytes())
+    assert (status["running"], status["category"], status["environment"]) == (True, "linear", "gateway")
+    assert (status["undecodable"], status["unknown_topics"]) == ({"not_json": 1}, 1)
+    assert [(line["connected"], line["connects"]) for line in status["lines"]] == [(True, 1)]
+    feed = status["feeds"][0]
+    assert (feed["topic"], feed["state"], feed["messages"], feed["update_id"]) == (BOOK, "live", 1, 5)
+    await recording.stop()
+    assert json.loads(path.read_bytes())["running"] is False
+    assert TICKER not in [feed["topic"] for feed in status["feeds"]]

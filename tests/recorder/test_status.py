@@ -1,0 +1,110 @@
+"""What status says: of nothing, of a recording at work, of one that died, of an archive."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from recorder.roll import roll_data
+from recorder.status import STATUS_BYTES, data_status, print_status
+from schemas.errors import ConfigError
+from schemas.time import format_ns
+from tests.recorder.recordings import MS, SECOND, START_NS, Tape, market, record_day
+
+
+def _live(**changes: Any) -> dict[str, Any]:
+    feed = {"topic": "tickers.X", "state": "live", "messages": 7, "gaps": 0, "bytes": 9, "refused": None}
+    return {
+        "collector": "linear", "running": True, "paused": True, "backlog_bytes": 12,
+        "lines": [{"line": 0, "connected": False, "connects": 4}],
+        "feeds": [feed | {"last_receive_ns": START_NS + 90 * SECOND}],
+    } | changes  # fmt: skip
+
+
+def _write(data: Path, content: bytes) -> Path:
+    path = data / "journal" / "linear" / "status.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def test_no_directory(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such data directory"):
+        data_status(tmp_path / "nothing")
+
+
+def test_nothing_recorded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status = data_status(tmp_path)
+    assert status == {"data": str(tmp_path), "collectors": []}
+    print_status(status)
+    assert "nothing recorded yet" in capsys.readouterr().out
+
+
+def test_an_archive_at_rest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record_day(tmp_path, steps=60, rotate_at=(30,))
+    roll_data(tmp_path)
+    tape = Tape(tmp_path, start_ns=START_NS + 100 * SECOND)
+    tape.frames(market(0, 5))
+    tape.crash()
+    status = data_status(tmp_path, now_ns=START_NS + 100 * SECOND)
+    (found,) = status["collectors"]
+    assert found["segments"] == {"open": 1, "sealed": 2, "torn": 0, "rolled": 2}
+    assert found["running"] is False
+    assert found["rows"]["trades"] == 30
+    assert found["gaps"] == 0
+    assert found["journal_bytes"] > found["archive_bytes"] / 100 > 0
+    frames = len(market(0, 60))  # of 10 ms each, and a rotation of 1 ms between them
+    last_ns = START_NS + frames * 10 * MS + MS
+    assert found["last_receive_time"] == format_ns(last_ns)
+    assert found["age_s"] == round((100 * SECOND - (last_ns - START_NS)) / SECOND, 3)
+    print_status(status)
+    told = capsys.readouterr().out
+    assert "linear: not running" in told
+    assert "1 open, 2 sealed, 2 rolled" in told
+
+
+def test_a_recording_at_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Tape(tmp_path).stop()
+    _write(tmp_path, msgspec.json.encode(_live()))
+    descriptor = os.open(tmp_path / "journal" / "linear" / "lock", os.O_RDWR | os.O_CREAT)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        status = data_status(tmp_path, now_ns=START_NS + 92 * SECOND)
+    finally:
+        os.close(descriptor)
+    (found,) = status["collectors"]
+    assert found["running"] is True
+    assert found["age_s"] == 2.0
+    print_status(status)
+    told = capsys.readouterr().out
+    for part in ("linear: recording", "line 0 down (4 connects)", "reading paused", "tickers.X  live"):
+        assert part in told
+
+
+def test_a_dead_mans_words(tmp_path: Path) -> None:
+    """A status file says running; nobody holds the lock."""
+    Tape(tmp_path).stop()
+    _write(tmp_path, msgspec.json.encode(_live()))
+    (found,) = data_status(tmp_path)["collectors"]
+    assert found["running"] is False
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"7", b'{"running":true}', b'{"feeds":[]}', b"\xff"])
+def test_a_status_file_that_says_nothing(tmp_path: Path, content: bytes) -> None:
+    Tape(tmp_path).stop()
+    _write(tmp_path, content)
+    (found,) = data_status(tmp_path)["collectors"]
+    assert (found["running"], found["feeds"]) == (False, [])
+
+
+def test_a_status_file_beyond_reason_is_not_read(tmp_path: Path) -> None:
+    Tape(tmp_path).stop()
+    path = _write(tmp_path, msgspec.json.encode(_live()))
+    os.truncate(path, STATUS_BYTES + 1)
+    (found,) = data_status(tmp_path)["collectors"]
+    assert found["feeds"] == []
