@@ -337,7 +337,7 @@ class ReferenceFeeds:
             max(sum(1 for _, size in side if size.value) for side in (message.bids, message.asks))
             > 2 * feed.depth
         ):
-            self._stale(feed, GapCause.OVERFLOW, arrival._replace(match_ms=None), message.update_id)
+            self._stale(feed, GapCause.OVERFLOW, arrival, message.update_id)
             return False
         feed.book.snapshot(*message.levels())
         feed.crossed = feed.book.crossed

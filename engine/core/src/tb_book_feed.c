@@ -266,7 +266,7 @@ static tb_error on_delta(tb_engine *engine, int32_t index, const tb_frame *frame
 {
     tb_feed *feed = engine->feeds[index];
     int64_t u = frame->update_id;
-    if (TB_UNLIKELY(feed->state != TB_LIVE || u != feed->update_id + 1)) {
+    if (TB_UNLIKELY(feed->state != TB_LIVE || u - 1 != feed->update_id)) {
         if (feed->state == TB_LIVE) {
             if (u == 1) { /* a restart: a new chain, which the next snapshot will join */
                 tb_make_stale(engine, index, TB_CAUSE_RESET, at);

@@ -54,7 +54,7 @@ int tb_seen(const tb_feed *feed, int64_t u)
 void tb_remember(tb_feed *feed, int64_t u)
 {
     for (int32_t i = feed->seen_count; i-- > 0;) {
-        if (u == feed->seen[i].high + 1) {
+        if (u - 1 == feed->seen[i].high) {
             feed->seen[i].high = u;
             return;
         }

@@ -61,7 +61,7 @@ void tb_open_gap(tb_engine *engine, int32_t index, int cause, int64_t first_upda
 void tb_make_stale(tb_engine *engine, int32_t index, int cause, tb_stamp at)
 {
     tb_feed *feed = engine->feeds[index];
-    int known = tb_has_consecutive_ids(feed) && feed->update_id != TB_NONE;
+    int known = tb_has_consecutive_ids(feed) && feed->update_id != TB_NONE && feed->update_id != INT64_MAX;
     tb_open_gap(engine, index, cause, known ? feed->update_id + 1 : TB_NONE, TB_NONE, at);
     feed->state = TB_STALE;
     feed->crossed = 0;
