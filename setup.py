@@ -7,6 +7,7 @@ Switches, by environment variable:
 """
 
 import os
+from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
@@ -17,19 +18,8 @@ def switch(name: str) -> bool:
     return os.environ.get(name, "") not in ("", "0")
 
 
-CORE = "engine/core/src/"
-HEADERS = [
-    CORE + name
-    for name in (
-        "tb_types.h",
-        "tb_decimal.h",
-        "tb_scan.h",
-        "tb_book.h",
-        "tb_frame.h",
-        "tb_rows.h",
-        "tb_engine.h",
-    )
-]
+CORE = Path("engine/core/src")
+HEADERS = sorted(map(str, CORE.glob("*.h")))
 FLAGS = ["-O3", "-std=c11", "-Wall", "-Wno-unused-function"]
 LINK: list[str] = []
 if switch("TAPEBOOK_SANITIZE"):
@@ -42,8 +32,8 @@ def extension(name: str, *sources: str) -> Extension:
     """One extension module of engine.core over sources of the C core."""
     return Extension(
         f"engine.core.{name}",
-        [f"engine/core/{name}.pyx", *(CORE + source for source in sources)],
-        include_dirs=[CORE],
+        [f"engine/core/{name}.pyx", *(str(CORE / source) for source in sources)],
+        include_dirs=[str(CORE)],
         depends=HEADERS,
         extra_compile_args=FLAGS,
         extra_link_args=LINK,
@@ -56,7 +46,7 @@ setup(
         [
             extension("decimals"),
             extension("book", "tb_book.c"),
-            extension("feeds", "tb_scan.c", "tb_book.c", "tb_fast.c", "tb_frame.c", "tb_rows.c", "tb_engine.c"),
+            extension("feeds", *sorted(path.name for path in CORE.glob("*.c"))),
         ],
         annotate=switch("TAPEBOOK_ANNOTATE"),
         compiler_directives={

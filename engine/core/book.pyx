@@ -1,6 +1,6 @@
 """One order book over int64 mantissas, fed from columns: what readers of the archive replay rows with."""
 
-from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdint cimport INT64_MIN, int32_t, int64_t, uint8_t
 from libc.stdlib cimport free, malloc
 
 from engine.core.core cimport (
@@ -24,9 +24,6 @@ from engine.core.core cimport (
 )
 
 from schemas.errors import DecimalError
-
-
-cdef int64_t _LOWEST = -9223372036854775807 - 1  # has no negative
 
 
 cdef class Book:
@@ -94,7 +91,7 @@ cdef class Book:
                     levels[side][i].size = sizes[i]
                     if sizes[i] < 0:
                         raise ValueError(f"found size {sizes[i]}, expected none below 0")
-                    if (prices[i] == _LOWEST or tb_rescale(&levels[side][i].price, price_by) != TB_OK
+                    if (prices[i] == INT64_MIN or tb_rescale(&levels[side][i].price, price_by) != TB_OK
                             or tb_rescale(&levels[side][i].size, size_by) != TB_OK):
                         raise DecimalError(
                             f"level {prices[i]} x {sizes[i]} does not fit: expected mantissas of at most 2^63 - 1 at the "

@@ -4,20 +4,18 @@ Live, `Engine.apply` is one call per frame; in replay `Engine.apply_batch` is on
 journal batch. What the bytes don't say (acknowledgements, disconnects, silence) comes in through methods of its own.
 """
 
-import numpy as np
-import pyarrow as pa
-
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from engine.core.core cimport *
 
+from engine.arrow_rows import BOOK_ROW, TICKER_ROW, TRADE_ROW, book_table, split_by_day, ticker_table, trade_table
 from engine.events import ERRORS, Event, EventKind
 from schemas.errors import ConfigError
 from schemas.names import Category, FeedState, Table
 from schemas.notes import FeedCheckpoint, LineCheckpoint, OpenGap, Shared, TickerState
-from schemas.tables import CAUSES, ROW_KINDS, TICKER_FIELDS, schema_of
+from schemas.tables import CAUSES, TICKER_FIELDS
 
 CONTROL = -1
 UNKNOWN_TOPIC = -2
@@ -26,30 +24,15 @@ UNDECODABLE = -3
 HEALERS = ("snapshot", "message", "subscribed")
 STATES = (FeedState.EMPTY, FeedState.SYNCING, FeedState.LIVE, FeedState.STALE)
 KINDS = ("book", "trades", "ticker")
-TICK_DIRECTIONS = ("PlusTick", "ZeroPlusTick", "MinusTick", "ZeroMinusTick")
 
-# The C structs of src/tb_rows.h, field by field.
-BOOK_ROW = np.dtype(
-    [(name, "<i8") for name in ("sequence", "receive_ns", "push_ms", "match_ms", "update_id", "cross_sequence")]
-    + [("digest", "<u8"), ("day", "<i4"), ("bids", "<i4"), ("asks", "<i4"), ("feed", "<i4"), ("depth", "<i2"),
-       ("line", "<u2"), ("kind", "u1"), ("applied", "u1"), ("has_digest", "u1"), ("price_exponent", "i1"),
-       ("size_exponent", "i1"), ("padding", "u1", (7,))]
-)
-TRADE_ROW = np.dtype(
-    [(name, "<i8") for name in ("sequence", "receive_ns", "push_ms", "match_ms", "price", "size", "cross_sequence")]
-    + [("day", "<i4"), ("id_bytes", "<i4"), ("line", "<u2"), ("price_exponent", "i1"), ("size_exponent", "i1"),
-       ("side", "i1"), ("tick_direction", "i1"), ("is_block", "i1"), ("is_rpi", "i1"), ("extras", "u1"),
-       ("padding", "u1", (7,)), ("extra", "<i8", (4, 2))]
-)
-TICKER_ROW = np.dtype(
-    [(name, "<i8") for name in ("sequence", "receive_ns", "push_ms", "cross_sequence")]
-    + [("keys", "<u8"), ("present", "<u8"), ("day", "<i4"), ("line", "<u2"), ("kind", "u1"), ("applied", "u1"),
-       ("texts", "u1", (2, 64)), ("padding", "u1", (8,)), ("values", "<i8", (48, 2))]
-)
 if (BOOK_ROW.itemsize, TRADE_ROW.itemsize, TICKER_ROW.itemsize) != (
     sizeof(tb_book_row), sizeof(tb_trade_row), sizeof(tb_ticker_row)
 ):
-    raise ImportError("the row layouts of feeds.pyx and tb_rows.h differ; rebuild the extensions")
+    raise ImportError("the row layouts of engine/arrow_rows.py and tb_rows.h differ; rebuild the extensions")
+
+
+cdef object _copy(tb_buffer *buffer):
+    return PyBytes_FromStringAndSize(<char *>buffer.bytes, buffer.used)
 
 
 cdef object _optional(int64_t value):
@@ -495,11 +478,13 @@ cdef class Engine:
             rows = &self.engine.symbols[i].rows
             symbol = self._symbol(i)
             if rows.books.used:
-                _by_day(out, Table.BOOK_UPDATES, symbol, *_book_table(rows, collector))
+                levels = [_copy(&rows.levels[side]) for side in range(4)]
+                split_by_day(out, Table.BOOK_UPDATES, symbol, *book_table(_copy(&rows.books), levels, collector))
             if rows.trades.used:
-                _by_day(out, Table.TRADES, symbol, *_trade_table(rows, collector))
+                ids = _copy(&rows.trade_ids)
+                split_by_day(out, Table.TRADES, symbol, *trade_table(_copy(&rows.trades), ids, collector))
             if rows.tickers.used:
-                _by_day(out, Table.TICKERS, symbol, *_ticker_table(rows, collector))
+                split_by_day(out, Table.TICKERS, symbol, *ticker_table(_copy(&rows.tickers), collector))
             tb_rows_clear(rows)
         for i in range(self.engine.feed_count):
             self.engine.feeds[i].last_row = -1
@@ -516,137 +501,3 @@ def ticker_keys():
     """The core's ticker fields as (key, kind), in bit order; a test holds them against schemas.tables."""
     kinds = {"d": "decimal", "t": "time", "s": "text"}
     return [(tb_ticker_key(i).decode(), kinds[chr(tb_ticker_type(i))]) for i in range(TB_TICKER_FIELDS)]
-
-
-# ---- C rows to Arrow tables ------------------------------------------------------------------------------------
-
-cdef object _copy(tb_buffer *buffer):
-    return PyBytes_FromStringAndSize(<char *>buffer.bytes, buffer.used)
-
-
-def _by_day(out, table, symbol, rows, days):
-    if days[0] == days[-1] and (days == days[0]).all():
-        out[table, symbol, int(days[0])] = rows
-        return
-    for day in np.unique(days):
-        out[table, symbol, int(day)] = rows.filter(pa.array(days == day))
-
-
-def _plain(values, type_, valid=None):
-    """One column from a strided field of a struct array; ``valid`` is a boolean array or None."""
-    values = np.ascontiguousarray(values)
-    buffers = [None, pa.py_buffer(values)]
-    nulls = 0
-    if valid is not None:
-        nulls = len(valid) - int(np.count_nonzero(valid))
-        if nulls:
-            buffers[0] = pa.py_buffer(np.packbits(valid, bitorder="little"))
-    return pa.Array.from_buffers(type_, len(values), buffers, null_count=nulls)
-
-
-def _named(codes, names, valid=None):
-    codes = np.ascontiguousarray(codes, dtype=np.int8)
-    if valid is not None:
-        codes = np.where(valid, codes, 0).astype(np.int8)
-    return pa.DictionaryArray.from_arrays(_plain(codes, pa.int8(), valid), pa.array(names, pa.string()))
-
-
-def _bools(values, valid=None):
-    return pa.array(values.astype(bool), pa.bool_(), mask=None if valid is None else ~valid)
-
-
-def _lists(counts, values, type_):
-    offsets = np.zeros(len(counts) + 1, dtype=np.int32)
-    np.cumsum(counts, out=offsets[1:])
-    child = pa.Array.from_buffers(pa.int64(), len(values) // 8, [None, pa.py_buffer(values)])
-    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), child, type=type_)
-
-
-def _collector(n, name):
-    return pa.array([name], pa.string()).take(pa.array(np.zeros(n, dtype=np.int8)))
-
-
-def _assemble(table, columns, days):
-    schema = schema_of(table)
-    return pa.Table.from_arrays([columns[name] for name in schema.names], schema=schema), days
-
-
-cdef object _book_table(tb_rows *rows, collector):
-    r = np.frombuffer(_copy(&rows.books), dtype=BOOK_ROW)
-    schema = schema_of(Table.BOOK_UPDATES)
-    columns = {
-        "sequence": _plain(r["sequence"], pa.int64()),
-        "collector": _collector(len(r), collector),
-        "receive_time": _plain(r["receive_ns"], schema.field("receive_time").type),
-        "push_time": _plain(r["push_ms"], schema.field("push_time").type),
-        "match_time": _plain(r["match_ms"], schema.field("match_time").type, r["match_ms"] >= 0),
-        "depth": _plain(r["depth"], pa.int16()),
-        "kind": _named(r["kind"], ROW_KINDS),
-        "applied": _bools(r["applied"]),
-        "update_id": _plain(r["update_id"], pa.int64()),
-        "cross_sequence": _plain(r["cross_sequence"], pa.int64(), r["cross_sequence"] >= 0),
-        "price_exponent": _plain(r["price_exponent"], pa.int8()),
-        "size_exponent": _plain(r["size_exponent"], pa.int8()),
-        "digest": _plain(r["digest"], pa.uint64(), r["has_digest"] != 0),
-        "line": _plain(r["line"], pa.uint16()),
-    }
-    for i, name in enumerate(("bid_price_mantissa", "bid_size_mantissa", "ask_price_mantissa", "ask_size_mantissa")):
-        columns[name] = _lists(r["bids" if i < 2 else "asks"], _copy(&rows.levels[<int>i]), schema.field(name).type)
-    return _assemble(Table.BOOK_UPDATES, columns, r["day"])
-
-
-cdef object _trade_table(tb_rows *rows, collector):
-    r = np.frombuffer(_copy(&rows.trades), dtype=TRADE_ROW)
-    schema = schema_of(Table.TRADES)
-    offsets = np.zeros(len(r) + 1, dtype=np.int32)
-    np.cumsum(r["id_bytes"], out=offsets[1:])
-    columns = {
-        "sequence": _plain(r["sequence"], pa.int64()),
-        "collector": _collector(len(r), collector),
-        "receive_time": _plain(r["receive_ns"], schema.field("receive_time").type),
-        "push_time": _plain(r["push_ms"], schema.field("push_time").type),
-        "match_time": _plain(r["match_ms"], schema.field("match_time").type),
-        "trade_id": pa.StringArray.from_buffers(len(r), pa.py_buffer(offsets), pa.py_buffer(_copy(&rows.trade_ids))),
-        "side": _named(r["side"], ("buy", "sell")),
-        "price_mantissa": _plain(r["price"], pa.int64()),
-        "size_mantissa": _plain(r["size"], pa.int64()),
-        "price_exponent": _plain(r["price_exponent"], pa.int8()),
-        "size_exponent": _plain(r["size_exponent"], pa.int8()),
-        "tick_direction": _named(r["tick_direction"], TICK_DIRECTIONS, r["tick_direction"] >= 0),
-        "is_block": _bools(r["is_block"] == 1, r["is_block"] >= 0),
-        "is_rpi": _bools(r["is_rpi"] == 1, r["is_rpi"] >= 0),
-        "cross_sequence": _plain(r["cross_sequence"], pa.int64(), r["cross_sequence"] >= 0),
-        "source": _named(np.zeros(len(r), dtype=np.int8), ("stream", "backfill")),
-        "line": _plain(r["line"], pa.uint16()),
-    }
-    for i, name in enumerate(("mark_price", "index_price", "mark_iv", "trade_iv")):
-        columns[name] = _plain(r["extra"][:, i], schema.field(name).type, (r["extras"] >> i & 1).astype(bool))
-    return _assemble(Table.TRADES, columns, r["day"])
-
-
-cdef object _ticker_table(tb_rows *rows, collector):
-    r = np.frombuffer(_copy(&rows.tickers), dtype=TICKER_ROW)
-    schema = schema_of(Table.TICKERS)
-    columns = {
-        "sequence": _plain(r["sequence"], pa.int64()),
-        "collector": _collector(len(r), collector),
-        "receive_time": _plain(r["receive_ns"], schema.field("receive_time").type),
-        "push_time": _plain(r["push_ms"], schema.field("push_time").type),
-        "kind": _named(r["kind"], ROW_KINDS),
-        "applied": _bools(r["applied"]),
-        "keys": _plain(r["keys"], pa.uint64()),
-        "cross_sequence": _plain(r["cross_sequence"], pa.int64(), r["cross_sequence"] >= 0),
-        "line": _plain(r["line"], pa.uint16()),
-    }
-    for i, field in enumerate(TICKER_FIELDS):
-        valid = (r["present"] >> np.uint64(i) & np.uint64(1)).astype(bool)
-        if field.kind == "decimal":
-            columns[field.column] = _plain(r["values"][:, i], schema.field(field.column).type, valid)
-        elif field.kind == "time":
-            columns[field.column] = _plain(r["values"][:, i, 0], schema.field(field.column).type, valid)
-        else:
-            texts = r["texts"][:, _TEXT_FIELDS.index(i)]
-            columns[field.column] = pa.array(
-                [bytes(t[1:1 + t[0]]).decode() if there else None for t, there in zip(texts, valid)], pa.string()
-            )
-    return _assemble(Table.TICKERS, columns, r["day"])

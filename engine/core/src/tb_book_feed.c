@@ -1,0 +1,338 @@
+/* Order-book feeds: continuity, sanity, rows and keyframes. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "tb_internal.h"
+
+/* Appends the levels, then the row, so that a row without its levels can't be. */
+static tb_book_row *book_row(tb_engine *engine, tb_feed *feed, const tb_changes changes[2], tb_stamp at)
+{
+    tb_rows *rows = &engine->symbols[feed->symbol]->rows;
+    tb_book_row *row = tb_buffer_reserve(&rows->books, sizeof *row);
+    for (int s = 0; s < 2; s++)
+        for (int half = 0; half < 2; half++)
+            if (!tb_buffer_reserve(&rows->levels[2 * s + half], (size_t)changes[s].count * 8))
+                return NULL;
+    if (!row)
+        return NULL;
+    for (int s = 0; s < 2; s++) {
+        int64_t *prices = (int64_t *)(void *)(rows->levels[2 * s].bytes + rows->levels[2 * s].used);
+        int64_t *sizes = (int64_t *)(void *)(rows->levels[2 * s + 1].bytes + rows->levels[2 * s + 1].used);
+        for (int32_t i = 0; i < changes[s].count; i++) {
+            prices[i] = changes[s].levels[i].price;
+            sizes[i] = changes[s].levels[i].size;
+        }
+        rows->levels[2 * s].used += (size_t)changes[s].count * 8;
+        rows->levels[2 * s + 1].used += (size_t)changes[s].count * 8;
+    }
+    memset(row, 0, sizeof *row);
+    row->sequence = at.sequence;
+    row->receive_ns = at.receive_ns;
+    row->line = at.line;
+    row->bids = changes[0].count;
+    row->asks = changes[1].count;
+    row->depth = (int16_t)feed->depth;
+    row->price_exponent = (int8_t)-feed->book.price_decimals;
+    row->size_exponent = (int8_t)-feed->book.size_decimals;
+    row->day = feed->file_day;
+    rows->books.used += sizeof *row;
+    return row;
+}
+
+/* The whole book as it stands, under the stamps of the feed's last good frame. */
+static void keyframe(tb_engine *engine, int32_t index)
+{
+    tb_feed *feed = engine->feeds[index];
+    tb_rows *rows = &engine->symbols[feed->symbol]->rows;
+    const tb_changes none[2] = {{NULL, 0, 1}, {NULL, 0, 1}};
+    tb_stamp at = {feed->sequence, feed->receive_ns, feed->line};
+    for (int s = 0; s < 2; s++)
+        for (int half = 0; half < 2; half++)
+            if (!tb_buffer_reserve(&rows->levels[2 * s + half], (size_t)feed->book.sides[s].count * 8)) {
+                engine->rows_lost++;
+                return;
+            }
+    tb_book_row *row = book_row(engine, feed, none, at);
+    if (!row) {
+        engine->rows_lost++;
+        return;
+    }
+    for (int s = 0; s < 2; s++) {
+        int32_t count = feed->book.sides[s].count;
+        int64_t *prices = (int64_t *)(void *)(rows->levels[2 * s].bytes + rows->levels[2 * s].used);
+        int64_t *sizes = (int64_t *)(void *)(rows->levels[2 * s + 1].bytes + rows->levels[2 * s + 1].used);
+        for (int32_t i = 0; i < count; i++) {
+            tb_level level = tb_book_level(&feed->book, s, i);
+            prices[i] = level.price;
+            sizes[i] = level.size;
+        }
+        rows->levels[2 * s].used += (size_t)count * 8;
+        rows->levels[2 * s + 1].used += (size_t)count * 8;
+    }
+    row->bids = feed->book.sides[0].count;
+    row->asks = feed->book.sides[1].count;
+    row->push_ms = feed->push_ms;
+    row->match_ms = feed->match_ms;
+    row->update_id = feed->update_id;
+    row->cross_sequence = feed->cross_sequence;
+    row->kind = TB_KEYFRAME;
+    row->applied = 1;
+    row->feed = index;
+    feed->keyframe_push_ms = feed->push_ms;
+    feed->changed = 0;
+}
+
+/* Called before the frame changes anything: a file's part of a feed begins with a full book. */
+static void begin_file(tb_engine *engine, int32_t index, const tb_frame *frame)
+{
+    tb_feed *feed = engine->feeds[index];
+    int32_t day = tb_day_of(frame->push_ms);
+    if (!engine->columns || feed->file_day == day)
+        return;
+    feed->file_day = day;
+    if (feed->state == TB_LIVE && frame->kind == TB_DELTA)
+        keyframe(engine, index);
+}
+
+static void frame_row(tb_engine *engine, int32_t index, const tb_frame *frame, const tb_changes changes[2],
+                      int applied, tb_stamp at)
+{
+    tb_feed *feed = engine->feeds[index];
+    feed->rows++;
+    feed->unapplied += !applied;
+    if (!engine->columns)
+        return;
+    tb_book_row *row = book_row(engine, feed, changes, at);
+    if (!row) {
+        engine->rows_lost++;
+        return;
+    }
+    row->push_ms = frame->push_ms;
+    row->match_ms = frame->match_ms;
+    row->update_id = frame->update_id;
+    row->cross_sequence = frame->cross_sequence;
+    row->kind = (uint8_t)frame->kind;
+    row->applied = (uint8_t)applied;
+    row->feed = index;
+    feed->last_row = (int64_t)(engine->symbols[feed->symbol]->rows.books.used / sizeof *row) - 1;
+}
+
+int tb_engine_set_digest(tb_engine *engine, int32_t index, int64_t update_id, uint64_t digest)
+{
+    tb_feed *feed = engine->feeds[index];
+    if (feed->last_row < 0 || feed->symbol < 0)
+        return 0;
+    tb_buffer *books = &engine->symbols[feed->symbol]->rows.books;
+    if ((size_t)feed->last_row * sizeof(tb_book_row) >= books->used)
+        return 0;
+    tb_book_row *row = (tb_book_row *)(void *)books->bytes + feed->last_row;
+    if (row->update_id != update_id || row->feed != index)
+        return 0;
+    row->digest = digest;
+    row->has_digest = 1;
+    return 1;
+}
+
+/* Brings the frame's levels to the pair in force and finds out whether they come sorted. */
+static tb_error normalise(tb_frame *frame, int s, unsigned price_decimals, unsigned size_decimals, tb_changes *out)
+{
+    tb_level *levels = frame->levels[s];
+    const uint8_t *decimals = frame->decimals[s];
+    int32_t count = frame->count[s];
+    int sorted = 1;
+    out->levels = levels;
+    out->count = count;
+    out->sorted = 1;
+    /* the pair can't have changed since the frame was decoded, but it may be about to, by the other side */
+    if (TB_LIKELY(frame->ready[s] && price_decimals == frame->expected_price && size_decimals == frame->expected_size))
+        return TB_OK;
+    for (int32_t i = 0; i < count; i++) {
+        unsigned price = decimals[2 * i], size = decimals[2 * i + 1];
+        if (TB_UNLIKELY(price != price_decimals) && tb_rescale(&levels[i].price, price_decimals - price) != TB_OK)
+            return TB_DECIMAL;
+        if (TB_UNLIKELY(size != size_decimals) && levels[i].size &&
+            tb_rescale(&levels[i].size, size_decimals - size) != TB_OK)
+            return TB_DECIMAL;
+        if (i && TB_UNLIKELY(s ? levels[i].price <= levels[i - 1].price : levels[i].price >= levels[i - 1].price))
+            sorted = 0;
+    }
+    out->sorted = sorted;
+    return TB_OK;
+}
+
+/* Unsorted levels are legal, a price twice is not. The row keeps the message's order, so a copy is sorted. */
+static tb_error check_unsorted(const tb_changes changes[2])
+{
+    for (int s = 0; s < 2; s++) {
+        if (TB_LIKELY(changes[s].sorted))
+            continue;
+        tb_level *copy = malloc((size_t)changes[s].count * sizeof *copy);
+        if (!copy)
+            return TB_NO_MEMORY;
+        memcpy(copy, changes[s].levels, (size_t)changes[s].count * sizeof *copy);
+        int twice = tb_sort_changes(copy, changes[s].count, s);
+        free(copy);
+        if (twice)
+            return TB_DUPLICATE_LEVEL;
+    }
+    return TB_OK;
+}
+
+static int overflown(const tb_feed *feed)
+{
+    return feed->book.sides[0].count > 2 * feed->depth || feed->book.sides[1].count > 2 * feed->depth;
+}
+
+/* Only a feed that was crossed already, or whose sides may grow beyond what is kept, can be refused after the fact:
+ * then the last good book is kept aside, so that a frame that is refused leaves no trace in it. */
+static tb_error keep_aside(tb_engine *engine, const tb_feed *feed, const tb_changes changes[2], int replace, int *kept)
+{
+    *kept = feed->crossed && !replace;
+    for (int s = 0; s < 2; s++)
+        *kept |= (replace ? 0 : feed->book.sides[s].count) + changes[s].count > 2 * feed->depth;
+    return TB_LIKELY(!*kept) ? TB_OK : tb_book_copy(&engine->aside, &feed->book);
+}
+
+/* The state after a frame is judged as a whole: nonsense stops the feed, and the frame counts as not applied. A snapshot
+ * is the exchange's own word on the state, so it may be crossed again and again, a delta behind it may not. */
+static int judged(tb_engine *engine, int32_t index, const tb_frame *frame, int kept, tb_stamp at)
+{
+    tb_feed *feed = engine->feeds[index];
+    int cause = -1, crossed = tb_book_crossed(&feed->book);
+    if (TB_UNLIKELY(overflown(feed)))
+        cause = TB_CAUSE_OVERFLOW;
+    else if (TB_UNLIKELY(crossed && feed->crossed && frame->kind == TB_DELTA))
+        cause = TB_CAUSE_CROSSED;
+    if (TB_LIKELY(cause < 0)) {
+        feed->crossed = (uint8_t)crossed;
+        return 1;
+    }
+    if (kept) {
+        tb_book refused = feed->book;
+        feed->book = engine->aside;
+        engine->aside = refused;
+    }
+    if (feed->update_id == TB_NONE) /* nothing was ever good: the gap begins with this frame */
+        tb_open_gap(engine, index, cause, tb_has_consecutive_ids(feed) ? frame->update_id : TB_NONE, frame->match_ms, at);
+    tb_make_stale(engine, index, cause, at);
+    return 0;
+}
+
+static void note_digest(tb_engine *engine, int32_t index, tb_stamp at)
+{
+    tb_feed *feed = engine->feeds[index];
+    feed->since_digest = 0;
+    if (engine->columns)
+        return;
+    tb_event *event = tb_push_event(engine, TB_EVENT_DIGEST, index, at);
+    event->update_id = feed->update_id;
+    event->digest = tb_book_digest(&feed->book);
+}
+
+static tb_error on_snapshot(tb_engine *engine, int32_t index, const tb_frame *frame, const tb_changes changes[2],
+                            tb_stamp at)
+{
+    tb_feed *feed = engine->feeds[index];
+    int consecutive = tb_has_consecutive_ids(feed);
+    int64_t before = feed->update_id;
+    int kept;
+    if (keep_aside(engine, feed, changes, 1, &kept) != TB_OK)
+        return TB_NO_MEMORY;
+    if (tb_book_load(&feed->book, changes) != TB_OK) {
+        tb_make_stale(engine, index, TB_CAUSE_UNDECODABLE, at);
+        return TB_NO_MEMORY;
+    }
+    feed->seen_count = 0;
+    tb_remember(feed, frame->update_id);
+    int good = judged(engine, index, frame, kept, at);
+    frame_row(engine, index, frame, changes, good, at);
+    if (!good)
+        return TB_OK;
+    int new_chain = frame->update_id == 1 || frame->update_id < before;
+    tb_close_gap(engine, index, &feed->gap, TB_BY_SNAPSHOT,
+              consecutive && !new_chain ? frame->update_id - 1 : TB_NONE, frame->match_ms, at);
+    feed->state = TB_LIVE;
+    feed->update_id = frame->update_id;
+    tb_good_frame(feed, frame, at);
+    feed->keyframe_push_ms = frame->push_ms;
+    feed->changed = 0;
+    if (consecutive || ++feed->since_digest >= TB_DIGEST_EVERY)
+        note_digest(engine, index, at);
+    return TB_OK;
+}
+
+static tb_error on_delta(tb_engine *engine, int32_t index, const tb_frame *frame, const tb_changes changes[2],
+                         tb_stamp at)
+{
+    tb_feed *feed = engine->feeds[index];
+    int64_t u = frame->update_id;
+    if (TB_UNLIKELY(feed->state != TB_LIVE || u - 1 != feed->update_id)) {
+        if (feed->state == TB_LIVE) {
+            if (u == 1) { /* a restart: a new chain, which the next snapshot will join */
+                tb_make_stale(engine, index, TB_CAUSE_RESET, at);
+                feed->seen_count = 0;
+            } else if (u > feed->update_id) {
+                int damaged = at.line < engine->line_count && engine->lines[at.line].damage_sequence > feed->sequence;
+                tb_make_stale(engine, index, damaged ? TB_CAUSE_UNDECODABLE : TB_CAUSE_LOST, at);
+            }
+        } else if (feed->state != TB_STALE) {
+            tb_open_gap(engine, index, TB_CAUSE_NO_SNAPSHOT, tb_has_consecutive_ids(feed) ? u : TB_NONE, frame->match_ms, at);
+        }
+        if (tb_seen(feed, u)) {
+            feed->repeats++;
+            return TB_OK;
+        }
+        tb_remember(feed, u);
+        frame_row(engine, index, frame, changes, 0, at);
+        return TB_OK;
+    }
+    int64_t changed = 0;
+    int kept;
+    tb_error error = keep_aside(engine, feed, changes, 0, &kept);
+    if (error == TB_OK)
+        error = tb_book_apply(&feed->book, changes, &changed);
+    if (error != TB_OK)
+        return error;
+    if (TB_LIKELY(feed->seen_count && feed->seen[0].high == u - 1 && feed->seen_count == 1))
+        feed->seen[0].high = u;
+    else
+        tb_remember(feed, u);
+    int good = judged(engine, index, frame, kept, at);
+    frame_row(engine, index, frame, changes, good, at);
+    if (TB_UNLIKELY(!good))
+        return TB_OK;
+    feed->update_id = u;
+    tb_good_frame(feed, frame, at);
+    feed->changed += changed;
+    if (++feed->since_digest >= TB_DIGEST_EVERY)
+        note_digest(engine, index, at);
+    if (engine->columns) {
+        int64_t since = frame->push_ms - feed->keyframe_push_ms;
+        int64_t held = (int64_t)feed->book.sides[0].count + feed->book.sides[1].count;
+        if ((since >= TB_KEYFRAME_MS && feed->changed >= held) || since >= TB_KEYFRAME_QUIET_MS)
+            keyframe(engine, index);
+    }
+    return TB_OK;
+}
+
+tb_error tb_on_book(tb_engine *engine, int32_t index, tb_frame *frame, tb_stamp at)
+{
+    tb_feed *feed = engine->feeds[index];
+    tb_symbol *symbol = engine->symbols[feed->symbol];
+    unsigned price = tb_max(symbol->price_decimals, frame->price_decimals);
+    unsigned size = tb_max(symbol->size_decimals, frame->size_decimals);
+    tb_changes changes[2];
+    tb_error error;
+    for (int s = 0; s < 2; s++)
+        if ((error = normalise(frame, s, price, size, &changes[s])) != TB_OK)
+            return error;
+    if (TB_UNLIKELY(!changes[0].sorted || !changes[1].sorted) && (error = check_unsorted(changes)) != TB_OK)
+        return error;
+    if ((error = tb_can_widen(engine, symbol, price, size)) != TB_OK)
+        return error;
+    begin_file(engine, index, frame);
+    tb_widen(engine, feed->symbol, price, size, at);
+    tb_count_message(feed, at);
+    return frame->kind == TB_SNAPSHOT ? on_snapshot(engine, index, frame, changes, at)
+                                      : on_delta(engine, index, frame, changes, at);
+}

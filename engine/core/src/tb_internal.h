@@ -1,0 +1,49 @@
+/* What the files of the engine share among themselves. */
+#ifndef TB_INTERNAL_H
+#define TB_INTERNAL_H
+
+#include "tb_decimal.h"
+#include "tb_engine.h"
+
+/* Where and when: of the record being applied. */
+typedef struct {
+    int64_t sequence, receive_ns;
+    uint16_t line;
+} tb_stamp;
+
+/* tb_registry.c */
+uint64_t tb_hash(const uint8_t *p, size_t n, uint64_t seed);
+
+/* tb_gaps.c */
+tb_event *tb_push_event(tb_engine *engine, int type, int32_t feed, tb_stamp at);
+int tb_has_consecutive_ids(const tb_feed *feed);
+void tb_open_gap(tb_engine *engine, int32_t index, int cause, int64_t first_update_id, int64_t match_ms, tb_stamp at);
+void tb_make_stale(tb_engine *engine, int32_t index, int cause, tb_stamp at);
+void tb_close_gap(tb_engine *engine, int32_t index, tb_gap *gap, int healer, int64_t last_update_id, int64_t match_ms,
+                  tb_stamp at);
+
+/* tb_feed.c */
+tb_error tb_can_widen(const tb_engine *engine, const tb_symbol *symbol, unsigned price, unsigned size);
+void tb_widen(tb_engine *engine, int32_t index, unsigned price, unsigned size, tb_stamp at);
+int tb_seen(const tb_feed *feed, int64_t u);
+void tb_remember(tb_feed *feed, int64_t u);
+void tb_count_message(tb_feed *feed, tb_stamp at);
+void tb_good_frame(tb_feed *feed, const tb_frame *frame, tb_stamp at);
+
+static inline unsigned tb_max(unsigned a, unsigned b)
+{
+    return a > b ? a : b;
+}
+
+/* UTC day of a moment, counted from 1970-01-01. */
+static inline int32_t tb_day_of(int64_t ms)
+{
+    return (int32_t)(ms / INT64_C(86400000));
+}
+
+/* One per kind of feed: take a decoded frame. Anything but TB_OK means that nothing has changed. */
+tb_error tb_on_book(tb_engine *engine, int32_t index, tb_frame *frame, tb_stamp at);
+tb_error tb_on_trades(tb_engine *engine, int32_t index, tb_frame *frame, tb_stamp at);
+tb_error tb_on_ticker(tb_engine *engine, int32_t index, tb_frame *frame, tb_stamp at);
+
+#endif

@@ -1,0 +1,218 @@
+/* Feeds, symbols and lines: what there is, and where it is found. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "tb_internal.h"
+
+uint64_t tb_hash(const uint8_t *p, size_t n, uint64_t seed)
+{
+    uint64_t h = seed ^ (n * UINT64_C(0x9E3779B97F4A7C15));
+    while (n >= 8) {
+        uint64_t word;
+        memcpy(&word, p, 8);
+        h = (h ^ word) * UINT64_C(0xBF58476D1CE4E5B9);
+        h ^= h >> 32;
+        p += 8;
+        n -= 8;
+    }
+    if (n) {
+        uint64_t word = 0;
+        memcpy(&word, p, n);
+        h = (h ^ word) * UINT64_C(0x94D049BB133111EB);
+        h ^= h >> 29;
+    }
+    h *= UINT64_C(0xD6E8FEB86659FD93);
+    return h ^ h >> 32;
+}
+
+static int grow_table(tb_table *table)
+{
+    int32_t capacity = table->capacity ? table->capacity * 2 : 64;
+    tb_slot *slots = malloc((size_t)capacity * sizeof *slots);
+    if (!slots)
+        return 0;
+    for (int32_t i = 0; i < capacity; i++)
+        slots[i].index = -1;
+    for (int32_t i = 0; i < table->capacity; i++)
+        if (table->slots[i].index >= 0) {
+            uint32_t at = table->slots[i].hash & (uint32_t)(capacity - 1);
+            while (slots[at].index >= 0)
+                at = (at + 1) & (uint32_t)(capacity - 1);
+            slots[at] = table->slots[i];
+        }
+    free(table->slots);
+    table->slots = slots;
+    table->capacity = capacity;
+    return 1;
+}
+
+static int table_put(tb_table *table, uint32_t hash, int32_t index)
+{
+    if (2 * (table->count + 1) > table->capacity && !grow_table(table))
+        return 0;
+    uint32_t mask = (uint32_t)(table->capacity - 1), at = hash & mask;
+    while (table->slots[at].index >= 0)
+        at = (at + 1) & mask;
+    table->slots[at].hash = hash;
+    table->slots[at].index = index;
+    table->count++;
+    return 1;
+}
+
+int32_t tb_engine_find_feed(const tb_engine *engine, const uint8_t *topic, size_t length)
+{
+    const tb_table *table = &engine->feed_table;
+    if (!table->capacity)
+        return -1;
+    uint32_t hash = (uint32_t)tb_hash(topic, length, 1), mask = (uint32_t)(table->capacity - 1);
+    for (uint32_t at = hash & mask; table->slots[at].index >= 0; at = (at + 1) & mask)
+        if (table->slots[at].hash == hash) {
+            const tb_feed *feed = engine->feeds[table->slots[at].index];
+            if (feed->topic_length == length && memcmp(feed->topic, topic, length) == 0)
+                return table->slots[at].index;
+        }
+    return -1;
+}
+
+static int grow_pointers(void ***array, int32_t count, int32_t *capacity, int32_t limit)
+{
+    if (count < *capacity)
+        return 1;
+    if (count >= limit)
+        return 0;
+    int32_t wanted = *capacity ? *capacity * 2 : 16;
+    void **grown = realloc(*array, (size_t)wanted * sizeof **array);
+    if (!grown)
+        return 0;
+    *array = grown;
+    *capacity = wanted;
+    return 1;
+}
+
+int32_t tb_engine_symbol(tb_engine *engine, const uint8_t *name, size_t length)
+{
+    tb_table *table = &engine->symbol_table;
+    uint32_t hash = (uint32_t)tb_hash(name, length, 2);
+    if (table->capacity) {
+        uint32_t mask = (uint32_t)(table->capacity - 1);
+        for (uint32_t at = hash & mask; table->slots[at].index >= 0; at = (at + 1) & mask)
+            if (table->slots[at].hash == hash) {
+                const tb_symbol *symbol = engine->symbols[table->slots[at].index];
+                if (symbol->name_length == length && memcmp(symbol->name, name, length) == 0)
+                    return table->slots[at].index;
+            }
+    }
+    if (length == 0 || length > TB_SYMBOL_BYTES ||
+        !grow_pointers((void ***)&engine->symbols, engine->symbol_count, &engine->symbol_capacity, TB_MAX_SYMBOLS))
+        return -1;
+    tb_symbol *symbol = calloc(1, sizeof *symbol);
+    if (!symbol)
+        return -1;
+    memcpy(symbol->name, name, length);
+    symbol->name_length = (uint32_t)length;
+    symbol->first_feed = -1;
+    if (!table_put(table, hash, engine->symbol_count)) {
+        free(symbol);
+        return -1;
+    }
+    engine->symbols[engine->symbol_count] = symbol;
+    return engine->symbol_count++;
+}
+
+int32_t tb_engine_add_feed(tb_engine *engine, const char *topic, size_t topic_length, int kind, int32_t depth,
+                           const char *symbol, size_t symbol_length)
+{
+    int32_t found = tb_engine_find_feed(engine, (const uint8_t *)topic, topic_length);
+    if (found >= 0)
+        return found;
+    if (topic_length == 0 || topic_length > TB_TOPIC_BYTES ||
+        !grow_pointers((void ***)&engine->feeds, engine->feed_count, &engine->feed_capacity, TB_MAX_FEEDS))
+        return -1;
+    int32_t symbol_index = -1;
+    if (symbol_length && (symbol_index = tb_engine_symbol(engine, (const uint8_t *)symbol, symbol_length)) < 0)
+        return -1;
+    tb_feed *feed = calloc(1, sizeof *feed);
+    if (!feed)
+        return -1;
+    memcpy(feed->topic, topic, topic_length);
+    feed->topic_length = (uint32_t)topic_length;
+    feed->kind = kind;
+    feed->depth = depth;
+    feed->symbol = symbol_index;
+    feed->next_of_symbol = -1;
+    feed->update_id = feed->cross_sequence = feed->match_ms = feed->push_ms = feed->receive_ns = feed->sequence =
+        feed->last_receive_ns = feed->first_receive_ns = feed->first_sequence = TB_NONE;
+    feed->file_day = TB_NO_DAY;
+    feed->last_row = -1;
+    tb_book_init(&feed->book);
+    int32_t index = engine->feed_count;
+    if (kind == TB_KIND_TRADES) {
+        feed->trade_ids = calloc(1, sizeof *feed->trade_ids);
+        if (feed->trade_ids)
+            memset(feed->trade_ids->heads, 0xFF, sizeof feed->trade_ids->heads);
+    } else if (kind == TB_KIND_TICKER) {
+        feed->ticker = calloc(1, sizeof *feed->ticker);
+    }
+    if ((kind == TB_KIND_TRADES && !feed->trade_ids) || (kind == TB_KIND_TICKER && !feed->ticker) ||
+        !table_put(&engine->feed_table, (uint32_t)tb_hash((const uint8_t *)topic, topic_length, 1), index)) {
+        free(feed->trade_ids);
+        free(feed->ticker);
+        free(feed);
+        return -1;
+    }
+    if (symbol_index >= 0) {
+        tb_symbol *owner = engine->symbols[symbol_index];
+        feed->next_of_symbol = owner->first_feed;
+        owner->first_feed = index;
+        feed->book.price_decimals = owner->price_decimals;
+        feed->book.size_decimals = owner->size_decimals;
+    }
+    engine->feeds[index] = feed;
+    engine->feed_count++;
+    return index;
+}
+
+void tb_engine_init(tb_engine *engine, int columns)
+{
+    memset(engine, 0, sizeof *engine);
+    engine->columns = columns;
+    engine->found = -1;
+}
+
+void tb_engine_free(tb_engine *engine)
+{
+    for (int32_t i = 0; i < engine->feed_count; i++) {
+        tb_book_free(&engine->feeds[i]->book);
+        free(engine->feeds[i]->ticker);
+        free(engine->feeds[i]->trade_ids);
+        free(engine->feeds[i]);
+    }
+    for (int32_t i = 0; i < engine->symbol_count; i++) {
+        tb_rows_free(&engine->symbols[i]->rows);
+        free(engine->symbols[i]);
+    }
+    free(engine->feeds);
+    free(engine->symbols);
+    free(engine->feed_table.slots);
+    free(engine->symbol_table.slots);
+    free(engine->lines);
+    free(engine->events);
+    tb_frame_free(&engine->frame);
+    tb_book_free(&engine->aside);
+    memset(engine, 0, sizeof *engine);
+}
+
+tb_line *tb_engine_line(tb_engine *engine, uint16_t line)
+{
+    if (line >= engine->line_count) {
+        tb_line *lines = realloc(engine->lines, ((size_t)line + 1) * sizeof *lines);
+        if (!lines)
+            return NULL;
+        memset(lines + engine->line_count, 0, ((size_t)line + 1 - (size_t)engine->line_count) * sizeof *lines);
+        for (int32_t i = engine->line_count; i <= line; i++)
+            lines[i].good_ns = lines[i].damage_sequence = TB_NONE;
+        engine->lines = lines;
+        engine->line_count = line + 1;
+    }
+    return &engine->lines[line];
+}
