@@ -21,12 +21,14 @@ GOOD = ["--topics", "orderbook.50,publicTrade", "--symbols", "BTCUSDT"]
 
 @pytest.fixture(scope="module")
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with gateway(tmp_path_factory.mktemp("gateway"), "--simulate", 3, "--symbol-count", 2) as served:
+    with gateway(
+        tmp_path_factory.mktemp("gateway"), "--simulate", 3, "--symbol-count", 2, "--rate", 4
+    ) as served:
         yield served.url
 
 
 def record(endpoint: str, data: Path, *options: object) -> Finished:
-    return tapebook("record", "--endpoint", endpoint, "--data", data, "--duration", 2, *options)
+    return tapebook("record", "--endpoint", endpoint, "--data", data, "--duration", 1, *options)
 
 
 def test_refused_topics_are_named_and_the_good_ones_recorded(endpoint: str, tmp_path: Path) -> None:
@@ -146,7 +148,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_full_disk_harms_nothing_that_was_sealed(endpoint: str, small_disk: Path) -> None:
     ballast = small_disk / "ballast"
-    ballast.write_bytes(bytes(5500 << 10))
+    ballast.write_bytes(bytes(5800 << 10))
     data = small_disk / "data"
     options = [*GOOD, "--segment-seconds", 1, "--topics", "orderbook.50,orderbook.200,tickers", "--no-roll"]
     done = tapebook("record", "--endpoint", endpoint, "--data", data, "--duration", 60, *options)

@@ -16,7 +16,7 @@ TOPICS = ["orderbook.1.BTCUSDT", "orderbook.50.BTCUSDT", "publicTrade.BTCUSDT", 
 
 
 def test_segments_have_no_seams_and_each_stands_alone(tmp_path: Path) -> None:
-    path = market_feed(tmp_path / "feed.txt", Category.LINEAR, TOPICS, 24)
+    path = market_feed(tmp_path / "feed.txt", Category.LINEAR, TOPICS, 20)
     recorded, expected = record_replay(
         tmp_path, path, Category.LINEAR, TOPICS, "--speed", 6, record=["--segment-seconds", 1]
     )

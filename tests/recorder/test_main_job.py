@@ -65,7 +65,7 @@ def feed_directory() -> Path:
 
 @pytest.fixture(
     scope="module",
-    params=[pytest.param(12_000, id="opening"), pytest.param(None, id="whole", marks=pytest.mark.slow)],
+    params=[pytest.param(10_000, id="opening"), pytest.param(None, id="whole", marks=pytest.mark.slow)],
 )
 def feed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> FeedRecording:
     directory = feed_directory()
@@ -213,8 +213,13 @@ def ladder_frame(ladder: Ladder, payload: bytes) -> None:
 
 MARKETS = [
     pytest.param(Category.SPOT, ["orderbook.1", "orderbook.50", "orderbook.200"], id="spot"),
-    pytest.param(Category.LINEAR, ["orderbook.1", "orderbook.50", "orderbook.1000"], id="linear"),
-    pytest.param(Category.INVERSE, ["orderbook.1", "orderbook.200"], id="inverse"),
+    pytest.param(
+        Category.LINEAR,
+        ["orderbook.1", "orderbook.50", "orderbook.1000"],
+        id="linear",
+        marks=pytest.mark.slow,
+    ),
+    pytest.param(Category.INVERSE, ["orderbook.1", "orderbook.200"], id="inverse", marks=pytest.mark.slow),
     pytest.param(Category.OPTION, ["orderbook.25", "orderbook.100"], id="option"),
 ]
 
