@@ -217,7 +217,10 @@ def ticker_table(rows: bytes, collector: str) -> Dated:
         else:
             texts = r["texts"][:, TEXT_FIELDS.index(i)]
             columns[field.column] = pa.array(
-                [bytes(t[1 : 1 + t[0]]).decode() if there else None for t, there in zip(texts, valid, strict=True)],
+                [
+                    bytes(t[1 : 1 + t[0]]).decode() if there else None
+                    for t, there in zip(texts, valid, strict=True)
+                ],
                 pa.string(),
             )
     return _assemble(Table.TICKERS, columns, r["day"])

@@ -13,7 +13,7 @@ from typing import Final
 from engine.core.feeds import Engine, parse_feed
 from schemas.names import Category, FeedState
 
-__all__ = ["LEAST_SILENCE_NS", "Freshness", "Resyncs", "needs_snapshot"]
+__all__ = ["LEAST_SILENCE_NS", "Freshness", "IdleClock", "Resyncs", "needs_snapshot"]
 
 SECOND_NS: Final = 1_000_000_000
 LEAST_SILENCE_NS: Final = 10 * SECOND_NS
@@ -37,6 +37,32 @@ def needs_snapshot(category: Category, topic: str) -> bool:
     if kind == "book":
         return depth > 1
     return kind == "ticker" and category in (Category.LINEAR, Category.INVERSE)
+
+
+class IdleClock:
+    """How long nothing has come, counting only the time in which something could have come."""
+
+    def __init__(self) -> None:
+        self._heard_ns = 0
+        self._checked_ns: int | None = None
+        self._idle_ns = 0
+
+    def tick(self, now_ns: int, *, heard_ns: int, listening: bool) -> int:
+        """Return the idle time.
+
+        Args:
+            now_ns: monotonic.
+            heard_ns: when the last data frame came, 0 for never.
+            listening: whether every line is up and has its subscriptions.
+        """
+        passed_ns = 0 if self._checked_ns is None else now_ns - self._checked_ns
+        self._checked_ns = now_ns
+        if heard_ns > self._heard_ns:
+            self._heard_ns = heard_ns
+            self._idle_ns = 0
+        elif listening:
+            self._idle_ns += passed_ns
+        return self._idle_ns
 
 
 class _Pulse:

@@ -20,7 +20,7 @@ from engine.bybit.limits import distribute
 from engine.bybit.topics import parse_topic
 from engine.core.feeds import Engine
 from engine.events import Event, EventKind
-from engine.freshness import Freshness, Resyncs, needs_snapshot
+from engine.freshness import Freshness, IdleClock, Resyncs, needs_snapshot
 from recorder.capture import Capture
 from recorder.journal import (
     Commit,
@@ -106,6 +106,7 @@ class Collector:
         self._failure: TapebookError | None = None
         self._lines: list[Line] = []
         self._line_of: dict[str, Line] = {}
+        self._idle = IdleClock()
         self._paused = False
         self._started_ns = time.monotonic_ns()
         self.resyncs = Resyncs(self.engine)
@@ -173,6 +174,9 @@ class Collector:
             self._write_status(stopped=True)
         if self._failure is not None:
             raise self._failure
+        errors = [line.last_error for line in self._lines if line.last_error is not None]
+        if errors and not any(line.connects for line in self._lines):
+            raise errors[-1]  # the time was up before anybody answered
         return self._report()
 
     # ---- start ----
@@ -310,10 +314,13 @@ class Collector:
             first = next(iter(refused))
             words = refused[first] + (" (and every other topic too)" if len(refused) > 1 else "")
             self.fail(Rejected(first, words))
-        if config.stop_after_idle is not None and all(line.connected and line.acknowledged for line in lines):
-            idle_ns = now_ns - max(line.data_ns for line in lines)
-            if idle_ns >= config.stop_after_idle * SECOND_NS:
-                self.stop(f"no data frame for {config.stop_after_idle:g} s")
+        idle_ns = self._idle.tick(
+            now_ns,
+            heard_ns=max(line.data_ns for line in lines),
+            listening=all(line.connected and line.acknowledged for line in lines),
+        )
+        if config.stop_after_idle is not None and idle_ns >= config.stop_after_idle * SECOND_NS:
+            self.stop(f"no data frame for {config.stop_after_idle:g} s")
 
     def _event(self, event: Event) -> None:
         topic = event.topic or "a frame of an unknown feed"

@@ -33,8 +33,8 @@ FIRST_ATTEMPTS = 3
 """A line that never came up is given up after so many attempts; one that did is tried for ever."""
 
 STEADY_NS = 2 * 10**9
-"""A connection that held this long has proved itself: the next failure starts the backoff anew. One such cycle after the
-other stays well below the exchange's limit of new connections."""
+"""A connection that held this long has proved itself: the next failure starts the backoff anew. One such cycle after
+another stays well below the exchange's limit of new connections."""
 
 log = logging.getLogger("tapebook")
 
@@ -79,6 +79,7 @@ class Line:
         self.data_ns = 0
         self.round_trip_ns: int | None = None
         self.last_reason = ""
+        self.last_error: ConnectError | None = None
         self._category = category
         self._capture = capture
         self._resyncs = resyncs
@@ -111,6 +112,7 @@ class Line:
                 if not self.connects and self._backoff.failures + 1 >= FIRST_ATTEMPTS:
                     self._fail(error)
                     return
+                self.last_error = error
                 log.warning("line %d: %s", self.slot, error)
             else:
                 await self._closed.wait()
@@ -258,7 +260,6 @@ class Line:
             self._event(event)
         if not self.acknowledged and session.settled:
             self.acknowledged = True
-            self.data_ns = max(self.data_ns, time.monotonic_ns())
 
     def _event(self, event: SessionEvent) -> None:
         if isinstance(event, Subscribed):

@@ -209,5 +209,6 @@ cdef extern from "tb_engine.h" nogil:
     void tb_engine_stale(tb_engine *engine, int32_t feed, int cause, int64_t receive_ns, int64_t sequence)
     int tb_engine_widen(tb_engine *engine, int32_t symbol, unsigned price_decimals, unsigned size_decimals,
                         int64_t sequence, int64_t receive_ns)
+    void tb_engine_keyframe(tb_engine *engine, int32_t feed)
     int tb_engine_set_digest(tb_engine *engine, int32_t feed, int64_t update_id, uint64_t digest)
     int tb_remember_trade(tb_trade_ids *ids, const uint64_t *hash)

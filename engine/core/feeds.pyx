@@ -387,8 +387,12 @@ cdef class Engine:
         )
 
     def restore(self, note):
-        """Take up a ``FeedCheckpoint``: the feed is registered and continues exactly where the other engine was."""
-        cdef tb_feed *f = self._feed(self.add_feed(note.topic))
+        """Take up a ``FeedCheckpoint``: the feed is registered and continues exactly where the other engine was.
+
+        With columns, a LIVE book with deltas begins with a keyframe, so that its rows stand alone.
+        """
+        cdef int index = self.add_feed(note.topic)
+        cdef tb_feed *f = self._feed(index)
         cdef uint64_t hashed[2]
         cdef bytes raw
         f.state = STATES.index(FeedState(note.state))
@@ -411,6 +415,7 @@ cdef class Engine:
             f.seen_count += 1
         if f.kind == TB_KIND_BOOK:
             self._restore_book(f, note.bids, note.asks)
+            tb_engine_keyframe(&self.engine, index)
         if f.ticker != NULL and note.ticker is not None:
             f.ticker.keys = note.ticker.keys
             f.ticker.present = note.ticker.present

@@ -19,9 +19,9 @@ from engine.reference.messages import (
     UndecodableError,
     members,
     read_book,
-    read_text,
     read_ticker,
     read_trades,
+    text_of,
 )
 from schemas.errors import ConfigError, DecimalError
 from schemas.names import Category, FeedState, GapCause, RowKind, Table
@@ -230,7 +230,7 @@ class ReferenceFeeds:
         try:
             if len(topics) > 1:
                 raise UndecodableError("topic twice")
-            feed = self._feeds.get(read_text(topics[0]))
+            feed = self._feeds.get(text_of(topics[0]))
             if feed is None:
                 return None
             return feed, self._read(feed, Object(pairs))

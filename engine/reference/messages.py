@@ -25,9 +25,9 @@ __all__ = [
     "UndecodableError",
     "members",
     "read_book",
-    "read_text",
     "read_ticker",
     "read_trades",
+    "text_of",
 ]
 
 MAXIMUM_DECIMALS: Final = 18
@@ -187,7 +187,7 @@ def _known(value: object, names: Collection[str], required: Collection[str]) -> 
     return found
 
 
-def read_text(value: object) -> str:
+def text_of(value: object) -> str:
     """Return a JSON string; anything else is undecodable."""
     if not isinstance(value, str) or any("\ud800" <= character <= "\udfff" for character in value):
         raise UndecodableError("expected text")
@@ -222,7 +222,7 @@ def _array(value: object) -> list[Any]:
 
 def _fixed(value: object) -> _Written:
     """Read a price or size: decimal text of at most 18 decimals."""
-    match = _DECIMAL.fullmatch(read_text(value))
+    match = _DECIMAL.fullmatch(text_of(value))
     if not match or len(match[1] or "") > MAXIMUM_DECIMALS:
         raise UndecodableError("expected decimal text of at most 18 decimals")
     return _Written(Decimal(match[0]), len(match[1] or ""))
@@ -239,7 +239,7 @@ def _decimal(value: object) -> Decimal | None:
     """Read any other number: text or bare, null for the empty text, exact in DECIMAL(38,18)."""
     if value == "":
         return None
-    text = value.text if isinstance(value, _Bare) else read_text(value)
+    text = value.text if isinstance(value, _Bare) else text_of(value)
     if not _DECIMAL.fullmatch(text):
         raise UndecodableError("expected a decimal")
     number = Decimal(text)
@@ -254,7 +254,7 @@ def _time(value: object) -> int | None:
         return None
     if isinstance(value, _Bare):
         return _clock(value)
-    text = read_text(value)
+    text = text_of(value)
     if iso := _ISO.fullmatch(text):
         try:
             moment = datetime.fromisoformat(iso[1]).replace(tzinfo=UTC)
@@ -265,14 +265,14 @@ def _time(value: object) -> int | None:
 
 
 def _text_or_null(value: object) -> str | None:
-    return read_text(value) or None
+    return text_of(value) or None
 
 
 _READ_TICKER: Final = {"decimal": _decimal, "text": _text_or_null, "time": _time}
 
 
 def _row_kind(value: object) -> RowKind:
-    kind = read_text(value)
+    kind = text_of(value)
     if kind not in (RowKind.SNAPSHOT, RowKind.DELTA):
         raise UndecodableError("expected snapshot or delta")
     return RowKind(kind)
@@ -293,7 +293,7 @@ def read_book(envelope: Object, symbol: str) -> Book:
     """Read an order-book frame, or raise UndecodableError."""
     top = _known(envelope, {"topic", "type", "ts", "data", "cts"}, {"topic", "type", "ts", "data"})
     data = _known(top["data"], {"s", "b", "a", "u", "seq"}, {"s", "b", "a", "u"})
-    if read_text(data["s"]) != symbol:
+    if text_of(data["s"]) != symbol:
         raise UndecodableError("another symbol than the topic's")
     return Book(
         _row_kind(top["type"]),
@@ -308,7 +308,7 @@ def read_book(envelope: Object, symbol: str) -> Book:
 
 _TRADE_KEYS: Final = ("T", "s", "S", "v", "p", "i")
 _TRADE_EXTRAS: Final = {
-    "L": ("tick_direction", read_text),
+    "L": ("tick_direction", text_of),
     "BT": ("is_block", _truth),
     "RPI": ("is_rpi", _truth),
     "seq": ("cross_sequence", _integer),
@@ -331,12 +331,12 @@ def read_trades(envelope: Object, symbol: str | None) -> Trades:
 
 def _read_trade(item: object, symbol: str | None) -> _Trade:
     data = _known(item, {*_TRADE_KEYS, *_TRADE_EXTRAS}, _TRADE_KEYS)
-    own_symbol = read_text(data["s"])
+    own_symbol = text_of(data["s"])
     if symbol is not None and own_symbol != symbol:
         raise UndecodableError("another symbol than the topic's")
-    if read_text(data["S"]) not in _SIDES:
+    if text_of(data["S"]) not in _SIDES:
         raise UndecodableError("expected Buy or Sell")
-    columns: Row = {"trade_id": read_text(data["i"]), "side": _SIDES[data["S"]].value}
+    columns: Row = {"trade_id": text_of(data["i"]), "side": _SIDES[data["S"]].value}
     for key, (column, read) in _TRADE_EXTRAS.items():
         columns[column] = read(data[key]) if key in data else None
     return _Trade(own_symbol, _fixed(data["p"]), _size(data["v"]), _clock(data["T"]), columns)
@@ -346,7 +346,7 @@ def read_ticker(envelope: Object, symbol: str) -> Ticker:
     """Read a ticker frame, or raise UndecodableError."""
     top = _known(envelope, {"topic", "type", "ts", "data", "cs"}, {"topic", "type", "ts", "data"})
     data = _known(top["data"], {"symbol", *(known.key for known in TICKER_FIELDS)}, {"symbol"})
-    if read_text(data["symbol"]) != symbol:
+    if text_of(data["symbol"]) != symbol:
         raise UndecodableError("another symbol than the topic's")
     values: Row = {}
     keys = 0

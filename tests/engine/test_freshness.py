@@ -15,6 +15,7 @@ from engine.freshness import (
     PATIENCE_NS,
     PER_SECOND,
     Freshness,
+    IdleClock,
     Resyncs,
     needs_snapshot,
 )
@@ -306,3 +307,19 @@ def test_what_is_forgotten_is_not_asked_for() -> None:
     assert resyncs.due(SECOND) == []
     resyncs.want(topic, 3 * SECOND)
     assert resyncs.due(3 * SECOND) == [topic]
+
+
+class TestIdleClock:
+    def test_counts_only_the_time_of_listening(self) -> None:
+        clock = IdleClock()
+        assert clock.tick(100, heard_ns=0, listening=False) == 0
+        assert clock.tick(200, heard_ns=0, listening=True) == 100
+        assert clock.tick(300, heard_ns=0, listening=False) == 100
+        assert clock.tick(400, heard_ns=0, listening=True) == 200
+
+    def test_data_starts_it_anew(self) -> None:
+        clock = IdleClock()
+        clock.tick(100, heard_ns=0, listening=True)
+        assert clock.tick(200, heard_ns=0, listening=True) == 100
+        assert clock.tick(300, heard_ns=250, listening=True) == 0
+        assert clock.tick(400, heard_ns=250, listening=True) == 100

@@ -94,6 +94,15 @@ static void begin_file(tb_engine *engine, int32_t index, const tb_frame *frame)
         keyframe(engine, index);
 }
 
+void tb_engine_keyframe(tb_engine *engine, int32_t index)
+{
+    tb_feed *feed = engine->feeds[index];
+    if (!engine->columns || feed->state != TB_LIVE || !tb_has_consecutive_ids(feed))
+        return;
+    feed->file_day = tb_day_of(feed->push_ms);
+    keyframe(engine, index);
+}
+
 static void frame_row(tb_engine *engine, int32_t index, const tb_frame *frame, const tb_changes changes[2],
                       int applied, tb_stamp at)
 {

@@ -167,6 +167,9 @@ void tb_engine_stale(tb_engine *engine, int32_t feed, int cause, int64_t receive
 tb_error tb_engine_widen(tb_engine *engine, int32_t symbol, unsigned price_decimals, unsigned size_decimals,
                          int64_t sequence, int64_t receive_ns);
 
+/* A keyframe of a LIVE book with deltas, as it stands: what a segment begins with, even if the feed stays quiet in it. */
+void tb_engine_keyframe(tb_engine *engine, int32_t feed);
+
 /* Note a live digest in the feed's newest row. 0 when there is no such row. */
 int tb_engine_set_digest(tb_engine *engine, int32_t feed, int64_t update_id, uint64_t digest);
 

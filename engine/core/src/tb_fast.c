@@ -113,6 +113,8 @@ TB_INLINE uint64_t load8(const uint8_t *p)
 TB_CLONES
 static const uint8_t *levels(tb_frame *f, int side, const uint8_t *p, const uint8_t *safe)
 {
+    if (TB_UNLIKELY(!f->levels[side])) /* the complete decoder makes the room, once */
+        return NULL;
     tb_level *out = f->levels[side], *const full = out + f->capacity[side];
     uint8_t *places = f->decimals[side];
     const unsigned price_expected = f->expected_price, size_expected = f->expected_size;

@@ -14,6 +14,7 @@ static int read_trade(tb_frame *f, tb_cursor *c, tb_trade *t)
     t->cross_sequence = TB_NONE;
     t->tick_direction = t->is_block = t->is_rpi = -1;
     t->extras = 0;
+    memset(t->extra, 0, sizeof t->extra);
     TB_EACH_MEMBER(c, 2)
     tb_slice text;
     int flag;
