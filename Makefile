@@ -2,13 +2,14 @@
 #   make demo    the tour, offline
 #   make test    the tests
 #   make check   lint and types
+#   make fuzz    a million programs against the C core under sanitizers (FUZZ_EXECUTIONS=...)
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
 SOURCES := $(wildcard engine/core/*.pyx engine/core/*.pxd engine/core/src/*.c engine/core/src/*.h)
 
-.PHONY: demo test test-nightly check format build bench coverage clean help
+.PHONY: demo test test-nightly check format build bench coverage fuzz clean help
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -51,6 +52,11 @@ check: build
 format: build
 	$(BIN)/python -m ruff check --fix .
 	$(BIN)/python -m ruff format .
+
+FUZZ_EXECUTIONS ?= 1000000
+FUZZ_SEED       ?= 1
+fuzz:
+	$(MAKE) -C tests/fuzz run FUZZ_EXECUTIONS=$(FUZZ_EXECUTIONS) FUZZ_SEED=$(FUZZ_SEED)
 
 bench: build
 	$(BIN)/python -m benchmarks decode
