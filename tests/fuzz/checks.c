@@ -350,13 +350,27 @@ static void read_book_row(fuzz_side *side, const tb_rows *rows, fuzz_cursor *cur
     cursor->books += sizeof *row;
 }
 
-static void read_trade_row(const tb_rows *rows, fuzz_cursor *cursor)
+/* A trade is a row once. */
+static void check_new_trade(fuzz_trade_ids *ids, const uint8_t *id, int32_t length)
+{
+    uint64_t hash = UINT64_C(14695981039346656037);
+    size_t held = ids->count < FUZZ_TRADE_IDS ? ids->count : FUZZ_TRADE_IDS;
+    for (int32_t i = 0; i < length; i++)
+        hash = (hash ^ id[i]) * UINT64_C(1099511628211);
+    for (size_t i = 0; i < held; i++)
+        FUZZ_CHECK(ids->hashes[i] != hash);
+    ids->hashes[ids->count++ % FUZZ_TRADE_IDS] = hash;
+}
+
+static void read_trade_row(fuzz_side *side, int32_t result, const tb_rows *rows, fuzz_cursor *cursor)
 {
     const tb_trade_row *row = (const tb_trade_row *)(const void *)(rows->trades.bytes + cursor->trades);
     FUZZ_CHECK(row->id_bytes > 0 && row->id_bytes <= TB_TRADE_ID_BYTES);
     FUZZ_CHECK(cursor->trade_ids + (size_t)row->id_bytes <= rows->trade_ids.used);
     FUZZ_CHECK(row->size >= 0 && (row->side == 0 || row->side == 1) && row->tick_direction < 4);
     FUZZ_CHECK(row->match_ms >= 0 && row->match_ms <= TB_LAST_MS);
+    FUZZ_CHECK(result >= 0 && side->engine.feeds[result]->kind == TB_KIND_TRADES);
+    check_new_trade(&side->trade_ids[result], rows->trade_ids.bytes + cursor->trade_ids, row->id_bytes);
     cursor->trade_ids += (size_t)row->id_bytes;
     cursor->trades += sizeof *row;
     fuzz_total.trades++;
@@ -382,7 +396,7 @@ static void check_model(const fuzz_model *model, const tb_book *book)
     }
 }
 
-void fuzz_check_rows(fuzz_side *side)
+void fuzz_check_rows(fuzz_side *side, int32_t result)
 {
     const tb_engine *engine = &side->engine;
     FUZZ_CHECK(engine->symbol_count <= FUZZ_MAX_SYMBOLS);
@@ -392,7 +406,7 @@ void fuzz_check_rows(fuzz_side *side)
         while (cursor->books < rows->books.used)
             read_book_row(side, rows, cursor);
         while (cursor->trades < rows->trades.used)
-            read_trade_row(rows, cursor);
+            read_trade_row(side, result, rows, cursor);
         while (cursor->tickers < rows->tickers.used)
             read_ticker_row(rows, cursor);
         FUZZ_CHECK(cursor->books == rows->books.used && cursor->trades == rows->trades.used &&
@@ -425,4 +439,6 @@ void fuzz_forget_models(fuzz_side *side)
         model->count[0] = model->count[1] = 0;
         model->price_decimals = model->size_decimals = 0;
     }
+    for (int i = 0; i < FUZZ_FEEDS; i++)
+        side->trade_ids[i].count = 0;
 }

@@ -171,7 +171,7 @@ static void mutate_once(void)
     size_t at = below(current_length + 1);
     uint8_t byte = (uint8_t)random64();
     const input *other = some_seed();
-    switch (below(12)) {
+    switch (below(14)) {
     case 0:
         if (at < current_length)
             current[at] ^= (uint8_t)(1u << (byte & 7));
@@ -202,7 +202,7 @@ static void mutate_once(void)
         break;
     case 8:
     case 9: copy_line(other->bytes, other->length); break;
-    case 10: {
+    case 10: { /* a line less */
         size_t length;
         if (current_length) {
             at = some_line(current, current_length, &length);
@@ -210,7 +210,25 @@ static void mutate_once(void)
         }
         break;
     }
-    default: /* cut short */
+    case 11: { /* a line cut short */
+        size_t length;
+        if (current_length) {
+            size_t from = some_line(current, current_length, &length);
+            if (at >= from && at + 1 < from + length)
+                erase(at, from + length - 1 - at);
+        }
+        break;
+    }
+    case 12: { /* a piece twice */
+        uint8_t piece[32];
+        size_t length = 1 + below(sizeof piece);
+        if (at + length <= current_length) {
+            memcpy(piece, current + at, length);
+            insert(at, piece, length);
+        }
+        break;
+    }
+    default: /* everything behind cut off */
         if (at < current_length && byte < 64)
             current_length = at;
         break;

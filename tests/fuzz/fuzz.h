@@ -47,6 +47,14 @@ typedef struct {
     unsigned price_decimals, size_decimals;
 } fuzz_model;
 
+/* The ids of a trade feed's newest rows. Fewer than an engine remembers, because the rows of one message stand by symbol
+ * and not in its order. */
+#define FUZZ_TRADE_IDS 512
+typedef struct {
+    uint64_t hashes[FUZZ_TRADE_IDS];
+    size_t count;
+} fuzz_trade_ids;
+
 /* How far the rows of a symbol have been read. */
 typedef struct {
     size_t books, levels[2], trades, trade_ids, tickers;
@@ -56,6 +64,7 @@ typedef struct {
     tb_engine engine;
     fuzz_model models[FUZZ_BOOKS];
     fuzz_cursor cursors[FUZZ_MAX_SYMBOLS];
+    fuzz_trade_ids trade_ids[FUZZ_FEEDS];
 } fuzz_side;
 
 /* What a frame that is refused must leave alone. */
@@ -77,8 +86,8 @@ void fuzz_check_engine(const tb_engine *engine);
  * `rows`: both make rows, or none does. */
 void fuzz_check_equal(const tb_engine *a, const tb_engine *b, int rows);
 void fuzz_check_equal_rows(const tb_engine *a, const tb_engine *b);
-/* Reads new rows and holds the books against them (engines with columns). */
-void fuzz_check_rows(fuzz_side *side);
+/* Reads the rows of a step and holds the books against them (engines with columns). `result`: of the step's frame. */
+void fuzz_check_rows(fuzz_side *side, int32_t result);
 /* The rows are handed over: forget them, as the extension does. */
 void fuzz_take_rows(fuzz_side *side);
 /* Empty books for the next program; their memory is kept. */

@@ -15,6 +15,7 @@ typedef struct {
     fuzz_text text;
     int same_columns, batch;
     int64_t sequence, push_ms, frames;
+    int32_t result; /* of the step's frame, or of none */
 } fuzz_world;
 
 static void open_engine(tb_engine *engine, int columns, int whole_tickers)
@@ -97,6 +98,7 @@ static void on_frame(fuzz_world *world, const uint8_t *bytes, size_t length, uin
     int32_t other = apply(b, bytes, length, spaced, line, world->sequence, world->batch, result);
     FUZZ_CHECK(result == other);
     world->frames++;
+    world->result = result;
     fuzz_check_result(&before[0], a, result);
     fuzz_check_result(&before[1], b, other);
     count_result(a, &before[0], result);
@@ -127,8 +129,10 @@ static void compose(fuzz_world *world, const uint8_t *rest, size_t length, int t
     } else {
         const tb_feed *feed = engine->feeds[which % FUZZ_BOOKS];
         /* '0' is the next update id, '1' skips one, '/' repeats the last */
-        int64_t update_id = fuzz_next_update_id(feed) + (int64_t)argument(rest, length, 2) - '0';
-        fuzz_compose_book(&world->text, feed, update_id < 0 ? 1 : update_id,
+        int64_t update_id = fuzz_next_update_id(feed);
+        if (__builtin_add_overflow(update_id, (int64_t)argument(rest, length, 2) - '0', &update_id) || update_id < 0)
+            update_id = 1;
+        fuzz_compose_book(&world->text, feed, update_id,
                           advance(world, argument(rest, length, 1)), rest + skipped, length - skipped);
     }
     on_frame(world, world->text.bytes, world->text.length, 0);
@@ -171,6 +175,7 @@ static void take_rows(fuzz_world *world)
 static void step(fuzz_world *world, const uint8_t *line, size_t length)
 {
     world->sequence++;
+    world->result = TB_RESULT_CONTROL;
     switch (line[0]) {
     case 'f': on_frame(world, line + 1, length - 1, 0); break;
     case 'g': on_frame(world, line + 1, length - 1, 1); break;
@@ -190,7 +195,7 @@ static void step(fuzz_world *world, const uint8_t *line, size_t length)
     for (int i = 0; i < 2; i++) {
         world->sides[i].engine.event_count = 0;
         if (world->sides[i].engine.columns)
-            fuzz_check_rows(&world->sides[i]);
+            fuzz_check_rows(&world->sides[i], world->result);
     }
 }
 
