@@ -154,6 +154,7 @@ static void on_event(fuzz_world *world, int action, const uint8_t *rest, size_t 
         case 'q':
             tb_engine_stale(engine, (int32_t)(first % FUZZ_FEEDS), (int)(second % TB_CAUSE_COUNT), now, sequence);
             break;
+        case 'k': tb_engine_keyframe(engine, (int32_t)(first % FUZZ_FEEDS)); break;
         case 'w': errors[i] = tb_engine_widen(engine, FUZZ_SYMBOL, first & 31, second & 31, sequence, now); break;
         default: /* the digest in a row is the book's, or it is refused */
             digest = tb_book_digest(&feed->book);
@@ -185,7 +186,7 @@ static void step(fuzz_world *world, const uint8_t *line, size_t length)
         break;
     case 'b': compose(world, line + 1, length - 1, 0); break;
     case 'p': compose(world, line + 1, length - 1, 1); break;
-    case 's': case 'x': case 'q': case 'w': case 'd': on_event(world, line[0], line + 1, length - 1); break;
+    case 's': case 'x': case 'q': case 'k': case 'w': case 'd': on_event(world, line[0], line + 1, length - 1); break;
     case 'r': take_rows(world); break;
     default: on_frame(world, line, length, 0); break;
     }
