@@ -159,10 +159,17 @@ static void change_number(void)
     insert(at, (const uint8_t *)number, strlen(number));
 }
 
-/* Where a seed is much work it is taken less often, so that time goes into many programs. */
+/* Small seeds reach corners of the decoder, longer ones deep states: every other time the one of four with the most to do
+ * is taken. Where a seed is very much work it is taken less often, so that time goes into many programs. */
 static const input *some_seed(void)
 {
     const input *seed = &seeds[below(seed_count)];
+    if (random64() & 1)
+        for (int i = 0; i < 3; i++) {
+            const input *other = &seeds[below(seed_count)];
+            if (other->work > seed->work)
+                seed = other;
+        }
     return seed->work > MUCH_WORK && below(16) ? &seeds[below(seed_count)] : seed;
 }
 
