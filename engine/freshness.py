@@ -24,6 +24,9 @@ LEAST_MESSAGES: Final = 20
 INTERVALS: Final = {"book": 20, "ticker": 20, "trades": 60}
 """Silence in multiples of the mean interval. Trades come in bursts; 20 intervals of a steady feed are chance 2e-9."""
 
+MOST_PATIENCE: Final = 64
+"""By how much repeated silences without any news between them may stretch a feed's threshold."""
+
 FIRST_RETRY_NS: Final = 2 * SECOND_NS
 LAST_RETRY_NS: Final = 60 * SECOND_NS
 PATIENCE_NS: Final = 10 * SECOND_NS
@@ -68,7 +71,7 @@ class IdleClock:
 class _Pulse:
     """What one feed has taught: messages and the time they took, both fading."""
 
-    __slots__ = ("elapsed_ns", "heard_ns", "intervals", "last_messages", "live", "messages")
+    __slots__ = ("elapsed_ns", "heard_ns", "intervals", "last_messages", "live", "messages", "patience")
 
     def __init__(self, intervals: int, now_ns: int) -> None:
         self.last_messages = 0
@@ -77,6 +80,7 @@ class _Pulse:
         self.heard_ns = now_ns
         self.live = False
         self.intervals = intervals
+        self.patience = 1
 
     def learn(self, messages: int, elapsed_ns: int) -> None:
         """Take in an interval that is over. One that goes on teaches nothing yet: it would raise its own limit."""
@@ -103,7 +107,9 @@ class Freshness:
         pulse = self._pulses[feed]
         if pulse.messages < LEAST_MESSAGES:
             return None
-        return max(LEAST_SILENCE_NS, int(pulse.intervals * pulse.elapsed_ns / pulse.messages))
+        return pulse.patience * max(
+            LEAST_SILENCE_NS, int(pulse.intervals * pulse.elapsed_ns / pulse.messages)
+        )
 
     def tick(self, now_ns: int) -> list[tuple[int, int]]:
         """Look at every feed, about once a second. Returns (feed, nanoseconds of silence) of those to declare stale."""
@@ -125,12 +131,19 @@ class Freshness:
             else:
                 if pulse.live:
                     pulse.learn(heard, silence_ns)
+                    pulse.patience = 1
                 # what is not believed is not judged, and what made it LIVE says nothing about its rate
                 pulse.live, pulse.heard_ns = live, now_ns
             if live:
                 latest = max(latest, pulse.heard_ns)
         if not self._whole and now_ns - latest >= LEAST_SILENCE_NS // 2:
             return []
+        for feed, silence_ns in silent:
+            # A resync that brings nothing but its own answer shows a quiet market: the next one may wait longer.
+            pulse = self._pulses[feed]
+            pulse.learn(0, silence_ns)
+            pulse.patience = min(2 * pulse.patience, MOST_PATIENCE)
+            pulse.live, pulse.heard_ns = False, now_ns
         return silent
 
 

@@ -33,8 +33,9 @@ from recorder.journal import (
 from recorder.line import Line
 from recorder.rest import RestClient
 from recorder.version import SOFTWARE
+from recorder.warnings import Warnings
 from schemas.config import RecordConfig
-from schemas.errors import ExchangeError, Rejected, TapebookError
+from schemas.errors import ConnectError, ExchangeError, Rejected, TapebookError
 from schemas.names import Category
 from schemas.notes import Crashed
 
@@ -107,6 +108,8 @@ class Collector:
         self._lines: list[Line] = []
         self._line_of: dict[str, Line] = {}
         self._idle = IdleClock()
+        self._warnings = Warnings(log)
+        self._time_is_up = False
         self._paused = False
         self._started_ns = time.monotonic_ns()
         self.resyncs = Resyncs(self.engine)
@@ -174,10 +177,22 @@ class Collector:
             self._write_status(stopped=True)
         if self._failure is not None:
             raise self._failure
-        errors = [line.last_error for line in self._lines if line.last_error is not None]
-        if errors and not any(line.connects for line in self._lines):
-            raise errors[-1]  # the time was up before anybody answered
+        self._warnings.sum_up()
+        if self._time_is_up and not self.capture.frames and not any(line.answered for line in self._lines):
+            raise self._nobody_answered()
         return self._report()
+
+    def _nobody_answered(self) -> ConnectError:
+        """The time was up before the exchange had acknowledged anything: that is no recording of a quiet market."""
+        errors = [line.last_error for line in self._lines if line.last_error is not None]
+        if errors:
+            return errors[-1]
+        reasons = [line.last_reason for line in self._lines if line.last_reason]
+        why = f" (the last connection: {reasons[-1]})" if reasons else ""
+        return ConnectError(
+            f"{self.endpoint} acknowledged no subscription and sent no frame{why}; "
+            "is it the right endpoint, and is the exchange up?"
+        )
 
     # ---- start ----
 
@@ -281,6 +296,8 @@ class Collector:
             self._rotate_when_due()
             if ticks % 4 == 0:
                 self._write_status()
+            if ticks % 40 == 0:
+                self._warnings.sum_up()
             self._stop_when_due(now_ns)
 
     def _resync(self) -> None:
@@ -307,6 +324,7 @@ class Collector:
     def _stop_when_due(self, now_ns: int) -> None:
         config = self.config
         if config.duration is not None and now_ns - self._started_ns >= config.duration * SECOND_NS:
+            self._time_is_up = True
             self.stop(f"the duration of {config.duration:g} s is over")
         lines = self._lines
         if all(len(line.refused) == len(line.topics) for line in lines):
@@ -320,12 +338,14 @@ class Collector:
             listening=all(line.connected and line.acknowledged for line in lines),
         )
         if config.stop_after_idle is not None and idle_ns >= config.stop_after_idle * SECOND_NS:
+            self._time_is_up = True
             self.stop(f"no data frame for {config.stop_after_idle:g} s")
 
     def _event(self, event: Event) -> None:
         topic = event.topic or "a frame of an unknown feed"
         if event.kind is EventKind.GAP_OPENED:
-            log.warning("%s: gap (%s) from update id %s", topic, event.detail, event.first_update_id)
+            ids = "" if event.first_update_id is None else f" from update id {event.first_update_id}"
+            self._warnings.tell(f"{topic}: gap ({event.detail})", ids)
             if (
                 event.topic
                 and needs_snapshot(self.config.category, event.topic)
@@ -336,10 +356,10 @@ class Collector:
                 if not patient:  # at once, but not in the middle of the frames at hand
                     asyncio.get_running_loop().call_soon(self._resync)
         elif event.kind is EventKind.GAP_CLOSED:
-            log.info("%s: gap (%s) healed by %s", topic, event.detail, event.healed_by)
+            log.debug("%s: gap (%s) healed by %s", topic, event.detail, event.healed_by)
             self.resyncs.forget(event.topic)
         elif event.kind is EventKind.UNDECODABLE:
-            log.warning("%s: undecodable (%s)", topic, event.detail)
+            self._warnings.tell(f"{topic}: undecodable ({event.detail})")
 
     # ---- what is told ----
 

@@ -97,8 +97,13 @@ def _middle(data: Path) -> str:
     return format_ns((min(span[0] for span in spans) + max(ends)) // 2)
 
 
+def _typed(arguments: list[str]) -> str:
+    """The arguments as a person would type them: SQL in double quotes, which it never holds itself."""
+    return " ".join(f'"{a}"' if "'" in a and '"' not in a else shlex.quote(a) for a in arguments)
+
+
 def _run(title: str, arguments: list[str]) -> int:
-    print(f"{title}\n$ tapebook {shlex.join(arguments)}", flush=True)
+    print(f"{title}\n$ tapebook {_typed(arguments)}", flush=True)
     started = time.monotonic()
     code = subprocess.run([sys.executable, "-m", "recorder", *arguments], check=False).returncode
     print(f"({time.monotonic() - started:.1f} s)\n" if not code else f"exit code {code}", flush=True)
@@ -106,9 +111,7 @@ def _run(title: str, arguments: list[str]) -> int:
 
 
 def _start(arguments: list[str]) -> subprocess.Popen[str]:
-    print(
-        f"The embedded exchange, on a port of this machine:\n$ tapebook {shlex.join(arguments)}", flush=True
-    )
+    print(f"The embedded exchange, on a port of this machine:\n$ tapebook {_typed(arguments)}", flush=True)
     return subprocess.Popen([sys.executable, "-m", "recorder", *arguments], stdout=subprocess.PIPE, text=True)
 
 

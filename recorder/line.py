@@ -80,6 +80,7 @@ class Line:
         self.round_trip_ns: int | None = None
         self.last_reason = ""
         self.last_error: ConnectError | None = None
+        self.answered = False
         self._category = category
         self._capture = capture
         self._resyncs = resyncs
@@ -263,6 +264,7 @@ class Line:
 
     def _event(self, event: SessionEvent) -> None:
         if isinstance(event, Subscribed):
+            self.answered = True
             self._capture.session(self.slot, notes.Subscribed(topics=list(event.topics)))
         elif isinstance(event, Unsubscribed):
             assert self._session is not None

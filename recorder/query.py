@@ -80,7 +80,8 @@ def _recorded(archive: Archive, sql: str) -> list[str]:
                     f"{table.value}: {category} {symbol} {format_ns(low)} to {format_ns(high)} (receive time)"
                 )
         if not symbols:
-            lines.append(f"{table.value}: nothing was recorded")
+            none = "none is on record" if table is Table.GAPS else "nothing was recorded"
+            lines.append(f"{table.value}: {none}")
         elif len(named) > _MOST_SYMBOLS_NAMED:
             lines.append(f"{table.value}: and {len(named) - _MOST_SYMBOLS_NAMED} more symbols")
     return lines

@@ -72,7 +72,11 @@ _BOOK_UPDATES = pa.schema(
         _PUSH,
         _MATCH,
         _field("depth", pa.int16(), "Depth of the topic: the 50 of `orderbook.50.BTCUSDT`."),
-        _field("kind", NAME, "`snapshot` and `delta` as sent; `keyframe` is a full book written by roll."),
+        _field(
+            "kind",
+            NAME,
+            "`snapshot` and `delta` as sent; `keyframe` is a full book written by roll, under the stamps of the row before it (at the head of a file: of the last frame before the file).",
+        ),
         _field(
             "applied",
             pa.bool_(),

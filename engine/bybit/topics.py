@@ -179,6 +179,10 @@ def _check_unrecorded(
         why, right = _GUIDES[head]
         right = _available(category, right)
         raise _refuse(category, text, why.format(symbol=shown), right.format(symbol=shown))
+    # A mistyped `orderbook.50` still has its depth behind the first dot.
+    depth, _, rest = (symbol or "").partition(".")
+    if depth.isdigit():
+        name, shown = f"{head}.{depth}", rest or "SYMBOL"
     raise _refuse(category, text, "does not exist", f"{_nearest(category, name)}.{shown}")
 
 

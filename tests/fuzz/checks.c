@@ -34,6 +34,7 @@ void fuzz_remember(fuzz_before *before, const tb_engine *engine)
         before->state[i] = feed->state;
     }
     before->row_bytes = row_bytes(engine);
+    before->symbol_count = engine->symbol_count;
     before->price_decimals = engine->symbols[FUZZ_SYMBOL]->price_decimals;
     before->size_decimals = engine->symbols[FUZZ_SYMBOL]->size_decimals;
 }
@@ -42,6 +43,7 @@ void fuzz_check_result(const fuzz_before *before, const tb_engine *engine, int32
 {
     const tb_symbol *symbol = engine->symbols[FUZZ_SYMBOL];
     FUZZ_CHECK(result >= TB_RESULT_UNDECODABLE && result < FUZZ_FEEDS);
+    FUZZ_CHECK(result >= 0 || engine->symbol_count == before->symbol_count);
     for (int i = 0; i < FUZZ_FEEDS; i++) {
         const tb_feed *feed = engine->feeds[i];
         int64_t rows = feed->rows - before->rows[i], unapplied = feed->unapplied - before->unapplied[i];

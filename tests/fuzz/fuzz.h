@@ -70,6 +70,7 @@ typedef struct {
 /* What a frame that is refused must leave alone. */
 typedef struct {
     uint64_t digest[FUZZ_FEEDS];
+    int32_t symbol_count;
     int64_t update_id[FUZZ_FEEDS], messages[FUZZ_FEEDS], rows[FUZZ_FEEDS], unapplied[FUZZ_FEEDS],
         repeats[FUZZ_FEEDS];
     int state[FUZZ_FEEDS];

@@ -211,9 +211,18 @@ def _no_delay(backoff: Any) -> int:
 
 
 async def test_a_duration(tmp_path: Path, exchange: FakeExchange) -> None:
-    recording = Recording(tmp_path, exchange, [BOOK], duration=0.05)
+    recording = Recording(tmp_path, exchange, [BOOK], duration=0.5)
+    (await recording.connection()).acknowledge()
     report = await recording.task
-    assert report.why == "the duration of 0.05 s is over"
+    assert report.why == "the duration of 0.5 s is over"
+
+
+async def test_an_exchange_that_never_answers_is_no_quiet_market(
+    tmp_path: Path, exchange: FakeExchange
+) -> None:
+    recording = Recording(tmp_path, exchange, [BOOK], duration=0.05)
+    with pytest.raises(ConnectError, match="acknowledged no subscription and sent no frame"):
+        await recording.task
 
 
 async def test_idleness_counts_from_the_acknowledgements_on(tmp_path: Path, exchange: FakeExchange) -> None:

@@ -241,11 +241,13 @@ static int read_frame(tb_frame *f, tb_cursor *c, tb_find find, void *context, tb
     tb_slice text;
     if (TB_IS(&key, "topic")) {
         TB_ONCE(c, seen, TOPIC);
-        if (!tb_string(c, &text)) {
-            if (c->error == TB_NOT_JSON && tb_peek(c) != '"' && tb_skip(c, 1))
+        if (tb_peek(c) != '"') {
+            if (tb_skip(c, 1))
                 c->error = TB_WRONG_TYPE;
             return 0;
         }
+        if (!tb_string(c, &text))
+            return 0;
         if (!tb_unescape(c, &text, f->topic_text, sizeof f->topic_text))
             return 0;
         f->topic = text;

@@ -13,6 +13,8 @@ typedef struct {
 
 /* tb_registry.c */
 uint64_t tb_hash(const uint8_t *p, size_t n, uint64_t seed);
+/* Takes back the newest symbols, which nothing refers to yet. */
+void tb_forget_symbols(tb_engine *engine, int32_t keep);
 
 /* tb_gaps.c */
 tb_event *tb_push_event(tb_engine *engine, int type, int32_t feed, tb_stamp at);

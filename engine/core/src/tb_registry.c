@@ -119,6 +119,25 @@ int32_t tb_engine_symbol(tb_engine *engine, const uint8_t *name, size_t length)
     return engine->symbol_count++;
 }
 
+void tb_forget_symbols(tb_engine *engine, int32_t keep)
+{
+    tb_table *table = &engine->symbol_table;
+    if (engine->symbol_count <= keep)
+        return;
+    while (engine->symbol_count > keep) {
+        tb_symbol *symbol = engine->symbols[--engine->symbol_count];
+        tb_rows_free(&symbol->rows);
+        free(symbol);
+    }
+    for (int32_t i = 0; i < table->capacity; i++)
+        table->slots[i].index = -1;
+    table->count = 0;
+    for (int32_t i = 0; i < keep; i++) { /* can't fail: the slots are there */
+        const tb_symbol *symbol = engine->symbols[i];
+        (void)table_put(table, (uint32_t)tb_hash((const uint8_t *)symbol->name, symbol->name_length, 2), i);
+    }
+}
+
 int32_t tb_engine_add_feed(tb_engine *engine, const char *topic, size_t topic_length, int kind, int32_t depth,
                            const char *symbol, size_t symbol_length)
 {

@@ -76,7 +76,10 @@ tb_error tb_on_trades(tb_engine *engine, int32_t index, tb_frame *frame, tb_stam
     int32_t few[64], *symbols = few;
     if (frame->trade_count > 64 && !(symbols = malloc((size_t)frame->trade_count * sizeof *symbols)))
         return TB_NO_MEMORY;
+    int32_t known = engine->symbol_count;
     tb_error error = fit_trades(engine, frame, symbols);
+    if (TB_UNLIKELY(error != TB_OK)) /* a refused frame leaves no symbols behind either */
+        tb_forget_symbols(engine, known);
     if (error == TB_OK) {
         int64_t first_match = frame->trade_count ? frame->trades[0].match_ms : TB_NONE;
         int64_t rows = 0;

@@ -418,3 +418,26 @@ def test_damaged_frames_never_apply_by_halves(columns: bool) -> None:
     assert min(counts[feed] for feed in driven.feeds) > 500
     assert counts[UNDECODABLE] > 10_000
     assert counts[UNKNOWN_TOPIC] > 100
+
+
+def test_a_refused_message_leaves_no_symbols_behind() -> None:
+    """Invented contracts in frames that don't fit must not use up the room for real ones."""
+    engine = Engine("option", columns=True)
+    engine.add_feed("publicTrade.BTC")
+
+    def message(*trades: tuple[str, str, str]) -> bytes:
+        rows = ",".join(
+            f'{{"i":"{i}","T":1,"p":"{price}","v":"1","S":"Buy","s":"{symbol}"}}'
+            for i, price, symbol in trades
+        )
+        return f'{{"topic":"publicTrade.BTC","type":"snapshot","ts":1,"data":[{rows}]}}'.encode()
+
+    assert engine.apply(message(("0", "2", "BTC-1-C")), 1, 1) == 0
+    known = set(engine.shared().symbols)
+    for number in range(100):
+        refused = message(("1", "9" * 18 + "0", f"X{number}"), ("2", "1.55", f"X{number}"))
+        assert engine.apply(refused, 1, 2) == UNDECODABLE
+    assert set(engine.shared().symbols) == known
+    assert engine.apply(message(("3", "1.5", "BTC-2-C")), 1, 3) == 0
+    assert engine.exponents("BTC-2-C") == (-1, 0)
+    assert engine.exponents("BTC-1-C") == (0, 0)

@@ -15,7 +15,10 @@ from recorder.gateway.books import Feeds, topic_of
 from schemas.names import Category
 
 # A capture file beside its check sums: one row per book frame, with the crc32 of the whole window after it.
-EXAMPLE = Path(os.environ.get("TAPEBOOK_EXAMPLE_FEED", "example.jsonl.gz"))
+EXAMPLE = Path(
+    os.environ.get("TAPEBOOK_FEED")
+    or Path(__file__).resolve().parents[4] / "shared/data/bybit_linear_btc_eth.jsonl.gz"
+)
 CHECKS = EXAMPLE.with_name(EXAMPLE.name.replace(".jsonl.gz", ".check.tsv.gz"))
 BOOK = "orderbook.50.BTCUSDT"
 
@@ -228,7 +231,7 @@ def test_topic_of(frame: bytes, topic: str | None) -> None:
     assert topic_of(frame) == topic
 
 
-@pytest.mark.skipif(not EXAMPLE.exists(), reason="TAPEBOOK_EXAMPLE_FEED names no capture file")
+@pytest.mark.skipif(not EXAMPLE.exists(), reason="no captured feed; TAPEBOOK_FEED may say where it is")
 def test_the_example_feed_adds_up() -> None:
     feeds = Feeds(Category.LINEAR)
     lines = gzip.decompress(EXAMPLE.read_bytes()).splitlines()
