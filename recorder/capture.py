@@ -77,6 +77,7 @@ class Capture:
         self.feed_bytes = [0] * len(self.topics)
         for note in crashed:
             self.note(note)
+            self.gaps[note.topic] += 1
 
     def frame_list(self, line: int, frames: list[bytes], receive_ns: int) -> list[int]:
         """Record frames of one line; returns what each was to the engine (a feed, or a negative result)."""

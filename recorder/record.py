@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -149,12 +148,10 @@ async def _record(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, collector.stop, signal.Signals(number).name)
-    print(
-        f"tapebook: recording {len(topics)} topics of {config.category} from {root} into {data} "
-        f"as {config.collector!r} (Ctrl-C ends it cleanly)",
-        file=sys.stderr,
-        flush=True,
-    )
+    log.info(
+        "recording %d topics of %s from %s into %s as %r (Ctrl-C ends it cleanly)",
+        len(topics), config.category, root, data, config.collector,
+    )  # fmt: skip
     try:
         return await collector.run()
     finally:

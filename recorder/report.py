@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 
@@ -78,12 +79,13 @@ def roll_and_report(data: Path, *, json: bool) -> None:
 def verify_and_report(data: Path, *, json: bool) -> int:
     """Verify a directory; returns the exit code."""
     require_data(data)
-    terminal = sys.stderr.isatty()
+    quiet = not logging.getLogger("tapebook").isEnabledFor(logging.INFO)
+    terminal = sys.stderr.isatty() and not quiet
 
     def progress(text: str) -> None:
         if terminal:
             print(f"\r\x1b[Kverifying {text}", end="", file=sys.stderr, flush=True)
-        elif not json:
+        elif not json and not quiet:
             print(f"verifying {text}", file=sys.stderr, flush=True)
 
     result = verify(data, progress=progress)

@@ -29,6 +29,7 @@ from schemas.errors import Corrupt, TapebookError
 from schemas.manifest import ManifestFile, ManifestSegment
 from schemas.names import Table
 from schemas.tables import schema_of
+from schemas.time import NS_PER_MS, format_ns
 
 __all__ = ["Finding", "Verification", "verify"]
 
@@ -279,7 +280,7 @@ def _first_difference(
     if low == found.num_rows == expected.num_rows:
         return None
     if low < min(found.num_rows, expected.num_rows):
-        left, right = found.slice(low, 1).to_pylist()[0], expected.slice(low, 1).to_pylist()[0]
+        left, right = _plain_row(found, low), _plain_row(expected, low)
         name = next((n for n in left if left[n] != right[n]), found.schema.names[0])
         what = f"{name} is {_short(left[name])}, the journal says {_short(right[name])}"
     else:
@@ -288,6 +289,20 @@ def _first_difference(
         what += f" ({found.num_rows} rows, the journal holds {expected.num_rows})"
     at = (expected if low < expected.num_rows else found).slice(low, 1)
     return low, _feed_of(at, table, symbol), what
+
+
+def _plain_row(table: pa.Table, index: int) -> dict[str, Any]:
+    """One row as plain values. Times in nanoseconds go through integers: datetime objects can't hold them."""
+    row = {}
+    for item, column in zip(table.schema, table.columns, strict=True):
+        cell = column.slice(index, 1)
+        if pa.types.is_timestamp(item.type):
+            ticks = cell.cast(pa.int64())[0].as_py()
+            scale = 1 if item.type.unit == "ns" else NS_PER_MS
+            row[item.name] = None if ticks is None else format_ns(ticks * scale)
+        else:
+            row[item.name] = cell[0].as_py()
+    return row
 
 
 def _short(value: object) -> str:

@@ -278,6 +278,24 @@ def test_one_changed_value(data: Path, name: str, forge: bool) -> None:
     assert told[0].feed == f"orderbook.{rows.column('depth')[row].as_py()}.BTCUSDT"
 
 
+@pytest.mark.parametrize("table", [Table.BOOK_UPDATES, Table.TRADES, Table.TICKERS])
+def test_a_time_moved_by_a_nanosecond(data: Path, table: Table) -> None:
+    """No datetime object holds such a time, and the row is named all the same."""
+    entry = _file(data, table)
+
+    def change(rows: pa.Table) -> pa.Table:
+        values = rows.column("receive_time").cast(pa.int64()).to_pylist()
+        values[3] += 1
+        kind = rows.schema.field("receive_time").type
+        return _with(rows, "receive_time", pa.array(values, pa.int64()).cast(kind))
+
+    _rewrite(data, entry, change, forge=True)
+    told = [finding for finding in _failures(data) if finding.row is not None]
+    assert told[0].where.endswith(entry.path)
+    assert told[0].row == 3
+    assert told[0].what.startswith("receive_time is 20")
+
+
 @pytest.mark.parametrize("forge", [False, True])
 @pytest.mark.parametrize("journal", [True, False])
 def test_a_changed_digest(data: Path, forge: bool, journal: bool) -> None:
