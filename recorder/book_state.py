@@ -241,6 +241,13 @@ def _gap_cause(
         # Earlier gaps were healed by the last good row or before it, later ones begin behind the next row.
         if gap.start_ns < last[Clock.RECEIVE]:
             continue
+        # What healed a gap may have come in the same read as what broke the feed: then its match time tells.
+        if (
+            gap.end_ns is not None
+            and gap.end_ns <= last[Clock.RECEIVE]
+            and (gap.end_match_ns is None or gap.end_match_ns <= last[Clock.MATCH])
+        ):
+            continue
         if next_receive_ns is not None and (
             gap.start_ns > next_receive_ns
             # Frames of one read share a stamp: then the match time tells behind which of them the gap begins.

@@ -85,6 +85,7 @@ class FeedGap:
     start_ns: int
     end_ns: int | None
     start_match_ns: int | None
+    end_match_ns: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +130,7 @@ def _gaps(archive: Archive, category: str, symbol: str, topic: str) -> list[Feed
             row["start_time"],
             row["end_time"],
             _ms_to_ns(row["start_match_time"]),
+            _ms_to_ns(row["end_match_time"]),
         )
         key = gap.collector, gap.cause, gap.start_ns
         if gap.end_ns is None:

@@ -256,6 +256,18 @@ def test_a_row_kept_out_by_a_gap_at_the_same_millisecond_makes_it_stale(tmp_path
     assert at(data, 1000 + LATENCY_NS / MS, Clock.RECEIVE).state is FeedState.LIVE
 
 
+def test_a_gap_broken_and_healed_in_one_read_is_over_with_what_healed_it(tmp_path: Path) -> None:
+    """The frames of one read share their receive stamp, so only the match time says which came first."""
+    rows = [row(1, 1000, "snapshot"), row(3, 1005, "snapshot", size=7), row(4, 1009, size=8)]
+    rows[1]["receive_time"] = rows[0]["receive_time"]
+    data = simple(tmp_path, rows, [gap(3, rows[0], rows[1])])
+    assert at(data, 1000).state is FeedState.LIVE
+    assert at(data, 1003).state is FeedState.STALE
+    healed = at(data, 1005)
+    assert (healed.state, healed.update_id) == (FeedState.LIVE, 3)
+    assert at(data, 1000 + LATENCY_NS / MS, Clock.RECEIVE).state is FeedState.LIVE
+
+
 def test_a_later_segment_begins_with_a_keyframe(tmp_path: Path) -> None:
     archive = HandmadeArchive(tmp_path)
     first = [row(1, 1000, "snapshot"), row(2, 1100, bid=101)]
