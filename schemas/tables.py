@@ -285,7 +285,7 @@ _GAPS = pa.schema(
         _field(
             "last_update_id",
             pa.int64(),
-            "Healing snapshot's update id - 1; null where ids do not exist or a new chain began.",
+            "Healing snapshot's update id - 1, so below the first one where no update was missed; null where ids do not exist or a new chain began.",
             null=True,
         ),
         _field("cause", NAME, "Why: " + ", ".join(CAUSES) + "."),
