@@ -10,17 +10,11 @@ import msgspec
 
 from recorder.collector import Report
 from recorder.roll import Rolled, roll_data, roll_lock
+from recorder.status import require_data
 from recorder.verify import verify
-from schemas.errors import ConfigError
 from schemas.manifest import ManifestFile, ManifestSegment
 
-__all__ = ["print_report", "require_data", "roll_and_report", "verify_and_report"]
-
-
-def require_data(data: Path) -> None:
-    """Raise ConfigError unless there is something recorded in the directory."""
-    if not data.is_dir():
-        raise ConfigError(f"{data}: no such data directory; give the one that `tapebook record --data` wrote")
+__all__ = ["print_report", "roll_and_report", "verify_and_report"]
 
 
 def print_report(report: Report, *, json: bool) -> None:

@@ -16,9 +16,15 @@ from schemas.errors import ConfigError
 from schemas.names import Table
 from schemas.time import format_ns
 
-__all__ = ["data_status", "print_status"]
+__all__ = ["data_status", "print_status", "require_data"]
 
 STATUS_BYTES = 64 << 20
+
+
+def require_data(data: Path) -> None:
+    """Raise ConfigError unless there is something recorded in the directory."""
+    if not data.is_dir():
+        raise ConfigError(f"{data}: no such data directory; give the one that `tapebook record --data` wrote")
 
 
 def data_status(data: Path, *, now_ns: int | None = None) -> dict[str, Any]:
@@ -27,8 +33,7 @@ def data_status(data: Path, *, now_ns: int | None = None) -> dict[str, Any]:
     Raises:
         ConfigError: there is no such directory.
     """
-    if not data.is_dir():
-        raise ConfigError(f"{data}: no such data directory; give the one that `tapebook record --data` wrote")
+    require_data(data)
     now_ns = time.time_ns() if now_ns is None else now_ns
     manifest = read_manifest(data / "archive")
     collectors: dict[str, dict[str, Any]] = {}

@@ -9,7 +9,8 @@ import pytest
 
 from recorder.collector import FeedReport, Report
 from recorder.journal import segments
-from recorder.report import print_report, require_data, roll_and_report, verify_and_report
+from recorder.report import print_report, roll_and_report, verify_and_report
+from recorder.status import require_data
 from schemas.errors import ConfigError
 from schemas.names import RecordKind
 from schemas.notes import Digest, encode
