@@ -18,6 +18,7 @@ from engine.core.core cimport (
     tb_book_load,
     tb_book_widen,
     tb_changes,
+    tb_is_sorted,
     tb_level,
     tb_rescale,
     tb_sort_changes,
@@ -60,14 +61,15 @@ cdef class Book:
                        bint replace) except -1:
         cdef const int64_t[::1] prices, sizes
         cdef tb_changes changes[2]
-        cdef tb_level *levels[2]
+        cdef int64_t *memory = NULL
+        cdef int64_t *price_out
+        cdef int64_t *size_out
         cdef int64_t changed = 0
         cdef int side, status = TB_OK
-        cdef Py_ssize_t i, n
+        cdef Py_ssize_t i, n, total
         cdef unsigned price_decimals, size_decimals
         if not (-18 <= price_exponent <= 0 and -18 <= size_exponent <= 0):
             raise DecimalError(f"found exponents {price_exponent}, {size_exponent}, expected -18..0")
-        levels[0] = levels[1] = NULL
         if replace:
             tb_book_clear(&self.book)
             self.book.price_decimals = self.book.size_decimals = 0
@@ -75,32 +77,39 @@ cdef class Book:
         size_decimals = max(<unsigned>-size_exponent, self.book.size_decimals)
         cdef unsigned price_by = price_decimals - <unsigned>-price_exponent
         cdef unsigned size_by = size_decimals - <unsigned>-size_exponent
+        total = len(bid_prices) + len(ask_prices)
         try:
+            # prices and sizes, and behind them what sorting needs
+            memory = <int64_t *>malloc(4 * max(total, 1) * sizeof(int64_t))
+            if memory == NULL:
+                raise MemoryError
+            price_out = memory
+            size_out = memory + total
             for side in range(2):
                 prices = bid_prices if side == 0 else ask_prices
                 sizes = bid_sizes if side == 0 else ask_sizes
                 n = prices.shape[0]
                 if sizes.shape[0] != n:
                     raise ValueError(f"found {n} prices and {sizes.shape[0]} sizes, expected as many of each")
-                levels[side] = <tb_level *>malloc(max(n, 1) * sizeof(tb_level))
-                if levels[side] == NULL:
-                    raise MemoryError
-                changes[side].sorted = True
                 for i in range(n):
-                    levels[side][i].price = prices[i]
-                    levels[side][i].size = sizes[i]
+                    price_out[i] = prices[i]
+                    size_out[i] = sizes[i]
                     if sizes[i] < 0:
                         raise ValueError(f"found size {sizes[i]}, expected none below 0")
-                    if (prices[i] == INT64_MIN or tb_rescale(&levels[side][i].price, price_by) != TB_OK
-                            or tb_rescale(&levels[side][i].size, size_by) != TB_OK):
+                    if (prices[i] == INT64_MIN or tb_rescale(&price_out[i], price_by) != TB_OK
+                            or tb_rescale(&size_out[i], size_by) != TB_OK):
                         raise DecimalError(
                             f"level {prices[i]} x {sizes[i]} does not fit: expected mantissas of at most 2^63 - 1 at the "
                             f"book's exponents {-<int>price_decimals}, {-<int>size_decimals}"
                         )
-                if tb_sort_changes(levels[side], <int32_t>n, side):
-                    raise ValueError("found one price twice on one side")
-                changes[side].levels = levels[side]
+                if not tb_is_sorted(price_out, <int32_t>n, side):
+                    if tb_sort_changes(price_out, size_out, <int32_t>n, side, <tb_level *>(memory + 2 * total)):
+                        raise ValueError("found one price twice on one side")
+                changes[side].prices = price_out
+                changes[side].sizes = size_out
                 changes[side].count = <int32_t>n
+                price_out += n
+                size_out += n
             if tb_book_can_widen(&self.book, price_decimals, size_decimals) != TB_OK:
                 raise DecimalError("the book does not fit the wider exponents")
             if price_decimals != self.book.price_decimals or size_decimals != self.book.size_decimals:
@@ -112,8 +121,7 @@ cdef class Book:
             if status != TB_OK:
                 raise MemoryError
         finally:
-            free(levels[0])
-            free(levels[1])
+            free(memory)
         return changed
 
     cdef list _side(self, int side, n):

@@ -37,10 +37,11 @@ cdef extern from "tb_book.h" nogil:
         uint64_t digest
         uint8_t price_decimals
         uint8_t size_decimals
+        uint8_t viewed
     ctypedef struct tb_changes:
-        const tb_level *levels
+        const int64_t *prices
+        const int64_t *sizes
         int32_t count
-        int sorted
     void tb_book_init(tb_book *book)
     void tb_book_free(tb_book *book)
     void tb_book_clear(tb_book *book)
@@ -52,7 +53,9 @@ cdef extern from "tb_book.h" nogil:
     uint64_t tb_book_digest_recomputed(const tb_book *book)
     int tb_book_crossed(const tb_book *book)
     tb_level tb_book_level(const tb_book *book, int side, int32_t i)
-    int tb_sort_changes(tb_level *levels, int32_t count, int side)
+    int tb_book_reserve(tb_book *book, int32_t bids, int32_t asks)
+    int tb_is_sorted(const int64_t *prices, int32_t count, int side)
+    int tb_sort_changes(int64_t *prices, int64_t *sizes, int32_t count, int side, tb_level *scratch)
 
 
 cdef extern from "tb_frame.h" nogil:

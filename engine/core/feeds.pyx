@@ -436,26 +436,27 @@ cdef class Engine:
 
     cdef int _restore_book(self, tb_feed *f, list bids, list asks) except -1:
         cdef tb_changes changes[2]
-        cdef tb_level *levels[2]
-        cdef int status
-        levels[0] = levels[1] = NULL
+        cdef Py_ssize_t total = len(bids) + len(asks)
+        cdef int64_t *memory = <int64_t *>malloc(4 * max(total, 1) * sizeof(int64_t))
+        cdef int64_t *prices = memory
+        cdef int64_t *sizes = memory + total
+        if memory == NULL:
+            raise MemoryError
         try:
             for side, source in enumerate((bids, asks)):
-                levels[<int>side] = <tb_level *>malloc(max(len(source), 1) * sizeof(tb_level))
-                if levels[<int>side] == NULL:
-                    raise MemoryError
                 for i, (price, size) in enumerate(source):
-                    levels[<int>side][<int>i].price = price
-                    levels[<int>side][<int>i].size = size
-                changes[<int>side].levels = levels[<int>side]
+                    prices[<int>i] = price
+                    sizes[<int>i] = size
+                tb_sort_changes(prices, sizes, len(source), side, <tb_level *>(memory + 2 * total))
+                changes[<int>side].prices = prices
+                changes[<int>side].sizes = sizes
                 changes[<int>side].count = len(source)
-                changes[<int>side].sorted = False
-            status = tb_book_load(&f.book, changes)
-            if status != TB_OK:
+                prices += len(source)
+                sizes += len(source)
+            if tb_book_reserve(&f.book, 2 * f.depth, 2 * f.depth) != TB_OK or tb_book_load(&f.book, changes) != TB_OK:
                 raise MemoryError
         finally:
-            free(levels[0])
-            free(levels[1])
+            free(memory)
         return 0
 
     # ---- rows ----

@@ -16,7 +16,8 @@ Level = tuple[Decimal, Decimal]
 
 
 _WORD: Final = 2**64 - 1
-_BID: Final = 0x9E3779B97F4A7C15
+_SPREAD: Final = 0x9E3779B97F4A7C15
+_BID: Final = 0xA0761D6478BD642F
 _ASK: Final = 0xC2B2AE3D27D4EB4F
 _PAIR: Final = 0xD6E8FEB86659FD93
 # Wide enough for 20 integer digits moved by 18 places; anything that would be rounded is an error.
@@ -87,6 +88,6 @@ class ReferenceBook:
         digest = _finalise(_PAIR ^ (price_decimals << 8 | size_decimals))
         for mark, side in ((_BID, self.bids), (_ASK, self.asks)):
             for price, size in side.items():
-                place = _finalise(mantissa_of(price, price_decimals) & _WORD ^ mark)
-                digest ^= _finalise(place + mantissa_of(size, size_decimals) & _WORD)
+                level = mantissa_of(price, price_decimals) * _SPREAD + mantissa_of(size, size_decimals)
+                digest ^= _finalise(level & _WORD ^ mark)
         return digest

@@ -148,8 +148,9 @@ class TestBook:
         pair = finalise(0xD6E8FEB86659FD93 ^ (2 * 256 + 3))
         assert model.digest(2, 3) == pair
         model.snapshot(self.levels(("-1.25", "0.004")), self.levels(("7", "2")))
-        bid = finalise((finalise((2**64 - 125) ^ 0x9E3779B97F4A7C15) + 4) % 2**64)
-        ask = finalise((finalise(700 ^ 0xC2B2AE3D27D4EB4F) + 2_000) % 2**64)
+        spread = 0x9E3779B97F4A7C15
+        bid = finalise((-125 * spread + 4) % 2**64 ^ 0xA0761D6478BD642F)
+        ask = finalise((700 * spread + 2_000) % 2**64 ^ 0xC2B2AE3D27D4EB4F)
         assert model.digest(2, 3) == pair ^ bid ^ ask
 
     def test_digest_forgets_the_road(self) -> None:

@@ -92,7 +92,8 @@ static void check_book(const tb_feed *feed)
         for (int32_t i = 0; i < side->count; i++) {
             FUZZ_CHECK(side->levels[i].size > 0);
             FUZZ_CHECK(side->levels[i].price != INT64_MIN);
-            FUZZ_CHECK(i == 0 || side->levels[i].price > side->levels[i - 1].price);
+            FUZZ_CHECK(i == 0 || (s ? side->levels[i].price < side->levels[i - 1].price
+                                   : side->levels[i].price > side->levels[i - 1].price));
         }
     }
     FUZZ_CHECK(tb_book_digest(book) == tb_book_digest_recomputed(book));

@@ -6,7 +6,7 @@
 #include "tb_decimal.h"
 
 /* splitmix64's finalizer: a bijective 64-bit mixer of full avalanche. */
-static inline uint64_t mix64(uint64_t x)
+TB_INLINE uint64_t mix64(uint64_t x)
 {
     x ^= x >> 30;
     x *= UINT64_C(0xBF58476D1CE4E5B9);
@@ -16,18 +16,16 @@ static inline uint64_t mix64(uint64_t x)
     return x;
 }
 
-static const uint64_t side_salt[2] = {UINT64_C(0x9E3779B97F4A7C15), UINT64_C(0xC2B2AE3D27D4EB4F)};
+static const uint64_t side_salt[2] = {UINT64_C(0xA0761D6478BD642F), UINT64_C(0xC2B2AE3D27D4EB4F)};
 #define EXPONENT_SALT UINT64_C(0xD6E8FEB86659FD93)
 
-/* key is the stored one; the digest is over the price mantissa */
-static inline uint64_t price_half(int side, int64_t key)
-{
-    return mix64((uint64_t)(side ? -key : key) ^ side_salt[side]);
-}
+/* No two levels of a book meet before the mixer: multiples of this constant, 2^64 over the golden ratio, that are near each
+ * other are of prices that are far apart. Where there is no level the digest is 0, without a branch. */
+#define SPREAD UINT64_C(0x9E3779B97F4A7C15)
 
-static inline uint64_t level_digest(uint64_t half, int64_t size)
+TB_INLINE uint64_t level_digest(int side, int64_t price, int64_t size)
 {
-    return mix64(half + (uint64_t)size);
+    return mix64(((uint64_t)price * SPREAD + (uint64_t)size) ^ side_salt[side]) & -(uint64_t)(size != 0);
 }
 
 void tb_book_init(tb_book *book)
@@ -35,10 +33,20 @@ void tb_book_init(tb_book *book)
     memset(book, 0, sizeof *book);
 }
 
+static tb_block *block_of(const tb_side *side)
+{
+    return side->levels ? (tb_block *)(void *)((uint8_t *)side->levels - offsetof(tb_block, levels)) : NULL;
+}
+
 void tb_book_free(tb_book *book)
 {
-    free(book->sides[0].levels);
-    free(book->sides[1].levels);
+    free(block_of(&book->sides[0]));
+    free(block_of(&book->sides[1]));
+    while (book->kept) {
+        tb_block *older = book->kept->older;
+        free(book->kept);
+        book->kept = older;
+    }
     tb_book_init(book);
 }
 
@@ -48,184 +56,219 @@ void tb_book_clear(tb_book *book)
     book->digest = 0;
 }
 
-static tb_error reserve(tb_side *side, int64_t count)
+/* Moves a side into memory for at least `count` levels. */
+static tb_error grow(tb_book *book, tb_side *side, int64_t count)
 {
-    if (count <= side->capacity)
-        return TB_OK;
-    int64_t capacity = count + count / 8 + 8;
-    if (capacity > INT32_MAX / (int64_t)sizeof(tb_level))
+    int64_t capacity = (int64_t)side->capacity * 2 > count ? (int64_t)side->capacity * 2 : count;
+    if (capacity > INT32_MAX / 32)
         return TB_NO_MEMORY;
-    tb_level *levels = realloc(side->levels, (size_t)capacity * sizeof *levels);
-    if (!levels)
+    tb_block *block = calloc(1, sizeof *block + ((size_t)capacity + 1) * sizeof(tb_level)), *old = block_of(side);
+    if (!block)
         return TB_NO_MEMORY;
-    side->levels = levels;
+    if (side->count)
+        memcpy(block->levels, side->levels, (size_t)side->count * sizeof(tb_level));
+    if (old && book->viewed) {
+        old->older = book->kept;
+        book->kept = old;
+    } else {
+        free(old);
+    }
+    side->levels = block->levels;
     side->capacity = (int32_t)capacity;
     return TB_OK;
 }
 
-static int by_key(const void *a, const void *b)
+TB_INLINE tb_error reserve(tb_book *book, int64_t bids, int64_t asks)
+{
+    if (TB_UNLIKELY(bids > book->sides[0].capacity || !book->sides[0].levels) &&
+        grow(book, &book->sides[0], bids) != TB_OK)
+        return TB_NO_MEMORY;
+    if (TB_UNLIKELY(asks > book->sides[1].capacity || !book->sides[1].levels) &&
+        grow(book, &book->sides[1], asks) != TB_OK)
+        return TB_NO_MEMORY;
+    return TB_OK;
+}
+
+tb_error tb_book_reserve(tb_book *book, int32_t bids, int32_t asks)
+{
+    return reserve(book, bids, asks);
+}
+
+/* Is price a farther from the best than price b? */
+TB_INLINE int worse(int64_t a, int64_t b, int side)
+{
+    return side ? a > b : a < b;
+}
+
+int tb_is_sorted(const int64_t *prices, int32_t count, int side)
+{
+    int bad = 0;
+    for (int32_t i = 1; i < count; i++)
+        bad |= !worse(prices[i], prices[i - 1], side);
+    return !bad;
+}
+
+static int rising(const void *a, const void *b)
 {
     int64_t x = ((const tb_level *)a)->price, y = ((const tb_level *)b)->price;
     return (x > y) - (x < y);
 }
 
-static int by_key_down(const void *a, const void *b)
+static int falling(const void *a, const void *b)
 {
-    return by_key(b, a);
+    return rising(b, a);
 }
 
-int tb_sort_changes(tb_level *levels, int32_t count, int side)
+int tb_sort_changes(int64_t *prices, int64_t *sizes, int32_t count, int side, tb_level *scratch)
 {
-    qsort(levels, (size_t)count, sizeof *levels, side ? by_key : by_key_down);
-    for (int32_t i = 1; i < count; i++)
-        if (levels[i].price == levels[i - 1].price)
-            return 1;
-    return 0;
+    int twice = 0;
+    for (int32_t i = 0; i < count; i++)
+        scratch[i] = (tb_level){prices[i], sizes[i]};
+    if (count)
+        qsort(scratch, (size_t)count, sizeof *scratch, side ? rising : falling);
+    for (int32_t i = 0; i < count; i++) {
+        prices[i] = scratch[i].price;
+        sizes[i] = scratch[i].size;
+        twice |= i && prices[i] == prices[i - 1];
+    }
+    return twice;
 }
 
 tb_error tb_book_load(tb_book *book, const tb_changes changes[2])
 {
-    tb_book_clear(book);
-    for (int s = 0; s < 2; s++)
-        if (reserve(&book->sides[s], changes[s].count) != TB_OK)
-            return TB_NO_MEMORY;
+    if (reserve(book, changes[0].count, changes[1].count) != TB_OK)
+        return TB_NO_MEMORY;
+    uint64_t digest = 0;
     for (int s = 0; s < 2; s++) {
         tb_side *side = &book->sides[s];
         const tb_changes *in = &changes[s];
         int32_t n = 0;
-        uint64_t digest = 0;
         for (int32_t i = in->count; i-- > 0;) {
-            tb_level level = in->levels[i];
-            if (level.size == 0)
-                continue;
-            if (s)
-                level.price = -level.price;
-            side->levels[n++] = level;
-            digest ^= level_digest(price_half(s, level.price), level.size);
+            int64_t price = in->prices[i], size = in->sizes[i];
+            side->levels[n] = (tb_level){price, size};
+            n += size != 0;
+            digest ^= level_digest(s, price, size);
         }
         side->count = n;
-        if (!in->sorted)
-            qsort(side->levels, (size_t)n, sizeof *side->levels, by_key);
-        book->digest ^= digest;
     }
+    book->digest = digest;
     return TB_OK;
 }
 
-/* Few changes: walk down from the best, moving the part above a level that comes or goes. */
-static int64_t apply_in_place(tb_side *side, int s, const tb_changes *in, uint64_t *digest)
+/* So many changes are looked up before the levels move; so many at once. */
+#define CHUNK 128
+#define TOGETHER 4
+
+/* How many levels are worse than each of a few prices: their places. Binary searches whose steps depend on `n` alone, so that
+ * the processor has nothing to guess, and which it can run side by side, because none waits for another. */
+TB_INLINE void places_of(const tb_level *levels, int64_t n, const int64_t prices[TOGETHER], int64_t places[TOGETHER],
+                         int side)
+{
+    const tb_level *base[TOGETHER];
+    int64_t length = n;
+    for (int k = 0; k < TOGETHER; k++)
+        base[k] = levels;
+    while (length > 1) {
+        int64_t half = length >> 1;
+        for (int k = 0; k < TOGETHER; k++) {
+            const tb_level *probe = base[k] + half;
+            base[k] = __builtin_expect_with_probability(worse(probe[-1].price, prices[k], side), 1, 0.5) ? probe : base[k];
+        }
+        length -= half;
+    }
+    for (int k = 0; k < TOGETHER; k++)
+        places[k] = base[k] - levels + (length & worse(base[k]->price, prices[k], side));
+}
+
+/* A level that comes or goes. */
+typedef struct {
+    int32_t at;     /* the place in the arrays as they were: of the level that goes, or before which one comes */
+    int32_t change; /* index into the message */
+} tb_shift;
+
+/* Levels between two shifts move together, by the balance of what comes and goes below them. Runs that move down are moved
+ * from the worst to the best, then runs that move up from the best to the worst: nothing is overwritten before it has moved. */
+static void shift(tb_side *side, const tb_changes *in, const tb_shift *shifts, int32_t count)
 {
     tb_level *v = side->levels;
-    int32_t n = side->count, i = n - 1;
-    int64_t changed = 0;
-    for (int32_t j = 0; j < in->count; j++) {
-        int64_t key = s ? -in->levels[j].price : in->levels[j].price, size = in->levels[j].size;
-        if (!in->sorted)
-            i = n - 1;
-        while (i >= 0 && v[i].price > key)
-            i--;
-        if (i >= 0 && v[i].price == key) {
-            if (v[i].size == size)
-                continue;
-            uint64_t half = price_half(s, key);
-            *digest ^= level_digest(half, v[i].size);
-            changed++;
-            if (size) {
-                *digest ^= level_digest(half, size);
-                v[i].size = size;
-            } else {
-                memmove(v + i, v + i + 1, (size_t)(n - i - 1) * sizeof *v);
-                n--;
-                i--;
-            }
-        } else if (size) {
-            *digest ^= level_digest(price_half(s, key), size);
-            changed++;
-            memmove(v + i + 2, v + i + 1, (size_t)(n - i - 1) * sizeof *v);
-            v[i + 1].price = key;
-            v[i + 1].size = size;
-            n++;
-        }
+    int32_t by = 0, n = side->count;
+    for (int32_t k = count; k-- > 0;) {
+        int32_t goes = in->sizes[shifts[k].change] == 0, from = shifts[k].at + goes, to = k ? shifts[k - 1].at : n;
+        by += 1 - 2 * goes;
+        if (by < 0 && from < to)
+            memmove(v + from + by, v + from, (size_t)(to - from) * sizeof *v);
     }
-    side->count = n;
+    side->count = n + by;
+    for (int32_t k = 0; k < count; k++) {
+        int32_t goes = in->sizes[shifts[k].change] == 0, from = shifts[k].at + goes, to = k ? shifts[k - 1].at : n;
+        if (by > 0 && from < to)
+            memmove(v + from + by, v + from, (size_t)(to - from) * sizeof *v);
+        by -= 1 - 2 * goes;
+        if (!goes) /* its place is free now: what was there has moved up, or down before */
+            v[shifts[k].at + by] = (tb_level){in->prices[shifts[k].change], in->sizes[shifts[k].change]};
+    }
+}
+
+TB_INLINE int64_t apply_side(tb_side *side, int s, const tb_changes *message, uint64_t *digest)
+{
+    tb_shift shifts[CHUNK + 1];
+    int64_t places[CHUNK];
+    int64_t changed = 0;
+    uint64_t mixed = 0;
+    for (int32_t done = 0; done < message->count; done += CHUNK) {
+        const int32_t left = message->count - done;
+        const tb_changes in = {message->prices + done, message->sizes + done, left < CHUNK ? left : CHUNK};
+        tb_level *const levels = side->levels;
+        const int64_t n = side->count;
+        int32_t count = 0;
+        for (int32_t j = 0; j < in.count; j += TOGETHER) {
+            int64_t prices[TOGETHER];
+            for (int32_t k = 0; k < TOGETHER; k++) /* the last one again where there are no more */
+                prices[k] = in.prices[j + k < in.count ? j + k : in.count - 1];
+            places_of(levels, n, prices, places + j, s);
+        }
+        for (int32_t j = 0; j < in.count; j++) {
+            int64_t price = in.prices[j], size = in.sizes[j], at = places[j];
+            int64_t held = -(int64_t)((at < n) & (levels[at].price == price));
+            int64_t before = levels[at].size & held;
+            mixed ^= level_digest(s, price, before) ^ level_digest(s, price, size);
+            changed += before != size;
+            levels[held ? at : n].size = size; /* behind the last where there is nothing to change */
+            shifts[count] = (tb_shift){(int32_t)at, j};
+            count += (before != 0) != (size != 0);
+        }
+        if (count)
+            shift(side, &in, shifts, count);
+    }
+    *digest ^= mixed;
     return changed;
 }
 
-/* Many sorted changes: one merging pass from the best down to the worst price that the message names. The merged part
- * is built best first behind the array (reserve() made room for it) and written back the other way round. */
-static int64_t apply_merged(tb_side *side, int s, const tb_changes *in, uint64_t *digest)
+static int64_t apply_bids(tb_side *side, const tb_changes *in, uint64_t *digest)
 {
-    tb_level *v = side->levels;
-    tb_level *out = v + side->count;
-    int32_t i = side->count - 1, j = 0, m = in->count, t = 0;
-    int64_t changed = 0;
-    while (j < m) {
-        int64_t key = s ? -in->levels[j].price : in->levels[j].price, size = in->levels[j].size;
-        while (i >= 0 && v[i].price > key)
-            out[t++] = v[i--];
-        j++;
-        if (i >= 0 && v[i].price == key) {
-            int64_t old = v[i--].size;
-            if (old != size) {
-                uint64_t half = price_half(s, key);
-                *digest ^= level_digest(half, old);
-                if (size)
-                    *digest ^= level_digest(half, size);
-                changed++;
-            }
-        } else if (size) {
-            *digest ^= level_digest(price_half(s, key), size);
-            changed++;
-        }
-        if (size) {
-            out[t].price = key;
-            out[t++].size = size;
-        }
-    }
-    /* out begins at the old count, the destination ends at i + 1 + t <= old count + t: they may overlap, so reverse in
-     * place first and then move. */
-    for (int32_t a = 0, b = t - 1; a < b; a++, b--) {
-        tb_level swap = out[a];
-        out[a] = out[b];
-        out[b] = swap;
-    }
-    memmove(v + i + 1, out, (size_t)t * sizeof *v);
-    side->count = i + 1 + t;
-    return changed;
+    return apply_side(side, 0, in, digest);
 }
 
-#define MERGE_FROM 16
+static int64_t apply_asks(tb_side *side, const tb_changes *in, uint64_t *digest)
+{
+    return apply_side(side, 1, in, digest);
+}
 
 tb_error tb_book_apply(tb_book *book, const tb_changes changes[2], int64_t *changed)
 {
-    for (int s = 0; s < 2; s++) {
-        /* room for every change to be an insertion, and for the merge's output behind the array */
-        int64_t need = (int64_t)book->sides[s].count + changes[s].count;
-        if (changes[s].count >= MERGE_FROM)
-            need += book->sides[s].count;
-        if (reserve(&book->sides[s], need) != TB_OK)
-            return TB_NO_MEMORY;
-    }
-    int64_t total = 0;
-    uint64_t digest = book->digest;
-    for (int s = 0; s < 2; s++) {
-        const tb_changes *in = &changes[s];
-        if (in->count == 0)
-            continue;
-        if (in->sorted && in->count >= MERGE_FROM)
-            total += apply_merged(&book->sides[s], s, in, &digest);
-        else
-            total += apply_in_place(&book->sides[s], s, in, &digest);
-    }
-    book->digest = digest;
-    *changed = total;
+    /* room for every change to be an insertion */
+    if (reserve(book, (int64_t)book->sides[0].count + changes[0].count,
+                (int64_t)book->sides[1].count + changes[1].count) != TB_OK)
+        return TB_NO_MEMORY;
+    *changed = apply_bids(&book->sides[0], &changes[0], &book->digest) +
+               apply_asks(&book->sides[1], &changes[1], &book->digest);
     return TB_OK;
 }
 
 tb_error tb_book_copy(tb_book *copy, const tb_book *book)
 {
-    for (int s = 0; s < 2; s++)
-        if (reserve(&copy->sides[s], book->sides[s].count) != TB_OK)
-            return TB_NO_MEMORY;
+    if (reserve(copy, book->sides[0].count, book->sides[1].count) != TB_OK)
+        return TB_NO_MEMORY;
     for (int s = 0; s < 2; s++) {
         copy->sides[s].count = book->sides[s].count;
         if (book->sides[s].count)
@@ -277,9 +320,7 @@ uint64_t tb_book_digest_recomputed(const tb_book *book)
 {
     uint64_t digest = exponent_digest(book);
     for (int s = 0; s < 2; s++)
-        for (int32_t i = 0; i < book->sides[s].count; i++) {
-            const tb_level *level = &book->sides[s].levels[i];
-            digest ^= level_digest(price_half(s, level->price), level->size);
-        }
+        for (int32_t i = 0; i < book->sides[s].count; i++)
+            digest ^= level_digest(s, book->sides[s].levels[i].price, book->sides[s].levels[i].size);
     return digest;
 }

@@ -1,19 +1,24 @@
-/* One order book: two flat sorted arrays with the best price at the end, and a digest of the whole state.
+/* One order book: two flat sorted arrays with the best level at the end, and a digest of the whole state.
  *
- * A level is stored under a key that grows towards the best price on both sides (bids: price, asks: -price), so that
- * one piece of code serves both. Mantissas are within +-INT64_MAX, so negation is exact. */
+ * Bids rise towards the end, asks fall. Mantissas are within +-INT64_MAX, so negation is exact. */
 #ifndef TB_BOOK_H
 #define TB_BOOK_H
 
 #include "tb_types.h"
 
 typedef struct {
-    int64_t price; /* in messages: mantissa; in a side: key */
+    int64_t price;
     int64_t size;
 } tb_level;
 
+/* Memory of one side. One level more than its capacity is there, so that the place behind the last may be touched. */
+typedef struct tb_block {
+    struct tb_block *older; /* only while it is kept for somebody's view */
+    tb_level levels[];
+} tb_block;
+
 typedef struct {
-    tb_level *levels;
+    tb_level *levels; /* of the block, or NULL */
     int32_t count;
     int32_t capacity;
 } tb_side;
@@ -23,20 +28,25 @@ typedef struct {
     uint64_t digest;  /* of the levels only; see tb_book_digest */
     uint8_t price_decimals;
     uint8_t size_decimals;
+    uint8_t viewed;   /* somebody looks at the arrays: memory that they grow out of is kept */
+    tb_block *kept;
 } tb_book;
 
-/* The levels of one side of one message, best price first when `sorted`. */
+/* The levels of one side of one message: no price twice, best price first. */
 typedef struct {
-    const tb_level *levels;
+    const int64_t *prices;
+    const int64_t *sizes;
     int32_t count;
-    int sorted;
 } tb_changes;
 
 void tb_book_init(tb_book *book);
 void tb_book_free(tb_book *book);
 void tb_book_clear(tb_book *book);
 
-/* Replace the state. Levels of size 0 are ignored. TB_NO_MEMORY leaves the book cleared. */
+/* Room for `count` levels a side. TB_NO_MEMORY leaves the book as it was. */
+tb_error tb_book_reserve(tb_book *book, int32_t bids, int32_t asks);
+
+/* Replace the state. Levels of size 0 are ignored. Memory is taken before anything changes. */
 tb_error tb_book_load(tb_book *book, const tb_changes changes[2]);
 
 /* Set absolute sizes; 0 removes; removing an unknown price is ignored. *changed counts levels that differ afterwards.
@@ -60,20 +70,19 @@ static inline int tb_book_crossed(const tb_book *book)
 {
     const tb_side *bids = &book->sides[0], *asks = &book->sides[1];
     return bids->count && asks->count &&
-           bids->levels[bids->count - 1].price >= -asks->levels[asks->count - 1].price;
+           bids->levels[bids->count - 1].price >= asks->levels[asks->count - 1].price;
 }
 
-/* Level `i` from the best of a side, as price and size mantissas. */
+/* Level `i` from the best of a side. */
 static inline tb_level tb_book_level(const tb_book *book, int side, int32_t i)
 {
     const tb_side *s = &book->sides[side];
-    tb_level level = s->levels[s->count - 1 - i];
-    if (side)
-        level.price = -level.price;
-    return level;
+    return s->levels[s->count - 1 - i];
 }
 
-/* Sorts best first in place and says whether a price occurs twice. side: 0 bids, 1 asks. */
-int tb_sort_changes(tb_level *levels, int32_t count, int side);
+/* Says whether levels come best first, no price twice. side: 0 bids, 1 asks. */
+int tb_is_sorted(const int64_t *prices, int32_t count, int side);
+/* Sorts them so, in place, using `scratch` for `count` levels; says whether a price occurs twice. */
+int tb_sort_changes(int64_t *prices, int64_t *sizes, int32_t count, int side, tb_level *scratch);
 
 #endif

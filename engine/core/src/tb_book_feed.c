@@ -16,12 +16,11 @@ static tb_book_row *book_row(tb_engine *engine, tb_feed *feed, const tb_changes 
     if (!row)
         return NULL;
     for (int s = 0; s < 2; s++) {
-        int64_t *prices = (int64_t *)(void *)(rows->levels[2 * s].bytes + rows->levels[2 * s].used);
-        int64_t *sizes = (int64_t *)(void *)(rows->levels[2 * s + 1].bytes + rows->levels[2 * s + 1].used);
-        for (int32_t i = 0; i < changes[s].count; i++) {
-            prices[i] = changes[s].levels[i].price;
-            sizes[i] = changes[s].levels[i].size;
-        }
+        if (changes[s].count == 0)
+            continue;
+        memcpy(rows->levels[2 * s].bytes + rows->levels[2 * s].used, changes[s].prices, (size_t)changes[s].count * 8);
+        memcpy(rows->levels[2 * s + 1].bytes + rows->levels[2 * s + 1].used, changes[s].sizes,
+               (size_t)changes[s].count * 8);
         rows->levels[2 * s].used += (size_t)changes[s].count * 8;
         rows->levels[2 * s + 1].used += (size_t)changes[s].count * 8;
     }
@@ -44,7 +43,7 @@ static void keyframe(tb_engine *engine, int32_t index)
 {
     tb_feed *feed = engine->feeds[index];
     tb_rows *rows = &engine->symbols[feed->symbol]->rows;
-    const tb_changes none[2] = {{NULL, 0, 1}, {NULL, 0, 1}};
+    const tb_changes none[2] = {{NULL, NULL, 0}, {NULL, NULL, 0}};
     tb_stamp at = {feed->sequence, feed->receive_ns, feed->line};
     for (int s = 0; s < 2; s++)
         for (int half = 0; half < 2; half++)
@@ -142,73 +141,63 @@ int tb_engine_set_digest(tb_engine *engine, int32_t index, int64_t update_id, ui
     return 1;
 }
 
-/* Brings the frame's levels to the pair in force and finds out whether they come sorted. */
-static tb_error normalise(tb_frame *frame, int s, unsigned price_decimals, unsigned size_decimals, tb_changes *out)
+/* Brings a side of the frame to the pair in force. */
+static tb_error rescale(tb_frame *frame, int s, unsigned price_decimals, unsigned size_decimals)
 {
-    tb_level *levels = frame->levels[s];
     const uint8_t *decimals = frame->decimals[s];
-    int32_t count = frame->count[s];
-    int sorted = 1;
-    out->levels = levels;
-    out->count = count;
-    out->sorted = 1;
-    /* the pair can't have changed since the frame was decoded, but it may be about to, by the other side */
-    if (TB_LIKELY(frame->ready[s] && price_decimals == frame->expected_price && size_decimals == frame->expected_size))
-        return TB_OK;
-    for (int32_t i = 0; i < count; i++) {
-        unsigned price = decimals[2 * i], size = decimals[2 * i + 1];
-        if (TB_UNLIKELY(price != price_decimals) && tb_rescale(&levels[i].price, price_decimals - price) != TB_OK)
+    for (int32_t i = 0; i < frame->count[s]; i++)
+        if (tb_rescale(&frame->prices[s][i], price_decimals - decimals[2 * i]) != TB_OK ||
+            (frame->sizes[s][i] && tb_rescale(&frame->sizes[s][i], size_decimals - decimals[2 * i + 1]) != TB_OK))
             return TB_DECIMAL;
-        if (TB_UNLIKELY(size != size_decimals) && levels[i].size &&
-            tb_rescale(&levels[i].size, size_decimals - size) != TB_OK)
-            return TB_DECIMAL;
-        if (i && TB_UNLIKELY(s ? levels[i].price <= levels[i - 1].price : levels[i].price >= levels[i - 1].price))
-            sorted = 0;
-    }
-    out->sorted = sorted;
     return TB_OK;
 }
 
-/* Unsorted levels are legal, a price twice is not. The row keeps the message's order, so a copy is sorted. */
-static tb_error check_unsorted(const tb_changes changes[2])
+/* Unsorted levels are legal, a price twice is not. The row keeps the message's order, so a copy is sorted: *memory, which is
+ * the caller's to free, holds it. */
+static tb_error sort_copy(tb_changes changes[2], int64_t **memory)
 {
+    size_t count[2] = {(size_t)changes[0].count, (size_t)changes[1].count}, both = count[0] + count[1];
+    int64_t *prices = *memory = malloc(both * 4 * sizeof *prices + 1), *sizes = prices + both;
+    if (!prices)
+        return TB_NO_MEMORY;
+    tb_level *scratch = (tb_level *)(void *)(sizes + both);
     for (int s = 0; s < 2; s++) {
-        if (TB_LIKELY(changes[s].sorted))
-            continue;
-        tb_level *copy = malloc((size_t)changes[s].count * sizeof *copy);
-        if (!copy)
-            return TB_NO_MEMORY;
-        memcpy(copy, changes[s].levels, (size_t)changes[s].count * sizeof *copy);
-        int twice = tb_sort_changes(copy, changes[s].count, s);
-        free(copy);
-        if (twice)
+        if (count[s]) {
+            memcpy(prices, changes[s].prices, count[s] * sizeof *prices);
+            memcpy(sizes, changes[s].sizes, count[s] * sizeof *sizes);
+        }
+        if (tb_sort_changes(prices, sizes, changes[s].count, s, scratch))
             return TB_DUPLICATE_LEVEL;
+        changes[s] = (tb_changes){prices, sizes, changes[s].count};
+        prices += count[s];
+        sizes += count[s];
     }
     return TB_OK;
 }
 
-static int overflown(const tb_feed *feed)
+static int overflown(const tb_feed *feed, const tb_book *book)
 {
-    return feed->book.sides[0].count > 2 * feed->depth || feed->book.sides[1].count > 2 * feed->depth;
+    return book->sides[0].count > 2 * feed->depth || book->sides[1].count > 2 * feed->depth;
 }
 
-/* Only a feed that was crossed already, or whose sides may grow beyond what is kept, can be refused after the fact:
- * then the last good book is kept aside, so that a frame that is refused leaves no trace in it. */
-static tb_error keep_aside(tb_engine *engine, const tb_feed *feed, const tb_changes changes[2], int replace, int *kept)
+/* Only a feed that was crossed already, or whose sides may grow beyond what is kept, can be refused after the fact: then the
+ * frame is tried on a copy first, so that a frame that is refused leaves no trace, and a feed's book never needs more room
+ * than for twice its depth. */
+static int is_risky(const tb_feed *feed, const tb_changes changes[2], int replace)
 {
-    *kept = feed->crossed && !replace;
+    int risky = feed->crossed && !replace;
     for (int s = 0; s < 2; s++)
-        *kept |= (replace ? 0 : feed->book.sides[s].count) + changes[s].count > 2 * feed->depth;
-    return TB_LIKELY(!*kept) ? TB_OK : tb_book_copy(&engine->aside, &feed->book);
+        risky |= (int64_t)(replace ? 0 : feed->book.sides[s].count) + changes[s].count > 2 * feed->depth;
+    return risky;
 }
 
 /* The state after a frame is judged as a whole: nonsense stops the feed, and the frame counts as not applied. A snapshot
  * is the exchange's own word on the state, so it may be crossed again and again, a delta behind it may not. */
-static int judged(tb_engine *engine, int32_t index, const tb_frame *frame, int kept, tb_stamp at)
+static int judged(tb_engine *engine, int32_t index, const tb_book *book, const tb_frame *frame, tb_stamp at)
 {
     tb_feed *feed = engine->feeds[index];
-    int cause = -1, crossed = tb_book_crossed(&feed->book);
-    if (TB_UNLIKELY(overflown(feed)))
+    int cause = -1, crossed = tb_book_crossed(book);
+    if (TB_UNLIKELY(overflown(feed, book)))
         cause = TB_CAUSE_OVERFLOW;
     else if (TB_UNLIKELY(crossed && feed->crossed && frame->kind == TB_DELTA))
         cause = TB_CAUSE_CROSSED;
@@ -216,15 +205,29 @@ static int judged(tb_engine *engine, int32_t index, const tb_frame *frame, int k
         feed->crossed = (uint8_t)crossed;
         return 1;
     }
-    if (kept) {
-        tb_book refused = feed->book;
-        feed->book = engine->aside;
-        engine->aside = refused;
-    }
     if (feed->update_id == TB_NONE) /* nothing was ever good: the gap begins with this frame */
         tb_open_gap(engine, index, cause, tb_has_consecutive_ids(feed) ? frame->update_id : TB_NONE, frame->match_ms, at);
     tb_make_stale(engine, index, cause, at);
     return 0;
+}
+
+/* Takes the levels into the book, or says TB_NO_MEMORY, with nothing changed. *good: the book may be believed. */
+static tb_error take(tb_engine *engine, int32_t index, const tb_frame *frame, const tb_changes changes[2],
+                     int64_t *changed, int *good, tb_stamp at)
+{
+    tb_feed *feed = engine->feeds[index];
+    int replace = frame->kind == TB_SNAPSHOT, risky = is_risky(feed, changes, replace);
+    tb_book *book = TB_UNLIKELY(risky) ? &engine->aside : &feed->book;
+    if (TB_UNLIKELY(!feed->book.sides[0].levels) && tb_book_reserve(&feed->book, 2 * feed->depth, 2 * feed->depth) != TB_OK)
+        return TB_NO_MEMORY;
+    if (TB_UNLIKELY(risky) && tb_book_copy(book, &feed->book) != TB_OK)
+        return TB_NO_MEMORY;
+    if ((replace ? tb_book_load(book, changes) : tb_book_apply(book, changes, changed)) != TB_OK)
+        return TB_NO_MEMORY;
+    *good = judged(engine, index, book, frame, at);
+    if (TB_UNLIKELY(risky) && *good)
+        (void)tb_book_copy(&feed->book, book); /* can't fail: there is room for twice the depth */
+    return TB_OK;
 }
 
 static void note_digest(tb_engine *engine, int32_t index, tb_stamp at)
@@ -238,23 +241,18 @@ static void note_digest(tb_engine *engine, int32_t index, tb_stamp at)
     event->digest = tb_book_digest(&feed->book);
 }
 
-static tb_error on_snapshot(tb_engine *engine, int32_t index, const tb_frame *frame, const tb_changes changes[2],
-                            tb_stamp at)
+static tb_error on_snapshot(tb_engine *engine, int32_t index, const tb_frame *frame, const tb_changes row[2],
+                            const tb_changes changes[2], tb_stamp at)
 {
     tb_feed *feed = engine->feeds[index];
-    int consecutive = tb_has_consecutive_ids(feed);
-    int64_t before = feed->update_id;
-    int kept;
-    if (keep_aside(engine, feed, changes, 1, &kept) != TB_OK)
-        return TB_NO_MEMORY;
-    if (tb_book_load(&feed->book, changes) != TB_OK) {
-        tb_make_stale(engine, index, TB_CAUSE_UNDECODABLE, at);
-        return TB_NO_MEMORY;
-    }
+    int consecutive = tb_has_consecutive_ids(feed), good;
+    int64_t before = feed->update_id, changed;
+    tb_error error = take(engine, index, frame, changes, &changed, &good, at);
+    if (error != TB_OK)
+        return error;
     feed->seen_count = 0;
     tb_remember(feed, frame->update_id);
-    int good = judged(engine, index, frame, kept, at);
-    frame_row(engine, index, frame, changes, good, at);
+    frame_row(engine, index, frame, row, good, at);
     if (!good)
         return TB_OK;
     int new_chain = frame->update_id == 1 || frame->update_id < before;
@@ -270,44 +268,48 @@ static tb_error on_snapshot(tb_engine *engine, int32_t index, const tb_frame *fr
     return TB_OK;
 }
 
-static tb_error on_delta(tb_engine *engine, int32_t index, const tb_frame *frame, const tb_changes changes[2],
-                         tb_stamp at)
+/* A delta that doesn't follow the last good frame. */
+static void on_break(tb_engine *engine, int32_t index, const tb_frame *frame, const tb_changes row[2], tb_stamp at)
 {
     tb_feed *feed = engine->feeds[index];
     int64_t u = frame->update_id;
+    if (feed->state == TB_LIVE) {
+        if (u == 1) { /* a restart: a new chain, which the next snapshot will join */
+            tb_make_stale(engine, index, TB_CAUSE_RESET, at);
+            feed->seen_count = 0;
+        } else if (u > feed->update_id) {
+            int damaged = at.line < engine->line_count && engine->lines[at.line].damage_sequence > feed->sequence;
+            tb_make_stale(engine, index, damaged ? TB_CAUSE_UNDECODABLE : TB_CAUSE_LOST, at);
+        }
+    } else if (feed->state != TB_STALE) {
+        tb_open_gap(engine, index, TB_CAUSE_NO_SNAPSHOT, tb_has_consecutive_ids(feed) ? u : TB_NONE, frame->match_ms, at);
+    }
+    if (tb_seen(feed, u)) {
+        feed->repeats++;
+        return;
+    }
+    tb_remember(feed, u);
+    frame_row(engine, index, frame, row, 0, at);
+}
+
+static tb_error on_delta(tb_engine *engine, int32_t index, const tb_frame *frame, const tb_changes row[2],
+                         const tb_changes changes[2], tb_stamp at)
+{
+    tb_feed *feed = engine->feeds[index];
+    int64_t u = frame->update_id, changed = 0;
+    int good;
     if (TB_UNLIKELY(feed->state != TB_LIVE || u - 1 != feed->update_id)) {
-        if (feed->state == TB_LIVE) {
-            if (u == 1) { /* a restart: a new chain, which the next snapshot will join */
-                tb_make_stale(engine, index, TB_CAUSE_RESET, at);
-                feed->seen_count = 0;
-            } else if (u > feed->update_id) {
-                int damaged = at.line < engine->line_count && engine->lines[at.line].damage_sequence > feed->sequence;
-                tb_make_stale(engine, index, damaged ? TB_CAUSE_UNDECODABLE : TB_CAUSE_LOST, at);
-            }
-        } else if (feed->state != TB_STALE) {
-            tb_open_gap(engine, index, TB_CAUSE_NO_SNAPSHOT, tb_has_consecutive_ids(feed) ? u : TB_NONE, frame->match_ms, at);
-        }
-        if (tb_seen(feed, u)) {
-            feed->repeats++;
-            return TB_OK;
-        }
-        tb_remember(feed, u);
-        frame_row(engine, index, frame, changes, 0, at);
+        on_break(engine, index, frame, row, at);
         return TB_OK;
     }
-    int64_t changed = 0;
-    int kept;
-    tb_error error = keep_aside(engine, feed, changes, 0, &kept);
-    if (error == TB_OK)
-        error = tb_book_apply(&feed->book, changes, &changed);
+    tb_error error = take(engine, index, frame, changes, &changed, &good, at);
     if (error != TB_OK)
         return error;
-    if (TB_LIKELY(feed->seen_count && feed->seen[0].high == u - 1 && feed->seen_count == 1))
+    if (TB_LIKELY(feed->seen_count == 1 && feed->seen[0].high == u - 1))
         feed->seen[0].high = u;
     else
         tb_remember(feed, u);
-    int good = judged(engine, index, frame, kept, at);
-    frame_row(engine, index, frame, changes, good, at);
+    frame_row(engine, index, frame, row, good, at);
     if (TB_UNLIKELY(!good))
         return TB_OK;
     feed->update_id = u;
@@ -330,18 +332,27 @@ tb_error tb_on_book(tb_engine *engine, int32_t index, tb_frame *frame, tb_stamp 
     tb_symbol *symbol = engine->symbols[feed->symbol];
     unsigned price = tb_max(symbol->price_decimals, frame->price_decimals);
     unsigned size = tb_max(symbol->size_decimals, frame->size_decimals);
-    tb_changes changes[2];
-    tb_error error;
-    for (int s = 0; s < 2; s++)
-        if ((error = normalise(frame, s, price, size, &changes[s])) != TB_OK)
-            return error;
-    if (TB_UNLIKELY(!changes[0].sorted || !changes[1].sorted) && (error = check_unsorted(changes)) != TB_OK)
-        return error;
-    if ((error = tb_can_widen(engine, symbol, price, size)) != TB_OK)
-        return error;
-    begin_file(engine, index, frame);
-    tb_widen(engine, feed->symbol, price, size, at);
-    tb_count_message(feed, at);
-    return frame->kind == TB_SNAPSHOT ? on_snapshot(engine, index, frame, changes, at)
-                                      : on_delta(engine, index, frame, changes, at);
+    int64_t *memory = NULL;
+    tb_error error = TB_OK;
+    if (TB_UNLIKELY(!frame->ready))
+        for (int s = 0; s < 2 && error == TB_OK; s++)
+            error = rescale(frame, s, price, size);
+    const tb_changes row[2] = {{frame->prices[0], frame->sizes[0], frame->count[0]},
+                               {frame->prices[1], frame->sizes[1], frame->count[1]}};
+    tb_changes changes[2] = {row[0], row[1]};
+    if (TB_UNLIKELY(!frame->ready) && error == TB_OK &&
+        !(tb_is_sorted(row[0].prices, row[0].count, 0) && tb_is_sorted(row[1].prices, row[1].count, 1)))
+        error = sort_copy(changes, &memory);
+    if (error == TB_OK)
+        error = tb_can_widen(engine, symbol, price, size);
+    if (TB_LIKELY(error == TB_OK)) {
+        begin_file(engine, index, frame);
+        tb_widen(engine, feed->symbol, price, size, at);
+        tb_count_message(feed, at);
+        error = frame->kind == TB_SNAPSHOT ? on_snapshot(engine, index, frame, row, changes, at)
+                                           : on_delta(engine, index, frame, row, changes, at);
+    }
+    if (TB_UNLIKELY(memory != NULL))
+        free(memory);
+    return error;
 }

@@ -3,23 +3,16 @@
 #include <string.h>
 
 #include "tb_decimal.h"
+#include "tb_levels.h"
 #include "tb_swar.h"
 
 #if TB_HAS_SWAR
 
-/* There are always this many readable bytes at the cursor, or the fast path gives up. A level is at most
- * 17 + `","` + 17 + `"],["` = 42 bytes here; from the topic's quote to the symbol it is at most 54. */
-#define LEVEL_MARGIN 48
+/* From the topic's quote to the symbol it is at most 54 bytes, and so many are readable there, or the fast path gives up. */
 #define HEAD_MARGIN 80
 #define LEAST_LENGTH (32 + HEAD_MARGIN)
-#define TAIL_BYTES 128
-
-/* On x86 the shifts by a variable cost half with BMI2; the machine is asked once, when the library is loaded. */
-#if defined(__x86_64__) && defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__clang__)
-#define TB_CLONES __attribute__((target_clones("arch=x86-64-v3", "default")))
-#else
-#define TB_CLONES
-#endif
+/* Behind the levels: `,"u":…,"seq":…},"cts":…}` */
+#define LEAST_TAIL 30
 
 /* Consumes a literal. */
 #define LITERAL(p, text)                                                                                          \
@@ -29,7 +22,7 @@
         (p) += sizeof(text) - 1;                                                                                  \
     } while (0)
 
-/* A JSON integer of up to 16 digits. */
+/* A JSON integer of up to 16 digits, 17 bytes being readable. */
 TB_INLINE const uint8_t *integer(const uint8_t *p, int64_t *out)
 {
     uint64_t high, low;
@@ -51,123 +44,30 @@ TB_INLINE const uint8_t *integer(const uint8_t *p, int64_t *out)
     return p + 8 + count;
 }
 
-/* A plain decimal of up to 8 digits before and 8 behind the point. */
-static const uint8_t *long_decimal(const uint8_t *p, int64_t *mantissa, unsigned *decimals)
+/* The same for a number of `count` digits that ends at `end`, 16 bytes before which are readable. */
+TB_INLINE int integer_before(const uint8_t *end, unsigned count, int64_t *out)
 {
-    uint64_t whole, fraction;
-    unsigned count = tb_digits8(p, &whole);
-    if (TB_UNLIKELY(count == 0 || (*p == '0' && count > 1)))
-        return NULL;
-    p += count;
-    if (*p != '.') {
-        *mantissa = (int64_t)whole;
-        *decimals = 0;
-        return p;
+    uint64_t high = 0, low, x;
+    if (count == 0 || count > 16 || (end[-(int)count] == '0' && count > 1))
+        return 0;
+    if (count > 8) {
+        if (tb_not_digits(end - 8, &x))
+            return 0;
+        low = tb_eight(x);
+        uint64_t other = tb_not_digits(end - 16, &x);
+        unsigned shift = 8 * (16 - count);
+        if (other >> shift)
+            return 0;
+        high = tb_eight(x >> shift << shift);
+    } else {
+        uint64_t other = tb_not_digits(end - 8, &x);
+        unsigned shift = 8 * (8 - count);
+        if (other >> shift)
+            return 0;
+        low = tb_eight(x >> shift << shift);
     }
-    count = tb_digits8(++p, &fraction);
-    if (TB_UNLIKELY(count == 0))
-        return NULL;
-    *mantissa = (int64_t)(whole * (uint64_t)tb_powers[count] + fraction);
-    *decimals = count;
-    return p + count;
-}
-
-/* The same, and quicker where point and digits fit in eight bytes: the point is closed up, and one conversion does. */
-TB_INLINE const uint8_t *decimal(const uint8_t *p, int64_t *mantissa, unsigned *decimals)
-{
-    uint64_t x, other = tb_not_digits(p, &x);
-    if (TB_UNLIKELY(other == 0))
-        return long_decimal(p, mantissa, decimals);
-    unsigned point = (unsigned)__builtin_ctzll(other) & ~7u; /* in bits */
-    if (TB_UNLIKELY(point == 0 || (*p == '0' && point > 8)))
-        return NULL;
-    if (p[point >> 3] != '.') {
-        *mantissa = (int64_t)tb_eight(x << (64 - point));
-        *decimals = 0;
-        return p + (point >> 3);
-    }
-    other &= other - 1;
-    unsigned end = other ? (unsigned)__builtin_ctzll(other) & ~7u : 64;
-    if (TB_UNLIKELY(end == point + 8 || (end == 64 && (unsigned)p[8] - '0' < 10)))
-        return end == 64 ? long_decimal(p, mantissa, decimals) : NULL;
-    uint64_t whole = (UINT64_C(1) << point) - 1;
-    x = (x & whole) | (x >> 8 & ~whole);
-    *mantissa = (int64_t)tb_eight(x << (72 - end));
-    *decimals = (end - point - 8) >> 3;
-    return p + (end >> 3);
-}
-
-/* Up to eight bytes of text as the number that a little-endian load of them gives. */
-#define TEXT2(a, b) ((uint64_t)(a) | (uint64_t)(b) << 8)
-#define TEXT4(a, b, c, d) (TEXT2(a, b) | TEXT2(c, d) << 16)
-#define BYTES(n) ((UINT64_C(1) << (8 * (n))) - 1)
-
-TB_INLINE uint64_t load8(const uint8_t *p)
-{
-    uint64_t word;
-    memcpy(&word, p, 8);
-    return word;
-}
-
-/* The levels of one side, from behind the opening bracket to behind the closing one. */
-TB_CLONES
-static const uint8_t *levels(tb_frame *f, int side, const uint8_t *p, const uint8_t *safe)
-{
-    if (TB_UNLIKELY(!f->levels[side])) /* the complete decoder makes the room, once */
-        return NULL;
-    tb_level *out = f->levels[side], *const full = out + f->capacity[side];
-    uint8_t *places = f->decimals[side];
-    const unsigned price_expected = f->expected_price, size_expected = f->expected_size;
-    unsigned price_widest = f->price_decimals, size_widest = f->size_decimals, odd = 0;
-    /* bids fall, asks rise: with the sign turned both have to fall */
-    const int64_t turn = side ? -1 : 1;
-    int64_t before = INT64_MAX;
-    if (*p == ']') {
-        f->count[side] = 0;
-        f->ready[side] = 1;
-        return p + 1;
-    }
-    if ((load8(p) & BYTES(2)) != TEXT2('[', '"'))
-        return NULL;
-    p += 2;
-    for (;; p += 5) {
-        unsigned price_places, size_places;
-        int64_t price, size;
-        if (TB_UNLIKELY(p > safe || out == full))
-            return NULL;
-        p = decimal(p, &price, &price_places);
-        if (TB_UNLIKELY(!p || (load8(p) & BYTES(3)) != TEXT4('"', ',', '"', 0)))
-            return NULL;
-        p = decimal(p + 3, &size, &size_places);
-        if (TB_UNLIKELY(!p))
-            return NULL;
-        out->price = price;
-        out->size = size;
-        out++;
-        *places++ = (uint8_t)price_places;
-        *places++ = (uint8_t)size_places;
-        if (size == 0)
-            size_places = size_expected; /* nothing has no decimals */
-        odd |= (price_places ^ price_expected) | (size_places ^ size_expected);
-        if (TB_UNLIKELY(odd)) {
-            price_widest = price_places > price_widest ? price_places : price_widest;
-            size_widest = size && size_places > size_widest ? size_places : size_widest;
-        }
-        price *= turn;
-        odd |= price >= before;
-        before = price;
-        uint64_t behind = load8(p);
-        if ((behind & BYTES(5)) == (TEXT4('"', ']', ',', '[') | (uint64_t)'"' << 32))
-            continue;
-        if (TB_UNLIKELY((behind & BYTES(3)) != TEXT4('"', ']', ']', 0)))
-            return NULL;
-        break;
-    }
-    f->count[side] = (int32_t)(out - f->levels[side]);
-    f->ready[side] = !odd;
-    f->price_decimals = (uint8_t)price_widest;
-    f->size_decimals = (uint8_t)size_widest;
-    return p + 3;
+    *out = (int64_t)(high * UINT64_C(100000000) + low);
+    return 1;
 }
 
 int tb_fast_book(tb_frame *f, const uint8_t *bytes, size_t length, tb_find find, void *context)
@@ -215,35 +115,23 @@ int tb_fast_book(tb_frame *f, const uint8_t *bytes, size_t length, tb_find find,
         return 0;
     p += route.symbol.length;
     LITERAL(p, "\",\"b\":[");
-    f->price_decimals = f->size_decimals = 0;
-    f->expected_price = route.price_decimals;
-    f->expected_size = route.size_decimals;
-    const uint8_t *safe = end - LEVEL_MARGIN;
-    if (!(p = levels(f, 0, p, safe)) || p > safe)
+    f->price_decimals = f->expected_price = route.price_decimals;
+    f->size_decimals = f->expected_size = route.size_decimals;
+    if (!(p = tb_read_levels(f, 0, p, end)) || end - p < LEAST_TAIL)
         return 0;
     LITERAL(p, ",\"a\":[");
-    if (!(p = levels(f, 1, p, safe)))
+    if (!(p = tb_read_levels(f, 1, p, end)) || end - p < LEAST_TAIL)
         return 0;
-    /* the tail, `,"u":…,"seq":…},"cts":…}`, is short: it is read from a padded copy */
-    uint8_t tail[TAIL_BYTES + 32];
-    size_t rest = (size_t)(end - p);
-    if (p > end || rest > sizeof tail - 32)
-        return 0;
-    memcpy(tail, p, rest);
-    memset(tail + rest, 0, 32);
-    p = tail;
     LITERAL(p, ",\"u\":");
-    if (!(p = integer(p, &f->update_id)))
+    if (!(p = integer(p, &f->update_id)) || end - p < 24)
         return 0;
     LITERAL(p, ",\"seq\":");
-    if (!(p = integer(p, &f->cross_sequence)))
+    if (!(p = integer(p, &f->cross_sequence)) || end - p < 10)
         return 0;
     LITERAL(p, "},\"cts\":");
-    if (!(p = integer(p, &f->match_ms)))
+    if (end[-1] != '}' || !integer_before(end - 1, (unsigned)(end - 1 - p), &f->match_ms))
         return 0;
-    if (p != tail + rest - 1 || *p != '}' || f->push_ms > TB_LAST_MS || f->match_ms > TB_LAST_MS)
-        return 0;
-    return 1;
+    return f->push_ms <= TB_LAST_MS && f->match_ms <= TB_LAST_MS;
 }
 
 #else

@@ -11,7 +11,8 @@
 void tb_frame_free(tb_frame *frame)
 {
     for (int s = 0; s < 2; s++) {
-        free(frame->levels[s]);
+        free(frame->prices[s]);
+        free(frame->sizes[s]);
         free(frame->decimals[s]);
     }
     free(frame->trades);
@@ -103,13 +104,16 @@ int tb_read_wide(tb_frame *f, tb_cursor *c, tb_int128 *value, int *present)
 static int grow_levels(tb_frame *f, int side)
 {
     int32_t capacity = f->capacity[side] ? f->capacity[side] * 2 : 256;
-    tb_level *levels = realloc(f->levels[side], (size_t)capacity * sizeof *levels);
-    if (levels)
-        f->levels[side] = levels;
+    int64_t *prices = realloc(f->prices[side], (size_t)capacity * sizeof *prices);
+    if (prices)
+        f->prices[side] = prices;
+    int64_t *sizes = realloc(f->sizes[side], (size_t)capacity * sizeof *sizes);
+    if (sizes)
+        f->sizes[side] = sizes;
     uint8_t *decimals = realloc(f->decimals[side], (size_t)capacity * 2);
     if (decimals)
         f->decimals[side] = decimals;
-    if (!levels || !decimals)
+    if (!prices || !sizes || !decimals)
         return 0;
     f->capacity[side] = capacity;
     return 1;
@@ -130,7 +134,7 @@ static int read_levels(tb_frame *f, tb_cursor *c, int side)
             uint8_t price_places, size_places;
             if (TB_UNLIKELY(n == f->capacity[side]) && !grow_levels(f, side))
                 return tb_fail(c, TB_NO_MEMORY);
-            tb_level *level = &f->levels[side][n];
+            int64_t *price = &f->prices[side][n], *size = &f->sizes[side][n];
             if (tb_peek(c) != '[') {
                 if (tb_skip(c, 3))
                     c->error = TB_WRONG_TYPE;
@@ -138,12 +142,12 @@ static int read_levels(tb_frame *f, tb_cursor *c, int side)
             }
             c->p++;
             tb_space(c);
-            if (!tb_read_decimal(f, c, &level->price, &price_places) || !tb_expect(c, ','))
+            if (!tb_read_decimal(f, c, price, &price_places) || !tb_expect(c, ','))
                 return 0;
             tb_space(c);
-            if (!tb_read_decimal(f, c, &level->size, &size_places))
+            if (!tb_read_decimal(f, c, size, &size_places))
                 return 0;
-            if (TB_UNLIKELY(level->size < 0))
+            if (TB_UNLIKELY(*size < 0))
                 return tb_fail(c, TB_BAD_NUMBER);
             if (TB_UNLIKELY(!tb_accept(c, ']'))) {
                 if (!tb_expect(c, ','))
@@ -154,7 +158,7 @@ static int read_levels(tb_frame *f, tb_cursor *c, int side)
             f->decimals[side][2 * n + 1] = size_places;
             if (price_places > price_widest)
                 price_widest = price_places;
-            if (level->size && size_places > size_widest)
+            if (*size && size_places > size_widest)
                 size_widest = size_places;
             n++;
         } while (tb_accept(c, ','));
@@ -334,17 +338,13 @@ static int read_frame(tb_frame *f, tb_cursor *c, tb_find find, void *context, tb
 
 /* The array behind `"data":` of one side may be read again when data came before the topic, so every count is set
  * where it is read, and only the envelope is reset here. */
-tb_error tb_frame_decode(tb_frame *f, const uint8_t *bytes, size_t length, tb_find find, void *context,
-                         tb_frame_status *status)
+tb_error tb_frame_decode_completely(tb_frame *f, const uint8_t *bytes, size_t length, tb_find find, void *context,
+                                    tb_frame_status *status)
 {
     tb_cursor c = {bytes, bytes + length, TB_OK};
     f->text_used = 0;
     f->drift = 0;
-    if (TB_LIKELY(tb_fast_book(f, bytes, length, find, context))) {
-        *status = TB_FRAME_DATA;
-        return TB_OK;
-    }
-    f->ready[0] = f->ready[1] = 0;
+    f->ready = 0;
     f->topic.at = NULL;
     f->topic.length = 0;
     f->kind = -1;
@@ -366,4 +366,16 @@ tb_error tb_frame_decode(tb_frame *f, const uint8_t *bytes, size_t length, tb_fi
     if (TB_UNLIKELY(valid < length))
         return TB_NOT_JSON;
     return TB_OK;
+}
+
+tb_error tb_frame_decode(tb_frame *f, const uint8_t *bytes, size_t length, tb_find find, void *context,
+                         tb_frame_status *status)
+{
+    if (TB_LIKELY(tb_fast_book(f, bytes, length, find, context))) {
+        f->drift = 0;
+        f->ready = 1;
+        *status = TB_FRAME_DATA;
+        return TB_OK;
+    }
+    return tb_frame_decode_completely(f, bytes, length, find, context, status);
 }

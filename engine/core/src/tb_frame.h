@@ -47,12 +47,12 @@ typedef struct {
     int64_t push_ms, match_ms, cross_sequence; /* match: cts; cross_sequence: data.seq or cs; TB_NONE where not sent */
     /* books */
     int64_t update_id;
-    tb_level *levels[2];
+    int64_t *prices[2], *sizes[2];
     uint8_t *decimals[2]; /* two bytes a level: of its price, of its size */
     int32_t count[2], capacity[2];
     uint8_t price_decimals, size_decimals; /* widest of the frame */
-    uint8_t expected_price, expected_size;       /* the pair in force */
-    uint8_t ready[2]; /* the side is sorted, and written with just the pair in force (sizes of 0 aside) */
+    uint8_t expected_price, expected_size; /* the pair in force */
+    uint8_t ready; /* the levels come best first, and are at the pair in force already */
     /* trades */
     tb_trade *trades;
     int32_t trade_count, trade_capacity;
@@ -80,6 +80,9 @@ typedef int (*tb_find)(void *context, const tb_slice *topic, tb_route *route);
 
 tb_error tb_frame_decode(tb_frame *frame, const uint8_t *bytes, size_t length, tb_find find, void *context,
                          tb_frame_status *status);
+/* The same without the fast path: takes any spelling, and says what is wrong. */
+tb_error tb_frame_decode_completely(tb_frame *frame, const uint8_t *bytes, size_t length, tb_find find, void *context,
+                                    tb_frame_status *status);
 
 /* The tickers' key of a field, in bit order; NULL behind the last. */
 const char *tb_ticker_key(int field);

@@ -1,0 +1,318 @@
+#include "tb_levels.h"
+
+#include <string.h>
+
+#include "tb_decimal.h"
+#include "tb_swar.h"
+
+#if TB_HAS_SWAR
+
+#define TEXT2(a, b) ((uint64_t)(a) | (uint64_t)(b) << 8)
+#define TEXT4(a, b, c, d) (TEXT2(a, b) | TEXT2(c, d) << 16)
+#define BYTES(n) ((UINT64_C(1) << (8 * (n))) - 1)
+#define BETWEEN_NUMBERS TEXT4('"', ',', '"', 0)
+#define BETWEEN_LEVELS (TEXT4('"', ']', ',', '[') | (uint64_t)'"' << 32)
+#define BEHIND_LEVELS TEXT4('"', ']', ']', 0)
+
+/* Up to eight bytes of text as the number that a little-endian load of them gives. */
+TB_INLINE uint64_t load8(const uint8_t *p)
+{
+    uint64_t word;
+    memcpy(&word, p, 8);
+    return word;
+}
+
+TB_INLINE uint64_t load4(const uint8_t *p)
+{
+    uint32_t word;
+    memcpy(&word, p, 4);
+    return word;
+}
+
+/* Brings a mantissa of `whole` digits before the point and `places` behind it to the decimals in force. Not 0 in *bad when
+ * that may not fit, or would lose digits. */
+TB_INLINE int64_t at_decimals(uint64_t mantissa, unsigned whole, unsigned places, unsigned decimals, uint64_t *bad)
+{
+    unsigned by = decimals - places;
+    *bad |= (by > TB_MAX_DECIMALS) | (whole + decimals > TB_MAX_DECIMALS);
+    return (int64_t)(mantissa * (uint64_t)tb_powers[by > TB_MAX_DECIMALS ? 0 : by]);
+}
+
+/* Best first: bids fall, asks rise. */
+TB_INLINE int out_of_order(int64_t price, int64_t before, int side)
+{
+    return side ? price <= before : price >= before;
+}
+
+/* ---- plain 64-bit arithmetic ---- */
+
+/* A level is at most 17 + `","` + 17 + `"],["` = 42 bytes here, and so many are readable at the cursor. */
+#define PORTABLE_MARGIN 48
+
+/* A plain decimal of up to 8 digits before and 8 behind the point. */
+static const uint8_t *long_decimal(const uint8_t *p, uint64_t *mantissa, unsigned *whole, unsigned *places)
+{
+    uint64_t head, fraction;
+    unsigned count = tb_digits8(p, &head);
+    if (count == 0 || (*p == '0' && count > 1))
+        return NULL;
+    *whole = count;
+    p += count;
+    if (*p != '.') {
+        *mantissa = head;
+        *places = 0;
+        return p;
+    }
+    count = tb_digits8(++p, &fraction);
+    if (count == 0)
+        return NULL;
+    *mantissa = head * (uint64_t)tb_powers[count] + fraction;
+    *places = count;
+    return p + count;
+}
+
+/* The same, and quicker where point and digits fit in eight bytes: the point is closed up, and one conversion does. */
+TB_INLINE const uint8_t *decimal(const uint8_t *p, uint64_t *mantissa, unsigned *whole, unsigned *places)
+{
+    uint64_t x, other = tb_not_digits(p, &x);
+    if (TB_UNLIKELY(other == 0))
+        return long_decimal(p, mantissa, whole, places);
+    unsigned point = (unsigned)__builtin_ctzll(other) & ~7u; /* in bits */
+    if (TB_UNLIKELY(point == 0 || (*p == '0' && point > 8)))
+        return NULL;
+    *whole = point >> 3;
+    if (p[point >> 3] != '.') {
+        *mantissa = tb_eight(x << (64 - point));
+        *places = 0;
+        return p + (point >> 3);
+    }
+    other &= other - 1;
+    unsigned end = other ? (unsigned)__builtin_ctzll(other) & ~7u : 64;
+    if (TB_UNLIKELY(end == point + 8 || (end == 64 && (unsigned)p[8] - '0' < 10)))
+        return end == 64 ? long_decimal(p, mantissa, whole, places) : NULL;
+    uint64_t below = (UINT64_C(1) << point) - 1;
+    x = (x & below) | (x >> 8 & ~below);
+    *mantissa = tb_eight(x << (72 - end));
+    *places = (end - point - 8) >> 3;
+    return p + (end >> 3);
+}
+
+static const uint8_t *read_portably(tb_frame *f, int side, const uint8_t *p, const uint8_t *end)
+{
+    int64_t *prices = f->prices[side], *sizes = f->sizes[side];
+    int32_t n = 0;
+    uint64_t bad = 0;
+    int64_t before = side ? INT64_MIN : INT64_MAX;
+    if (end - p < PORTABLE_MARGIN || !prices) /* the complete decoder makes the room, once */
+        return NULL;
+    const uint8_t *safe = end - PORTABLE_MARGIN;
+    if (*p == ']') {
+        f->count[side] = 0;
+        return p + 1;
+    }
+    if ((load8(p) & BYTES(2)) != TEXT2('[', '"'))
+        return NULL;
+    p += 2;
+    for (;; p += 5) {
+        uint64_t price, size;
+        unsigned whole, places;
+        if (TB_UNLIKELY(p > safe || n == f->capacity[side]))
+            return NULL;
+        p = decimal(p, &price, &whole, &places);
+        if (TB_UNLIKELY(!p || (load4(p) & BYTES(3)) != BETWEEN_NUMBERS))
+            return NULL;
+        prices[n] = at_decimals(price, whole, places, f->expected_price, &bad);
+        p = decimal(p + 3, &size, &whole, &places);
+        if (TB_UNLIKELY(!p))
+            return NULL;
+        sizes[n] = at_decimals(size, whole, places, f->expected_size, &bad);
+        bad |= (uint64_t)out_of_order(prices[n], before, side);
+        before = prices[n++];
+        uint64_t behind = load8(p);
+        if ((behind & BYTES(5)) == BETWEEN_LEVELS)
+            continue;
+        if (TB_UNLIKELY((behind & BYTES(3)) != BEHIND_LEVELS))
+            return NULL;
+        break;
+    }
+    f->count[side] = n;
+    return bad ? NULL : p + 3;
+}
+
+/* ---- AVX2 ---- */
+
+#if defined(__x86_64__)
+
+#include <immintrin.h>
+
+/* A level's 32 bytes, and from its second quote at most 31 + 8. */
+#define VECTOR_MARGIN 40
+
+/* For a number of `length` characters with its point at `point` (or at `length`): which byte goes where, so that the digits
+ * end at the last place, zeros before them, the point left out. Where there can be no such number, a byte that is not a digit
+ * is taken along. */
+static _Alignas(16) uint8_t arrangements[17][32][16];
+
+/* By the decimals in force. `scale`: for so many characters from the point on, what brings the mantissa to them, or -1 where
+ * there are too many. `least`: for so many digits before the point, what the scaled mantissa is at least: more than can be
+ * where it would not fit, and so that only a single digit may be 0. A price of 0 is for the complete decoder, because its
+ * decimals count. */
+typedef struct {
+    int64_t scale[18];
+    int64_t least[18];
+} tb_rule;
+static tb_rule price_rules[TB_MAX_DECIMALS + 1], size_rules[TB_MAX_DECIMALS + 1];
+
+__attribute__((constructor)) static void make_tables(void)
+{
+    for (int length = 0; length <= 16; length++)
+        for (int point = 0; point <= length; point++) {
+            int digits = length - (point < length), number = point > 0 && point + 1 != length;
+            for (int place = 0; place < 16; place++) {
+                int digit = place - (16 - digits);
+                arrangements[length][point][place] =
+                    (uint8_t)(!number ? point : digit < 0 ? 0x80 : digit < point ? digit : digit + 1);
+            }
+        }
+    for (int decimals = 0; decimals <= TB_MAX_DECIMALS; decimals++)
+        for (int count = 0; count < 18; count++) {
+            int places = count ? count - 1 : 0;
+            tb_rule *rule = &price_rules[decimals], *other = &size_rules[decimals];
+            rule->scale[count] = places <= decimals ? tb_powers[decimals - places] : -1;
+            rule->least[count] = count < 1 || count + decimals > TB_MAX_DECIMALS ? INT64_MAX
+                                 : count == 1                                    ? 1
+                                                                                 : tb_powers[count - 1 + decimals];
+            *other = *rule;
+            other->least[1] = 1 + decimals > TB_MAX_DECIMALS ? INT64_MAX : 0;
+        }
+}
+
+/* Keeps a constant in its register: left alone, the compiler makes it anew for every level. */
+#define HOLD(constant) __asm__("" : "+x"(constant))
+
+/* Price and size are read together, one in each half of a vector, and all complaints are gathered and looked at once behind
+ * the last level: negative differences in `wrong`, bytes above 9 in `highest`. So there is one branch a level that has to be
+ * guessed: whether another one follows. */
+TB_INLINE __attribute__((target("avx2,bmi,bmi2"))) const uint8_t *read_side(tb_frame *f, const int side, const uint8_t *p,
+                                                                           const uint8_t *end)
+{
+    int64_t *const prices = f->prices[side], *const sizes = f->sizes[side];
+    const tb_rule *const price_rule = &price_rules[f->expected_price], *const size_rule = &size_rules[f->expected_size];
+    const int64_t capacity = f->capacity[side];
+    int64_t n = 0;
+    __m256i quote = _mm256_set1_epi8('"'), zero = _mm256_set1_epi8('0'), dot = _mm256_set1_epi8('.'),
+            tens = _mm256_set1_epi16(0x010A), hundreds = _mm256_set1_epi32(0x00010064),
+            myriads = _mm256_set1_epi32(0x00012710), highest = _mm256_setzero_si256();
+    int64_t before = side ? -1 : INT64_MAX, wrong = 0;
+    HOLD(quote);
+    HOLD(zero);
+    HOLD(dot);
+    HOLD(tens);
+    HOLD(hundreds);
+    HOLD(myriads);
+    if (end - p < VECTOR_MARGIN || !prices) /* the complete decoder makes the room, once */
+        return NULL;
+    const uint8_t *safe = end - VECTOR_MARGIN;
+    if (*p == ']') {
+        f->count[side] = 0;
+        return p + 1;
+    }
+    if ((load8(p) & BYTES(2)) != TEXT2('[', '"'))
+        return NULL;
+    p += 2;
+    for (;;) {
+        if (TB_UNLIKELY(p > safe || n == capacity))
+            return NULL;
+        /* 61809.40","0.105"],[" : the first quote ends the price, the third the size. If there is no third one among these
+         * bytes, the byte behind them has to be it, or won't pass for one below. */
+        const uint32_t quotes =
+            (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_loadu_si256((const __m256i *)(const void *)p), quote));
+        const uint64_t price_length = _tzcnt_u32(quotes), size_end = _tzcnt_u32(_blsr_u32(_blsr_u32(quotes)));
+        const uint64_t size_length = size_end - price_length - 3;
+        if (TB_UNLIKELY(price_length > 16) || TB_UNLIKELY(size_length > 16))
+            return NULL;
+        const uint64_t behind = load8(p + size_end), between = load4(p + price_length);
+        const __m256i text =
+            _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)p)),
+                                    _mm_loadu_si128((const __m128i *)(const void *)(p + price_length + 3)), 1);
+        const uint32_t dots = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(text, dot));
+        const uint64_t price_point = _tzcnt_u32(dots | UINT32_C(1) << price_length);
+        const uint64_t size_point = _tzcnt_u32(dots >> 16 | UINT32_C(1) << size_length);
+        const __m256i arrangement = _mm256_inserti128_si256(
+            _mm256_castsi128_si256(_mm_load_si128((const __m128i *)(const void *)arrangements[price_length][price_point])),
+            _mm_load_si128((const __m128i *)(const void *)arrangements[size_length][size_point]), 1);
+        const __m256i digits = _mm256_shuffle_epi8(_mm256_sub_epi8(text, zero), arrangement);
+        highest = _mm256_max_epu8(highest, digits);
+        /* sixteen digits, eight pairs, four fours, two eights */
+        const __m256i fours = _mm256_madd_epi16(_mm256_maddubs_epi16(digits, tens), hundreds);
+        const __m256i eights = _mm256_madd_epi16(_mm256_packus_epi32(fours, fours), myriads);
+        const uint64_t price_eights = (uint64_t)_mm_cvtsi128_si64(_mm256_castsi256_si128(eights));
+        const uint64_t size_eights = (uint64_t)_mm_cvtsi128_si64(_mm256_extracti128_si256(eights, 1));
+        const int64_t price = (int64_t)(((price_eights & UINT32_MAX) * UINT64_C(100000000) + (price_eights >> 32)) *
+                                        (uint64_t)price_rule->scale[price_length - price_point]);
+        const int64_t size = (int64_t)(((size_eights & UINT32_MAX) * UINT64_C(100000000) + (size_eights >> 32)) *
+                                       (uint64_t)size_rule->scale[size_length - size_point]);
+        wrong |= (int64_t)((uint64_t)price - (uint64_t)price_rule->least[price_point]);
+        wrong |= (int64_t)((uint64_t)size - (uint64_t)size_rule->least[size_point]);
+        wrong |= side ? (int64_t)((uint64_t)price + ~(uint64_t)before) : (int64_t)((uint64_t)before + ~(uint64_t)price);
+        before = price;
+        prices[n] = price;
+        sizes[n++] = size;
+        if (((behind << 24 ^ BETWEEN_LEVELS << 24) | (uint32_t)(between << 8 ^ BETWEEN_NUMBERS << 8)) == 0) {
+            p += size_end + 5;
+            continue;
+        }
+        const __m256i nine = _mm256_set1_epi8(9);
+        const int digital = _mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_max_epu8(highest, nine), nine)) == -1;
+        f->count[side] = (int32_t)n;
+        return wrong >= 0 && digital && (between & BYTES(3)) == BETWEEN_NUMBERS && (behind & BYTES(3)) == BEHIND_LEVELS
+                   ? p + size_end + 3
+                   : NULL;
+    }
+}
+
+__attribute__((target("avx2,bmi,bmi2"))) static const uint8_t *read_vectors(tb_frame *f, int side, const uint8_t *p,
+                                                                           const uint8_t *end)
+{
+    return side ? read_side(f, 1, p, end) : read_side(f, 0, p, end);
+}
+
+static tb_levels_reader fastest(void)
+{
+    __builtin_cpu_init();
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2")
+               ? read_vectors
+               : read_portably;
+}
+
+#else
+
+static tb_levels_reader fastest(void)
+{
+    return read_portably;
+}
+
+#endif
+
+tb_levels_reader tb_read_levels = read_portably;
+
+__attribute__((constructor)) static void choose(void)
+{
+    tb_read_levels = fastest();
+}
+
+int tb_read_levels_portably(int portably)
+{
+    tb_read_levels = portably ? read_portably : fastest();
+    return tb_read_levels == read_portably;
+}
+
+#else
+
+int tb_read_levels_portably(int portably)
+{
+    (void)portably;
+    return 1;
+}
+
+#endif
