@@ -252,8 +252,8 @@ TB_INLINE __attribute__((target("avx2,bmi,bmi2"))) const uint8_t *read_side(tb_f
                                         (uint64_t)price_rule->scale[price_length - price_point]);
         const int64_t size = (int64_t)(((size_eights & UINT32_MAX) * UINT64_C(100000000) + (size_eights >> 32)) *
                                        (uint64_t)size_rule->scale[size_length - size_point]);
-        wrong |= (int64_t)((uint64_t)price - (uint64_t)price_rule->least[price_point]);
-        wrong |= (int64_t)((uint64_t)size - (uint64_t)size_rule->least[size_point]);
+        wrong |= price | (int64_t)((uint64_t)price - (uint64_t)price_rule->least[price_point]);
+        wrong |= size | (int64_t)((uint64_t)size - (uint64_t)size_rule->least[size_point]);
         wrong |= side ? (int64_t)((uint64_t)price + ~(uint64_t)before) : (int64_t)((uint64_t)before + ~(uint64_t)price);
         before = price;
         prices[n] = price;
