@@ -25,7 +25,7 @@ static const uint64_t side_salt[2] = {UINT64_C(0xA0761D6478BD642F), UINT64_C(0xC
 
 TB_INLINE uint64_t level_digest(int side, int64_t price, int64_t size)
 {
-    return mix64(((uint64_t)price * SPREAD + (uint64_t)size) ^ side_salt[side]) & -(uint64_t)(size != 0);
+    return mix64(((uint64_t)price * SPREAD + (uint64_t)size) ^ side_salt[side]) & (uint64_t)(-size >> 63);
 }
 
 void tb_book_init(tb_book *book)
@@ -158,100 +158,110 @@ tb_error tb_book_load(tb_book *book, const tb_changes changes[2])
 /* So many changes are looked up before the levels move; so many at once. */
 #define CHUNK 128
 #define TOGETHER 4
+#define NO_PRICE INT64_MIN /* no mantissa is this small */
 
-/* How many levels are worse than each of a few prices: their places. Binary searches whose steps depend on `n` alone, so that
- * the processor has nothing to guess, and which it can run side by side, because none waits for another. */
-TB_INLINE void places_of(const tb_level *levels, int64_t n, const int64_t prices[TOGETHER], int64_t places[TOGETHER],
-                         int side)
+/* The first level that is not worse than each of a few prices. Binary searches whose steps depend on `n` alone, so that the
+ * processor has nothing to guess, and which it can run side by side, because none waits for another. n > 0. */
+TB_INLINE void find_places(tb_level *levels, int64_t n, const int64_t *prices, tb_level **places, int side, const int together)
 {
-    const tb_level *base[TOGETHER];
-    int64_t length = n;
-    for (int k = 0; k < TOGETHER; k++)
+    tb_level *base[TOGETHER];
+    for (int k = 0; k < together; k++)
         base[k] = levels;
-    while (length > 1) {
+    for (int64_t length = n; length > 1;) {
         int64_t half = length >> 1;
-        for (int k = 0; k < TOGETHER; k++) {
-            const tb_level *probe = base[k] + half;
+        for (int k = 0; k < together; k++) {
+            tb_level *probe = base[k] + half;
             base[k] = __builtin_expect_with_probability(worse(probe[-1].price, prices[k], side), 1, 0.5) ? probe : base[k];
         }
         length -= half;
     }
-    for (int k = 0; k < TOGETHER; k++)
-        places[k] = base[k] - levels + (length & worse(base[k]->price, prices[k], side));
+    for (int k = 0; k < together; k++)
+        places[k] = base[k] + worse(base[k]->price, prices[k], side);
 }
 
 /* A level that comes or goes. */
 typedef struct {
-    int32_t at;     /* the place in the arrays as they were: of the level that goes, or before which one comes */
-    int32_t change; /* index into the message */
+    tb_level *at;   /* as the levels were: the one that goes, or before which one comes */
+    int64_t change; /* index into the message */
 } tb_shift;
 
 /* Levels between two shifts move together, by the balance of what comes and goes below them. Runs that move down are moved
  * from the worst to the best, then runs that move up from the best to the worst: nothing is overwritten before it has moved. */
 static void shift(tb_side *side, const tb_changes *in, const tb_shift *shifts, int32_t count)
 {
-    tb_level *v = side->levels;
-    int32_t by = 0, n = side->count;
+    tb_level *const end = side->levels + side->count;
+    int64_t by = 0;
     for (int32_t k = count; k-- > 0;) {
-        int32_t goes = in->sizes[shifts[k].change] == 0, from = shifts[k].at + goes, to = k ? shifts[k - 1].at : n;
+        int64_t goes = in->sizes[shifts[k].change] == 0;
+        tb_level *from = shifts[k].at + goes, *to = k ? shifts[k - 1].at : end;
         by += 1 - 2 * goes;
         if (by < 0 && from < to)
-            memmove(v + from + by, v + from, (size_t)(to - from) * sizeof *v);
+            memmove(from + by, from, (size_t)((uint8_t *)to - (uint8_t *)from));
     }
-    side->count = n + by;
+    side->count += (int32_t)by;
     for (int32_t k = 0; k < count; k++) {
-        int32_t goes = in->sizes[shifts[k].change] == 0, from = shifts[k].at + goes, to = k ? shifts[k - 1].at : n;
+        int64_t price = in->prices[shifts[k].change], size = in->sizes[shifts[k].change], goes = size == 0;
+        tb_level *from = shifts[k].at + goes, *to = k ? shifts[k - 1].at : end;
         if (by > 0 && from < to)
-            memmove(v + from + by, v + from, (size_t)(to - from) * sizeof *v);
+            memmove(from + by, from, (size_t)((uint8_t *)to - (uint8_t *)from));
         by -= 1 - 2 * goes;
         if (!goes) /* its place is free now: what was there has moved up, or down before */
-            v[shifts[k].at + by] = (tb_level){in->prices[shifts[k].change], in->sizes[shifts[k].change]};
+            shifts[k].at[by] = (tb_level){price, size};
     }
 }
 
-TB_INLINE int64_t apply_side(tb_side *side, int s, const tb_changes *message, uint64_t *digest)
+/* What the changes do to the digest; and how many levels differ after them. Loops over arrays, which the compiler can make
+ * vectors of where the machine multiplies those. */
+TB_VECTORS
+static uint64_t account_for(int s, const tb_changes *in, const int64_t *befores, int64_t *changed)
+{
+    const int64_t *prices = in->prices, *sizes = in->sizes;
+    uint64_t mixed = 0;
+    int64_t different = 0;
+    for (int32_t j = 0; j < in->count; j++) {
+        mixed ^= level_digest(s, prices[j], befores[j]) ^ level_digest(s, prices[j], sizes[j]);
+        different += befores[j] != sizes[j];
+    }
+    *changed += different;
+    return mixed;
+}
+
+TB_INLINE void apply_side(tb_side *side, int s, const tb_changes *message, uint64_t *digest, int64_t *changed)
 {
     tb_shift shifts[CHUNK + 1];
-    int64_t places[CHUNK];
-    int64_t changed = 0;
-    uint64_t mixed = 0;
+    tb_level *places[CHUNK];
+    int64_t befores[CHUNK];
     for (int32_t done = 0; done < message->count; done += CHUNK) {
         const int32_t left = message->count - done;
         const tb_changes in = {message->prices + done, message->sizes + done, left < CHUNK ? left : CHUNK};
-        tb_level *const levels = side->levels;
-        const int64_t n = side->count;
-        int32_t count = 0;
-        for (int32_t j = 0; j < in.count; j += TOGETHER) {
-            int64_t prices[TOGETHER];
-            for (int32_t k = 0; k < TOGETHER; k++) /* the last one again where there are no more */
-                prices[k] = in.prices[j + k < in.count ? j + k : in.count - 1];
-            places_of(levels, n, prices, places + j, s);
+        tb_level *const levels = side->levels, *const unused = levels + side->count;
+        int32_t count = 0, j = 0;
+        unused->price = NO_PRICE;
+        if (TB_UNLIKELY(side->count == 0))
+            for (; j < in.count; j++)
+                places[j] = unused;
+        for (; j + TOGETHER <= in.count; j += TOGETHER)
+            find_places(levels, side->count, in.prices + j, places + j, s, TOGETHER);
+        if (in.count - j >= 2) {
+            find_places(levels, side->count, in.prices + j, places + j, s, 2);
+            j += 2;
         }
-        for (int32_t j = 0; j < in.count; j++) {
-            int64_t price = in.prices[j], size = in.sizes[j], at = places[j];
-            int64_t held = -(int64_t)((at < n) & (levels[at].price == price));
-            int64_t before = levels[at].size & held;
-            mixed ^= level_digest(s, price, before) ^ level_digest(s, price, size);
-            changed += before != size;
-            levels[held ? at : n].size = size; /* behind the last where there is nothing to change */
-            shifts[count] = (tb_shift){(int32_t)at, j};
-            count += (before != 0) != (size != 0);
+        if (j < in.count)
+            find_places(levels, side->count, in.prices + j, places + j, s, 1);
+        /* Masks, not branches: whether a price is held, and whether it goes, can't be guessed. */
+        for (j = 0; j < in.count; j++) {
+            int64_t size = in.sizes[j], held = -(int64_t)(places[j]->price == in.prices[j]);
+            int64_t before = befores[j] = places[j]->size & held;
+            tb_level *target =
+                (tb_level *)((uintptr_t)unused + (((uintptr_t)places[j] - (uintptr_t)unused) & (uintptr_t)held));
+            target->size = size; /* the unused one's where there is nothing to change */
+            shifts[count] = (tb_shift){places[j], j};
+            count += (int32_t)((-before ^ -size) < 0);
         }
+        *digest ^= account_for(s, &in, befores, changed);
         if (count)
             shift(side, &in, shifts, count);
     }
-    *digest ^= mixed;
-    return changed;
-}
-
-static int64_t apply_bids(tb_side *side, const tb_changes *in, uint64_t *digest)
-{
-    return apply_side(side, 0, in, digest);
-}
-
-static int64_t apply_asks(tb_side *side, const tb_changes *in, uint64_t *digest)
-{
-    return apply_side(side, 1, in, digest);
 }
 
 tb_error tb_book_apply(tb_book *book, const tb_changes changes[2], int64_t *changed)
@@ -260,8 +270,9 @@ tb_error tb_book_apply(tb_book *book, const tb_changes changes[2], int64_t *chan
     if (reserve(book, (int64_t)book->sides[0].count + changes[0].count,
                 (int64_t)book->sides[1].count + changes[1].count) != TB_OK)
         return TB_NO_MEMORY;
-    *changed = apply_bids(&book->sides[0], &changes[0], &book->digest) +
-               apply_asks(&book->sides[1], &changes[1], &book->digest);
+    *changed = 0;
+    apply_side(&book->sides[0], 0, &changes[0], &book->digest, changed);
+    apply_side(&book->sides[1], 1, &changes[1], &book->digest, changed);
     return TB_OK;
 }
 

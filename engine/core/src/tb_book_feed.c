@@ -85,8 +85,10 @@ static void keyframe(tb_engine *engine, int32_t index)
 static void begin_file(tb_engine *engine, int32_t index, const tb_frame *frame)
 {
     tb_feed *feed = engine->feeds[index];
+    if (!engine->columns)
+        return;
     int32_t day = tb_day_of(frame->push_ms);
-    if (!engine->columns || feed->file_day == day)
+    if (TB_LIKELY(feed->file_day == day))
         return;
     feed->file_day = day;
     if (feed->state == TB_LIVE && frame->kind == TB_DELTA)
@@ -154,7 +156,7 @@ static tb_error rescale(tb_frame *frame, int s, unsigned price_decimals, unsigne
 
 /* Unsorted levels are legal, a price twice is not. The row keeps the message's order, so a copy is sorted: *memory, which is
  * the caller's to free, holds it. */
-static tb_error sort_copy(tb_changes changes[2], int64_t **memory)
+static tb_error sort_copy(const tb_changes changes[2], tb_changes sorted[2], int64_t **memory)
 {
     size_t count[2] = {(size_t)changes[0].count, (size_t)changes[1].count}, both = count[0] + count[1];
     int64_t *prices = *memory = malloc(both * 4 * sizeof *prices + 1), *sizes = prices + both;
@@ -168,7 +170,7 @@ static tb_error sort_copy(tb_changes changes[2], int64_t **memory)
         }
         if (tb_sort_changes(prices, sizes, changes[s].count, s, scratch))
             return TB_DUPLICATE_LEVEL;
-        changes[s] = (tb_changes){prices, sizes, changes[s].count};
+        sorted[s] = (tb_changes){prices, sizes, changes[s].count};
         prices += count[s];
         sizes += count[s];
     }
@@ -326,33 +328,45 @@ static tb_error on_delta(tb_engine *engine, int32_t index, const tb_frame *frame
     return TB_OK;
 }
 
-tb_error tb_on_book(tb_engine *engine, int32_t index, tb_frame *frame, tb_stamp at)
+/* A frame that the fast path has read: sorted, and at the pair in force. */
+static tb_error on_levels(tb_engine *engine, int32_t index, const tb_frame *frame, const tb_changes row[2],
+                          const tb_changes changes[2], tb_stamp at)
 {
-    tb_feed *feed = engine->feeds[index];
-    tb_symbol *symbol = engine->symbols[feed->symbol];
+    begin_file(engine, index, frame);
+    tb_count_message(engine->feeds[index], at);
+    return frame->kind == TB_SNAPSHOT ? on_snapshot(engine, index, frame, row, changes, at)
+                                      : on_delta(engine, index, frame, row, changes, at);
+}
+
+/* Any other one is brought to that first. */
+static tb_error on_other_levels(tb_engine *engine, int32_t index, tb_frame *frame, const tb_changes row[2], tb_stamp at)
+{
+    const tb_symbol *symbol = engine->symbols[engine->feeds[index]->symbol];
     unsigned price = tb_max(symbol->price_decimals, frame->price_decimals);
     unsigned size = tb_max(symbol->size_decimals, frame->size_decimals);
+    tb_changes sorted[2] = {row[0], row[1]};
     int64_t *memory = NULL;
     tb_error error = TB_OK;
-    if (TB_UNLIKELY(!frame->ready))
-        for (int s = 0; s < 2 && error == TB_OK; s++)
-            error = rescale(frame, s, price, size);
-    const tb_changes row[2] = {{frame->prices[0], frame->sizes[0], frame->count[0]},
-                               {frame->prices[1], frame->sizes[1], frame->count[1]}};
-    tb_changes changes[2] = {row[0], row[1]};
-    if (TB_UNLIKELY(!frame->ready) && error == TB_OK &&
+    for (int s = 0; s < 2 && error == TB_OK; s++)
+        error = rescale(frame, s, price, size);
+    if (error == TB_OK &&
         !(tb_is_sorted(row[0].prices, row[0].count, 0) && tb_is_sorted(row[1].prices, row[1].count, 1)))
-        error = sort_copy(changes, &memory);
+        error = sort_copy(row, sorted, &memory);
     if (error == TB_OK)
         error = tb_can_widen(engine, symbol, price, size);
-    if (TB_LIKELY(error == TB_OK)) {
+    if (error == TB_OK) {
         begin_file(engine, index, frame);
-        tb_widen(engine, feed->symbol, price, size, at);
-        tb_count_message(feed, at);
-        error = frame->kind == TB_SNAPSHOT ? on_snapshot(engine, index, frame, row, changes, at)
-                                           : on_delta(engine, index, frame, row, changes, at);
+        tb_widen(engine, engine->feeds[index]->symbol, price, size, at);
+        error = on_levels(engine, index, frame, row, sorted, at);
     }
-    if (TB_UNLIKELY(memory != NULL))
-        free(memory);
+    free(memory);
     return error;
+}
+
+tb_error tb_on_book(tb_engine *engine, int32_t index, tb_frame *frame, tb_stamp at)
+{
+    const tb_changes row[2] = {{frame->prices[0], frame->sizes[0], frame->count[0]},
+                               {frame->prices[1], frame->sizes[1], frame->count[1]}};
+    return TB_LIKELY(frame->ready) ? on_levels(engine, index, frame, row, row, at)
+                                   : on_other_levels(engine, index, frame, row, at);
 }

@@ -13,6 +13,8 @@ typedef struct {
 
 /* tb_registry.c */
 uint64_t tb_hash(const uint8_t *p, size_t n, uint64_t seed);
+/* For names of a few bytes, where a call of memcmp would cost more than the comparison. */
+int tb_same_bytes(const void *left, const void *right, size_t n);
 /* Takes back the newest symbols, which nothing refers to yet. */
 void tb_forget_symbols(tb_engine *engine, int32_t keep);
 

@@ -13,21 +13,7 @@
 #define BETWEEN_NUMBERS TEXT4('"', ',', '"', 0)
 #define BETWEEN_LEVELS (TEXT4('"', ']', ',', '[') | (uint64_t)'"' << 32)
 #define BEHIND_LEVELS TEXT4('"', ']', ']', 0)
-
-/* Up to eight bytes of text as the number that a little-endian load of them gives. */
-TB_INLINE uint64_t load8(const uint8_t *p)
-{
-    uint64_t word;
-    memcpy(&word, p, 8);
-    return word;
-}
-
-TB_INLINE uint64_t load4(const uint8_t *p)
-{
-    uint32_t word;
-    memcpy(&word, p, 4);
-    return word;
-}
+#define BETWEEN_SIDES (TEXT4(',', '"', 'a', '"') | TEXT2(':', '[') << 32)
 
 /* Brings a mantissa of `whole` digits before the point and `places` behind it to the decimals in force. Not 0 in *bad when
  * that may not fit, or would lose digits. */
@@ -97,7 +83,7 @@ TB_INLINE const uint8_t *decimal(const uint8_t *p, uint64_t *mantissa, unsigned 
     return p + (end >> 3);
 }
 
-static const uint8_t *read_portably(tb_frame *f, int side, const uint8_t *p, const uint8_t *end)
+static const uint8_t *read_side_portably(tb_frame *f, int side, const uint8_t *p, const uint8_t *end)
 {
     int64_t *prices = f->prices[side], *sizes = f->sizes[side];
     int32_t n = 0;
@@ -110,7 +96,7 @@ static const uint8_t *read_portably(tb_frame *f, int side, const uint8_t *p, con
         f->count[side] = 0;
         return p + 1;
     }
-    if ((load8(p) & BYTES(2)) != TEXT2('[', '"'))
+    if ((tb_load8(p) & BYTES(2)) != TEXT2('[', '"'))
         return NULL;
     p += 2;
     for (;; p += 5) {
@@ -119,7 +105,7 @@ static const uint8_t *read_portably(tb_frame *f, int side, const uint8_t *p, con
         if (TB_UNLIKELY(p > safe || n == f->capacity[side]))
             return NULL;
         p = decimal(p, &price, &whole, &places);
-        if (TB_UNLIKELY(!p || (load4(p) & BYTES(3)) != BETWEEN_NUMBERS))
+        if (TB_UNLIKELY(!p || (tb_load4(p) & BYTES(3)) != BETWEEN_NUMBERS))
             return NULL;
         prices[n] = at_decimals(price, whole, places, f->expected_price, &bad);
         p = decimal(p + 3, &size, &whole, &places);
@@ -128,7 +114,7 @@ static const uint8_t *read_portably(tb_frame *f, int side, const uint8_t *p, con
         sizes[n] = at_decimals(size, whole, places, f->expected_size, &bad);
         bad |= (uint64_t)out_of_order(prices[n], before, side);
         before = prices[n++];
-        uint64_t behind = load8(p);
+        uint64_t behind = tb_load8(p);
         if ((behind & BYTES(5)) == BETWEEN_LEVELS)
             continue;
         if (TB_UNLIKELY((behind & BYTES(3)) != BEHIND_LEVELS))
@@ -137,6 +123,14 @@ static const uint8_t *read_portably(tb_frame *f, int side, const uint8_t *p, con
     }
     f->count[side] = n;
     return bad ? NULL : p + 3;
+}
+
+static const uint8_t *read_portably(tb_frame *f, const uint8_t *p, const uint8_t *end)
+{
+    p = read_side_portably(f, 0, p, end);
+    if (TB_UNLIKELY(!p || end - p < PORTABLE_MARGIN || (tb_load8(p) & BYTES(6)) != BETWEEN_SIDES))
+        return NULL;
+    return read_side_portably(f, 1, p + 6, end);
 }
 
 /* ---- AVX2 ---- */
@@ -187,29 +181,36 @@ __attribute__((constructor)) static void make_tables(void)
         }
 }
 
-/* Keeps a constant in its register: left alone, the compiler makes it anew for every level. */
+/* In memory, because to load them is cheaper than what the compiler does otherwise: it makes them anew, even for every level. */
+#define EIGHT(x) {x, x, x, x, x, x, x, x}
+static const union {
+    uint32_t words[8];
+    __m256i vector;
+} constants[7] = {{EIGHT(0x22222222)}, {EIGHT(0x30303030)}, {EIGHT(0x2E2E2E2E)},
+                  {EIGHT(0x010A010A)}, {EIGHT(0x00010064)}, {EIGHT(0x00012710)},
+                  {EIGHT(100000000)}};
+
+/* Keeps a constant in its register, and an address in one. */
 #define HOLD(constant) __asm__("" : "+x"(constant))
+#define HOLD_ADDRESS(address) __asm__("" : "+r"(address))
 
 /* Price and size are read together, one in each half of a vector, and all complaints are gathered and looked at once behind
  * the last level: negative differences in `wrong`, bytes above 9 in `highest`. So there is one branch a level that has to be
  * guessed: whether another one follows. */
-TB_INLINE __attribute__((target("avx2,bmi,bmi2"))) const uint8_t *read_side(tb_frame *f, const int side, const uint8_t *p,
-                                                                           const uint8_t *end)
+typedef struct {
+    __m256i quote, zero, dot, tens, hundreds, myriads, hundred_million;
+    const tb_rule *price_rule, *size_rule;
+    const uint8_t (*arrange)[32][16];
+} tb_held;
+
+TB_INLINE __attribute__((target("avx2,bmi,bmi2"))) const uint8_t *read_side(tb_frame *f, const int side, const tb_held *h,
+                                                                           const uint8_t *p, const uint8_t *end)
 {
     int64_t *const prices = f->prices[side], *const sizes = f->sizes[side];
-    const tb_rule *const price_rule = &price_rules[f->expected_price], *const size_rule = &size_rules[f->expected_size];
     const int64_t capacity = f->capacity[side];
     int64_t n = 0;
-    __m256i quote = _mm256_set1_epi8('"'), zero = _mm256_set1_epi8('0'), dot = _mm256_set1_epi8('.'),
-            tens = _mm256_set1_epi16(0x010A), hundreds = _mm256_set1_epi32(0x00010064),
-            myriads = _mm256_set1_epi32(0x00012710), highest = _mm256_setzero_si256();
+    __m256i highest = _mm256_setzero_si256();
     int64_t before = side ? -1 : INT64_MAX, wrong = 0;
-    HOLD(quote);
-    HOLD(zero);
-    HOLD(dot);
-    HOLD(tens);
-    HOLD(hundreds);
-    HOLD(myriads);
     if (end - p < VECTOR_MARGIN || !prices) /* the complete decoder makes the room, once */
         return NULL;
     const uint8_t *safe = end - VECTOR_MARGIN;
@@ -217,7 +218,7 @@ TB_INLINE __attribute__((target("avx2,bmi,bmi2"))) const uint8_t *read_side(tb_f
         f->count[side] = 0;
         return p + 1;
     }
-    if ((load8(p) & BYTES(2)) != TEXT2('[', '"'))
+    if ((tb_load8(p) & BYTES(2)) != TEXT2('[', '"'))
         return NULL;
     p += 2;
     for (;;) {
@@ -226,34 +227,34 @@ TB_INLINE __attribute__((target("avx2,bmi,bmi2"))) const uint8_t *read_side(tb_f
         /* 61809.40","0.105"],[" : the first quote ends the price, the third the size. If there is no third one among these
          * bytes, the byte behind them has to be it, or won't pass for one below. */
         const uint32_t quotes =
-            (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_loadu_si256((const __m256i *)(const void *)p), quote));
+            (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_loadu_si256((const __m256i *)(const void *)p), h->quote));
         const uint64_t price_length = _tzcnt_u32(quotes), size_end = _tzcnt_u32(_blsr_u32(_blsr_u32(quotes)));
         const uint64_t size_length = size_end - price_length - 3;
         if (TB_UNLIKELY(price_length > 16) || TB_UNLIKELY(size_length > 16))
             return NULL;
-        const uint64_t behind = load8(p + size_end), between = load4(p + price_length);
+        const uint64_t behind = tb_load8(p + size_end), between = tb_load4(p + price_length);
         const __m256i text =
             _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)p)),
                                     _mm_loadu_si128((const __m128i *)(const void *)(p + price_length + 3)), 1);
-        const uint32_t dots = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(text, dot));
+        const uint32_t dots = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(text, h->dot));
         const uint64_t price_point = _tzcnt_u32(dots | UINT32_C(1) << price_length);
         const uint64_t size_point = _tzcnt_u32(dots >> 16 | UINT32_C(1) << size_length);
         const __m256i arrangement = _mm256_inserti128_si256(
-            _mm256_castsi128_si256(_mm_load_si128((const __m128i *)(const void *)arrangements[price_length][price_point])),
-            _mm_load_si128((const __m128i *)(const void *)arrangements[size_length][size_point]), 1);
-        const __m256i digits = _mm256_shuffle_epi8(_mm256_sub_epi8(text, zero), arrangement);
+            _mm256_castsi128_si256(_mm_load_si128((const __m128i *)(const void *)h->arrange[price_length][price_point])),
+            _mm_load_si128((const __m128i *)(const void *)h->arrange[size_length][size_point]), 1);
+        const __m256i digits = _mm256_shuffle_epi8(_mm256_sub_epi8(text, h->zero), arrangement);
         highest = _mm256_max_epu8(highest, digits);
         /* sixteen digits, eight pairs, four fours, two eights */
-        const __m256i fours = _mm256_madd_epi16(_mm256_maddubs_epi16(digits, tens), hundreds);
-        const __m256i eights = _mm256_madd_epi16(_mm256_packus_epi32(fours, fours), myriads);
-        const uint64_t price_eights = (uint64_t)_mm_cvtsi128_si64(_mm256_castsi256_si128(eights));
-        const uint64_t size_eights = (uint64_t)_mm_cvtsi128_si64(_mm256_extracti128_si256(eights, 1));
-        const int64_t price = (int64_t)(((price_eights & UINT32_MAX) * UINT64_C(100000000) + (price_eights >> 32)) *
-                                        (uint64_t)price_rule->scale[price_length - price_point]);
-        const int64_t size = (int64_t)(((size_eights & UINT32_MAX) * UINT64_C(100000000) + (size_eights >> 32)) *
-                                       (uint64_t)size_rule->scale[size_length - size_point]);
-        wrong |= price | (int64_t)((uint64_t)price - (uint64_t)price_rule->least[price_point]);
-        wrong |= size | (int64_t)((uint64_t)size - (uint64_t)size_rule->least[size_point]);
+        const __m256i fours = _mm256_madd_epi16(_mm256_maddubs_epi16(digits, h->tens), h->hundreds);
+        const __m256i eights = _mm256_madd_epi16(_mm256_packus_epi32(fours, fours), h->myriads);
+        const __m256i mantissas =
+            _mm256_add_epi64(_mm256_mul_epu32(eights, h->hundred_million), _mm256_srli_epi64(eights, 32));
+        const int64_t price = (int64_t)((uint64_t)_mm_cvtsi128_si64(_mm256_castsi256_si128(mantissas)) *
+                                        (uint64_t)h->price_rule->scale[price_length - price_point]);
+        const int64_t size = (int64_t)((uint64_t)_mm_cvtsi128_si64(_mm256_extracti128_si256(mantissas, 1)) *
+                                       (uint64_t)h->size_rule->scale[size_length - size_point]);
+        wrong |= price | (int64_t)((uint64_t)price - (uint64_t)h->price_rule->least[price_point]);
+        wrong |= size | (int64_t)((uint64_t)size - (uint64_t)h->size_rule->least[size_point]);
         wrong |= side ? (int64_t)((uint64_t)price + ~(uint64_t)before) : (int64_t)((uint64_t)before + ~(uint64_t)price);
         before = price;
         prices[n] = price;
@@ -271,10 +272,25 @@ TB_INLINE __attribute__((target("avx2,bmi,bmi2"))) const uint8_t *read_side(tb_f
     }
 }
 
-__attribute__((target("avx2,bmi,bmi2"))) static const uint8_t *read_vectors(tb_frame *f, int side, const uint8_t *p,
-                                                                           const uint8_t *end)
+__attribute__((target("avx2,bmi,bmi2"))) static const uint8_t *read_vectors(tb_frame *f, const uint8_t *p, const uint8_t *end)
 {
-    return side ? read_side(f, 1, p, end) : read_side(f, 0, p, end);
+    tb_held h = {constants[0].vector, constants[1].vector, constants[2].vector, constants[3].vector, constants[4].vector,
+                 constants[5].vector, constants[6].vector, &price_rules[f->expected_price], &size_rules[f->expected_size],
+                 arrangements};
+    HOLD(h.quote);
+    HOLD(h.zero);
+    HOLD(h.dot);
+    HOLD(h.tens);
+    HOLD(h.hundreds);
+    HOLD(h.myriads);
+    HOLD(h.hundred_million);
+    HOLD_ADDRESS(h.price_rule);
+    HOLD_ADDRESS(h.size_rule);
+    HOLD_ADDRESS(h.arrange);
+    p = read_side(f, 0, &h, p, end);
+    if (TB_UNLIKELY(!p || end - p < VECTOR_MARGIN || (tb_load8(p) & BYTES(6)) != BETWEEN_SIDES))
+        return NULL;
+    return read_side(f, 1, &h, p + 6, end);
 }
 
 static tb_levels_reader fastest(void)

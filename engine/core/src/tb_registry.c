@@ -3,26 +3,46 @@
 #include <string.h>
 
 #include "tb_internal.h"
+#include "tb_swar.h"
+
+/* Up to eight bytes, without a loop over them. */
+TB_INLINE uint64_t short_word(const uint8_t *p, size_t n)
+{
+    if (n >= 4) {
+        uint32_t low, high;
+        memcpy(&low, p, 4);
+        memcpy(&high, p + n - 4, 4);
+        return (uint64_t)high << 32 | low;
+    }
+    return n ? (uint64_t)p[0] << 16 | (uint64_t)p[n >> 1] << 8 | p[n - 1] : 0;
+}
 
 uint64_t tb_hash(const uint8_t *p, size_t n, uint64_t seed)
 {
     uint64_t h = seed ^ (n * UINT64_C(0x9E3779B97F4A7C15));
-    while (n >= 8) {
-        uint64_t word;
-        memcpy(&word, p, 8);
-        h = (h ^ word) * UINT64_C(0xBF58476D1CE4E5B9);
-        h ^= h >> 32;
-        p += 8;
-        n -= 8;
+    if (n <= 8) {
+        h = (h ^ short_word(p, n)) * UINT64_C(0xBF58476D1CE4E5B9);
+    } else {
+        for (size_t i = 0; i + 8 < n; i += 8) {
+            h = (h ^ tb_load8(p + i)) * UINT64_C(0xBF58476D1CE4E5B9);
+            h ^= h >> 32;
+        }
+        h = (h ^ tb_load8(p + n - 8)) * UINT64_C(0x94D049BB133111EB); /* may overlap the one before */
     }
-    if (n) {
-        uint64_t word = 0;
-        memcpy(&word, p, n);
-        h = (h ^ word) * UINT64_C(0x94D049BB133111EB);
-        h ^= h >> 29;
-    }
+    h ^= h >> 29;
     h *= UINT64_C(0xD6E8FEB86659FD93);
     return h ^ h >> 32;
+}
+
+int tb_same_bytes(const void *left, const void *right, size_t n)
+{
+    const uint8_t *a = left, *b = right;
+    if (n <= 8)
+        return short_word(a, n) == short_word(b, n);
+    uint64_t differs = tb_load8(a + n - 8) ^ tb_load8(b + n - 8);
+    for (size_t i = 0; i + 8 < n; i += 8)
+        differs |= tb_load8(a + i) ^ tb_load8(b + i);
+    return differs == 0;
 }
 
 static int grow_table(tb_table *table)
@@ -68,7 +88,7 @@ int32_t tb_engine_find_feed(const tb_engine *engine, const uint8_t *topic, size_
     for (uint32_t at = hash & mask; table->slots[at].index >= 0; at = (at + 1) & mask)
         if (table->slots[at].hash == hash) {
             const tb_feed *feed = engine->feeds[table->slots[at].index];
-            if (feed->topic_length == length && memcmp(feed->topic, topic, length) == 0)
+            if (feed->topic_length == length && tb_same_bytes(feed->topic, topic, length))
                 return table->slots[at].index;
         }
     return -1;
@@ -98,7 +118,7 @@ int32_t tb_engine_symbol(tb_engine *engine, const uint8_t *name, size_t length)
         for (uint32_t at = hash & mask; table->slots[at].index >= 0; at = (at + 1) & mask)
             if (table->slots[at].hash == hash) {
                 const tb_symbol *symbol = engine->symbols[table->slots[at].index];
-                if (symbol->name_length == length && memcmp(symbol->name, name, length) == 0)
+                if (symbol->name_length == length && tb_same_bytes(symbol->name, name, length))
                     return table->slots[at].index;
             }
     }

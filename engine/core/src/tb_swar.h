@@ -13,6 +13,21 @@
 #define TB_HAS_SWAR 0
 #endif
 
+/* Up to eight bytes of text as one number; little-endian where that matters. */
+TB_INLINE uint64_t tb_load8(const uint8_t *p)
+{
+    uint64_t word;
+    memcpy(&word, p, 8);
+    return word;
+}
+
+TB_INLINE uint64_t tb_load4(const uint8_t *p)
+{
+    uint32_t word;
+    memcpy(&word, p, 4);
+    return word;
+}
+
 #if TB_HAS_SWAR
 
 /* A byte of 0x80 where p's byte is not a digit; *digits gets the bytes with digits as 0..9. */
