@@ -5,7 +5,8 @@ journal batch. What the bytes don't say (acknowledgements, disconnects, silence)
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.stdlib cimport free, malloc
+from cpython.ref cimport Py_INCREF, Py_XDECREF, PyObject
+from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memset
 
 from engine.core.core cimport *
@@ -29,6 +30,16 @@ if (BOOK_ROW.itemsize, TRADE_ROW.itemsize, TICKER_ROW.itemsize) != (
     sizeof(tb_book_row), sizeof(tb_trade_row), sizeof(tb_ticker_row)
 ):
     raise ImportError("the row layouts of engine/arrow_rows.py and tb_rows.h differ; rebuild the extensions")
+
+
+# The tuple that stands for a book's best levels: most frames leave them as they were.
+ctypedef struct quote_cache:
+    tb_level best[2]
+    bint held[2]
+    PyObject *quote
+
+
+cdef tuple _NO_QUOTE = (None,) * 5
 
 
 cdef object _copy(tb_buffer *buffer):
@@ -71,6 +82,8 @@ cdef class Engine:
     """
 
     cdef tb_engine engine
+    cdef quote_cache *quotes
+    cdef int32_t quote_count
     cdef readonly object category
 
     def __cinit__(self, category, bint columns=False):
@@ -78,6 +91,9 @@ cdef class Engine:
         tb_engine_init(&self.engine, columns)
 
     def __dealloc__(self):
+        for i in range(self.quote_count):
+            Py_XDECREF(self.quotes[i].quote)
+        free(self.quotes)
         tb_engine_free(&self.engine)
 
     # ---- feeds ----
@@ -126,10 +142,69 @@ cdef class Engine:
 
     # ---- input ----
 
-    def apply(self, bytes frame, int64_t receive_ns, int64_t sequence, uint16_t line=0):
+    def apply(self, bytes frame not None, int64_t receive_ns, int64_t sequence, uint16_t line=0):
         """Take one frame. Returns its feed's index, or CONTROL (no topic), UNKNOWN_TOPIC or UNDECODABLE."""
         return tb_engine_apply(&self.engine, <const uint8_t *>PyBytes_AS_STRING(frame), PyBytes_GET_SIZE(frame),
                                receive_ns, sequence, line)
+
+    def quote(self, bytes frame not None, int64_t receive_ns, int64_t sequence, uint16_t line=0):
+        """Take one frame; if it is of a book that is LIVE behind it, return that book's best levels.
+
+        Returns:
+            (feed, bid price, bid size, ask price, ask size), mantissas, None for the two of an empty side; or None.
+        """
+        cdef int32_t feed = tb_engine_apply(&self.engine, <const uint8_t *>PyBytes_AS_STRING(frame),
+                                            PyBytes_GET_SIZE(frame), receive_ns, sequence, line)
+        if feed < 0:
+            return None
+        cdef tb_feed *f = self.engine.feeds[feed]
+        if f.kind != TB_KIND_BOOK or f.state != TB_LIVE:
+            return None
+        if feed >= self.quote_count:
+            self._grow_quotes()
+        cdef quote_cache *cache = &self.quotes[feed]
+        cdef tb_level bid, ask
+        bid.price = bid.size = ask.price = ask.size = 0
+        cdef bint has_bid = f.book.sides[0].count > 0, has_ask = f.book.sides[1].count > 0
+        if has_bid:
+            bid = tb_book_level(&f.book, 0, 0)
+        if has_ask:
+            ask = tb_book_level(&f.book, 1, 0)
+        if (cache.quote != NULL and cache.best[0].price == bid.price and cache.best[0].size == bid.size
+                and cache.best[1].price == ask.price and cache.best[1].size == ask.size
+                and cache.held[0] == has_bid and cache.held[1] == has_ask):
+            return <object>cache.quote
+        # What hasn't changed is not made anew: an int costs as much as the rest of this call.
+        cdef tuple old = <tuple>cache.quote if cache.quote != NULL else _NO_QUOTE
+        quote = (
+            feed,
+            old[1] if cache.held[0] and cache.best[0].price == bid.price and has_bid
+            else bid.price if has_bid else None,
+            old[2] if cache.held[0] and cache.best[0].size == bid.size and has_bid
+            else bid.size if has_bid else None,
+            old[3] if cache.held[1] and cache.best[1].price == ask.price and has_ask
+            else ask.price if has_ask else None,
+            old[4] if cache.held[1] and cache.best[1].size == ask.size and has_ask
+            else ask.size if has_ask else None,
+        )
+        Py_INCREF(quote)
+        Py_XDECREF(cache.quote)
+        cache.quote = <PyObject *>quote
+        cache.best[0] = bid
+        cache.best[1] = ask
+        cache.held[0] = has_bid
+        cache.held[1] = has_ask
+        return quote
+
+    cdef int _grow_quotes(self) except -1:
+        cdef int32_t count = self.engine.feed_count
+        cdef quote_cache *quotes = <quote_cache *>realloc(self.quotes, count * sizeof(quote_cache))
+        if quotes == NULL:
+            raise MemoryError
+        self.quotes = quotes
+        memset(quotes + self.quote_count, 0, (count - self.quote_count) * sizeof(quote_cache))
+        self.quote_count = count
+        return 0
 
     def apply_batch(self, const uint8_t[::1] payloads, const int32_t[::1] offsets, const int64_t[::1] receive_ns,
                     const int64_t[::1] sequences, const uint16_t[::1] lines, const uint8_t[::1] kinds,
