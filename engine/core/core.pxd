@@ -76,23 +76,34 @@ cdef extern from "tb_frame.h" nogil:
 
 
 cdef extern from "tb_rows.h" nogil:
+    enum:
+        TB_TABLE_BOOKS
+        TB_TABLE_TRADES
+        TB_TABLE_TICKERS
+        TB_TICKER_FIRST_FIELD
+        TB_BID_PRICES
+        TB_IDS_OF_TRADES
+        TB_TEXTS_OF_TICKERS
+        TB_BUFFER_COUNT
+    ctypedef int tb_table_kind
+    ctypedef struct tb_column:
+        const char *name
+        const char *numpy
+        uint8_t width
+    ctypedef struct tb_table:
+        int64_t count
+        void **columns
     ctypedef struct tb_buffer:
         uint8_t *bytes
         size_t used
-    ctypedef struct tb_book_row:
-        int64_t sequence
-    ctypedef struct tb_trade_row:
-        int64_t sequence
-    ctypedef struct tb_ticker_row:
-        int64_t sequence
     ctypedef struct tb_rows:
-        tb_buffer books
-        tb_buffer levels[4]
-        tb_buffer trades
-        tb_buffer trade_ids
-        tb_buffer tickers
-    void tb_rows_clear(tb_rows *rows)
+        tb_table tables[3]
+        tb_buffer buffers[7]
+    const tb_column *tb_columns_of(tb_table_kind table, int *count)
+    void tb_table_forget(tb_table *table)
+    void tb_buffer_forget(tb_buffer *buffer)
     size_t tb_rows_bytes(const tb_rows *rows)
+    int64_t tb_bits_of_field(const uint64_t *present, int64_t count, int field, uint8_t *bits)
 
 
 cdef extern from "tb_engine.h" nogil:

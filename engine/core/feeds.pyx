@@ -5,13 +5,16 @@ journal batch. What the bytes don't say (acknowledgements, disconnects, silence)
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.buffer cimport PyBuffer_FillInfo
 from cpython.ref cimport Py_INCREF, Py_XDECREF, PyObject
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memset
 
 from engine.core.core cimport *
 
-from engine.arrow_rows import BOOK_ROW, TICKER_ROW, TRADE_ROW, book_table, split_by_day, ticker_table, trade_table
+import numpy as np
+
+from engine.arrow_rows import book_table, split_by_day, ticker_table, trade_table
 from engine.events import ERRORS, Event, EventKind
 from schemas.errors import ConfigError
 from schemas.names import Category, FeedState, Table
@@ -26,12 +29,6 @@ HEALERS = ("snapshot", "message", "subscribed")
 STATES = (FeedState.EMPTY, FeedState.SYNCING, FeedState.LIVE, FeedState.STALE)
 KINDS = ("book", "trades", "ticker")
 
-if (BOOK_ROW.itemsize, TRADE_ROW.itemsize, TICKER_ROW.itemsize) != (
-    sizeof(tb_book_row), sizeof(tb_trade_row), sizeof(tb_ticker_row)
-):
-    raise ImportError("the row layouts of engine/arrow_rows.py and tb_rows.h differ; rebuild the extensions")
-
-
 # The tuple that stands for a book's best levels: most frames leave them as they were.
 ctypedef struct quote_cache:
     tb_level best[2]
@@ -42,8 +39,60 @@ ctypedef struct quote_cache:
 cdef tuple _NO_QUOTE = (None,) * 5
 
 
-cdef object _copy(tb_buffer *buffer):
-    return PyBytes_FromStringAndSize(<char *>buffer.bytes, buffer.used)
+cdef class Memory:
+    """Memory that the core has handed over: a read-only buffer, freed with its last user."""
+
+    cdef void *at
+    cdef Py_ssize_t length
+
+    def __dealloc__(self):
+        free(self.at)
+
+    def __getbuffer__(self, Py_buffer *view, int flags):
+        PyBuffer_FillInfo(view, self, self.at, self.length, 1, flags)
+
+
+cdef Memory _own(void *at, Py_ssize_t length):
+    cdef Memory memory = Memory.__new__(Memory)
+    memory.at = at
+    memory.length = length
+    return memory
+
+
+cdef dict _take_table(tb_table *table, tb_table_kind kind):
+    """Columns by name (a ticker's field by its index) as arrays over the core's memory, which is theirs from here on."""
+    cdef int count, i
+    cdef const tb_column *columns = tb_columns_of(kind, &count)
+    cdef dict out = {}
+    cdef bint ends
+    for i in range(count):
+        if columns[i].width == 0:
+            continue
+        ends = columns[i].numpy[0] == c"e"
+        memory = _own(table.columns[i], (table.count + ends) * columns[i].width)
+        if columns[i].numpy[0] == c"d":
+            array = np.frombuffer(memory, np.int64).reshape(-1, 2)
+        else:
+            array = np.frombuffer(memory, np.int32 if ends else columns[i].numpy.decode())
+        out[columns[i].name.decode() if columns[i].name != NULL else i - TB_TICKER_FIRST_FIELD] = array
+    tb_table_forget(table)
+    return out
+
+
+cdef object _take_buffer(tb_buffer *buffer, dtype):
+    memory = _own(buffer.bytes, buffer.used)
+    tb_buffer_forget(buffer)
+    return np.frombuffer(memory, dtype)
+
+
+def bits_of_field(const uint64_t[::1] present, int field):
+    """(Arrow validity bits, count of rows) of one ticker field, from the rows' ``present`` words."""
+    cdef Py_ssize_t n = present.shape[0]
+    cdef bytes bits = bytes((n + 7) // 8)
+    if not 0 <= field < TB_TICKER_FIELDS:
+        raise IndexError(f"found field {field}, expected one of 0..{TB_TICKER_FIELDS - 1}")
+    there = tb_bits_of_field(&present[0] if n else NULL, n, field, <uint8_t *>PyBytes_AS_STRING(bits))
+    return bits, there
 
 
 cdef object _optional(int64_t value):
@@ -558,15 +607,18 @@ cdef class Engine:
         for i in range(self.engine.symbol_count):
             rows = &self.engine.symbols[i].rows
             symbol = self._symbol(i)
-            if rows.books.used:
-                levels = [_copy(&rows.levels[side]) for side in range(4)]
-                split_by_day(out, Table.BOOK_UPDATES, symbol, *book_table(_copy(&rows.books), levels, collector))
-            if rows.trades.used:
-                ids = _copy(&rows.trade_ids)
-                split_by_day(out, Table.TRADES, symbol, *trade_table(_copy(&rows.trades), ids, collector))
-            if rows.tickers.used:
-                split_by_day(out, Table.TICKERS, symbol, *ticker_table(_copy(&rows.tickers), collector))
-            tb_rows_clear(rows)
+            if rows.tables[TB_TABLE_BOOKS].count:
+                columns = _take_table(&rows.tables[TB_TABLE_BOOKS], TB_TABLE_BOOKS)
+                levels = [_take_buffer(&rows.buffers[TB_BID_PRICES + side], np.int64) for side in range(4)]
+                split_by_day(out, Table.BOOK_UPDATES, symbol, *book_table(columns, levels, collector))
+            if rows.tables[TB_TABLE_TRADES].count:
+                columns = _take_table(&rows.tables[TB_TABLE_TRADES], TB_TABLE_TRADES)
+                ids = _take_buffer(&rows.buffers[TB_IDS_OF_TRADES], np.uint8)
+                split_by_day(out, Table.TRADES, symbol, *trade_table(columns, ids, collector))
+            if rows.tables[TB_TABLE_TICKERS].count:
+                columns = _take_table(&rows.tables[TB_TABLE_TICKERS], TB_TABLE_TICKERS)
+                texts = [_take_buffer(&rows.buffers[TB_TEXTS_OF_TICKERS + text], np.uint8) for text in range(2)]
+                split_by_day(out, Table.TICKERS, symbol, *ticker_table(columns, texts, collector, bits_of_field))
         for i in range(self.engine.feed_count):
             self.engine.feeds[i].last_row = -1
         return out

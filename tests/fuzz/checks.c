@@ -202,28 +202,23 @@ static void check_equal_buffers(const tb_buffer *a, const tb_buffer *b)
     FUZZ_CHECK(a->used == 0 || memcmp(a->bytes, b->bytes, a->used) == 0);
 }
 
-/* An extra that the message didn't have says nothing, whatever its bytes are. */
-static void check_equal_trades(const tb_buffer *a, const tb_buffer *b)
+static void check_equal_tables(const tb_table *a, const tb_table *b, tb_table_kind kind)
 {
-    FUZZ_CHECK(a->used == b->used);
-    for (size_t at = 0; at < a->used; at += sizeof(tb_trade_row)) {
-        tb_trade_row left = *(const tb_trade_row *)(const void *)(a->bytes + at);
-        tb_trade_row right = *(const tb_trade_row *)(const void *)(b->bytes + at);
-        for (int i = 0; i < 4; i++)
-            if (!(left.extras >> i & 1))
-                left.extra[i] = right.extra[i] = 0;
-        FUZZ_CHECK(memcmp(&left, &right, sizeof left) == 0);
+    int count;
+    const tb_column *columns = tb_columns_of(kind, &count);
+    FUZZ_CHECK(a->count == b->count);
+    for (int i = 0; i < count && a->count; i++) {
+        size_t entries = (size_t)a->count + (columns[i].width && strcmp(columns[i].numpy, "end") == 0);
+        FUZZ_CHECK(!columns[i].width || memcmp(a->columns[i], b->columns[i], entries * columns[i].width) == 0);
     }
 }
 
 static void check_equal_row_sets(const tb_rows *a, const tb_rows *b)
 {
-    check_equal_buffers(&a->books, &b->books);
-    for (int i = 0; i < 4; i++)
-        check_equal_buffers(&a->levels[i], &b->levels[i]);
-    check_equal_trades(&a->trades, &b->trades);
-    check_equal_buffers(&a->trade_ids, &b->trade_ids);
-    check_equal_buffers(&a->tickers, &b->tickers);
+    for (int i = 0; i < TB_TABLE_COUNT; i++)
+        check_equal_tables(&a->tables[i], &b->tables[i], (tb_table_kind)i);
+    for (int i = 0; i < TB_BUFFER_COUNT; i++)
+        check_equal_buffers(&a->buffers[i], &b->buffers[i]);
 }
 
 void fuzz_check_equal_rows(const tb_engine *a, const tb_engine *b)
@@ -316,41 +311,55 @@ static void model_widen(fuzz_model *model, unsigned price_decimals, unsigned siz
     model->size_decimals = size_decimals;
 }
 
+#define ROW(type, column) TB_AT(table, type, column, row)
+
+/* From where to where a row's values go, in entries of `width` bytes; they follow on each other. */
+static int32_t span(const tb_table *table, int end_column, int64_t row, const tb_buffer *values, size_t width,
+                    int32_t *from)
+{
+    const int32_t *ends = table->columns[end_column];
+    *from = ends[row];
+    FUZZ_CHECK((row > 0 || *from == 0) && *from >= 0 && ends[row + 1] >= *from);
+    FUZZ_CHECK((size_t)ends[row + 1] * width <= values->used);
+    return ends[row + 1] - *from;
+}
+
 static void read_book_row(fuzz_side *side, const tb_rows *rows, fuzz_cursor *cursor)
 {
-    const tb_book_row *row = (const tb_book_row *)(const void *)(rows->books.bytes + cursor->books);
-    FUZZ_CHECK(row->feed >= 0 && row->feed < FUZZ_BOOKS);
-    fuzz_model *model = &side->models[row->feed];
-    const int32_t count[2] = {row->bids, row->asks};
-    FUZZ_CHECK(row->kind <= TB_KEYFRAME && row->depth == side->engine.feeds[row->feed]->depth);
-    FUZZ_CHECK(row->kind == TB_KEYFRAME || row->day == row->push_ms / INT64_C(86400000));
-    fuzz_total.keyframes += row->kind == TB_KEYFRAME;
-    if (row->applied) {
-        model_widen(model, (unsigned)-row->price_exponent, (unsigned)-row->size_exponent);
-        if (row->kind == TB_SNAPSHOT)
+    const tb_table *table = &rows->tables[TB_TABLE_BOOKS];
+    const int64_t row = (int64_t)cursor->books++;
+    const int32_t feed = ROW(int32_t, TB_BOOK_feed);
+    const int kind = ROW(uint8_t, TB_BOOK_kind), applied = ROW(uint8_t, TB_BOOK_applied);
+    FUZZ_CHECK(feed >= 0 && feed < FUZZ_BOOKS);
+    fuzz_model *model = &side->models[feed];
+    FUZZ_CHECK(kind <= TB_KEYFRAME && ROW(int16_t, TB_BOOK_depth) == side->engine.feeds[feed]->depth);
+    FUZZ_CHECK(kind == TB_KEYFRAME || ROW(int32_t, TB_BOOK_day) == ROW(int64_t, TB_BOOK_push_ms) / INT64_C(86400000));
+    fuzz_total.keyframes += kind == TB_KEYFRAME;
+    if (applied) {
+        model_widen(model, (unsigned)-ROW(int8_t, TB_BOOK_price_exponent), (unsigned)-ROW(int8_t, TB_BOOK_size_exponent));
+        if (kind == TB_SNAPSHOT)
             model->count[0] = model->count[1] = 0;
-        /* a keyframe says nothing new */
-        FUZZ_CHECK(row->kind != TB_KEYFRAME ||
-                   (model->count[0] == count[0] && model->count[1] == count[1]));
     }
     for (int s = 0; s < 2; s++) {
-        size_t bytes = (size_t)count[s] * 8, at = cursor->levels[s];
-        FUZZ_CHECK(at + bytes <= rows->levels[2 * s].used && at + bytes <= rows->levels[2 * s + 1].used);
-        for (int32_t i = 0; i < count[s]; i++, at += 8) {
+        const tb_buffer *prices = &rows->buffers[TB_BID_PRICES + 2 * s];
+        int32_t from, count = span(table, TB_BOOK_bid_end + s, row, prices, sizeof(int64_t), &from);
+        FUZZ_CHECK(prices[1].used == prices[0].used);
+        /* a keyframe says nothing new */
+        FUZZ_CHECK(kind != TB_KEYFRAME || model->count[s] == count);
+        for (int32_t i = 0; i < count; i++) {
             int64_t price, size;
-            memcpy(&price, rows->levels[2 * s].bytes + at, 8);
-            memcpy(&size, rows->levels[2 * s + 1].bytes + at, 8);
+            memcpy(&price, prices[0].bytes + (size_t)(from + i) * sizeof price, sizeof price);
+            memcpy(&size, prices[1].bytes + (size_t)(from + i) * sizeof size, sizeof size);
             FUZZ_CHECK(size >= 0 && price != INT64_MIN);
-            if (row->kind == TB_KEYFRAME) {
-                const tb_level *held = &model->levels[s][s ? i : count[s] - 1 - i]; /* best first */
+            if (kind == TB_KEYFRAME) {
+                const tb_level *held = &model->levels[s][s ? i : count - 1 - i]; /* best first */
                 FUZZ_CHECK(held->price == price && held->size == size);
-            } else if (row->applied) {
+            } else if (applied) {
                 model_set(model, s, price, size);
             }
         }
-        cursor->levels[s] = at;
+        cursor->levels[s] = (size_t)(from + count) * sizeof(int64_t);
     }
-    cursor->books += sizeof *row;
 }
 
 /* A trade is a row once. */
@@ -367,24 +376,30 @@ static void check_new_trade(fuzz_trade_ids *ids, const uint8_t *id, int32_t leng
 
 static void read_trade_row(fuzz_side *side, int32_t result, const tb_rows *rows, fuzz_cursor *cursor)
 {
-    const tb_trade_row *row = (const tb_trade_row *)(const void *)(rows->trades.bytes + cursor->trades);
-    FUZZ_CHECK(row->id_bytes > 0 && row->id_bytes <= TB_TRADE_ID_BYTES);
-    FUZZ_CHECK(cursor->trade_ids + (size_t)row->id_bytes <= rows->trade_ids.used);
-    FUZZ_CHECK(row->size >= 0 && (row->side == 0 || row->side == 1) && row->tick_direction < 4);
-    FUZZ_CHECK(row->match_ms >= 0 && row->match_ms <= TB_LAST_MS);
+    const tb_table *table = &rows->tables[TB_TABLE_TRADES];
+    const tb_buffer *ids = &rows->buffers[TB_IDS_OF_TRADES];
+    const int64_t row = (int64_t)cursor->trades++;
+    int32_t from, length = span(table, TB_TRADE_id_end, row, ids, 1, &from);
+    FUZZ_CHECK(length > 0 && length <= TB_TRADE_ID_BYTES);
+    FUZZ_CHECK(ROW(int64_t, TB_TRADE_size) >= 0 && (ROW(int8_t, TB_TRADE_side) & ~1) == 0);
+    FUZZ_CHECK(ROW(int8_t, TB_TRADE_tick_direction) < 4);
+    FUZZ_CHECK(ROW(int64_t, TB_TRADE_match_ms) >= 0 && ROW(int64_t, TB_TRADE_match_ms) <= TB_LAST_MS);
     FUZZ_CHECK(result >= 0 && side->engine.feeds[result]->kind == TB_KIND_TRADES);
-    check_new_trade(&side->trade_ids[result], rows->trade_ids.bytes + cursor->trade_ids, row->id_bytes);
-    cursor->trade_ids += (size_t)row->id_bytes;
-    cursor->trades += sizeof *row;
+    check_new_trade(&side->trade_ids[result], ids->bytes + from, length);
+    cursor->trade_ids = (size_t)(from + length);
     fuzz_total.trades++;
 }
 
 static void read_ticker_row(const tb_rows *rows, fuzz_cursor *cursor)
 {
-    const tb_ticker_row *row = (const tb_ticker_row *)(const void *)(rows->tickers.bytes + cursor->tickers);
-    FUZZ_CHECK(row->kind <= TB_DELTA && row->texts[0].length <= TB_TEXT_BYTES);
-    FUZZ_CHECK(row->texts[1].length <= TB_TEXT_BYTES);
-    cursor->tickers += sizeof *row;
+    const tb_table *table = &rows->tables[TB_TABLE_TICKERS];
+    const int64_t row = (int64_t)cursor->tickers++;
+    FUZZ_CHECK(ROW(uint8_t, TB_TICKER_kind) <= TB_DELTA);
+    for (int i = 0; i < TB_TICKER_TEXTS; i++) {
+        int32_t from;
+        FUZZ_CHECK(span(table, TB_TICKER_text_0_end + i, row, &rows->buffers[TB_TEXTS_OF_TICKERS + i], 1, &from) <=
+                   TB_TEXT_BYTES);
+    }
     fuzz_total.tickers++;
 }
 
@@ -406,17 +421,15 @@ void fuzz_check_rows(fuzz_side *side, int32_t result)
     for (int32_t i = 0; i < engine->symbol_count; i++) {
         const tb_rows *rows = &engine->symbols[i]->rows;
         fuzz_cursor *cursor = &side->cursors[i];
-        while (cursor->books < rows->books.used)
+        while (cursor->books < (size_t)rows->tables[TB_TABLE_BOOKS].count)
             read_book_row(side, rows, cursor);
-        while (cursor->trades < rows->trades.used)
+        while (cursor->trades < (size_t)rows->tables[TB_TABLE_TRADES].count)
             read_trade_row(side, result, rows, cursor);
-        while (cursor->tickers < rows->tickers.used)
+        while (cursor->tickers < (size_t)rows->tables[TB_TABLE_TICKERS].count)
             read_ticker_row(rows, cursor);
-        FUZZ_CHECK(cursor->books == rows->books.used && cursor->trades == rows->trades.used &&
-                   cursor->tickers == rows->tickers.used && cursor->trade_ids == rows->trade_ids.used);
+        FUZZ_CHECK(cursor->trade_ids == rows->buffers[TB_IDS_OF_TRADES].used);
         for (int s = 0; s < 2; s++)
-            FUZZ_CHECK(cursor->levels[s] == rows->levels[2 * s].used &&
-                       cursor->levels[s] == rows->levels[2 * s + 1].used);
+            FUZZ_CHECK(cursor->levels[s] == rows->buffers[TB_BID_PRICES + 2 * s].used);
     }
     for (int i = 0; i < FUZZ_BOOKS; i++) {
         const tb_book *book = &engine->feeds[i]->book;

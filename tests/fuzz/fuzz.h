@@ -57,7 +57,7 @@ typedef struct {
 
 /* How far the rows of a symbol have been read. */
 typedef struct {
-    size_t books, levels[2], trades, trade_ids, tickers;
+    size_t books, levels[2], trades, trade_ids, tickers; /* rows; bytes of values */
 } fuzz_cursor;
 
 typedef struct {

@@ -4,79 +4,93 @@
 
 #include "tb_internal.h"
 
-/* Appends the levels, then the row, so that a row without its levels can't be. */
-static tb_book_row *book_row(tb_engine *engine, tb_feed *feed, const tb_changes changes[2], tb_stamp at)
+#define BOOK(column, type) TB_AT(table, type, TB_BOOK_##column, row)
+
+/* Appends levels of one side; the row that they belong to is written behind them. 0 when memory is out. */
+static int append_levels(tb_rows *rows, int side, const tb_changes *levels)
 {
-    tb_rows *rows = &engine->symbols[feed->symbol]->rows;
-    tb_book_row *row = tb_buffer_reserve(&rows->books, sizeof *row);
-    for (int s = 0; s < 2; s++)
-        for (int half = 0; half < 2; half++)
-            if (!tb_buffer_reserve(&rows->levels[2 * s + half], (size_t)changes[s].count * 8))
-                return NULL;
-    if (!row)
-        return NULL;
-    for (int s = 0; s < 2; s++) {
-        if (changes[s].count == 0)
-            continue;
-        memcpy(rows->levels[2 * s].bytes + rows->levels[2 * s].used, changes[s].prices, (size_t)changes[s].count * 8);
-        memcpy(rows->levels[2 * s + 1].bytes + rows->levels[2 * s + 1].used, changes[s].sizes,
-               (size_t)changes[s].count * 8);
-        rows->levels[2 * s].used += (size_t)changes[s].count * 8;
-        rows->levels[2 * s + 1].used += (size_t)changes[s].count * 8;
+    const size_t bytes = (size_t)levels->count * sizeof(int64_t);
+    tb_buffer *prices = &rows->buffers[TB_BID_PRICES + 2 * side], *sizes = prices + 1;
+    if (!tb_buffer_reserve(prices, bytes) || !tb_buffer_reserve(sizes, bytes))
+        return 0;
+    if (bytes) {
+        memcpy(prices->bytes + prices->used, levels->prices, bytes);
+        memcpy(sizes->bytes + sizes->used, levels->sizes, bytes);
     }
-    memset(row, 0, sizeof *row);
-    row->sequence = at.sequence;
-    row->receive_ns = at.receive_ns;
-    row->line = at.line;
-    row->bids = changes[0].count;
-    row->asks = changes[1].count;
-    row->depth = (int16_t)feed->depth;
-    row->price_exponent = (int8_t)-feed->book.price_decimals;
-    row->size_exponent = (int8_t)-feed->book.size_decimals;
-    row->day = feed->file_day;
-    rows->books.used += sizeof *row;
-    return row;
+    prices->used += bytes;
+    sizes->used += bytes;
+    return 1;
+}
+
+static int append_side(tb_rows *rows, int side, const tb_book *book)
+{
+    const int32_t count = book->sides[side].count;
+    tb_buffer *prices = &rows->buffers[TB_BID_PRICES + 2 * side], *sizes = prices + 1;
+    int64_t *price = tb_buffer_reserve(prices, (size_t)count * sizeof *price);
+    int64_t *size = tb_buffer_reserve(sizes, (size_t)count * sizeof *size);
+    if (!price || !size)
+        return 0;
+    for (int32_t i = 0; i < count; i++) {
+        const tb_level level = tb_book_level(book, side, i);
+        price[i] = level.price;
+        size[i] = level.size;
+    }
+    prices->used += (size_t)count * sizeof *price;
+    sizes->used += (size_t)count * sizeof *size;
+    return 1;
+}
+
+/* What the envelope of a row says. */
+typedef struct {
+    int64_t push_ms, match_ms, update_id, cross_sequence;
+    uint8_t kind, applied;
+} tb_said;
+
+/* Writes a row over `levels`, or over the whole book where there are none. */
+static void append_row(tb_engine *engine, int32_t index, const tb_changes levels[2], tb_said said, tb_stamp at)
+{
+    tb_feed *feed = engine->feeds[index];
+    tb_rows *rows = &engine->symbols[feed->symbol]->rows;
+    tb_table *table = &rows->tables[TB_TABLE_BOOKS];
+    size_t before[4];
+    for (int i = 0; i < 4; i++)
+        before[i] = rows->buffers[i].used;
+    int fits = tb_table_reserve(table, TB_TABLE_BOOKS);
+    for (int s = 0; s < 2 && fits; s++)
+        fits = levels ? append_levels(rows, s, &levels[s]) : append_side(rows, s, &feed->book);
+    if (TB_UNLIKELY(!fits)) {
+        for (int i = 0; i < 4; i++)
+            rows->buffers[i].used = before[i];
+        engine->rows_lost++;
+        return;
+    }
+    const int64_t row = table->count++;
+    BOOK(sequence, int64_t) = at.sequence;
+    BOOK(receive_ns, int64_t) = at.receive_ns;
+    BOOK(push_ms, int64_t) = said.push_ms;
+    BOOK(match_ms, int64_t) = said.match_ms;
+    BOOK(update_id, int64_t) = said.update_id;
+    BOOK(cross_sequence, int64_t) = said.cross_sequence;
+    BOOK(digest, uint64_t) = 0;
+    BOOK(day, int32_t) = feed->file_day;
+    BOOK(feed, int32_t) = index;
+    TB_AT(table, int32_t, TB_BOOK_bid_end, row + 1) = (int32_t)(rows->buffers[TB_BID_PRICES].used / sizeof(int64_t));
+    TB_AT(table, int32_t, TB_BOOK_ask_end, row + 1) = (int32_t)(rows->buffers[TB_ASK_PRICES].used / sizeof(int64_t));
+    BOOK(depth, int16_t) = (int16_t)feed->depth;
+    BOOK(line, uint16_t) = at.line;
+    BOOK(kind, uint8_t) = said.kind;
+    BOOK(applied, uint8_t) = said.applied;
+    BOOK(has_digest, uint8_t) = 0;
+    BOOK(price_exponent, int8_t) = (int8_t)-feed->book.price_decimals;
+    BOOK(size_exponent, int8_t) = (int8_t)-feed->book.size_decimals;
 }
 
 /* The whole book as it stands, under the stamps of the feed's last good frame. */
 static void keyframe(tb_engine *engine, int32_t index)
 {
     tb_feed *feed = engine->feeds[index];
-    tb_rows *rows = &engine->symbols[feed->symbol]->rows;
-    const tb_changes none[2] = {{NULL, NULL, 0}, {NULL, NULL, 0}};
-    tb_stamp at = {feed->sequence, feed->receive_ns, feed->line};
-    for (int s = 0; s < 2; s++)
-        for (int half = 0; half < 2; half++)
-            if (!tb_buffer_reserve(&rows->levels[2 * s + half], (size_t)feed->book.sides[s].count * 8)) {
-                engine->rows_lost++;
-                return;
-            }
-    tb_book_row *row = book_row(engine, feed, none, at);
-    if (!row) {
-        engine->rows_lost++;
-        return;
-    }
-    for (int s = 0; s < 2; s++) {
-        int32_t count = feed->book.sides[s].count;
-        int64_t *prices = (int64_t *)(void *)(rows->levels[2 * s].bytes + rows->levels[2 * s].used);
-        int64_t *sizes = (int64_t *)(void *)(rows->levels[2 * s + 1].bytes + rows->levels[2 * s + 1].used);
-        for (int32_t i = 0; i < count; i++) {
-            tb_level level = tb_book_level(&feed->book, s, i);
-            prices[i] = level.price;
-            sizes[i] = level.size;
-        }
-        rows->levels[2 * s].used += (size_t)count * 8;
-        rows->levels[2 * s + 1].used += (size_t)count * 8;
-    }
-    row->bids = feed->book.sides[0].count;
-    row->asks = feed->book.sides[1].count;
-    row->push_ms = feed->push_ms;
-    row->match_ms = feed->match_ms;
-    row->update_id = feed->update_id;
-    row->cross_sequence = feed->cross_sequence;
-    row->kind = TB_KEYFRAME;
-    row->applied = 1;
-    row->feed = index;
+    const tb_said said = {feed->push_ms, feed->match_ms, feed->update_id, feed->cross_sequence, TB_KEYFRAME, 1};
+    append_row(engine, index, NULL, said, (tb_stamp){feed->sequence, feed->receive_ns, feed->line});
     feed->keyframe_push_ms = feed->push_ms;
     feed->changed = 0;
 }
@@ -104,42 +118,31 @@ void tb_engine_keyframe(tb_engine *engine, int32_t index)
     keyframe(engine, index);
 }
 
-static void frame_row(tb_engine *engine, int32_t index, const tb_frame *frame, const tb_changes changes[2],
-                      int applied, tb_stamp at)
+static void frame_row(tb_engine *engine, int32_t index, const tb_frame *frame, const tb_changes levels[2], int applied,
+                      tb_stamp at)
 {
     tb_feed *feed = engine->feeds[index];
     feed->rows++;
     feed->unapplied += !applied;
     if (!engine->columns)
         return;
-    tb_book_row *row = book_row(engine, feed, changes, at);
-    if (!row) {
-        engine->rows_lost++;
-        return;
-    }
-    row->push_ms = frame->push_ms;
-    row->match_ms = frame->match_ms;
-    row->update_id = frame->update_id;
-    row->cross_sequence = frame->cross_sequence;
-    row->kind = (uint8_t)frame->kind;
-    row->applied = (uint8_t)applied;
-    row->feed = index;
-    feed->last_row = (int64_t)(engine->symbols[feed->symbol]->rows.books.used / sizeof *row) - 1;
+    const tb_said said = {frame->push_ms,        frame->match_ms,      frame->update_id,
+                          frame->cross_sequence, (uint8_t)frame->kind, (uint8_t)applied};
+    append_row(engine, index, levels, said, at);
+    feed->last_row = engine->symbols[feed->symbol]->rows.tables[TB_TABLE_BOOKS].count - 1;
 }
 
 int tb_engine_set_digest(tb_engine *engine, int32_t index, int64_t update_id, uint64_t digest)
 {
-    tb_feed *feed = engine->feeds[index];
+    const tb_feed *feed = engine->feeds[index];
     if (feed->last_row < 0 || feed->symbol < 0)
         return 0;
-    tb_buffer *books = &engine->symbols[feed->symbol]->rows.books;
-    if ((size_t)feed->last_row * sizeof(tb_book_row) >= books->used)
+    const tb_table *table = &engine->symbols[feed->symbol]->rows.tables[TB_TABLE_BOOKS];
+    const int64_t row = feed->last_row;
+    if (row >= table->count || BOOK(update_id, int64_t) != update_id || BOOK(feed, int32_t) != index)
         return 0;
-    tb_book_row *row = (tb_book_row *)(void *)books->bytes + feed->last_row;
-    if (row->update_id != update_id || row->feed != index)
-        return 0;
-    row->digest = digest;
-    row->has_digest = 1;
+    BOOK(digest, uint64_t) = digest;
+    BOOK(has_digest, uint8_t) = 1;
     return 1;
 }
 

@@ -113,14 +113,14 @@ typedef struct {
 typedef struct {
     tb_slot *slots;
     int32_t count, capacity;
-} tb_table;
+} tb_index;
 
 typedef struct {
     tb_feed **feeds;
     int32_t feed_count, feed_capacity;
     tb_symbol **symbols;
     int32_t symbol_count, symbol_capacity;
-    tb_table feed_table, symbol_table;
+    tb_index feed_table, symbol_table;
     tb_line *lines;
     int32_t line_count;
     tb_event *events;

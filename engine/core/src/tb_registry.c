@@ -45,7 +45,7 @@ int tb_same_bytes(const void *left, const void *right, size_t n)
     return differs == 0;
 }
 
-static int grow_table(tb_table *table)
+static int grow_table(tb_index *table)
 {
     int32_t capacity = table->capacity ? table->capacity * 2 : 64;
     tb_slot *slots = malloc((size_t)capacity * sizeof *slots);
@@ -66,7 +66,7 @@ static int grow_table(tb_table *table)
     return 1;
 }
 
-static int table_put(tb_table *table, uint32_t hash, int32_t index)
+static int table_put(tb_index *table, uint32_t hash, int32_t index)
 {
     if (2 * (table->count + 1) > table->capacity && !grow_table(table))
         return 0;
@@ -81,7 +81,7 @@ static int table_put(tb_table *table, uint32_t hash, int32_t index)
 
 int32_t tb_engine_find_feed(const tb_engine *engine, const uint8_t *topic, size_t length)
 {
-    const tb_table *table = &engine->feed_table;
+    const tb_index *table = &engine->feed_table;
     if (!table->capacity)
         return -1;
     uint32_t hash = (uint32_t)tb_hash(topic, length, 1), mask = (uint32_t)(table->capacity - 1);
@@ -111,7 +111,7 @@ static int grow_pointers(void ***array, int32_t count, int32_t *capacity, int32_
 
 int32_t tb_engine_symbol(tb_engine *engine, const uint8_t *name, size_t length)
 {
-    tb_table *table = &engine->symbol_table;
+    tb_index *table = &engine->symbol_table;
     uint32_t hash = (uint32_t)tb_hash(name, length, 2);
     if (table->capacity) {
         uint32_t mask = (uint32_t)(table->capacity - 1);
@@ -141,7 +141,7 @@ int32_t tb_engine_symbol(tb_engine *engine, const uint8_t *name, size_t length)
 
 void tb_forget_symbols(tb_engine *engine, int32_t keep)
 {
-    tb_table *table = &engine->symbol_table;
+    tb_index *table = &engine->symbol_table;
     if (engine->symbol_count <= keep)
         return;
     while (engine->symbol_count > keep) {

@@ -1,65 +1,136 @@
-/* Rows on their way to the archive, one set per (table, symbol): fixed structs, with lists and texts beside them.
- * The layouts are mirrored as NumPy dtypes in feeds.pyx, which a test holds together. */
+/* Rows on their way to the archive, one set per (table, symbol), column by column: what is handed over becomes an Arrow column
+ * without another copy. The columns describe themselves (tb_column), so that nobody has to mirror a layout. */
 #ifndef TB_ROWS_H
 #define TB_ROWS_H
 
 #include "tb_frame.h"
 #include "tb_types.h"
 
+typedef enum { TB_TABLE_BOOKS = 0, TB_TABLE_TRADES, TB_TABLE_TICKERS, TB_TABLE_COUNT } tb_table_kind;
+
+/* COLUMN(C type, NumPy type, name). An `end` column says where a row's part of some values ends; it has one more entry in
+ * front, 0, which makes it the offsets of an Arrow list or string. Times and ids are TB_NONE where there is none. */
+#define TB_BOOK_COLUMNS(COLUMN)                                                                                   \
+    COLUMN(int64_t, "i8", sequence)                                                                               \
+    COLUMN(int64_t, "i8", receive_ns)                                                                             \
+    COLUMN(int64_t, "i8", push_ms)                                                                                \
+    COLUMN(int64_t, "i8", match_ms)                                                                               \
+    COLUMN(int64_t, "i8", update_id)                                                                              \
+    COLUMN(int64_t, "i8", cross_sequence)                                                                         \
+    COLUMN(uint64_t, "u8", digest)                                                                                \
+    COLUMN(int32_t, "i4", day) /* UTC day of the file that the row belongs in */                                  \
+    COLUMN(int32_t, "i4", feed)                                                                                   \
+    COLUMN(int32_t, "end", bid_end)                                                                               \
+    COLUMN(int32_t, "end", ask_end)                                                                               \
+    COLUMN(int16_t, "i2", depth)                                                                                  \
+    COLUMN(uint16_t, "u2", line)                                                                                  \
+    COLUMN(uint8_t, "u1", kind)                                                                                   \
+    COLUMN(uint8_t, "u1", applied)                                                                                \
+    COLUMN(uint8_t, "u1", has_digest)                                                                             \
+    COLUMN(int8_t, "i1", price_exponent)                                                                          \
+    COLUMN(int8_t, "i1", size_exponent)
+
+#define TB_TRADE_COLUMNS(COLUMN)                                                                                  \
+    COLUMN(int64_t, "i8", sequence)                                                                               \
+    COLUMN(int64_t, "i8", receive_ns)                                                                             \
+    COLUMN(int64_t, "i8", push_ms)                                                                                \
+    COLUMN(int64_t, "i8", match_ms)                                                                               \
+    COLUMN(int64_t, "i8", price)                                                                                  \
+    COLUMN(int64_t, "i8", size)                                                                                   \
+    COLUMN(int64_t, "i8", cross_sequence)                                                                         \
+    COLUMN(int32_t, "i4", day)                                                                                    \
+    COLUMN(int32_t, "end", id_end)                                                                                \
+    COLUMN(uint16_t, "u2", line)                                                                                  \
+    COLUMN(int8_t, "i1", price_exponent)                                                                          \
+    COLUMN(int8_t, "i1", size_exponent)                                                                           \
+    COLUMN(int8_t, "i1", side)                                                                                    \
+    COLUMN(int8_t, "i1", tick_direction)                                                                          \
+    COLUMN(int8_t, "i1", is_block)                                                                                \
+    COLUMN(int8_t, "i1", is_rpi)                                                                                  \
+    COLUMN(uint8_t, "u1", extras) /* bit i: extra i is there */                                                   \
+    COLUMN(tb_int128, "d16", mark_price)                                                                          \
+    COLUMN(tb_int128, "d16", index_price)                                                                         \
+    COLUMN(tb_int128, "d16", mark_iv)                                                                             \
+    COLUMN(tb_int128, "d16", trade_iv)
+
+/* Behind these comes one column for each field that is no text, in their order: "d16" decimals, "i8" times. */
+#define TB_TICKER_COLUMNS(COLUMN)                                                                                 \
+    COLUMN(int64_t, "i8", sequence)                                                                               \
+    COLUMN(int64_t, "i8", receive_ns)                                                                             \
+    COLUMN(int64_t, "i8", push_ms)                                                                                \
+    COLUMN(int64_t, "i8", cross_sequence)                                                                         \
+    COLUMN(uint64_t, "u8", keys)                                                                                  \
+    COLUMN(uint64_t, "u8", present)                                                                               \
+    COLUMN(int32_t, "i4", day)                                                                                    \
+    COLUMN(int32_t, "end", text_0_end)                                                                            \
+    COLUMN(int32_t, "end", text_1_end)                                                                            \
+    COLUMN(uint16_t, "u2", line)                                                                                  \
+    COLUMN(uint8_t, "u1", kind)                                                                                   \
+    COLUMN(uint8_t, "u1", applied)
+
+#define TB_ENUMERATE_BOOK(type, numpy, name) TB_BOOK_##name,
+#define TB_ENUMERATE_TRADE(type, numpy, name) TB_TRADE_##name,
+#define TB_ENUMERATE_TICKER(type, numpy, name) TB_TICKER_##name,
+enum { TB_BOOK_COLUMNS(TB_ENUMERATE_BOOK) TB_BOOK_COLUMN_COUNT };
+enum { TB_TRADE_COLUMNS(TB_ENUMERATE_TRADE) TB_TRADE_COLUMN_COUNT };
+enum { TB_TICKER_COLUMNS(TB_ENUMERATE_TICKER) TB_TICKER_FIRST_FIELD };
+#define TB_TICKER_COLUMN_COUNT (TB_TICKER_FIRST_FIELD + TB_TICKER_FIELDS)
+#define TB_MOST_COLUMNS TB_TICKER_COLUMN_COUNT
+
+typedef struct {
+    const char *name;  /* of a ticker's field: NULL */
+    const char *numpy; /* i8, u8, i4, end, i2, u2, i1, u1, d16 (128 bits); NULL: no such column */
+    uint8_t width;     /* in bytes */
+} tb_column;
+
+/* The columns of a table, and how many there are. */
+const tb_column *tb_columns_of(tb_table_kind table, int *count);
+
+typedef struct {
+    int64_t count, capacity;
+    void **columns; /* capacity + 1 entries each; NULL before the first row */
+} tb_table;
+
+/* Values that a row may have any number of. */
 typedef struct {
     uint8_t *bytes;
     size_t used, capacity;
 } tb_buffer;
 
-typedef struct {
-    int64_t sequence, receive_ns, push_ms, match_ms, update_id, cross_sequence;
-    uint64_t digest;
-    int32_t day; /* UTC day of the file that the row belongs in */
-    int32_t bids, asks;
-    int32_t feed;
-    int16_t depth;
-    uint16_t line;
-    uint8_t kind, applied, has_digest;
-    int8_t price_exponent, size_exponent;
-    uint8_t padding[7];
-} tb_book_row;
-
-typedef struct {
-    int64_t sequence, receive_ns, push_ms, match_ms, price, size, cross_sequence;
-    int32_t day;
-    int32_t id_bytes;
-    uint16_t line;
-    int8_t price_exponent, size_exponent;
-    int8_t side, tick_direction, is_block, is_rpi;
-    uint8_t extras;
-    uint8_t padding[7];
-    tb_int128 extra[4];
-} tb_trade_row;
-
-typedef struct {
-    int64_t sequence, receive_ns, push_ms, cross_sequence;
-    uint64_t keys, present;
-    int32_t day;
-    uint16_t line;
-    uint8_t kind, applied;
-    tb_text texts[TB_TICKER_TEXTS];
-    uint8_t padding[8];
-    tb_int128 values[TB_TICKER_FIELDS];
-} tb_ticker_row;
+enum {
+    TB_BID_PRICES, /* int64 */
+    TB_BID_SIZES,
+    TB_ASK_PRICES,
+    TB_ASK_SIZES,
+    TB_IDS_OF_TRADES, /* text */
+    TB_TEXTS_OF_TICKERS,
+    TB_BUFFER_COUNT = TB_TEXTS_OF_TICKERS + TB_TICKER_TEXTS
+};
 
 /* Everything that a symbol has to hand over. */
 typedef struct {
-    tb_buffer books;
-    tb_buffer levels[4]; /* int64: bid prices, bid sizes, ask prices, ask sizes */
-    tb_buffer trades;
-    tb_buffer trade_ids;
-    tb_buffer tickers;
+    tb_table tables[TB_TABLE_COUNT];
+    tb_buffer buffers[TB_BUFFER_COUNT];
 } tb_rows;
 
-/* Room for `bytes` more; NULL when memory is out. The caller adds to `used` what it has written. */
+/* An entry of a column in row `row`. */
+#define TB_AT(table, type, column, row) (((type *)(table)->columns[column])[row])
+
+/* Room for one more row; 0 when memory is out. The caller writes it into entry `count` of each column and counts it. */
+int tb_table_reserve(tb_table *table, tb_table_kind kind);
+/* Room for `bytes` more; NULL when memory is out, or when no int32 could say where they end. The caller adds to `used` what it
+ * has written. */
 void *tb_buffer_reserve(tb_buffer *buffer, size_t bytes);
+
+/* Whoever takes the columns and values frees them; what stays behind is empty and knows how much was needed. */
+void tb_table_forget(tb_table *table);
+void tb_buffer_forget(tb_buffer *buffer);
+
 void tb_rows_free(tb_rows *rows);
 void tb_rows_clear(tb_rows *rows); /* keeps the memory */
 size_t tb_rows_bytes(const tb_rows *rows);
+
+/* Arrow validity bits of one ticker field, from the `present` words of its rows; returns how many are there. */
+int64_t tb_bits_of_field(const uint64_t *present, int64_t count, int field, uint8_t *bits);
 
 #endif

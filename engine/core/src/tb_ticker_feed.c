@@ -16,6 +16,8 @@ static void merge_ticker(tb_ticker *into, const tb_ticker *from)
     into->present = (into->present & ~from->keys) | from->present;
 }
 
+#define TICKER(column, type) TB_AT(table, type, TB_TICKER_##column, row)
+
 static void ticker_row(tb_engine *engine, tb_feed *feed, const tb_frame *frame, const tb_ticker *state, int applied,
                        tb_stamp at)
 {
@@ -24,25 +26,41 @@ static void ticker_row(tb_engine *engine, tb_feed *feed, const tb_frame *frame, 
     if (!engine->columns)
         return;
     tb_rows *rows = &engine->symbols[feed->symbol]->rows;
-    tb_ticker_row *row = tb_buffer_reserve(&rows->tickers, sizeof *row);
-    if (!row) {
+    tb_table *table = &rows->tables[TB_TABLE_TICKERS];
+    tb_buffer *texts = &rows->buffers[TB_TEXTS_OF_TICKERS];
+    int fits = tb_table_reserve(table, TB_TABLE_TICKERS);
+    for (int i = 0; i < TB_TICKER_TEXTS && fits; i++)
+        fits = tb_buffer_reserve(&texts[i], TB_TEXT_BYTES) != NULL;
+    if (!fits) {
         engine->rows_lost++;
         return;
     }
-    memset(row, 0, offsetof(tb_ticker_row, values));
-    row->sequence = at.sequence;
-    row->receive_ns = at.receive_ns;
-    row->line = at.line;
-    row->push_ms = frame->push_ms;
-    row->day = tb_day_of(frame->push_ms);
-    row->cross_sequence = frame->cross_sequence;
-    row->keys = frame->ticker.keys;
-    row->present = state->present;
-    row->kind = (uint8_t)frame->kind;
-    row->applied = (uint8_t)applied;
-    memcpy(row->texts, state->texts, sizeof row->texts);
-    memcpy(row->values, state->values, sizeof row->values);
-    rows->tickers.used += sizeof *row;
+    const int64_t row = table->count++;
+    for (int i = 0, text = 0; i < TB_TICKER_FIELDS; i++) {
+        void *column = table->columns[TB_TICKER_FIRST_FIELD + i];
+        switch (tb_ticker_type(i)) {
+        case 'd': ((tb_int128 *)column)[row] = state->values[i]; break;
+        case 't': ((int64_t *)column)[row] = (int64_t)state->values[i]; break;
+        default:
+            if (state->present >> i & 1) {
+                memcpy(texts[text].bytes + texts[text].used, state->texts[text].bytes, state->texts[text].length);
+                texts[text].used += state->texts[text].length;
+            }
+            text++;
+        }
+    }
+    TICKER(sequence, int64_t) = at.sequence;
+    TICKER(receive_ns, int64_t) = at.receive_ns;
+    TICKER(push_ms, int64_t) = frame->push_ms;
+    TICKER(cross_sequence, int64_t) = frame->cross_sequence;
+    TICKER(keys, uint64_t) = frame->ticker.keys;
+    TICKER(present, uint64_t) = state->present;
+    TICKER(day, int32_t) = tb_day_of(frame->push_ms);
+    TB_AT(table, int32_t, TB_TICKER_text_0_end, row + 1) = (int32_t)texts[0].used;
+    TB_AT(table, int32_t, TB_TICKER_text_1_end, row + 1) = (int32_t)texts[1].used;
+    TICKER(line, uint16_t) = at.line;
+    TICKER(kind, uint8_t) = (uint8_t)frame->kind;
+    TICKER(applied, uint8_t) = (uint8_t)applied;
 }
 
 tb_error tb_on_ticker(tb_engine *engine, int32_t index, tb_frame *frame, tb_stamp at)

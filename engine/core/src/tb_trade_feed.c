@@ -4,38 +4,41 @@
 
 #include "tb_internal.h"
 
+#define TRADE(column, type) TB_AT(table, type, TB_TRADE_##column, row)
+
 static void trade_row(tb_engine *engine, int32_t symbol_index, const tb_frame *frame, const tb_trade *trade,
                       tb_stamp at)
 {
     tb_symbol *symbol = engine->symbols[symbol_index];
-    tb_trade_row *row = tb_buffer_reserve(&symbol->rows.trades, sizeof *row);
-    uint8_t *id = tb_buffer_reserve(&symbol->rows.trade_ids, trade->id.length);
-    if (!row || !id) {
+    tb_table *table = &symbol->rows.tables[TB_TABLE_TRADES];
+    tb_buffer *ids = &symbol->rows.buffers[TB_IDS_OF_TRADES];
+    uint8_t *id = tb_buffer_reserve(ids, trade->id.length);
+    if (!id || !tb_table_reserve(table, TB_TABLE_TRADES)) {
         engine->rows_lost++;
         return;
     }
-    memset(row, 0, sizeof *row);
     memcpy(id, trade->id.at, trade->id.length);
-    row->sequence = at.sequence;
-    row->receive_ns = at.receive_ns;
-    row->line = at.line;
-    row->push_ms = frame->push_ms;
-    row->day = tb_day_of(frame->push_ms);
-    row->match_ms = trade->match_ms;
-    row->price = trade->price;
-    row->size = trade->size;
-    row->cross_sequence = trade->cross_sequence;
-    row->id_bytes = (int32_t)trade->id.length;
-    row->price_exponent = (int8_t)-symbol->price_decimals;
-    row->size_exponent = (int8_t)-symbol->size_decimals;
-    row->side = (int8_t)trade->side;
-    row->tick_direction = trade->tick_direction;
-    row->is_block = trade->is_block;
-    row->is_rpi = trade->is_rpi;
-    row->extras = trade->extras;
-    memcpy(row->extra, trade->extra, sizeof row->extra);
-    symbol->rows.trades.used += sizeof *row;
-    symbol->rows.trade_ids.used += trade->id.length;
+    ids->used += trade->id.length;
+    const int64_t row = table->count++;
+    TRADE(sequence, int64_t) = at.sequence;
+    TRADE(receive_ns, int64_t) = at.receive_ns;
+    TRADE(push_ms, int64_t) = frame->push_ms;
+    TRADE(match_ms, int64_t) = trade->match_ms;
+    TRADE(price, int64_t) = trade->price;
+    TRADE(size, int64_t) = trade->size;
+    TRADE(cross_sequence, int64_t) = trade->cross_sequence;
+    TRADE(day, int32_t) = tb_day_of(frame->push_ms);
+    TB_AT(table, int32_t, TB_TRADE_id_end, row + 1) = (int32_t)ids->used;
+    TRADE(line, uint16_t) = at.line;
+    TRADE(price_exponent, int8_t) = (int8_t)-symbol->price_decimals;
+    TRADE(size_exponent, int8_t) = (int8_t)-symbol->size_decimals;
+    TRADE(side, int8_t) = (int8_t)trade->side;
+    TRADE(tick_direction, int8_t) = trade->tick_direction;
+    TRADE(is_block, int8_t) = trade->is_block;
+    TRADE(is_rpi, int8_t) = trade->is_rpi;
+    TRADE(extras, uint8_t) = trade->extras;
+    for (int i = 0; i < 4; i++)
+        TB_AT(table, tb_int128, TB_TRADE_mark_price + i, row) = trade->extras >> i & 1 ? trade->extra[i] : 0;
 }
 
 /* Every symbol of the message must be able to take its prices before any of them does. */

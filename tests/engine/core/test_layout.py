@@ -4,23 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
-import pytest
-
-from engine.core import feeds
 from engine.core.feeds import ticker_keys
 from engine.events import ERRORS, EventKind
 from schemas.names import FeedState, GapCause, RowKind
 from schemas.tables import CAUSES, ROW_KINDS, TICKER_FIELDS
 
 SOURCES = Path(__file__).parents[3] / "engine" / "core" / "src"
-
-# size and alignment in bytes, of the types that row structs are made of (x86-64 and AArch64 agree)
-TYPES = {
-    "int64_t": (8, 8), "uint64_t": (8, 8), "int32_t": (4, 4), "int16_t": (2, 2), "uint16_t": (2, 2),
-    "uint8_t": (1, 1), "int8_t": (1, 1), "char": (1, 1), "tb_int128": (16, 16),
-}  # fmt: skip
 
 
 def _text(name: str) -> str:
@@ -30,46 +20,6 @@ def _text(name: str) -> str:
 def _constants() -> dict[str, int]:
     found = re.findall(r"#define (\w+) (\d+)\b", _text("tb_frame.h") + _text("tb_rows.h"))
     return {name: int(value) for name, value in found}
-
-
-def _struct(header: str, name: str) -> tuple[dict[str, tuple[int, int]], int, int]:
-    """Fields of a C struct as name -> (offset, bytes), its size and its alignment."""
-    body = re.search(r"typedef struct \{([^{}]*)\} " + name + ";", _text(header))
-    assert body is not None, name
-    fields: dict[str, tuple[int, int]] = {}
-    at, widest = 0, 1
-    for declaration in filter(None, (part.strip() for part in body.group(1).split(";"))):
-        type_, names = declaration.split(None, 1)
-        if type_ in TYPES:
-            size, alignment = TYPES[type_]
-        else:
-            assert type_ == "tb_text"
-            _, size, alignment = _struct("tb_frame.h", type_)
-        widest = max(widest, alignment)
-        for field in names.split(","):
-            match = re.fullmatch(r"\s*(\w+)(?:\[(\w+)\])?", field)
-            assert match is not None, field
-            length = match.group(2) or "1"
-            count = int(length) if length.isdigit() else _constants()[length]
-            at = -(-at // alignment) * alignment
-            fields[match.group(1)] = (at, size * count)
-            at += size * count
-    return fields, -(-at // widest) * widest, widest
-
-
-@pytest.mark.parametrize(
-    ("name", "layout"),
-    [
-        ("tb_book_row", feeds.BOOK_ROW),  # type: ignore[attr-defined]
-        ("tb_trade_row", feeds.TRADE_ROW),  # type: ignore[attr-defined]
-        ("tb_ticker_row", feeds.TICKER_ROW),  # type: ignore[attr-defined]
-    ],
-)
-def test_row_layouts(name: str, layout: Any) -> None:
-    fields, size, _ = _struct("tb_rows.h", name)
-    mirrored = {field: (spec[1], spec[0].itemsize) for field, spec in layout.fields.items()}
-    assert mirrored == fields
-    assert layout.itemsize == size
 
 
 def test_ticker_keys_are_those_of_the_table() -> None:
