@@ -24,16 +24,19 @@ def test_taken_rows_own_their_memory() -> None:
 
     engine.apply(book("snapshot", 1, "1"), 1, 1)
     (first,) = engine.take_rows("c").values()
-    before = first.to_pylist()
+    plain = first.drop_columns(["receive_time"])  # nanoseconds that no datetime holds
+    before = plain.to_pylist()
     for update_id in range(2, 200):
         engine.apply(book("delta", update_id, str(update_id)), update_id, update_id)
     (second,) = engine.take_rows("c").values()
-    assert first.to_pylist() == before
-    del engine
+    assert plain.to_pylist() == before
+    del engine, first
     gc.collect()
-    assert first.to_pylist() == before
+    assert plain.to_pylist() == before
     assert before[0]["bid_size_mantissa"] == [1]
-    assert [row["bid_size_mantissa"][0] for row in second.to_pylist()] == list(range(2, 200))
+    assert [row["bid_size_mantissa"][0] for row in second.select(["bid_size_mantissa"]).to_pylist()] == list(
+        range(2, 200)
+    )
 
 
 def test_rows_of_two_days_are_two_tables_in_order() -> None:
@@ -43,7 +46,8 @@ def test_rows_of_two_days_are_two_tables_in_order() -> None:
     # Days that follow on each other, then days that mix.
     for pushes in ([0, 1, day_ms, day_ms + 1], [day_ms, 0, day_ms + 5]):
         for sequence, push_ms in enumerate(pushes):
-            frame = f'{{"topic":"tickers.BTCUSDT","type":"snapshot","ts":{push_ms},"data":{{"symbol":"BTCUSDT","lastPrice":"1"}},"cs":1}}'
+            data = {"symbol": "BTCUSDT", "lastPrice": "1"}
+            frame = json.dumps({"topic": "tickers.BTCUSDT", "type": "snapshot", "ts": push_ms, "data": data})
             assert engine.apply(frame.encode(), sequence, sequence) == 0
         rows = engine.take_rows("c")
         for day in (0, 1):
