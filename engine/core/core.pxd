@@ -215,9 +215,16 @@ cdef extern from "tb_engine.h" nogil:
     tb_line *tb_engine_line(tb_engine *engine, uint16_t line)
     int32_t tb_engine_apply(tb_engine *engine, const uint8_t *bytes, size_t length, int64_t receive_ns,
                             int64_t sequence, uint16_t line)
-    int64_t tb_engine_apply_batch(tb_engine *engine, const uint8_t *payloads, const int32_t *offsets,
-                                  const int64_t *receive_ns, const int64_t *sequences, const uint16_t *lines,
-                                  const uint8_t *kinds, int64_t first, int64_t last)
+    ctypedef struct tb_batch:
+        const uint8_t *payloads
+        const int32_t *offsets
+        const int64_t *receive_ns
+        const int64_t *sequences
+        const uint16_t *lines
+        const uint8_t *kinds
+    int64_t tb_engine_apply_batch(tb_engine *engine, const tb_batch *batch, int64_t first, int64_t last)
+    int64_t tb_engine_apply_batch_in_threads(tb_engine *engine, const tb_batch *batch, int64_t first, int64_t last,
+                                             int threads, int64_t least_run)
     void tb_engine_subscribed(tb_engine *engine, int32_t feed, uint16_t line, int64_t receive_ns, int64_t sequence)
     void tb_engine_disconnect(tb_engine *engine, uint16_t line, int64_t receive_ns, int64_t sequence)
     void tb_engine_stale(tb_engine *engine, int32_t feed, int cause, int64_t receive_ns, int64_t sequence)

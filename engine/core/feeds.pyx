@@ -257,10 +257,12 @@ cdef class Engine:
 
     def apply_batch(self, const uint8_t[::1] payloads, const int32_t[::1] offsets, const int64_t[::1] receive_ns,
                     const int64_t[::1] sequences, const uint16_t[::1] lines, const uint8_t[::1] kinds,
-                    int64_t start=0):
+                    int64_t start=0, int threads=1, int64_t least_run=512):
         """Take the frames of a journal batch from ``start`` up to the first record that is not a frame.
 
-        Returns the index of that record, or the batch's length. Runs without the GIL.
+        Returns the index of that record, or the batch's length. Runs without the GIL. With more ``threads`` than one the
+        symbols are dealt out to them, and what comes out is the same; stretches of fewer frames than ``least_run`` between
+        records that concern more than one symbol are left to one thread, because starting more costs more than it brings.
         """
         cdef int64_t n = kinds.shape[0], stopped
         if not (offsets.shape[0] == n + 1 and receive_ns.shape[0] == sequences.shape[0] == lines.shape[0] == n):
@@ -276,9 +278,15 @@ cdef class Engine:
         if offsets[n] > payloads.shape[0]:
             raise ValueError("found offsets beyond the payloads")
         cdef const uint8_t *data = &payloads[0] if payloads.shape[0] else NULL
+        cdef tb_batch batch
+        batch.payloads = data
+        batch.offsets = &offsets[0]
+        batch.receive_ns = &receive_ns[0]
+        batch.sequences = &sequences[0]
+        batch.lines = &lines[0]
+        batch.kinds = &kinds[0]
         with nogil:
-            stopped = tb_engine_apply_batch(&self.engine, data, &offsets[0], &receive_ns[0], &sequences[0],
-                                            &lines[0], &kinds[0], start, n)
+            stopped = tb_engine_apply_batch_in_threads(&self.engine, &batch, start, n, threads, max(least_run, 1))
         return stopped
 
     def subscribed(self, topic: str, int64_t receive_ns, int64_t sequence, uint16_t line=0):

@@ -107,6 +107,7 @@ int32_t tb_engine_apply(tb_engine *engine, const uint8_t *bytes, size_t length, 
             tb_line *carrier = tb_engine_line(engine, line);
             if (TB_LIKELY(carrier != NULL)) {
                 carrier->good_ns = receive_ns;
+                carrier->good_order = engine->order;
                 if (TB_UNLIKELY(carrier->gap.open))
                     tb_close_gap(engine, -1, &carrier->gap, TB_BY_MESSAGE, TB_NONE, TB_NONE, at);
             }
@@ -115,13 +116,12 @@ int32_t tb_engine_apply(tb_engine *engine, const uint8_t *bytes, size_t length, 
     return result;
 }
 
-int64_t tb_engine_apply_batch(tb_engine *engine, const uint8_t *payloads, const int32_t *offsets,
-                              const int64_t *receive_ns, const int64_t *sequences, const uint16_t *lines,
-                              const uint8_t *kinds, int64_t from, int64_t to)
+int64_t tb_engine_apply_batch(tb_engine *engine, const tb_batch *batch, int64_t from, int64_t to)
 {
-    for (; from < to && kinds[from] == 0; from++)
-        (void)tb_engine_apply(engine, payloads + offsets[from], (size_t)(offsets[from + 1] - offsets[from]),
-                              receive_ns[from], sequences[from], lines[from]);
+    for (; from < to && batch->kinds[from] == 0; from++) {
+        engine->order = from;
+        tb_apply_record(engine, batch, from);
+    }
     return from;
 }
 

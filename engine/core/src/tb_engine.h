@@ -79,6 +79,7 @@ typedef struct {
 typedef struct {
     int64_t damage_sequence; /* of the last undecodable frame that no feed could be blamed for */
     int64_t good_ns;
+    int64_t good_order;      /* of the frame that this was, in its batch */
     tb_gap gap;
 } tb_line;
 
@@ -102,6 +103,7 @@ typedef struct {
     int64_t start_ns, start_match_ms;
     int64_t update_id;
     uint64_t digest;
+    int64_t order;   /* of the frame that it came of, in its batch: brings the events of several threads in order */
     uint8_t price_decimals, size_decimals;
 } tb_event;
 
@@ -129,6 +131,7 @@ typedef struct {
     tb_frame frame;
     tb_book aside; /* the last good book of a feed whose next frame may have to be refused */
     int32_t found; /* feed of the frame being decoded, or -1 */
+    int64_t order; /* of that frame in its batch */
     int columns;   /* make rows and keyframes; otherwise live digests */
     int64_t undecodable[TB_ERROR_COUNT];
     int64_t unattributed, controls, unknown_topics, drift;
@@ -154,10 +157,23 @@ tb_line *tb_engine_line(tb_engine *engine, uint16_t line);
 int32_t tb_engine_apply(tb_engine *engine, const uint8_t *bytes, size_t length, int64_t receive_ns,
                         int64_t sequence, uint16_t line);
 
-/* Applies records [from, to) of one journal batch while they are frames; returns the index where it stopped. */
-int64_t tb_engine_apply_batch(tb_engine *engine, const uint8_t *payloads, const int32_t *offsets,
-                              const int64_t *receive_ns, const int64_t *sequences, const uint16_t *lines,
-                              const uint8_t *kinds, int64_t from, int64_t to);
+/* The records of one journal batch, column by column. `offsets` has one entry more than the others. */
+typedef struct {
+    const uint8_t *payloads;
+    const int32_t *offsets;
+    const int64_t *receive_ns;
+    const int64_t *sequences;
+    const uint16_t *lines;
+    const uint8_t *kinds;
+} tb_batch;
+
+/* Applies records [from, to) of a batch while they are frames; returns the index where it stopped. */
+int64_t tb_engine_apply_batch(tb_engine *engine, const tb_batch *batch, int64_t from, int64_t to);
+
+/* The same with several threads, each of which takes the frames of some symbols. What comes out is what one thread would have
+ * made, to the last bit. Stretches of fewer frames than `least_run` are left to one, and all where threads can't be had. */
+int64_t tb_engine_apply_batch_in_threads(tb_engine *engine, const tb_batch *batch, int64_t from, int64_t to, int threads,
+                                         int64_t least_run);
 
 /* What the bytes don't say. */
 void tb_engine_subscribed(tb_engine *engine, int32_t feed, uint16_t line, int64_t receive_ns, int64_t sequence);

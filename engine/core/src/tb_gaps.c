@@ -6,9 +6,9 @@
 
 #define MAX_PENDING_EVENTS 1000000
 
-tb_event *tb_push_event(tb_engine *engine, int type, int32_t feed, tb_stamp at)
+tb_event *tb_new_event(tb_engine *engine)
 {
-    static tb_event lost;
+    static _Thread_local tb_event lost;
     if (engine->event_count == engine->event_capacity) {
         int32_t capacity = engine->event_capacity ? engine->event_capacity * 2 : 64;
         tb_event *events =
@@ -20,12 +20,18 @@ tb_event *tb_push_event(tb_engine *engine, int type, int32_t feed, tb_stamp at)
         engine->events = events;
         engine->event_capacity = capacity;
     }
-    tb_event *event = &engine->events[engine->event_count++];
+    return &engine->events[engine->event_count++];
+}
+
+tb_event *tb_push_event(tb_engine *engine, int type, int32_t feed, tb_stamp at)
+{
+    tb_event *event = tb_new_event(engine);
     memset(event, 0, sizeof *event);
     event->type = type;
     event->feed = feed;
     event->symbol = feed >= 0 ? engine->feeds[feed]->symbol : -1;
     event->line = at.line;
+    event->order = engine->order;
     event->sequence = at.sequence;
     event->receive_ns = at.receive_ns;
     event->match_ms = event->first_update_id = event->last_update_id = event->start_match_ms = event->update_id =

@@ -19,6 +19,7 @@ int tb_same_bytes(const void *left, const void *right, size_t n);
 void tb_forget_symbols(tb_engine *engine, int32_t keep);
 
 /* tb_gaps.c */
+tb_event *tb_new_event(tb_engine *engine);
 tb_event *tb_push_event(tb_engine *engine, int type, int32_t feed, tb_stamp at);
 int tb_has_consecutive_ids(const tb_feed *feed);
 void tb_open_gap(tb_engine *engine, int32_t index, int cause, int64_t first_update_id, int64_t match_ms, tb_stamp at);
@@ -33,6 +34,12 @@ int tb_seen(const tb_feed *feed, int64_t u);
 void tb_remember(tb_feed *feed, int64_t u);
 void tb_count_message(tb_feed *feed, tb_stamp at);
 void tb_good_frame(tb_feed *feed, const tb_frame *frame, tb_stamp at);
+
+static inline void tb_apply_record(tb_engine *engine, const tb_batch *batch, int64_t i)
+{
+    (void)tb_engine_apply(engine, batch->payloads + batch->offsets[i], (size_t)(batch->offsets[i + 1] - batch->offsets[i]),
+                          batch->receive_ns[i], batch->sequences[i], batch->lines[i]);
+}
 
 static inline unsigned tb_max(unsigned a, unsigned b)
 {

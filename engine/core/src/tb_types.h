@@ -16,7 +16,8 @@
 
 /* On a function whose loops gain from wider vectors: it is compiled for several machines, and the best is chosen once, when
  * the library is loaded. Only gcc with glibc can; and sanitizers must be running before anything is chosen. */
-#if defined(__x86_64__) && defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__clang__)
+#if defined(__x86_64__) && defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && \
+    !defined(__clang__)
 #define TB_VECTORS __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
 #define TB_VECTORS
