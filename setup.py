@@ -50,7 +50,7 @@ setup(
     ext_modules=cythonize(
         [
             extension("decimals"),
-            extension("book", "tb_book.c"),
+            extension("book", "tb_book.c", "tb_measure.c"),
             extension("feeds", *sorted(path.name for path in CORE.glob("*.c"))),
         ],
         annotate=switch("TAPEBOOK_ANNOTATE"),

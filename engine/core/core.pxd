@@ -233,3 +233,46 @@ cdef extern from "tb_engine.h" nogil:
     void tb_engine_keyframe(tb_engine *engine, int32_t feed)
     int tb_engine_set_digest(tb_engine *engine, int32_t feed, int64_t update_id, uint64_t digest)
     int tb_remember_trade(tb_trade_ids *ids, const uint64_t *hash)
+
+
+cdef extern from "tb_types.h" nogil:
+    ctypedef long long tb_int128  # 128 bits in C; conversions to and from Python's int are exact
+
+
+cdef extern from "tb_book.h" nogil:
+    int tb_book_copy(tb_book *copy, const tb_book *book)
+
+
+cdef extern from "tb_measure.h" nogil:
+    enum:
+        TB_BIDS
+        TB_ASKS
+    const int64_t TB_MICRO_BPS
+    ctypedef struct tb_fill:
+        tb_int128 notional
+        double average_price
+        int64_t filled
+        int64_t worst_price
+        int32_t touched
+        int complete
+    ctypedef struct tb_change:
+        int64_t price
+        int64_t before
+        int64_t after
+        int32_t place
+        int32_t side
+    int tb_has_both_sides(const tb_book *book)
+    tb_level tb_level_at(const tb_book *book, int side, int32_t i)
+    tb_int128 tb_mid_doubled(const tb_book *book)
+    tb_int128 tb_spread(const tb_book *book)
+    double tb_mid(const tb_book *book)
+    double tb_microprice(const tb_book *book)
+    tb_int128 tb_depth_of(const tb_book *book, int side, int32_t levels)
+    double tb_imbalance(const tb_book *book, int32_t levels)
+    tb_int128 tb_depth_within(const tb_book *book, int side, int32_t levels, int64_t width_micro_bps)
+    int tb_depth_profile(const tb_book *book, int side, int32_t levels, int64_t width_micro_bps, int32_t buckets,
+                         tb_int128 *out)
+    tb_fill tb_fill_size(const tb_book *book, int side, int32_t levels, int64_t size)
+    tb_fill tb_fill_notional(const tb_book *book, int side, int32_t levels, tb_int128 notional)
+    int64_t tb_book_changes(const tb_book *book, const tb_changes *changes, int replace, tb_change *out,
+                            int64_t capacity)

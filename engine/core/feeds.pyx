@@ -10,6 +10,7 @@ from cpython.ref cimport Py_INCREF, Py_XDECREF, PyObject
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memset
 
+from engine.core.book cimport view_of_feed
 from engine.core.core cimport *
 
 import numpy as np
@@ -388,6 +389,14 @@ cdef class Engine:
                 out.append((level.price, level.size))
             sides.append(out)
         return sides[0], sides[1]
+
+    def book(self, int feed):
+        """A read-only ``Book`` over a book feed's levels; it follows every frame, keeps the engine, and is the truth only while
+        its ``live`` is. ConfigError for a feed of another kind."""
+        cdef tb_feed *f = self._feed(feed)
+        if f.kind != TB_KIND_BOOK:
+            raise ConfigError(f"{self._topic(feed)}: has no book, expected a feed of orderbook.DEPTH.SYMBOL")
+        return view_of_feed(f, self)
 
     def exponents(self, symbol: str):
         """(price, size) exponents in force for the symbol, each in -18..0."""
