@@ -1,0 +1,168 @@
+"""A strategy compiled against the headers that are installed decides as its Python twin does, without Python in its loop."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from random import Random
+from types import ModuleType
+
+import pytest
+
+import engine.core
+from engine.core.book import Book
+from engine.core.feeds import Engine
+from engine.measures import Fill
+from schemas.names import Category
+
+pytest.importorskip("Cython", reason="compiles a strategy (the dev extra)")
+pytest.importorskip("setuptools", reason="compiles a strategy (the dev extra)")
+if shutil.which("cc") is None:
+    pytest.skip("compiles a strategy and finds no C compiler", allow_module_level=True)
+
+SOURCE = Path(__file__).with_name("strategy.pyx")
+CORE = Path(engine.core.__file__).parent
+
+BUILD = """
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+setup(
+    name="strategy",
+    ext_modules=cythonize(
+        [Extension("strategy", ["strategy.pyx"], include_dirs=[{headers!r}], extra_compile_args=["-Werror=all"])],
+        include_path=[{root!r}],
+        language_level=3,
+    ),
+    script_args=["-q", "build_ext", "--inplace"],
+)
+"""
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of the compiled strategy and the C that Cython made of it."""
+    directory = tmp_path_factory.mktemp("strategy")
+    shutil.copy(SOURCE, directory)
+    script = BUILD.format(headers=str(CORE / "src"), root=str(CORE.parents[1]))
+    made = subprocess.run([sys.executable, "-c", script], cwd=directory, capture_output=True, text=True)
+    assert made.returncode == 0, made.stdout + made.stderr
+    return directory
+
+
+@pytest.fixture(scope="module")
+def strategy(built: Path) -> ModuleType:
+    (path,) = [path for path in built.glob("strategy.*") if path.suffix in (".so", ".pyd")]
+    spec = importlib.util.spec_from_file_location("strategy", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class Twin:
+    """The strategy again, in Python over the books' Python face."""
+
+    def __init__(self, shallow: Book, deep: Book, levels: int, lean: float, clip: int, limit: float) -> None:
+        self.shallow, self.deep = shallow, deep
+        self.levels, self.lean, self.clip, self.limit = levels, lean, clip, limit
+        self.seen: int | None = None
+        self.position = self.decisions = self.cash = 0
+
+    def on_frame(self) -> int:
+        mid = self.deep.mid
+        if not (self.shallow.live and self.deep.live) or mid is None or self.deep.crossed:
+            return 0
+        if self.deep.update_id == self.seen:
+            return 0
+        self.seen = self.deep.update_id
+        self.decisions += 1
+        lean = self.shallow.imbalance(self.levels)
+        if lean is None or abs(lean) < self.lean:
+            return 0
+        fill: Fill = self.deep.cost_to_fill("buy" if lean > 0 else "sell", self.clip)
+        sign = 1 if lean > 0 else -1
+        if not fill.complete or fill.average_price is None or (fill.average_price - mid) * sign > self.limit:
+            return 0
+        self.position += sign * fill.filled
+        self.cash -= sign * fill.notional
+        return sign * fill.filled
+
+
+def _frames(random: Random, count: int) -> list[bytes]:
+    """Snapshots and deltas of two depths around a wandering mid; some are lost, which makes a book stale until the next."""
+    out, middle, update_ids = [], 10_000, {50: 0, 200: 0}
+    for i in range(count):
+        depth = random.choice([50, 200])
+        middle += random.choice([-1, 0, 1])
+        snapshot = update_ids[depth] == 0 or i % 40 == depth % 7
+        update_ids[depth] += 1
+        places = range(1, 40) if snapshot else sorted(random.sample(range(1, 40), 6))
+        sides = [
+            [[str(middle + way * place), str(random.choice([0, 1, 5, 30]))] for place in places]
+            for way in (-1, 1)
+        ]
+        if not snapshot:  # what the mid has passed goes
+            sides[0] += [[str(middle + place), "0"] for place in range(0, 4)]
+            sides[1] += [[str(middle - place), "0"] for place in range(0, 4)]
+        topic = f"orderbook.{depth}.BTCUSDT"
+        data = {"s": "BTCUSDT", "b": sides[0], "a": sides[1], "u": update_ids[depth], "seq": i}
+        kind = "snapshot" if snapshot else "delta"
+        frame = {"topic": topic, "type": kind, "ts": 1_000 + i, "data": data, "cts": 1_000 + i}
+        if random.random() > 0.02:
+            out.append(json.dumps(frame).encode())
+    return out
+
+
+def test_it_decides_as_its_twin_does(strategy: ModuleType) -> None:
+    feeds = Engine(Category.LINEAR)
+    books = [feeds.book(feeds.add_feed(f"orderbook.{depth}.BTCUSDT")) for depth in (50, 200)]
+    arguments = (*books, 5, 0.25, 20, 6.0)
+    taker, twin = strategy.Taker(*arguments), Twin(*arguments)
+    bought = sold = stale = 0
+    for sequence, frame in enumerate(_frames(Random(7), 3_000)):
+        assert feeds.apply(frame, sequence, sequence) >= 0
+        traded = taker.on_frame()
+        assert traded == twin.on_frame()
+        bought, sold, stale = bought + (traded > 0), sold + (traded < 0), stale + (not books[1].live)
+    assert (taker.position, taker.cash, taker.decisions) == (twin.position, twin.cash, twin.decisions)
+    assert min(bought, sold, stale) > 20, "the frames left something untried"
+
+
+def test_a_loop_over_levels(strategy: ModuleType) -> None:
+    feeds = Engine(Category.LINEAR)
+    book = feeds.book(feeds.add_feed("orderbook.50.BTCUSDT"))
+    assert strategy.weighted_ladder(book, 10) == 0
+    for sequence, frame in enumerate(_frames(Random(3), 200)):
+        feeds.apply(frame, sequence, sequence)
+    expected = sum(
+        int(price) * int(size) / (1 + place)
+        for levels in (book.bid_levels, book.ask_levels)
+        for place, (price, size) in enumerate(levels[:10])
+    )
+    assert strategy.weighted_ladder(book, 10) == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_decision_is_plain_c(built: Path) -> None:
+    """`nogil` lets nothing else compile; this says it once more, of the C that came out."""
+    text = (built / "strategy.c").read_text()
+    body = re.search(
+        r"^static int64_t __pyx_f_8strategy_5Taker_decide\([^;]*?\) \{\n(.*?)^\}", text, re.S | re.M
+    )
+    assert body is not None
+    code = re.sub(r"/\*.*?\*/", "", body.group(1), flags=re.S)
+    assert "tb_" in code
+    assert re.findall(r"\b(?:Py[A-Z]\w+|__Pyx_(?:INC|DEC|X?GOT|GIVE)REF)\b", code) == []
+
+
+def test_it_takes_no_other_object(strategy: ModuleType) -> None:
+    with pytest.raises(TypeError, match="Book"):
+        strategy.Taker(Book(1), "book", 5, 0.5, 1, 1.0)
+    with pytest.raises(TypeError, match="None"):
+        strategy.Taker(None, Book(1), 5, 0.5, 1, 1.0)
