@@ -1,7 +1,7 @@
-"""What the measures of a book take and give: results as named tuples, widths in basis points, mantissas of exact decimals.
+"""What the measures of a book take and give: results as named tuples, widths in basis points, exact decimals.
 
-Mantissas are whole numbers at the book's exponents: value = mantissa x 10^exponent. Formulae, sources and the answers for
-odd books are in docs/books.md.
+Mantissas are whole numbers at the book's exponents: value = mantissa x 10^exponent. Formulae, sources and the answers
+for odd books are in docs/books.md.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import suppress
 from decimal import Context, Decimal, Inexact, InvalidOperation
 from operator import index
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, SupportsIndex
 
 from engine.core.decimals import parse_decimal
 from schemas.errors import DecimalError
@@ -98,22 +98,20 @@ class Changes(NamedTuple):
     levels: list[LevelChange]
 
 
-def mantissa_at(value: Decimal | int | str, exponent: int) -> int:
+def mantissa_at(value: SupportsIndex | Decimal | str, exponent: int) -> int:
     """Return ``value`` as a mantissa at ``exponent``: value = mantissa x 10^exponent, exactly.
 
     Text follows the grammar of ``engine.core.decimals.parse_decimal``.
 
     Raises:
         DecimalError: not a finite number, more decimals than the exponent has, or beyond int64.
-        TypeError: a float, which is no exact decimal, or no number at all.
+        TypeError: anything else, floats included.
     """
     if isinstance(value, str):
         mantissa, decimals = parse_decimal(value)
         number = Decimal(f"{mantissa}E-{decimals}")
     elif isinstance(value, Decimal):
         number = value
-    elif isinstance(value, float):
-        raise TypeError(f"found the float {value}, expected a Decimal, its text or an int")
     else:
         number = Decimal(index(value))
     try:
@@ -127,12 +125,12 @@ def mantissa_at(value: Decimal | int | str, exponent: int) -> int:
     return int(scaled)
 
 
-def decimal_of(mantissa: int, exponent: int) -> Decimal:
+def decimal_of(mantissa: SupportsIndex, exponent: int) -> Decimal:
     """Return mantissa x 10^exponent, exactly, whatever its count of digits."""
     return Decimal(f"{index(mantissa)}E{exponent}")
 
 
-def micro_bps(bps: float | Decimal) -> int:
+def micro_bps(bps: SupportsIndex | float | Decimal) -> int:
     """Return a width in basis points as whole millionths of one.
 
     A float stands for the multiple of a millionth whose nearest float it is: 0.3 is three tenths.

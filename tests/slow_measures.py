@@ -1,4 +1,4 @@
-"""What one book can tell, written from the definitions in docs/books.md, on whole numbers and fractions. Slow and plain."""
+"""What one book can tell, from the definitions in docs/books.md, on whole numbers and fractions. Slow and plain."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class SlowBook:
         sums = ([0] * buckets, [0] * buckets)
         for out, levels, away in ((sums[0], self.bids, -1), (sums[1], self.asks, 1)):
             for price, size in levels:
-                distance = max(0, (price - self.mid) * away)
+                distance = max(Fraction(0), (price - self.mid) * away)
                 if distance == 0:
                     out[0] += size
                 elif width and (bucket := ceil(distance / width) - 1) < buckets:

@@ -1,4 +1,4 @@
-"""A strategy compiled against the headers that are installed decides as its Python twin does, without Python in its loop."""
+"""A strategy compiled against the installed headers decides as its Python twin does, and with no Python inside."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class Twin:
 
 
 def _frames(random: Random, count: int) -> list[bytes]:
-    """Snapshots and deltas of two depths around a wandering mid; some are lost, which makes a book stale until the next."""
+    """Snapshots and deltas of two depths around a wandering mid; some are lost, which makes a book stale."""
     out, middle, update_ids = [], 10_000, {50: 0, 200: 0}
     for i in range(count):
         depth = random.choice([50, 200])
@@ -109,8 +109,8 @@ def _frames(random: Random, count: int) -> list[bytes]:
             for way in (-1, 1)
         ]
         if not snapshot:  # what the mid has passed goes
-            sides[0] += [[str(middle + place), "0"] for place in range(0, 4)]
-            sides[1] += [[str(middle - place), "0"] for place in range(0, 4)]
+            sides[0] += [[str(middle + place), "0"] for place in range(4)]
+            sides[1] += [[str(middle - place), "0"] for place in range(4)]
         topic = f"orderbook.{depth}.BTCUSDT"
         data = {"s": "BTCUSDT", "b": sides[0], "a": sides[1], "u": update_ids[depth], "seq": i}
         kind = "snapshot" if snapshot else "delta"
@@ -122,15 +122,15 @@ def _frames(random: Random, count: int) -> list[bytes]:
 
 def test_it_decides_as_its_twin_does(strategy: ModuleType) -> None:
     feeds = Engine(Category.LINEAR)
-    books = [feeds.book(feeds.add_feed(f"orderbook.{depth}.BTCUSDT")) for depth in (50, 200)]
-    arguments = (*books, 5, 0.25, 20, 6.0)
-    taker, twin = strategy.Taker(*arguments), Twin(*arguments)
+    shallow, deep = (feeds.book(feeds.add_feed(f"orderbook.{depth}.BTCUSDT")) for depth in (50, 200))
+    arguments = (5, 0.25, 20, 6.0)
+    taker, twin = strategy.Taker(shallow, deep, *arguments), Twin(shallow, deep, *arguments)
     bought = sold = stale = 0
     for sequence, frame in enumerate(_frames(Random(7), 3_000)):
         assert feeds.apply(frame, sequence, sequence) >= 0
         traded = taker.on_frame()
         assert traded == twin.on_frame()
-        bought, sold, stale = bought + (traded > 0), sold + (traded < 0), stale + (not books[1].live)
+        bought, sold, stale = bought + (traded > 0), sold + (traded < 0), stale + (not deep.live)
     assert (taker.position, taker.cash, taker.decisions) == (twin.position, twin.cash, twin.decisions)
     assert min(bought, sold, stale) > 20, "the frames left something untried"
 

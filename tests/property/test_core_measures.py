@@ -47,7 +47,7 @@ def _book(bids: Levels, asks: Levels, depth: int) -> Any:
 def _is_close(found: float | None, exact: Fraction | None) -> bool:
     """Within the rounding that the C core promises."""
     if found is None or exact is None:
-        return found is exact
+        return found is None and exact is None
     return abs(Fraction(found) - exact) <= abs(exact) / 2**51
 
 

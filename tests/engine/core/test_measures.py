@@ -24,10 +24,11 @@ NONE: list[tuple[int, int]] = []
 Levels = list[tuple[int, int]]
 
 
-def _columns(bids: Levels, asks: Levels) -> list[Any]:
-    return [
+def _columns(bids: Levels, asks: Levels) -> tuple[Any, Any, Any, Any]:
+    columns = [
         np.array([level[item] for level in side], dtype=np.int64) for side in (bids, asks) for item in (0, 1)
     ]
+    return columns[0], columns[1], columns[2], columns[3]
 
 
 def _book(bids: Levels, asks: Levels, depth: int = 50, exponents: tuple[int, int] = (-1, -3)) -> Book:
@@ -229,7 +230,7 @@ REFUSALS: list[tuple[Callable[[Book], Any], type[Exception], str]] = [
     (lambda book: book.price_mantissa("1e2"), DecimalError, "found '1e2'"),
     (lambda book: book.price_mantissa(MAX), DecimalError, "int64"),
     (lambda book: book.size_mantissa(Decimal("NaN")), DecimalError, "found NaN"),
-    (lambda book: book.size_mantissa(0.5), TypeError, "found the float 0.5"),  # type: ignore[arg-type]
+    (lambda book: book.size_mantissa(0.5), TypeError, "float"),  # type: ignore[arg-type]
     (lambda book: book.size(0.5), TypeError, "float"),  # type: ignore[arg-type]
 ]
 
@@ -357,7 +358,7 @@ def test_a_view_is_read_only() -> None:
 def test_only_book_feeds_have_books() -> None:
     engine = Engine(Category.LINEAR)
     feed = engine.add_feed("publicTrade.BTCUSDT")
-    with pytest.raises(ConfigError, match="publicTrade.BTCUSDT: has no book"):
+    with pytest.raises(ConfigError, match=r"publicTrade\.BTCUSDT: has no book"):
         engine.book(feed)
     with pytest.raises(IndexError, match="found feed 7"):
         engine.book(7)
