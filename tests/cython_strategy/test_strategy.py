@@ -8,10 +8,12 @@ import re
 import shutil
 import subprocess
 import sys
+from math import isnan
 from pathlib import Path
 from random import Random
 from types import ModuleType
 
+import numpy as np
 import pytest
 
 import engine.core
@@ -25,7 +27,7 @@ pytest.importorskip("setuptools", reason="compiles a strategy (the dev extra)")
 if shutil.which("cc") is None:
     pytest.skip("compiles a strategy and finds no C compiler", allow_module_level=True)
 
-SOURCE = Path(__file__).with_name("strategy.pyx")
+HERE = Path(__file__).parent
 CORE = Path(engine.core.__file__).parent
 
 BUILD = """
@@ -35,7 +37,10 @@ from setuptools import Extension, setup
 setup(
     name="strategy",
     ext_modules=cythonize(
-        [Extension("strategy", ["strategy.pyx"], include_dirs=[{headers!r}], extra_compile_args=["-Werror=all"])],
+        [
+            Extension(name, [name + ".pyx"], include_dirs=[{headers!r}], extra_compile_args=["-Wall", "-Werror"])
+            for name in ("strategy", "probe")
+        ],
         include_path=[{root!r}],
         language_level=3,
     ),
@@ -46,24 +51,34 @@ setup(
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory of the compiled strategy and the C that Cython made of it."""
+    """The directory of what was compiled, and of the C that Cython made of it."""
     directory = tmp_path_factory.mktemp("strategy")
-    shutil.copy(SOURCE, directory)
+    for source in HERE.glob("*.pyx"):
+        shutil.copy(source, directory)
     script = BUILD.format(headers=str(CORE / "src"), root=str(CORE.parents[1]))
     made = subprocess.run([sys.executable, "-c", script], cwd=directory, capture_output=True, text=True)
     assert made.returncode == 0, made.stdout + made.stderr
     return directory
 
 
-@pytest.fixture(scope="module")
-def strategy(built: Path) -> ModuleType:
-    (path,) = [path for path in built.glob("strategy.*") if path.suffix in (".so", ".pyd")]
-    spec = importlib.util.spec_from_file_location("strategy", path)
+def _load(built: Path, name: str) -> ModuleType:
+    (path,) = [path for path in built.glob(f"{name}.*") if path.suffix in (".so", ".pyd")]
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def strategy(built: Path) -> ModuleType:
+    return _load(built, "strategy")
+
+
+@pytest.fixture(scope="module")
+def probe(built: Path) -> ModuleType:
+    return _load(built, "probe")
 
 
 class Twin:
@@ -166,3 +181,72 @@ def test_it_takes_no_other_object(strategy: ModuleType) -> None:
         strategy.Taker(Book(1), "book", 5, 0.5, 1, 1.0)
     with pytest.raises(TypeError, match="None"):
         strategy.Taker(None, Book(1), 5, 0.5, 1, 1.0)
+
+
+# ---- what the Python face refuses before it gets here ----
+
+NOTHING = (0, 0, 0, 0)  # filled, notional, worst price, touched
+MAX = 2**63 - 1
+BIDS, ASKS = 0, 1
+
+
+@pytest.fixture
+def book() -> Book:
+    book = Book(2)
+    prices, sizes = np.array([[10, 9, 8], [11, 12, 13]]), np.array([[1, 2, 3], [4, 5, 6]])
+    book.load(prices[0], sizes[0], prices[1], sizes[1], 0, 0)
+    return book
+
+
+@pytest.mark.parametrize("i", [-1, -(2**31), 2, 3, 2**31 - 1])
+def test_a_level_that_is_not_there(probe: ModuleType, book: Book, i: int) -> None:
+    assert probe.level(book, BIDS, i) == probe.level(book, ASKS, i) == (0, 0)
+    assert (probe.level(book, BIDS, 1), probe.level(book, ASKS, 1)) == ((9, 2), (12, 5))
+
+
+def test_an_empty_book_in_c(probe: ModuleType) -> None:
+    assert probe.best(Book(2)) == (0, 0, 0, 0)
+    mid_doubled, spread, *ratios = probe.prices(Book(2))
+    assert (mid_doubled, spread) == (0, 0)
+    assert all(isnan(ratio) for ratio in ratios)
+    assert probe.depth_within(Book(2), 1) == (-1, -1)
+    assert probe.depth_profile(Book(2), 1, 4) == (False, [77] * 4)
+
+
+@pytest.mark.parametrize("levels", [0, -1, -(2**31)])
+def test_no_levels(probe: ModuleType, book: Book, levels: int) -> None:
+    assert probe.cumulative_size(book, levels) == (0, 0)
+
+
+def test_more_levels_than_the_depth(probe: ModuleType, book: Book) -> None:
+    assert probe.cumulative_size(book, 2**31 - 1) == (3, 9)
+
+
+@pytest.mark.parametrize("width", [-1, -(2**63)])
+def test_negative_widths(probe: ModuleType, book: Book, width: int) -> None:
+    assert probe.depth_within(book, width) == (-1, -1)
+    assert probe.depth_profile(book, width, 4) == (False, [77] * 4)
+
+
+@pytest.mark.parametrize(
+    ("width", "buckets"), [(1, 0), (1, -1), (1, -(2**31)), (MAX, 2), (MAX // 4 + 1, 4), (2**33, 2**31 - 1)]
+)
+def test_a_profile_without_an_answer(probe: ModuleType, book: Book, width: int, buckets: int) -> None:
+    assert probe.depth_profile(book, width, buckets) == (False, [77] * 4)
+
+
+def test_a_profile_as_wide_as_can_be(probe: ModuleType, book: Book) -> None:
+    assert probe.depth_profile(book, MAX // 4, 4) == (True, [3, 0, 0, 0])
+    assert probe.depth_within(book, MAX) == (3, 9)
+
+
+@pytest.mark.parametrize("size", [-1, -(2**63)])
+def test_a_negative_size(probe: ModuleType, book: Book, size: int) -> None:
+    *fill, complete, average = probe.cost_to_fill(book, ASKS, size)
+    assert (tuple(fill), complete, isnan(average)) == (NOTHING, False, True)
+
+
+@pytest.mark.parametrize("notional", [-1, -(2**127), MAX**2 + 1, 2**127 - 1])
+def test_a_notional_out_of_bounds(probe: ModuleType, book: Book, notional: int) -> None:
+    *fill, complete, average = probe.size_for_notional(book, ASKS, notional)
+    assert (tuple(fill), complete, isnan(average)) == (NOTHING, False, True)

@@ -125,8 +125,6 @@ tb_fill tb_fill_notional(const tb_book *book, int side, int32_t levels, tb_int12
             return concluded(fill, 1);
         }
         take(&fill, level.price, within);
-        if (within < level.size)
-            break;
     }
     return concluded(fill, fill.notional == notional);
 }

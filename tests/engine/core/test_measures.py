@@ -89,6 +89,7 @@ def test_imbalance_of_empty_sides() -> None:
         None,
     ]
     assert _book(BIDS, ASKS).imbalance(0) is None
+    assert _book([(1, 1)], NONE).imbalance() == 1.0  # the smallest book there is
 
 
 def test_a_crossed_and_a_locked_book() -> None:
