@@ -492,7 +492,7 @@ cdef int _must_fit(const tb_book *book, const Rows *rows) except -1:
     return 0
 
 
-cdef object _apply(Book book, columns, int price_exponent, int size_exponent, bint tell):
+cdef object _apply(Book book, tuple columns, int price_exponent, int size_exponent, bint tell):
     cdef Rows rows
     cdef int64_t changed = 0
     changes = None
@@ -528,18 +528,21 @@ cdef object _changes(const tb_book *book, const Rows *rows, bint replace):
         free(out)
 
 
-cdef int _read(Rows *rows, columns, int price_exponent, int size_exponent, unsigned price_decimals,
+cdef int _read(Rows *rows, tuple columns, int price_exponent, int size_exponent, unsigned price_decimals,
                unsigned size_decimals) except -1:
     # One message, sorted, at these decimals or its own, whichever are more. The caller frees rows.memory.
     if not (-18 <= price_exponent <= 0 and -18 <= size_exponent <= 0):
         raise DecimalError(f"found exponents {price_exponent}, {size_exponent}, expected -18..0")
-    if any([column is None for column in columns]):
+    if columns[0] is None or columns[1] is None or columns[2] is None or columns[3] is None:
         raise TypeError("found None, expected int64 buffers")
     cdef const int64_t[::1] bid_prices = columns[0]
     cdef const int64_t[::1] bid_sizes = columns[1]
     cdef const int64_t[::1] ask_prices = columns[2]
     cdef const int64_t[::1] ask_sizes = columns[3]
-    cdef Py_ssize_t total = bid_prices.shape[0] + ask_prices.shape[0]
+    cdef Py_ssize_t bids = bid_prices.shape[0], asks = ask_prices.shape[0], total = bids + asks
+    if bid_sizes.shape[0] != bids or ask_sizes.shape[0] != asks:
+        raise ValueError(f"found {bids} prices and {bid_sizes.shape[0]} sizes of bids, {asks} and {ask_sizes.shape[0]} of asks, "
+                         "expected as many of each")
     if total > MAX_LEVELS:
         raise ValueError(f"found {total} levels, expected at most {MAX_LEVELS}")
     rows.price_decimals = max(<unsigned>-price_exponent, price_decimals)
@@ -550,35 +553,35 @@ cdef int _read(Rows *rows, columns, int price_exponent, int size_exponent, unsig
     cdef unsigned price_by = rows.price_decimals - <unsigned>-price_exponent
     cdef unsigned size_by = rows.size_decimals - <unsigned>-size_exponent
     cdef tb_level *scratch = <tb_level *>(rows.memory + 2 * total)
+    rows.changes[0] = tb_changes(rows.memory, rows.memory + bids, <int32_t>bids)
+    rows.changes[1] = tb_changes(rows.memory + 2 * bids, rows.memory + 2 * bids + asks, <int32_t>asks)
     try:
-        _read_side(rows, 0, bid_prices, bid_sizes, price_by, size_by, rows.memory, scratch)
-        _read_side(rows, 1, ask_prices, ask_sizes, price_by, size_by, rows.memory + 2 * bid_prices.shape[0], scratch)
+        if bids:
+            _read_side(rows, 0, &bid_prices[0], &bid_sizes[0], price_by, size_by, scratch)
+        if asks:
+            _read_side(rows, 1, &ask_prices[0], &ask_sizes[0], price_by, size_by, scratch)
     except:
         free(rows.memory)
         raise
     return 0
 
 
-cdef int _read_side(Rows *rows, int side, const int64_t[::1] prices, const int64_t[::1] sizes, unsigned price_by,
-                    unsigned size_by, int64_t *out, tb_level *scratch) except -1:
-    cdef Py_ssize_t i, n = prices.shape[0]
-    cdef int64_t *size_out = out + n
-    if sizes.shape[0] != n:
-        raise ValueError(f"found {n} prices and {sizes.shape[0]} sizes, expected as many of each")
+cdef int _read_side(Rows *rows, int side, const int64_t *prices, const int64_t *sizes, unsigned price_by,
+                    unsigned size_by, tb_level *scratch) except -1:
+    cdef int32_t i, n = rows.changes[side].count
+    cdef int64_t *price_out = <int64_t *>rows.changes[side].prices
+    cdef int64_t *size_out = price_out + n
     for i in range(n):
-        out[i] = prices[i]
+        price_out[i] = prices[i]
         size_out[i] = sizes[i]
         if sizes[i] < 0:
             raise ValueError(f"found size {sizes[i]}, expected none below 0")
-        if (prices[i] == INT64_MIN or tb_rescale(&out[i], price_by) != TB_OK
+        if (prices[i] == INT64_MIN or tb_rescale(&price_out[i], price_by) != TB_OK
                 or tb_rescale(&size_out[i], size_by) != TB_OK):
             raise DecimalError(
                 f"level {prices[i]} x {sizes[i]} does not fit: expected mantissas of at most 2^63 - 1 at the "
                 f"book's exponents {-<int>rows.price_decimals}, {-<int>rows.size_decimals}"
             )
-    if not tb_is_sorted(out, <int32_t>n, side) and tb_sort_changes(out, size_out, <int32_t>n, side, scratch):
+    if not tb_is_sorted(price_out, n, side) and tb_sort_changes(price_out, size_out, n, side, scratch):
         raise ValueError("found one price twice on one side")
-    rows.changes[side].prices = out
-    rows.changes[side].sizes = size_out
-    rows.changes[side].count = <int32_t>n
     return 0

@@ -150,13 +150,39 @@ def test_only_int64(dtype: Any) -> None:
         Book(1).load(np.ones(1, dtype), *_columns([(1, 1)], NONE)[1:], 0, 0)
 
 
-def test_a_refused_snapshot_leaves_a_sound_book() -> None:
+@pytest.mark.parametrize(
+    ("columns", "exponents", "error"),
+    [
+        (_columns([(1, 1), (1, 1)], NONE), (-2, -2), ValueError),
+        (_columns([(1, -1)], NONE), (-2, -2), ValueError),
+        (_columns([(1, 1)], NONE), (-2, -19), DecimalError),
+        ((*_columns([(1, 1)], NONE)[:3], None), (-1, -3), TypeError),
+        ((1, 2, 3, 4), (-1, -3), TypeError),
+    ],
+)
+def test_a_refused_snapshot_changes_nothing(
+    columns: Any, exponents: tuple[int, int], error: type[Exception]
+) -> None:
     book = _book([(100, 2)], [(101, 5)])
-    with pytest.raises(ValueError, match="twice"):
-        book.load(*_columns([(1, 1), (1, 1)], NONE), -2, -2)
-    assert book.digest == book.recomputed_digest()
-    book.load(*_columns([(7, 1)], NONE), -2, -2)
-    assert book.bids() == [(7, 1)]
+    before = book.digest
+    with pytest.raises(error):
+        book.load(*columns, *exponents)
+    assert (book.bids(), book.asks(), book.price_exponent) == ([(100, 2)], [(101, 5)], -1)
+    assert book.digest == book.recomputed_digest() == before
+
+
+class Liar(np.ndarray[Any, Any]):
+    """An array that says it is empty."""
+
+    def __len__(self) -> int:
+        return 0
+
+
+def test_what_a_column_says_about_its_length_is_not_believed() -> None:
+    prices, sizes = (np.arange(1, 5_001, dtype=np.int64).view(Liar) for _ in range(2))
+    book = Book(5)
+    book.load(prices, sizes, *_columns(NONE, NONE)[2:], 0, 0)
+    assert (book.counts, book.bids(1)) == ((5_000, 0), [(5_000, 5_000)])
 
 
 def test_the_lowest_integer_is_no_price() -> None:
