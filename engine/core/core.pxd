@@ -128,15 +128,17 @@ cdef extern from "tb_engine.h" nogil:
         int32_t count
         int32_t at
     ctypedef struct tb_feed:
-        char topic[120]
-        uint32_t topic_length
         int kind
         int32_t depth
         int32_t symbol
         int state
+        uint32_t topic_length
+        char topic[120]
         uint16_t line
         uint8_t crossed
         uint8_t subscribed
+        int32_t since_digest
+        tb_book book
         int64_t update_id
         int64_t cross_sequence
         int64_t match_ms
@@ -148,17 +150,15 @@ cdef extern from "tb_engine.h" nogil:
         int64_t repeats
         int64_t unapplied
         int64_t last_receive_ns
+        int64_t changed
+        int32_t seen_count
+        tb_range seen[16]
         int64_t first_receive_ns
         int64_t first_sequence
         tb_gap gap
-        tb_range seen[32]
-        int32_t seen_count
-        int32_t since_digest
         int64_t keyframe_push_ms
-        int64_t changed
         int32_t file_day
         int64_t last_row
-        tb_book book
         tb_ticker *ticker
         tb_trade_ids *trade_ids
     ctypedef struct tb_symbol:

@@ -594,8 +594,10 @@ cdef class Engine:
                 changes[<int>side].count = len(source)
                 prices += len(source)
                 sizes += len(source)
-            if tb_book_reserve(&f.book, 2 * f.depth, 2 * f.depth) != TB_OK or tb_book_load(&f.book, changes) != TB_OK:
-                raise MemoryError
+            if tb_book_load(&f.book, changes) != TB_OK:
+                raise ValueError(
+                    f"found {len(bids)} bids and {len(asks)} asks, expected at most {2 * f.depth} of each: twice the depth"
+                )
         finally:
             free(memory)
         return 0

@@ -33,21 +33,29 @@ void tb_book_init(tb_book *book)
     memset(book, 0, sizeof *book);
 }
 
-static tb_block *block_of(const tb_side *side)
+static tb_block *block_of(const tb_book *book, const tb_side *side)
 {
-    return side->levels ? (tb_block *)(void *)((uint8_t *)side->levels - offsetof(tb_block, levels)) : NULL;
+    return side->levels && !book->fixed ? (tb_block *)(void *)((uint8_t *)side->levels - offsetof(tb_block, levels)) : NULL;
 }
 
 void tb_book_free(tb_book *book)
 {
-    free(block_of(&book->sides[0]));
-    free(block_of(&book->sides[1]));
+    free(block_of(book, &book->sides[0]));
+    free(block_of(book, &book->sides[1]));
     while (book->kept) {
         tb_block *older = book->kept->older;
         free(book->kept);
         book->kept = older;
     }
     tb_book_init(book);
+}
+
+void tb_book_fix(tb_book *book, tb_level *levels, int32_t capacity)
+{
+    book->sides[0].levels = levels;
+    book->sides[1].levels = levels + capacity + 1;
+    book->sides[0].capacity = book->sides[1].capacity = capacity;
+    book->fixed = 1;
 }
 
 void tb_book_clear(tb_book *book)
@@ -60,9 +68,9 @@ void tb_book_clear(tb_book *book)
 static tb_error grow(tb_book *book, tb_side *side, int64_t count)
 {
     int64_t capacity = (int64_t)side->capacity * 2 > count ? (int64_t)side->capacity * 2 : count;
-    if (capacity > INT32_MAX / 32)
+    if (book->fixed || capacity > INT32_MAX / 32)
         return TB_NO_MEMORY;
-    tb_block *block = calloc(1, sizeof *block + ((size_t)capacity + 1) * sizeof(tb_level)), *old = block_of(side);
+    tb_block *block = calloc(1, sizeof *block + ((size_t)capacity + 1) * sizeof(tb_level)), *old = block_of(book, side);
     if (!block)
         return TB_NO_MEMORY;
     if (side->count)

@@ -29,6 +29,7 @@ typedef struct {
     uint8_t price_decimals;
     uint8_t size_decimals;
     uint8_t viewed;   /* somebody looks at the arrays: memory that they grow out of is kept */
+    uint8_t fixed;    /* the memory is somebody else's, and there is no more */
     tb_block *kept;
 } tb_book;
 
@@ -43,7 +44,9 @@ void tb_book_init(tb_book *book);
 void tb_book_free(tb_book *book);
 void tb_book_clear(tb_book *book);
 
-/* Room for `count` levels a side. TB_NO_MEMORY leaves the book as it was. */
+/* Uses memory for `capacity` + 1 levels of each side, one behind the other, for as long as the book lives. */
+void tb_book_fix(tb_book *book, tb_level *levels, int32_t capacity);
+/* Room for so many levels. TB_NO_MEMORY leaves the book as it was. */
 tb_error tb_book_reserve(tb_book *book, int32_t bids, int32_t asks);
 
 /* Replace the state. Levels of size 0 are ignored. Memory is taken before anything changes. */

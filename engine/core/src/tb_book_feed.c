@@ -223,8 +223,6 @@ static tb_error take(tb_engine *engine, int32_t index, const tb_frame *frame, co
     tb_feed *feed = engine->feeds[index];
     int replace = frame->kind == TB_SNAPSHOT, risky = is_risky(feed, changes, replace);
     tb_book *book = TB_UNLIKELY(risky) ? &engine->aside : &feed->book;
-    if (TB_UNLIKELY(!feed->book.sides[0].levels) && tb_book_reserve(&feed->book, 2 * feed->depth, 2 * feed->depth) != TB_OK)
-        return TB_NO_MEMORY;
     if (TB_UNLIKELY(risky) && tb_book_copy(book, &feed->book) != TB_OK)
         return TB_NO_MEMORY;
     if ((replace ? tb_book_load(book, changes) : tb_book_apply(book, changes, changed)) != TB_OK)

@@ -12,7 +12,7 @@
 #define TB_MAX_FEEDS 65536
 #define TB_MAX_SYMBOLS 65536
 #define TB_TRADE_IDS 1024      /* remembered per feed: as many as one message may carry (protocol 3.4) */
-#define TB_SEEN_RANGES 32      /* spans of update ids remembered behind a break */
+#define TB_SEEN_RANGES 16      /* spans of update ids remembered behind a break */
 #define TB_DIGEST_EVERY 64     /* updates between two live digests */
 #define TB_KEYFRAME_MS 10000   /* push time before a busy feed's next keyframe */
 #define TB_KEYFRAME_QUIET_MS 300000
@@ -37,35 +37,44 @@ typedef struct {
     int32_t count, at;
 } tb_trade_ids;
 
+/* What every frame needs comes first, so that it lies in few cache lines; behind the struct lie a book's levels. */
 typedef struct {
-    char topic[TB_TOPIC_BYTES];
-    uint32_t topic_length;
     int kind;       /* tb_feed_kind */
     int32_t depth;  /* books; tickers: 1 where every message is a whole snapshot (spot, options) */
     int32_t symbol; /* index, or -1 where rows name their own */
-    int32_t next_of_symbol;
     int state;      /* tb_state */
+    const char *symbol_name;
+    uint32_t symbol_length, topic_length;
+    char topic[TB_TOPIC_BYTES];
     uint16_t line;
     uint8_t crossed;
     uint8_t subscribed;
+    int32_t since_digest;
+    tb_book book;
     /* of the last good frame */
     int64_t update_id, cross_sequence, match_ms, push_ms, receive_ns, sequence;
     /* counters */
     int64_t messages, rows, repeats, unapplied;
     int64_t last_receive_ns; /* of any decoded frame */
+    int64_t changed;         /* levels, since the last keyframe */
+    int32_t seen_count;
+    int32_t next_of_symbol;
+    tb_range seen[TB_SEEN_RANGES];
     int64_t first_receive_ns, first_sequence; /* of the first one that this engine saw */
     tb_gap gap;
-    tb_range seen[TB_SEEN_RANGES];
-    int32_t seen_count;
-    int32_t since_digest;
     /* roll */
-    int64_t keyframe_push_ms, changed;
+    int64_t keyframe_push_ms;
     int32_t file_day;
     int64_t last_row; /* index of the feed's newest book row, or -1 */
-    tb_book book;
     tb_ticker *ticker;
     tb_trade_ids *trade_ids;
+    _Alignas(16) tb_level levels[]; /* of the book: fixed room for twice its depth a side */
 } tb_feed;
+
+/* The exponent pair in force, by feed: beside each other, because the decoder needs it before the feed is at hand. */
+typedef struct {
+    uint8_t price_decimals, size_decimals;
+} tb_pair;
 
 typedef struct {
     char name[TB_SYMBOL_BYTES];
@@ -119,6 +128,7 @@ typedef struct {
 
 typedef struct {
     tb_feed **feeds;
+    tb_pair *pairs;
     int32_t feed_count, feed_capacity;
     tb_symbol **symbols;
     int32_t symbol_count, symbol_capacity;

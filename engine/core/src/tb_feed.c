@@ -18,8 +18,10 @@ void tb_widen(tb_engine *engine, int32_t index, unsigned price, unsigned size, t
     tb_symbol *symbol = engine->symbols[index];
     if (price == symbol->price_decimals && size == symbol->size_decimals)
         return;
-    for (int32_t i = symbol->first_feed; i >= 0; i = engine->feeds[i]->next_of_symbol)
+    for (int32_t i = symbol->first_feed; i >= 0; i = engine->feeds[i]->next_of_symbol) {
         tb_book_widen(&engine->feeds[i]->book, price, size);
+        engine->pairs[i] = (tb_pair){(uint8_t)price, (uint8_t)size};
+    }
     symbol->price_decimals = (uint8_t)price;
     symbol->size_decimals = (uint8_t)size;
     tb_event *event = tb_push_event(engine, TB_EVENT_WIDENED, -1, at);

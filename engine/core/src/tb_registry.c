@@ -170,9 +170,16 @@ int32_t tb_engine_add_feed(tb_engine *engine, const char *topic, size_t topic_le
     int32_t symbol_index = -1;
     if (symbol_length && (symbol_index = tb_engine_symbol(engine, (const uint8_t *)symbol, symbol_length)) < 0)
         return -1;
-    tb_feed *feed = calloc(1, sizeof *feed);
+    tb_pair *pairs = realloc(engine->pairs, (size_t)engine->feed_capacity * sizeof *pairs);
+    if (!pairs)
+        return -1;
+    engine->pairs = pairs;
+    const int32_t room = kind == TB_KIND_BOOK ? 2 * depth : 0;
+    const size_t bytes = sizeof(tb_feed) + (kind == TB_KIND_BOOK ? 2 * ((size_t)room + 1) * sizeof(tb_level) : 0);
+    tb_feed *feed = aligned_alloc(64, (bytes + 63) / 64 * 64);
     if (!feed)
         return -1;
+    memset(feed, 0, bytes);
     memcpy(feed->topic, topic, topic_length);
     feed->topic_length = (uint32_t)topic_length;
     feed->kind = kind;
@@ -184,6 +191,8 @@ int32_t tb_engine_add_feed(tb_engine *engine, const char *topic, size_t topic_le
     feed->file_day = TB_NO_DAY;
     feed->last_row = -1;
     tb_book_init(&feed->book);
+    if (kind == TB_KIND_BOOK)
+        tb_book_fix(&feed->book, feed->levels, room);
     int32_t index = engine->feed_count;
     if (kind == TB_KIND_TRADES) {
         feed->trade_ids = calloc(1, sizeof *feed->trade_ids);
@@ -203,9 +212,15 @@ int32_t tb_engine_add_feed(tb_engine *engine, const char *topic, size_t topic_le
         tb_symbol *owner = engine->symbols[symbol_index];
         feed->next_of_symbol = owner->first_feed;
         owner->first_feed = index;
+        feed->symbol_name = owner->name;
+        feed->symbol_length = owner->name_length;
         feed->book.price_decimals = owner->price_decimals;
         feed->book.size_decimals = owner->size_decimals;
+        /* nearer at hand, where the topic ends with it */
+        if (symbol_length <= topic_length && memcmp(feed->topic + topic_length - symbol_length, symbol, symbol_length) == 0)
+            feed->symbol_name = feed->topic + topic_length - symbol_length;
     }
+    engine->pairs[index] = (tb_pair){feed->book.price_decimals, feed->book.size_decimals};
     engine->feeds[index] = feed;
     engine->feed_count++;
     return index;
@@ -231,6 +246,7 @@ void tb_engine_free(tb_engine *engine)
         free(engine->symbols[i]);
     }
     free(engine->feeds);
+    free(engine->pairs);
     free(engine->symbols);
     free(engine->feed_table.slots);
     free(engine->symbol_table.slots);
