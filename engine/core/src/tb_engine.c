@@ -3,6 +3,7 @@
 
 #include "tb_internal.h"
 
+#define NEAR_FEEDS 64 /* so many are at hand in any case */
 #define FETCHED_LEVELS 64
 
 /* Best effort on damaged bytes: the first `"topic":"..."` that names a feed of ours. */
@@ -84,12 +85,13 @@ static int find_topic(void *context, const tb_slice *topic, tb_route *route)
     if (engine->found < 0)
         return -1;
     const tb_feed *feed = engine->feeds[engine->found];
-    fetch(feed);
+    if (engine->feed_count > NEAR_FEEDS)
+        fetch(feed);
     route->symbol.at = (const uint8_t *)feed->symbol_name;
     route->symbol.length = feed->symbol_length;
     route->price_decimals = engine->pairs[engine->found].price_decimals;
     route->size_decimals = engine->pairs[engine->found].size_decimals;
-    if (feed->kind == TB_KIND_BOOK)
+    if (engine->feed_count > NEAR_FEEDS && feed->kind == TB_KIND_BOOK)
         fetch_levels(feed, feed->depth);
     return feed->kind;
 }
