@@ -1,15 +1,8 @@
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "fuzz.h"
 #include "tb_decimal.h"
-
-_Noreturn void fuzz_fail(const char *file, int line, const char *what)
-{
-    fprintf(stderr, "%s:%d: does not hold: %s\n", file, line, what);
-    abort();
-}
 
 /* ---- one frame --------------------------------------------------------------------------------------------- */
 

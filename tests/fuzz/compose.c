@@ -4,61 +4,19 @@
 #include "fuzz.h"
 
 #define MAX_LEVELS 1024
-#define ROOM_AT_THE_END 512 /* a frame is closed while there is room for its tail */
-
-static int full(const fuzz_text *out)
-{
-    return out->length + ROOM_AT_THE_END > FUZZ_MAX_FRAME;
-}
-
-static void put(fuzz_text *out, const char *text)
-{
-    size_t n = strlen(text);
-    if (out->length + n <= FUZZ_MAX_FRAME) {
-        memcpy(out->bytes + out->length, text, n);
-        out->length += n;
-    }
-}
-
-static void put_bytes(fuzz_text *out, const char *bytes, size_t n)
-{
-    if (out->length + n <= FUZZ_MAX_FRAME) {
-        memcpy(out->bytes + out->length, bytes, n);
-        out->length += n;
-    }
-}
-
-/* `least` digits at least */
-static void put_digits(fuzz_text *out, uint64_t value, unsigned least)
-{
-    char text[24];
-    size_t at = sizeof text;
-    do {
-        text[--at] = (char)('0' + value % 10);
-        value /= 10;
-    } while (value || sizeof text - at < least);
-    put_bytes(out, text + at, sizeof text - at);
-}
-
-static void put_number(fuzz_text *out, int64_t value)
-{
-    if (value < 0)
-        put(out, "-");
-    put_digits(out, value < 0 ? 0 - (uint64_t)value : (uint64_t)value, 1);
-}
 
 /* `value` tenths, written with `places` decimals (0: the value itself, as an integer). */
 static void put_decimal(fuzz_text *out, int64_t value, unsigned places)
 {
     if (places == 0) {
-        put_number(out, value);
+        fuzz_put_number(out, value);
         return;
     }
-    put_number(out, value / 10);
-    put(out, ".");
-    put_digits(out, (uint64_t)(value % 10), 1);
+    fuzz_put_number(out, value / 10);
+    fuzz_put(out, ".");
+    fuzz_put_digits(out, (uint64_t)(value % 10), 1);
     if (places > 1)
-        put_digits(out, 0, places - 1);
+        fuzz_put_digits(out, 0, places - 1);
 }
 
 int64_t fuzz_next_update_id(const tb_feed *feed)
@@ -115,49 +73,49 @@ void fuzz_compose_book(fuzz_text *out, const tb_feed *feed, int64_t update_id, i
         }
     }
     out->length = 0;
-    put(out, "{\"topic\":\"");
-    put_bytes(out, feed->topic, feed->topic_length);
-    put(out, "\",");
+    fuzz_put(out, "{\"topic\":\"");
+    fuzz_put_bytes(out, feed->topic, feed->topic_length);
+    fuzz_put(out, "\",");
     if (flags & TYPE_FIRST) {
-        put(out, kind);
-        put(out, ",\"ts\":");
-        put_number(out, push_ms);
+        fuzz_put(out, kind);
+        fuzz_put(out, ",\"ts\":");
+        fuzz_put_number(out, push_ms);
     } else {
-        put(out, "\"ts\":");
-        put_number(out, push_ms);
-        put(out, ",");
-        put(out, kind);
+        fuzz_put(out, "\"ts\":");
+        fuzz_put_number(out, push_ms);
+        fuzz_put(out, ",");
+        fuzz_put(out, kind);
     }
     if (flags & WITH_ID)
-        put(out, ",\"id\":\"orderbook-1\"");
-    put(out, ",\"data\":{\"s\":\"BTCUSDT\"");
+        fuzz_put(out, ",\"id\":\"orderbook-1\"");
+    fuzz_put(out, ",\"data\":{\"s\":\"BTCUSDT\"");
     for (int side = 0; side < 2; side++) {
         if (!(flags & UNSORTED))
             count[side] = sort_levels(levels[side], count[side], side);
-        put(out, side ? ",\"a\":[" : ",\"b\":[");
-        for (int i = 0; i < count[side] && !full(out); i++) {
+        fuzz_put(out, side ? ",\"a\":[" : ",\"b\":[");
+        for (int i = 0; i < count[side] && !fuzz_is_full(out); i++) {
             unsigned places = flags & MIXED && i % 5 == 4 ? 0 : price_places;
-            put(out, i ? ",[\"" : "[\"");
+            fuzz_put(out, i ? ",[\"" : "[\"");
             put_decimal(out, places ? levels[side][i].price : levels[side][i].price / (price_places ? 10 : 1), places);
-            put(out, "\",\"");
+            fuzz_put(out, "\",\"");
             if (levels[side][i].size)
                 put_decimal(out, levels[side][i].size, size_places);
             else
-                put(out, "0");
-            put(out, "\"]");
+                fuzz_put(out, "0");
+            fuzz_put(out, "\"]");
         }
-        put(out, "]");
+        fuzz_put(out, "]");
     }
-    put(out, ",\"u\":");
-    put_number(out, update_id);
-    put(out, ",\"seq\":");
-    put_number(out, update_id < INT64_MAX / 8 ? update_id * 7 : update_id);
-    put(out, "}");
+    fuzz_put(out, ",\"u\":");
+    fuzz_put_number(out, update_id);
+    fuzz_put(out, ",\"seq\":");
+    fuzz_put_number(out, update_id < INT64_MAX / 8 ? update_id * 7 : update_id);
+    fuzz_put(out, "}");
     if (!(flags & NO_CTS)) {
-        put(out, ",\"cts\":");
-        put_number(out, push_ms - 2);
+        fuzz_put(out, ",\"cts\":");
+        fuzz_put_number(out, push_ms - 2);
     }
-    put(out, "}");
+    fuzz_put(out, "}");
 }
 
 void fuzz_compose_trades(fuzz_text *out, const tb_feed *feed, int64_t push_ms, const uint8_t *shape, size_t size)
@@ -168,33 +126,33 @@ void fuzz_compose_trades(fuzz_text *out, const tb_feed *feed, int64_t push_ms, c
     static const char *const contracts[3] = {"BTC-25JUN27-90000-C", "BTC-25JUN27-95000-P", "BTC-25JUN27-1-C-USDT"};
     unsigned decimals = size > 2 ? shape[2] : 0;
     out->length = 0;
-    put(out, "{\"topic\":\"");
-    put_bytes(out, feed->topic, feed->topic_length);
-    put(out, "\",\"type\":\"snapshot\",\"ts\":");
-    put_number(out, push_ms);
-    put(out, ",\"data\":[");
-    for (int i = 0; i < count && !full(out); i++) {
-        put(out, i ? ",{\"i\":\"t" : "{\"i\":\"t");
-        put_number(out, first + i);
-        put(out, "\",\"T\":");
-        put_number(out, push_ms - 1);
-        put(out, ",\"p\":\"");
+    fuzz_put(out, "{\"topic\":\"");
+    fuzz_put_bytes(out, feed->topic, feed->topic_length);
+    fuzz_put(out, "\",\"type\":\"snapshot\",\"ts\":");
+    fuzz_put_number(out, push_ms);
+    fuzz_put(out, ",\"data\":[");
+    for (int i = 0; i < count && !fuzz_is_full(out); i++) {
+        fuzz_put(out, i ? ",{\"i\":\"t" : "{\"i\":\"t");
+        fuzz_put_number(out, first + i);
+        fuzz_put(out, "\",\"T\":");
+        fuzz_put_number(out, push_ms - 1);
+        fuzz_put(out, ",\"p\":\"");
         put_decimal(out, 10000 + i, decimals & 7);
-        put(out, "\",\"v\":\"");
+        fuzz_put(out, "\",\"v\":\"");
         put_decimal(out, i % 16, decimals >> 3 & 7);
-        put(out, i & 1 ? "\",\"S\":\"Buy\",\"s\":\"" : "\",\"S\":\"Sell\",\"s\":\"");
-        put(out, feed->symbol >= 0 ? "BTCUSDT" : contracts[i % 3]);
-        put(out, decimals & 64 ? "\",\"BT\":false,\"iv\":\"0.14\"}" : "\",\"L\":\"PlusTick\",\"seq\":5}");
+        fuzz_put(out, i & 1 ? "\",\"S\":\"Buy\",\"s\":\"" : "\",\"S\":\"Sell\",\"s\":\"");
+        fuzz_put(out, feed->symbol >= 0 ? "BTCUSDT" : contracts[i % 3]);
+        fuzz_put(out, decimals & 64 ? "\",\"BT\":false,\"iv\":\"0.14\"}" : "\",\"L\":\"PlusTick\",\"seq\":5}");
     }
-    put(out, "]}");
+    fuzz_put(out, "]}");
 }
 
 void fuzz_fill_template(fuzz_text *out, const tb_engine *engine, const uint8_t *text, size_t size)
 {
     out->length = 0;
-    for (size_t i = 0; i < size && !full(out); i++) {
+    for (size_t i = 0; i < size && !fuzz_is_full(out); i++) {
         if (text[i] == '~' && i + 1 < size)
-            put_number(out, fuzz_next_update_id(engine->feeds[text[++i] % FUZZ_FEEDS]));
+            fuzz_put_number(out, fuzz_next_update_id(engine->feeds[text[++i] % FUZZ_FEEDS]));
         else
             out->bytes[out->length++] = text[i] == '\r' ? '\n' : text[i];
     }

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "fuzz.h"
+#include "target.h"
 
 #define MAX_TOKENS 512
 #define SECONDS_BEFORE_A_HANG 60
@@ -20,7 +20,7 @@
 typedef struct {
     uint8_t *bytes;
     size_t length;
-    uint64_t work; /* frames and trades that it came to */
+    uint64_t work;
 } input;
 
 static input *seeds;
@@ -111,27 +111,27 @@ static void erase(size_t at, size_t length)
     current_length -= length;
 }
 
-/* The line around a random place: from its first byte to behind its newline. */
-static size_t some_line(const uint8_t *bytes, size_t size, size_t *length)
+/* The piece around a random place: from its first byte to behind its separator. */
+static size_t some_piece(const uint8_t *bytes, size_t size, size_t *length)
 {
     size_t at = below(size), end;
-    while (at > 0 && bytes[at - 1] != '\n')
+    while (at > 0 && bytes[at - 1] != fuzz_separator)
         at--;
-    for (end = at; end < size && bytes[end] != '\n'; end++)
+    for (end = at; end < size && bytes[end] != fuzz_separator; end++)
         ;
     *length = end - at + (end < size);
     return at;
 }
 
-static void copy_line(const uint8_t *bytes, size_t size)
+static void copy_piece(const uint8_t *bytes, size_t size)
 {
-    static uint8_t line[FUZZ_MAX_INPUT + 1];
-    size_t length, ignored, from = some_line(bytes, size, &length);
-    memcpy(line, bytes + from, length);
-    if (length && line[length - 1] != '\n')
-        line[length++] = '\n';
-    size_t to = current_length ? some_line(current, current_length, &ignored) : 0;
-    insert(to, line, length);
+    static uint8_t piece[FUZZ_MAX_INPUT + 1];
+    size_t length, ignored, from = some_piece(bytes, size, &length);
+    memcpy(piece, bytes + from, length);
+    if (length && piece[length - 1] != fuzz_separator)
+        piece[length++] = fuzz_separator;
+    size_t to = current_length ? some_piece(current, current_length, &ignored) : 0;
+    insert(to, piece, length);
 }
 
 /* Numbers at the edges of types and grammars, in place of a number that is there. */
@@ -205,33 +205,33 @@ static void mutate_once(void)
         break;
     case 7:
         if (current_length)
-            copy_line(current, current_length);
+            copy_piece(current, current_length);
         break;
     case 8:
-    case 9: copy_line(other->bytes, other->length); break;
-    case 10: { /* a line less */
+    case 9: copy_piece(other->bytes, other->length); break;
+    case 10: { /* a piece less */
         size_t length;
         if (current_length) {
-            at = some_line(current, current_length, &length);
+            at = some_piece(current, current_length, &length);
             erase(at, length);
         }
         break;
     }
-    case 11: { /* a line cut short */
+    case 11: { /* a piece cut short */
         size_t length;
         if (current_length) {
-            size_t from = some_line(current, current_length, &length);
+            size_t from = some_piece(current, current_length, &length);
             if (at >= from && at + 1 < from + length)
                 erase(at, from + length - 1 - at);
         }
         break;
     }
-    case 12: { /* a piece twice */
-        uint8_t piece[32];
-        size_t length = 1 + below(sizeof piece);
+    case 12: { /* some bytes twice */
+        uint8_t some[32];
+        size_t length = 1 + below(sizeof some);
         if (at + length <= current_length) {
-            memcpy(piece, current + at, length);
-            insert(at, piece, length);
+            memcpy(some, current + at, length);
+            insert(at, some, length);
         }
         break;
     }
@@ -247,9 +247,9 @@ static void mutate(void)
     const input *seed = some_seed();
     memcpy(current, seed->bytes, seed->length);
     current_length = seed->length;
-    if (current_length && random64() % 4 == 0)
-        current[0] = (uint8_t)('0' + below(16));
-    for (size_t rounds = 1 + below(8); rounds > 0; rounds--)
+    if (current_length)
+        current[0] = fuzz_other_options(current[0], random64());
+    for (size_t rounds = 1 + below(1 + below(8)); rounds > 0; rounds--)
         mutate_once();
 }
 
@@ -331,22 +331,16 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < seed_count; i++) {
         memcpy(current, seeds[i].bytes, seeds[i].length);
         current_length = seeds[i].length;
-        seeds[i].work = 0 - fuzz_total.frames - fuzz_total.trades;
+        seeds[i].work = 0 - fuzz_work();
         run();
-        seeds[i].work += fuzz_total.frames + fuzz_total.trades;
+        seeds[i].work += fuzz_work();
     }
     random_state = seed;
-    while (fuzz_total.executions < executions) {
+    while (fuzz_executions() < executions) {
         mutate();
         run();
     }
-    const fuzz_counts *n = &fuzz_total;
-    printf("executions=%llu frames=%llu applied=%llu unapplied=%llu undecodable=%llu fast=%llu widened=%llu "
-           "keyframes=%llu trades=%llu tickers=%llu\n",
-           (unsigned long long)n->executions, (unsigned long long)n->frames, (unsigned long long)n->applied,
-           (unsigned long long)n->unapplied, (unsigned long long)n->undecodable, (unsigned long long)n->fast,
-           (unsigned long long)n->widened, (unsigned long long)n->keyframes, (unsigned long long)n->trades,
-           (unsigned long long)n->tickers);
+    fuzz_print_counts();
     for (size_t i = 0; i < seed_count; i++)
         free(seeds[i].bytes);
     free(seeds);

@@ -4,30 +4,21 @@
 #define TB_FUZZ_H
 
 #include "tb_engine.h"
+#include "text.h"
 
 #define FUZZ_FEEDS 6
 #define FUZZ_BOOKS 3   /* feeds 0, 1 and 2 are books */
 #define FUZZ_SYMBOL 0  /* the symbol of all feeds but the options' trades */
-#define FUZZ_MAX_INPUT 16384
 #define FUZZ_MAX_STEPS 128
 #define FUZZ_MAX_SYMBOLS 512 /* no input has room to name more */
-#define FUZZ_MAX_FRAME 65536
 
 /* What was done, over all programs: shows that a run was about something. */
 typedef struct {
-    uint64_t executions, frames, applied, unapplied, undecodable, fast, widened, keyframes, trades, tickers;
+    uint64_t executions, frames, applied, unapplied, undecodable, fast, portable, widened, keyframes, trades, tickers;
 } fuzz_counts;
 extern fuzz_counts fuzz_total;
 
-/* Runs one program; aborts with a message when a check fails. */
-void fuzz_run(const uint8_t *data, size_t size);
-
 /* ---- compose.c: well-formed frames from a few bytes ---- */
-
-typedef struct {
-    uint8_t *bytes; /* FUZZ_MAX_FRAME of them */
-    size_t length;
-} fuzz_text;
 
 /* An order-book frame of feed 0..2: `shape` is flags, decimals and groups of levels. */
 void fuzz_compose_book(fuzz_text *out, const tb_feed *feed, int64_t update_id, int64_t push_ms, const uint8_t *shape,
@@ -93,8 +84,5 @@ void fuzz_check_rows(fuzz_side *side, int32_t result);
 void fuzz_take_rows(fuzz_side *side);
 /* Empty books for the next program; their memory is kept. */
 void fuzz_forget_models(fuzz_side *side);
-
-_Noreturn void fuzz_fail(const char *file, int line, const char *what);
-#define FUZZ_CHECK(condition) ((condition) ? (void)0 : fuzz_fail(__FILE__, __LINE__, #condition))
 
 #endif

@@ -1,19 +1,23 @@
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "fuzz.h"
+#include "tb_levels.h"
 
 #define START_MS INT64_C(1700000000000)
 #define STEP_NS INT64_C(1000000)
 
-enum { COLUMNS = 1, OTHER_COLUMNS = 2, BATCH = 4, WHOLE_TICKERS = 8 };
+enum { COLUMNS = 1, OTHER_COLUMNS = 2, BATCH = 4, WHOLE_TICKERS = 8, PORTABLE = 64 };
 
 fuzz_counts fuzz_total;
 
 typedef struct {
-    fuzz_side sides[2]; /* 0 takes frames as they are, 1 takes them so that only the complete decoder can */
+    /* 0 takes frames as they are; 1 takes them so that only the complete decoder can, or reads levels portably */
+    fuzz_side sides[2];
     fuzz_text text;
-    int same_columns, batch;
+    int same_columns, batch, portable;
     int64_t sequence, push_ms, frames;
     int32_t result; /* of the step's frame, or of none */
 } fuzz_world;
@@ -91,18 +95,21 @@ static void count_result(const tb_engine *engine, const fuzz_before *before, int
 static void on_frame(fuzz_world *world, const uint8_t *bytes, size_t length, uint16_t line)
 {
     tb_engine *a = &world->sides[0].engine, *b = &world->sides[1].engine;
-    int spaced = length > 0 && bytes[0] == '{';
+    int spaced = !world->portable && length > 0 && bytes[0] == '{';
     fuzz_before before[2];
     fuzz_remember(&before[0], a);
     fuzz_remember(&before[1], b);
     int32_t result = apply(a, bytes, length, 0, line, world->sequence, 0, 0);
+    (void)tb_read_levels_portably(world->portable);
     int32_t other = apply(b, bytes, length, spaced, line, world->sequence, world->batch, result);
+    (void)tb_read_levels_portably(0);
     FUZZ_CHECK(result == other);
     world->frames++;
     world->result = result;
     fuzz_check_result(&before[0], a, result);
     fuzz_check_result(&before[1], b, other);
     count_result(a, &before[0], result);
+    fuzz_total.portable += world->portable && result >= 0 && result < FUZZ_BOOKS && b->frame.ready;
 }
 
 static unsigned argument(const uint8_t *bytes, size_t length, size_t i)
@@ -213,6 +220,7 @@ void fuzz_run(const uint8_t *data, size_t size)
     world.sequence = world.frames = 0;
     world.same_columns = !(options & OTHER_COLUMNS);
     world.batch = (options & BATCH) != 0;
+    world.portable = (options & PORTABLE) != 0;
     open_engine(&world.sides[0].engine, options & COLUMNS, (options & WHOLE_TICKERS) != 0);
     open_engine(&world.sides[1].engine, (options & COLUMNS) ^ ((options & OTHER_COLUMNS) >> 1),
                 (options & WHOLE_TICKERS) != 0);
@@ -239,11 +247,33 @@ void fuzz_run(const uint8_t *data, size_t size)
     fuzz_total.executions++;
 }
 
-#ifdef FUZZ_LIBFUZZER
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+/* ---- for the driver ---- */
+
+const uint8_t fuzz_separator = '\n';
+
+uint64_t fuzz_executions(void)
 {
-    fuzz_run(data, size);
-    return 0;
+    return fuzz_total.executions;
 }
-#endif
+
+uint64_t fuzz_work(void)
+{
+    return fuzz_total.frames + fuzz_total.trades;
+}
+
+uint8_t fuzz_other_options(uint8_t options, uint64_t random)
+{
+    if (random % 4 == 0)
+        options = (uint8_t)('0' + (random >> 8) % 16);
+    return (random >> 16) % 3 == 0 ? options | PORTABLE : options & (uint8_t)~PORTABLE;
+}
+
+void fuzz_print_counts(void)
+{
+    const fuzz_counts *n = &fuzz_total;
+    printf("executions=%" PRIu64 " frames=%" PRIu64 " applied=%" PRIu64 " unapplied=%" PRIu64 " undecodable=%" PRIu64
+           " fast=%" PRIu64 " portable=%" PRIu64 " widened=%" PRIu64 " keyframes=%" PRIu64 " trades=%" PRIu64
+           " tickers=%" PRIu64 "\n",
+           n->executions, n->frames, n->applied, n->unapplied, n->undecodable, n->fast, n->portable, n->widened,
+           n->keyframes, n->trades, n->tickers);
+}

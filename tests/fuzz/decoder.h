@@ -1,0 +1,30 @@
+/* The decoder's fuzz target: one frame, decoded every way, and the book it leads to. README.md has the format of its inputs. */
+#ifndef TB_FUZZ_DECODER_H
+#define TB_FUZZ_DECODER_H
+
+#include "frame_model.h"
+#include "text.h"
+
+/* ---- decoder_compose.c: a well-formed frame, nearly, of many levels from a few bytes ---- */
+
+/* Says whether nothing odd was asked for: the exchange could have sent it. */
+int fuzz_compose_frame(fuzz_text *out, const uint8_t *shape, size_t size);
+
+/* ---- decoder_checks.c ---- */
+
+typedef struct {
+    tb_frame frame;
+    tb_error error;
+    tb_frame_status status;
+} fuzz_decoded;
+
+/* Both came from the complete decoder. */
+void fuzz_check_same(const fuzz_decoded *a, const fuzz_decoded *b, int feed_kind);
+/* `fast` was taken by a fast path, at this pair: it has to say what the complete decoder says, levels apart. */
+void fuzz_check_fast(const fuzz_decoded *fast, const fuzz_decoded *complete, unsigned price_decimals,
+                     unsigned size_decimals);
+void fuzz_check_model(const fuzz_decoded *complete, const fuzz_frame_model *model);
+/* Every reader of numbers on the text from p to end; `by`: how far a mantissa is to be rescaled. */
+void fuzz_check_number(const uint8_t *p, const uint8_t *end, unsigned by);
+
+#endif
