@@ -2,14 +2,14 @@
 #   make demo    the tour, offline
 #   make test    the tests
 #   make check   lint and types
-#   make fuzz    a million programs against the C core under sanitizers (FUZZ_EXECUTIONS=...)
+#   make fuzz    a million programs against the C core under sanitizers (FUZZ_EXECUTIONS=...); fuzz-decoder: frames
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
 SOURCES := $(wildcard engine/core/*.pyx engine/core/*.pxd engine/core/src/*.c engine/core/src/*.h)
 
-.PHONY: demo test test-nightly check format build bench coverage fuzz clean help
+.PHONY: demo test test-nightly check format build bench coverage fuzz fuzz-decoder clean help
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -57,6 +57,8 @@ FUZZ_EXECUTIONS ?= 1000000
 FUZZ_SEED       ?= 1
 fuzz:
 	$(MAKE) -C tests/fuzz run FUZZ_EXECUTIONS=$(FUZZ_EXECUTIONS) FUZZ_SEED=$(FUZZ_SEED)
+fuzz-decoder:
+	$(MAKE) -C tests/fuzz run-decoder FUZZ_EXECUTIONS=$(FUZZ_EXECUTIONS) FUZZ_SEED=$(FUZZ_SEED)
 
 bench: build
 	$(BIN)/python -m benchmarks decode

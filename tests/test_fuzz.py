@@ -1,17 +1,21 @@
-"""A short run of the fuzz target over the C core (tests/fuzz/README.md); `make fuzz` runs longer."""
+"""Short runs of the fuzz targets over the C core (tests/fuzz/README.md); `make fuzz` and `make fuzz-decoder` run longer."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 FUZZ = Path(__file__).parent / "fuzz"
-EXECUTIONS = 20_000
+PROGRAMS = 20_000
+FRAMES = 40_000
 SANITIZER_PROBE = "int main(void) { return 0; }\n"
+
+Build = Callable[[str], Path]
 
 
 def compiler() -> str | None:
@@ -21,8 +25,8 @@ def compiler() -> str | None:
 
 
 @pytest.fixture(scope="module")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The stand-alone driver, compiled under the sanitizers."""
+def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """Makes a stand-alone driver of tests/fuzz/Makefile, compiled under the sanitizers."""
     cc, make = compiler(), shutil.which("make")
     if cc is None or make is None:
         pytest.skip("no C compiler or no make")
@@ -34,11 +38,27 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     if built.returncode or subprocess.run([out / "probe"], capture_output=True, check=False).returncode:
         pytest.skip(f"{cc} can't build or run with the address and undefined-behaviour sanitizers")
-    made = subprocess.run(
-        [make, "-C", FUZZ, "driver", f"OUT={out}", f"CC={cc}"], capture_output=True, text=True, check=False
-    )
-    assert made.returncode == 0, made.stderr
-    return out / "driver"
+
+    def build_target(name: str) -> Path:
+        made = subprocess.run(
+            [make, "-C", FUZZ, name, f"OUT={out}", f"CC={cc}"], capture_output=True, text=True, check=False
+        )
+        assert made.returncode == 0, made.stderr
+        return out / name
+
+    return build_target
+
+
+@pytest.fixture(scope="module")
+def driver(build: Build) -> Path:
+    """Runs programs over two engines."""
+    return build("driver")
+
+
+@pytest.fixture(scope="module")
+def decoder(build: Build) -> Path:
+    """Decodes frames every way."""
+    return build("decoder")
 
 
 def run(driver: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -49,25 +69,30 @@ def run(driver: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str
     )
 
 
+def mutations(driver: Path, count: int, seeds: list[Path]) -> dict[str, int]:
+    """The counts of a run that found nothing."""
+    done = run(
+        driver, "--executions", str(count), "--seed", "1", "--dictionary", FUZZ / "feeds.dict", *seeds
+    )
+    assert done.returncode == 0, f"{done.stderr[-4000:]}\nthe input is in {driver.parent / 'crash'}"
+    return counts(done.stdout)
+
+
 def counts(output: str) -> dict[str, int]:
     return {name: int(value) for name, value in (item.split("=") for item in output.split())}
 
 
-def corpus() -> list[Path]:
-    return sorted((FUZZ / "corpus").iterdir())
+def corpus(name: str = "corpus") -> list[Path]:
+    return sorted((FUZZ / name).iterdir())
 
 
 def test_the_core_holds_what_it_promises_under_mutated_programs(driver: Path) -> None:
-    done = run(
-        driver, "--executions", str(EXECUTIONS), "--seed", "1", "--dictionary", FUZZ / "feeds.dict", *corpus()
-    )
-    assert done.returncode == 0, f"{done.stderr[-4000:]}\nthe input is in {driver.parent / 'crash'}"
-    counted = counts(done.stdout)
-    assert counted["executions"] == EXECUTIONS
+    counted = mutations(driver, PROGRAMS, corpus())
+    assert counted["executions"] == PROGRAMS
     # a run that only met refused frames would prove little
-    assert counted["applied"] > EXECUTIONS
-    assert counted["undecodable"] > EXECUTIONS // 2
-    assert min(counted.values()) > EXECUTIONS // 100
+    assert counted["applied"] > PROGRAMS
+    assert counted["undecodable"] > PROGRAMS // 2
+    assert min(counted.values()) > PROGRAMS // 100
 
 
 def test_the_corpus_reaches_every_outcome(driver: Path) -> None:
@@ -78,9 +103,32 @@ def test_the_corpus_reaches_every_outcome(driver: Path) -> None:
     assert min(counted.values()) > 0
 
 
-def test_the_same_seed_takes_the_same_steps(driver: Path) -> None:
+def test_every_way_of_decoding_agrees_under_mutated_frames(decoder: Path) -> None:
+    counted = mutations(decoder, FRAMES, corpus("corpus_decoder"))
+    assert counted["executions"] == FRAMES
+    assert counted["fast"] > FRAMES // 20
+    assert counted["fast_portably"] > FRAMES // 20
+    assert counted["applied"] > FRAMES // 8
+    assert counted["changed"] > FRAMES
+    assert counted["undecodable"] > FRAMES // 4
+    assert counted["unsorted"] > FRAMES // 100
+    assert min(counted[name] for name in ("widened", "trades", "tickers", "numbers", "controls")) > 0
+
+
+def test_the_decoder_corpus_reaches_every_outcome(decoder: Path) -> None:
+    seeds = corpus("corpus_decoder")
+    done = run(decoder, "--executions", "0", *seeds)
+    assert done.returncode == 0, done.stderr[-4000:]
+    counted = counts(done.stdout)
+    assert counted["executions"] == len(seeds) < 300
+    assert min(counted.values()) > 0
+
+
+@pytest.mark.parametrize(("target", "seeds"), [("driver", "corpus"), ("decoder", "corpus_decoder")])
+def test_the_same_seed_takes_the_same_steps(build: Build, target: str, seeds: str) -> None:
     outputs = {
-        run(driver, "--executions", "500", "--seed", seed, *corpus()).stdout for seed in ("5", "5", "6")
+        run(build(target), "--executions", "500", "--seed", seed, *corpus(seeds)).stdout
+        for seed in ("5", "5", "6")
     }
     assert len(outputs) == 2
 
