@@ -1,4 +1,4 @@
-"""Short runs of the fuzz targets over the C core (tests/fuzz/README.md); `make fuzz` and `make fuzz-decoder` run longer."""
+"""Short runs of the fuzz targets over the C core (tests/fuzz/README.md); the Makefile has longer ones."""
 
 from __future__ import annotations
 
@@ -71,9 +71,7 @@ def run(driver: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str
 
 def mutations(driver: Path, count: int, seeds: list[Path]) -> dict[str, int]:
     """The counts of a run that found nothing."""
-    done = run(
-        driver, "--executions", str(count), "--seed", "1", "--dictionary", FUZZ / "feeds.dict", *seeds
-    )
+    done = run(driver, "--executions", str(count), "--seed", "1", "--dictionary", FUZZ / "feeds.dict", *seeds)
     assert done.returncode == 0, f"{done.stderr[-4000:]}\nthe input is in {driver.parent / 'crash'}"
     return counts(done.stdout)
 

@@ -2,6 +2,7 @@
 #ifndef TB_FUZZ_DECODER_H
 #define TB_FUZZ_DECODER_H
 
+#include "book_model.h"
 #include "frame_model.h"
 #include "text.h"
 
@@ -26,5 +27,18 @@ void fuzz_check_fast(const fuzz_decoded *fast, const fuzz_decoded *complete, uns
 void fuzz_check_model(const fuzz_decoded *complete, const fuzz_frame_model *model);
 /* Every reader of numbers on the text from p to end; `by`: how far a mantissa is to be rescaled. */
 void fuzz_check_number(const uint8_t *p, const uint8_t *end, unsigned by);
+
+/* ---- decoder_book.c: a book that outlives the inputs, and its model ---- */
+
+typedef struct {
+    tb_book book;
+    fuzz_book_model model;
+} fuzz_kept_book;
+
+void fuzz_new_book(fuzz_kept_book *kept, int with_its_memory);
+/* A frame's levels, best first, at any pair: a book doesn't ask. Returns how many levels differ afterwards. */
+int64_t fuzz_apply(fuzz_kept_book *kept, const tb_frame *f, int replace);
+/* More decimals, by the low bits of `by`, unless they are too many. Says whether it was done. */
+int fuzz_widen(fuzz_kept_book *kept, unsigned by);
 
 #endif

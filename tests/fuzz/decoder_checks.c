@@ -174,7 +174,7 @@ void fuzz_check_number(const uint8_t *p, const uint8_t *end, unsigned by)
     unsigned decimals = 0;
     tb_error error = TB_OK;
     const uint8_t *behind = tb_decimal64(p, end, &mantissa, &decimals, &error);
-    if (model.verdict == FUZZ_NO_NUMBER) {
+    if (model.verdict == FUZZ_NOT_A_NUMBER) {
         FUZZ_CHECK(!behind && error == TB_BAD_NUMBER);
     } else if (model.places > TB_MAX_DECIMALS || fuzz_mantissa(&model, (unsigned)model.places, &expected) != 0) {
         FUZZ_CHECK(!behind && error == TB_DECIMAL);
@@ -189,7 +189,7 @@ void fuzz_check_number(const uint8_t *p, const uint8_t *end, unsigned by)
     tb_int128 wide = 0;
     error = TB_OK;
     behind = tb_decimal128(p, end, &wide, &error);
-    if (model.verdict == FUZZ_NO_NUMBER) {
+    if (model.verdict == FUZZ_NOT_A_NUMBER) {
         FUZZ_CHECK(!behind && error == TB_BAD_NUMBER);
     } else if (model.whole > 20 || model.places > TB_MAX_DECIMALS) {
         FUZZ_CHECK(!behind && error == TB_DECIMAL);

@@ -12,7 +12,7 @@ typedef __int128 fuzz_wide;
 
 /* The longest decimal at the beginning of a text, in any precision that can matter. */
 typedef struct {
-    enum { FUZZ_NO_NUMBER, FUZZ_NUMBER, FUZZ_HUGE } verdict; /* HUGE: more digits than are kept */
+    enum { FUZZ_NOT_A_NUMBER, FUZZ_DECIMAL, FUZZ_HUGE } verdict; /* HUGE: more digits than are kept */
     int negative;
     size_t whole, places, length; /* digits before and behind the point, characters in all */
     fuzz_wide digits;             /* all digits, the point left out */
