@@ -13,15 +13,16 @@
 /* An input is three bytes of options, then what the first of them says: the text of a frame, a frame to be composed, the same
  * with a change to one byte, a number. */
 enum { TEXT, COMPOSED, CHANGED, NUMBER };
-enum { MODES = 3, LITTLE_ROOM = 4, ROWS_NAME_SYMBOLS = 8, NEW_BOOK = 16, ALL_ARE_CHANGES = 32, WIDEN = 128 };
+enum { MODES = 3, LITTLE_ROOM = 4, ROWS_NAME_SYMBOLS = 8, NEW_BOOK = 16, ALL_ARE_CHANGES = 32, FIXED = 64, WIDEN = 128 };
 #define OPTION_BYTES 3
 
+#define FIXED_LEVELS 100 /* of one side, twice what the most common topic shows */
 #define USUAL_ROOM 256 /* of a frame that has been used */
 #define NUMBERS_A_SIDE 3 /* so many are read on their own too */
 
 static struct {
     uint64_t executions, composed, data, books, levels, fast, fast_portably, only_vectors, only_portably, undecodable,
-        controls, unsorted, doubled, too_wide, applied, changed, widened, trades, tickers, numbers, unsure;
+        controls, unsorted, doubled, too_wide, no_room, applied, changed, widened, trades, tickers, numbers, unsure;
 } total;
 
 typedef struct {
@@ -210,8 +211,10 @@ static void on_book(fuzz_world *world, unsigned options)
     if (twice)
         return;
     int replace = c->kind == TB_SNAPSHOT && !(options & ALL_ARE_CHANGES);
-    total.changed += (uint64_t)fuzz_apply(&world->kept, a->ready ? a : c, replace);
-    total.applied++;
+    int64_t changed = fuzz_apply(&world->kept, a->ready ? a : c, replace);
+    total.no_room += changed < 0;
+    total.applied += changed >= 0;
+    total.changed += changed < 0 ? 0 : (uint64_t)changed;
 }
 
 /* ---- inputs ------------------------------------------------------------------------------------------------- */
@@ -303,8 +306,10 @@ void fuzz_run(const uint8_t *data, size_t size)
     world.now.size_decimals = (uint8_t)(data[2] - '0') % (TB_MAX_DECIMALS + 1);
     world.now.rows_name_symbols = (options & ROWS_NAME_SYMBOLS) != 0;
     const tb_side *sides = world.kept.book.sides;
-    if (options & NEW_BOOK || sides[0].count > FUZZ_BOOK_LEVELS || sides[1].count > FUZZ_BOOK_LEVELS)
-        fuzz_new_book(&world.kept, (options & NEW_BOOK) != 0);
+    if (options & NEW_BOOK)
+        fuzz_new_book(&world.kept, options & FIXED ? FIXED_LEVELS : 0);
+    else if (sides[0].count > FUZZ_BOOK_LEVELS || sides[1].count > FUZZ_BOOK_LEVELS)
+        fuzz_clear_book(&world.kept);
     data += OPTION_BYTES;
     size -= OPTION_BYTES;
     switch (options & MODES) {
@@ -362,10 +367,10 @@ void fuzz_print_counts(void)
     printf("executions=%" PRIu64 " composed=%" PRIu64 " data=%" PRIu64 " books=%" PRIu64 " levels=%" PRIu64
            " fast=%" PRIu64 " fast_portably=%" PRIu64 " only_vectors=%" PRIu64 " only_portably=%" PRIu64
            " undecodable=%" PRIu64 " controls=%" PRIu64 " unsorted=%" PRIu64 " doubled=%" PRIu64 " too_wide=%" PRIu64
-           " applied=%" PRIu64 " changed=%" PRIu64 " widened=%" PRIu64 " trades=%" PRIu64 " tickers=%" PRIu64
+           " no_room=%" PRIu64 " applied=%" PRIu64 " changed=%" PRIu64 " widened=%" PRIu64 " trades=%" PRIu64 " tickers=%" PRIu64
            " numbers=%" PRIu64 " unsure=%" PRIu64 "\n",
            total.executions, total.composed, total.data, total.books, total.levels, total.fast, total.fast_portably,
            total.only_vectors, total.only_portably, total.undecodable, total.controls, total.unsorted, total.doubled,
-           total.too_wide, total.applied, total.changed, total.widened, total.trades, total.tickers, total.numbers,
+           total.too_wide, total.no_room, total.applied, total.changed, total.widened, total.trades, total.tickers, total.numbers,
            total.unsure);
 }

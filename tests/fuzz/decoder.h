@@ -33,10 +33,14 @@ void fuzz_check_number(const uint8_t *p, const uint8_t *end, unsigned by);
 typedef struct {
     tb_book book;
     fuzz_book_model model;
+    tb_level *fixed; /* the book's memory, where it may not grow */
 } fuzz_kept_book;
 
-void fuzz_new_book(fuzz_kept_book *kept, int with_its_memory);
-/* A frame's levels, best first, at any pair: a book doesn't ask. Returns how many levels differ afterwards. */
+/* An empty book in the same memory; or in new memory: for `capacity` levels a side and no more, or as it grows (0). */
+void fuzz_clear_book(fuzz_kept_book *kept);
+void fuzz_new_book(fuzz_kept_book *kept, int32_t capacity);
+/* A frame's levels, best first, at any pair: a book doesn't ask. Returns how many levels differ afterwards, or -1 when there
+ * was no room for them, with nothing changed. */
 int64_t fuzz_apply(fuzz_kept_book *kept, const tb_frame *f, int replace);
 /* More decimals, by the low bits of `by`, unless they are too many. Says whether it was done. */
 int fuzz_widen(fuzz_kept_book *kept, unsigned by);

@@ -1,5 +1,6 @@
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "decoder.h"
@@ -15,12 +16,27 @@ static int same_book(const tb_book *book, const fuzz_book_model *model)
     return tb_book_digest(book) == fuzz_model_digest(model) && tb_book_digest_recomputed(book) == tb_book_digest(book);
 }
 
+static int has_room(const tb_book *book, const tb_frame *f, int replace)
+{
+    for (int s = 0; s < 2; s++)
+        if (book->fixed && (replace ? 0 : book->sides[s].count) + f->count[s] > book->sides[s].capacity)
+            return 0;
+    return 1;
+}
+
 int64_t fuzz_apply(fuzz_kept_book *kept, const tb_frame *f, int replace)
 {
     static tb_level changes[2][FUZZ_MAX_LEVELS];
     const tb_changes message[2] = {{f->prices[0], f->sizes[0], f->count[0]}, {f->prices[1], f->sizes[1], f->count[1]}};
     fuzz_book_model *model = &kept->model;
     int64_t changed = 0, expected = 0;
+    const int room = has_room(&kept->book, f, replace);
+    tb_error error = replace ? tb_book_load(&kept->book, message) : tb_book_apply(&kept->book, message, &changed);
+    FUZZ_CHECK(error == (room ? TB_OK : TB_NO_MEMORY));
+    if (!room) {
+        FUZZ_CHECK(same_book(&kept->book, model));
+        return -1;
+    }
     if (replace)
         fuzz_empty_book(model);
     for (int s = 0; s < 2; s++) {
@@ -28,18 +44,15 @@ int64_t fuzz_apply(fuzz_kept_book *kept, const tb_frame *f, int replace)
             changes[s][i] = (tb_level){f->prices[s][i], f->sizes[s][i]};
         expected += fuzz_model_apply(model, s, changes[s], f->count[s]);
     }
-    tb_error error = replace ? tb_book_load(&kept->book, message) : tb_book_apply(&kept->book, message, &changed);
-    FUZZ_CHECK(error == TB_OK);
-    if ((!replace && changed != expected) || !same_book(&kept->book, model)) {
-        for (int s = 0; s < 2; s++) {
-            fuzz_print_side(s ? "asks before, best last" : "bids before, best last", model->before[s].levels,
-                            model->before[s].count);
-            fuzz_print_side("changes, best first", changes[s], f->count[s]);
-        }
-        fprintf(stderr, "replace=%d changed=%" PRId64 " expected=%" PRId64 "\n", replace, changed, expected);
-        FUZZ_CHECK(!"the book is what its changes add up to");
+    if ((replace || changed == expected) && same_book(&kept->book, model))
+        return expected;
+    for (int s = 0; s < 2; s++) {
+        fuzz_print_side(s ? "asks before, best last" : "bids before, best last", model->before[s].levels,
+                        model->before[s].count);
+        fuzz_print_side("changes, best first", changes[s], f->count[s]);
     }
-    return expected;
+    fprintf(stderr, "replace=%d changed=%" PRId64 " expected=%" PRId64 "\n", replace, changed, expected);
+    fuzz_fail(__FILE__, __LINE__, "the book is what its changes add up to");
 }
 
 int fuzz_widen(fuzz_kept_book *kept, unsigned by)
@@ -56,12 +69,23 @@ int fuzz_widen(fuzz_kept_book *kept, unsigned by)
     return fits;
 }
 
-void fuzz_new_book(fuzz_kept_book *kept, int with_its_memory)
+void fuzz_clear_book(fuzz_kept_book *kept)
 {
-    if (with_its_memory)
-        tb_book_free(&kept->book);
     tb_book_clear(&kept->book);
-    kept->book.price_decimals = kept->book.size_decimals = 0;
     fuzz_empty_book(&kept->model);
+    kept->book.price_decimals = kept->book.size_decimals = 0;
     kept->model.price_decimals = kept->model.size_decimals = 0;
+}
+
+void fuzz_new_book(fuzz_kept_book *kept, int32_t capacity)
+{
+    tb_book_free(&kept->book);
+    free(kept->fixed);
+    kept->fixed = NULL;
+    if (capacity) {
+        kept->fixed = calloc(2 * ((size_t)capacity + 1), sizeof *kept->fixed);
+        FUZZ_CHECK(kept->fixed);
+        tb_book_fix(&kept->book, kept->fixed, capacity);
+    }
+    fuzz_clear_book(kept);
 }
