@@ -133,7 +133,7 @@ cdef extern from "tb_engine.h" nogil:
         int32_t symbol
         int state
         uint32_t topic_length
-        char topic[120]
+        char topic[80]
         uint16_t line
         uint8_t crossed
         uint8_t subscribed
@@ -152,7 +152,7 @@ cdef extern from "tb_engine.h" nogil:
         int64_t last_receive_ns
         int64_t changed
         int32_t seen_count
-        tb_range seen[16]
+        tb_range seen[8]
         int64_t first_receive_ns
         int64_t first_sequence
         tb_gap gap
@@ -166,7 +166,7 @@ cdef extern from "tb_engine.h" nogil:
         uint32_t name_length
         uint8_t price_decimals
         uint8_t size_decimals
-        tb_rows rows
+        tb_rows *rows
     ctypedef struct tb_line:
         int64_t damage_sequence
         int64_t good_ns

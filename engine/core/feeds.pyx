@@ -156,7 +156,7 @@ cdef class Engine:
         index = tb_engine_add_feed(&self.engine, PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name), KINDS.index(kind),
                                    depth, PyBytes_AS_STRING(owner), PyBytes_GET_SIZE(owner))
         if index < 0:
-            raise ConfigError(f"{topic}: no room for another feed (at most 65,536, topics up to 120 bytes)")
+            raise ConfigError(f"{topic}: no room for another feed (at most 65,536, topics up to 80 bytes)")
         return index
 
     cdef tb_feed *_feed(self, int index) except NULL:
@@ -609,7 +609,7 @@ cdef class Engine:
         """Memory that rows not yet taken use."""
         cdef size_t total = 0
         for i in range(self.engine.symbol_count):
-            total += tb_rows_bytes(&self.engine.symbols[i].rows)
+            total += tb_rows_bytes(self.engine.symbols[i].rows)
         return total
 
     def take_rows(self, collector: str):
@@ -624,7 +624,9 @@ cdef class Engine:
         out = {}
         cdef tb_rows *rows
         for i in range(self.engine.symbol_count):
-            rows = &self.engine.symbols[i].rows
+            rows = self.engine.symbols[i].rows
+            if rows == NULL:
+                break
             symbol = self._symbol(i)
             if rows.tables[TB_TABLE_BOOKS].count:
                 columns = _take_table(&rows.tables[TB_TABLE_BOOKS], TB_TABLE_BOOKS)

@@ -10,7 +10,7 @@ static size_t row_bytes(const tb_engine *engine)
 {
     size_t total = 0;
     for (int32_t i = 0; i < engine->symbol_count; i++)
-        total += tb_rows_bytes(&engine->symbols[i]->rows);
+        total += tb_rows_bytes(engine->symbols[i]->rows);
     return total;
 }
 
@@ -208,6 +208,9 @@ static void check_equal_tables(const tb_table *a, const tb_table *b, tb_table_ki
 
 static void check_equal_row_sets(const tb_rows *a, const tb_rows *b)
 {
+    FUZZ_CHECK(!a == !b);
+    if (!a)
+        return;
     for (int i = 0; i < TB_TABLE_COUNT; i++)
         check_equal_tables(&a->tables[i], &b->tables[i], (tb_table_kind)i);
     for (int i = 0; i < TB_BUFFER_COUNT; i++)
@@ -218,7 +221,7 @@ void fuzz_check_equal_rows(const tb_engine *a, const tb_engine *b)
 {
     FUZZ_CHECK(a->symbol_count == b->symbol_count);
     for (int32_t i = 0; i < a->symbol_count; i++)
-        check_equal_row_sets(&a->symbols[i]->rows, &b->symbols[i]->rows);
+        check_equal_row_sets(a->symbols[i]->rows, b->symbols[i]->rows);
 }
 
 void fuzz_check_equal(const tb_engine *a, const tb_engine *b, int rows)
@@ -233,7 +236,7 @@ void fuzz_check_equal(const tb_engine *a, const tb_engine *b, int rows)
         FUZZ_CHECK(mine->name_length == yours->name_length &&
                    memcmp(mine->name, yours->name, mine->name_length) == 0);
         FUZZ_CHECK(mine->price_decimals == yours->price_decimals && mine->size_decimals == yours->size_decimals);
-        FUZZ_CHECK(!rows || tb_rows_bytes(&mine->rows) == tb_rows_bytes(&yours->rows));
+        FUZZ_CHECK(!rows || tb_rows_bytes(mine->rows) == tb_rows_bytes(yours->rows));
     }
     FUZZ_CHECK(a->line_count == b->line_count);
     for (int32_t k = 0; k < a->line_count; k++) {
@@ -412,7 +415,7 @@ void fuzz_check_rows(fuzz_side *side, int32_t result)
     const tb_engine *engine = &side->engine;
     FUZZ_CHECK(engine->symbol_count <= FUZZ_MAX_SYMBOLS);
     for (int32_t i = 0; i < engine->symbol_count; i++) {
-        const tb_rows *rows = &engine->symbols[i]->rows;
+        const tb_rows *rows = engine->symbols[i]->rows;
         fuzz_cursor *cursor = &side->cursors[i];
         while (cursor->books < (size_t)rows->tables[TB_TABLE_BOOKS].count)
             read_book_row(side, rows, cursor);
@@ -434,7 +437,7 @@ void fuzz_check_rows(fuzz_side *side, int32_t result)
 void fuzz_take_rows(fuzz_side *side)
 {
     for (int32_t i = 0; i < side->engine.symbol_count; i++) {
-        tb_rows_clear(&side->engine.symbols[i]->rows);
+        tb_rows_clear(side->engine.symbols[i]->rows);
         memset(&side->cursors[i], 0, sizeof side->cursors[i]);
     }
     for (int32_t i = 0; i < side->engine.feed_count; i++)

@@ -64,7 +64,7 @@ tb_error tb_book_can_widen(const tb_book *book, unsigned price_decimals, unsigne
 /* Rescale every level; call tb_book_can_widen first. */
 void tb_book_widen(tb_book *book, unsigned price_decimals, unsigned size_decimals);
 
-/* The 64-bit digest of the whole state with its exponents (docs/digest.md). */
+/* The 64-bit digest of the whole state with its exponents (docs/verify.md). */
 uint64_t tb_book_digest(const tb_book *book);
 /* The same, recomputed from the levels; equal by construction, which tests check. */
 uint64_t tb_book_digest_recomputed(const tb_book *book);

@@ -50,7 +50,7 @@ typedef struct {
 static void append_row(tb_engine *engine, int32_t index, const tb_changes levels[2], tb_said said, tb_stamp at)
 {
     tb_feed *feed = engine->feeds[index];
-    tb_rows *rows = &engine->symbols[feed->symbol]->rows;
+    tb_rows *rows = engine->symbols[feed->symbol]->rows;
     tb_table *table = &rows->tables[TB_TABLE_BOOKS];
     size_t before[4];
     for (int i = 0; i < 4; i++)
@@ -129,7 +129,7 @@ static void frame_row(tb_engine *engine, int32_t index, const tb_frame *frame, c
     const tb_said said = {frame->push_ms,        frame->match_ms,      frame->update_id,
                           frame->cross_sequence, (uint8_t)frame->kind, (uint8_t)applied};
     append_row(engine, index, levels, said, at);
-    feed->last_row = engine->symbols[feed->symbol]->rows.tables[TB_TABLE_BOOKS].count - 1;
+    feed->last_row = engine->symbols[feed->symbol]->rows->tables[TB_TABLE_BOOKS].count - 1;
 }
 
 int tb_engine_set_digest(tb_engine *engine, int32_t index, int64_t update_id, uint64_t digest)
@@ -137,7 +137,7 @@ int tb_engine_set_digest(tb_engine *engine, int32_t index, int64_t update_id, ui
     const tb_feed *feed = engine->feeds[index];
     if (feed->last_row < 0 || feed->symbol < 0)
         return 0;
-    const tb_table *table = &engine->symbols[feed->symbol]->rows.tables[TB_TABLE_BOOKS];
+    const tb_table *table = &engine->symbols[feed->symbol]->rows->tables[TB_TABLE_BOOKS];
     const int64_t row = feed->last_row;
     if (row >= table->count || BOOK(update_id, int64_t) != update_id || BOOK(feed, int32_t) != index)
         return 0;

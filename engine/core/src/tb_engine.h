@@ -8,11 +8,11 @@
 #include "tb_rows.h"
 #include "tb_types.h"
 
-#define TB_TOPIC_BYTES 120
+#define TB_TOPIC_BYTES 80
 #define TB_MAX_FEEDS 65536
 #define TB_MAX_SYMBOLS 65536
 #define TB_TRADE_IDS 1024      /* remembered per feed: as many as one message may carry (protocol 3.4) */
-#define TB_SEEN_RANGES 16      /* spans of update ids remembered behind a break */
+#define TB_SEEN_RANGES 8      /* spans of update ids remembered behind a break */
 #define TB_DIGEST_EVERY 64     /* updates between two live digests */
 #define TB_KEYFRAME_MS 10000   /* push time before a busy feed's next keyframe */
 #define TB_KEYFRAME_QUIET_MS 300000
@@ -82,7 +82,7 @@ typedef struct {
     int32_t first_feed;
     uint8_t price_decimals, size_decimals;
     uint8_t pending_price, pending_size;
-    tb_rows rows;
+    tb_rows *rows; /* NULL where none are made */
 } tb_symbol;
 
 typedef struct {

@@ -131,7 +131,9 @@ int32_t tb_engine_symbol(tb_engine *engine, const uint8_t *name, size_t length)
     memcpy(symbol->name, name, length);
     symbol->name_length = (uint32_t)length;
     symbol->first_feed = -1;
-    if (!table_put(table, hash, engine->symbol_count)) {
+    if ((engine->columns && !(symbol->rows = calloc(1, sizeof *symbol->rows))) ||
+        !table_put(table, hash, engine->symbol_count)) {
+        free(symbol->rows);
         free(symbol);
         return -1;
     }
@@ -146,7 +148,8 @@ void tb_forget_symbols(tb_engine *engine, int32_t keep)
         return;
     while (engine->symbol_count > keep) {
         tb_symbol *symbol = engine->symbols[--engine->symbol_count];
-        tb_rows_free(&symbol->rows);
+        tb_rows_free(symbol->rows);
+        free(symbol->rows);
         free(symbol);
     }
     for (int32_t i = 0; i < table->capacity; i++)
@@ -242,7 +245,8 @@ void tb_engine_free(tb_engine *engine)
         free(engine->feeds[i]);
     }
     for (int32_t i = 0; i < engine->symbol_count; i++) {
-        tb_rows_free(&engine->symbols[i]->rows);
+        tb_rows_free(engine->symbols[i]->rows);
+        free(engine->symbols[i]->rows);
         free(engine->symbols[i]);
     }
     free(engine->feeds);

@@ -98,6 +98,8 @@ void tb_buffer_forget(tb_buffer *buffer)
 
 void tb_rows_free(tb_rows *rows)
 {
+    if (!rows)
+        return;
     for (int t = 0; t < TB_TABLE_COUNT; t++) {
         int count;
         (void)tb_columns_of((tb_table_kind)t, &count);
@@ -112,6 +114,8 @@ void tb_rows_free(tb_rows *rows)
 
 void tb_rows_clear(tb_rows *rows)
 {
+    if (!rows)
+        return;
     for (int t = 0; t < TB_TABLE_COUNT; t++)
         rows->tables[t].count = 0;
     for (int i = 0; i < TB_BUFFER_COUNT; i++)
@@ -121,6 +125,8 @@ void tb_rows_clear(tb_rows *rows)
 size_t tb_rows_bytes(const tb_rows *rows)
 {
     size_t total = 0;
+    if (!rows)
+        return 0;
     for (int t = 0; t < TB_TABLE_COUNT; t++) {
         int count;
         const tb_column *columns = tb_columns_of((tb_table_kind)t, &count);

@@ -25,7 +25,7 @@ static void ticker_row(tb_engine *engine, tb_feed *feed, const tb_frame *frame, 
     feed->unapplied += !applied;
     if (!engine->columns)
         return;
-    tb_rows *rows = &engine->symbols[feed->symbol]->rows;
+    tb_rows *rows = engine->symbols[feed->symbol]->rows;
     tb_table *table = &rows->tables[TB_TABLE_TICKERS];
     tb_buffer *texts = &rows->buffers[TB_TEXTS_OF_TICKERS];
     int fits = tb_table_reserve(table, TB_TABLE_TICKERS);

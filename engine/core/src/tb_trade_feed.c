@@ -10,8 +10,8 @@ static void trade_row(tb_engine *engine, int32_t symbol_index, const tb_frame *f
                       tb_stamp at)
 {
     tb_symbol *symbol = engine->symbols[symbol_index];
-    tb_table *table = &symbol->rows.tables[TB_TABLE_TRADES];
-    tb_buffer *ids = &symbol->rows.buffers[TB_IDS_OF_TRADES];
+    tb_table *table = &symbol->rows->tables[TB_TABLE_TRADES];
+    tb_buffer *ids = &symbol->rows->buffers[TB_IDS_OF_TRADES];
     uint8_t *id = tb_buffer_reserve(ids, trade->id.length);
     if (!id || !tb_table_reserve(table, TB_TABLE_TRADES)) {
         engine->rows_lost++;
