@@ -51,7 +51,7 @@ setup(
         [
             extension("decimals"),
             extension("book", "tb_book.c", "tb_measure.c"),
-            extension("replay", "tb_book.c", "tb_replay.c"),
+            extension("replay", "tb_book.c", "tb_loose.c", "tb_replay.c"),
             extension("feeds", *sorted(path.name for path in CORE.glob("*.c"))),
         ],
         annotate=switch("TAPEBOOK_ANNOTATE"),

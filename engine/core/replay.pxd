@@ -5,6 +5,12 @@ from libc.stdint cimport INT64_MIN, int8_t, int16_t, int32_t, int64_t, uint8_t, 
 from engine.core.core cimport tb_book
 
 
+cdef extern from "tb_loose.h" nogil:
+    ctypedef struct tb_loose:
+        tb_book book
+    void tb_loose_settle(tb_loose *loose)
+
+
 cdef extern from "tb_replay.h" nogil:
     enum:
         TB_NO_KIND
@@ -66,7 +72,7 @@ cdef extern from "tb_replay.h" nogil:
         tb_bits clock_there
         int64_t clock_ns
     ctypedef struct tb_replay:
-        tb_book book
+        tb_loose loose
         int32_t depth
         uint8_t held
         uint8_t trusted
@@ -117,6 +123,7 @@ cdef class BookReplay:
     cdef bint busy
 
     cdef int begin(self) except -1
+    cdef tb_book *settled(self) except NULL
     cdef object error(self, Columns columns, int64_t row)
     cdef str words(self, Columns columns)
     cdef list _side(self, int side, n)

@@ -204,6 +204,12 @@ cdef class BookReplay:
         self.busy = True
         return 0
 
+    cdef tb_book *settled(self) except NULL:
+        self.begin()
+        tb_loose_settle(&self.replay.loose)
+        self.busy = False
+        return &self.replay.loose.book
+
     def best(self, rows):
         """Take rows, and return the best bid and ask behind each of them.
 
@@ -337,12 +343,13 @@ cdef class BookReplay:
                 f"the live book had {<uint64_t>r.expected:016x}")
 
     cdef list _side(self, int side, n):
-        cdef int64_t count = self.replay.book.sides[side].count
+        cdef tb_book *book = self.settled()
+        cdef int64_t count = book.sides[side].count
         cdef tb_level level
         cdef list out = []
         cdef int64_t wanted = max(0, min(self.replay.depth if n is None else n, count))
         for i in range(wanted):
-            level = tb_book_level(&self.replay.book, side, <int32_t>i)
+            level = tb_book_level(book, side, <int32_t>i)
             out.append((level.price, level.size))
         return out
 
@@ -382,21 +389,21 @@ cdef class BookReplay:
     @property
     def price_exponent(self):
         """Price value = mantissa x 10^price_exponent."""
-        return -<int>self.replay.book.price_decimals
+        return -<int>self.replay.loose.book.price_decimals
 
     @property
     def size_exponent(self):
         """Size value = mantissa x 10^size_exponent."""
-        return -<int>self.replay.book.size_decimals
+        return -<int>self.replay.loose.book.size_decimals
 
     @property
     def digest(self):
         """The 64-bit digest of the whole state."""
-        return tb_book_digest(&self.replay.book)
+        return tb_book_digest(self.settled())
 
     def recomputed_digest(self):
         """The digest computed afresh from every level; equal to ``digest``."""
-        return tb_book_digest_recomputed(&self.replay.book)
+        return tb_book_digest_recomputed(self.settled())
 
     @property
     def counts(self):

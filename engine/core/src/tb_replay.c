@@ -10,13 +10,13 @@ void tb_replay_init(tb_replay *replay, int32_t depth)
     memset(replay, 0, sizeof *replay);
     replay->depth = depth;
     replay->last_sequence = INT64_MIN;
-    tb_book_init(&replay->book);
+    tb_loose_init(&replay->loose);
     tb_book_init(&replay->aside);
 }
 
 void tb_replay_free(tb_replay *replay)
 {
-    tb_book_free(&replay->book);
+    tb_loose_free(&replay->loose);
     tb_book_free(&replay->aside);
     free(replay->scratch);
     replay->scratch = NULL;
@@ -156,39 +156,40 @@ static tb_row_error replace(tb_replay *r, tb_book *book, const tb_changes messag
     return TB_ROW_OK;
 }
 
-/* Finer rows widen the book, coarser ones are brought to it. */
-static __attribute__((noinline)) tb_row_error widen(tb_replay *r, unsigned price_decimals, unsigned size_decimals)
+/* Levels that are not plain, or at other exponents than the book's: finer ones widen it, coarser ones are brought to it. */
+static __attribute__((noinline)) tb_row_error change_slowly(tb_replay *r, const tb_changes message[2],
+                                                            unsigned price_decimals, unsigned size_decimals)
 {
-    if (price_decimals == r->book.price_decimals && size_decimals == r->book.size_decimals)
-        return TB_ROW_OK;
-    if (tb_book_can_widen(&r->book, price_decimals, size_decimals) != TB_OK)
-        return fail(r, TB_ROW_WIDER, 0, -(int64_t)price_decimals, -(int64_t)size_decimals);
-    tb_book_widen(&r->book, price_decimals, size_decimals);
+    tb_book *book = &r->loose.book;
+    tb_changes levels[2] = {message[0], message[1]};
+    const unsigned price = larger(price_decimals, book->price_decimals);
+    const unsigned size = larger(size_decimals, book->size_decimals);
+    int64_t changed;
+    tb_loose_settle(&r->loose);
+    if (brought(r, levels, price - price_decimals, size - size_decimals) != TB_ROW_OK)
+        return r->error;
+    if (tb_book_can_widen(book, price, size) != TB_OK)
+        return fail(r, TB_ROW_WIDER, 0, -(int64_t)price, -(int64_t)size);
+    const int64_t bids = (int64_t)book->sides[0].count + levels[0].count;
+    const int64_t asks = (int64_t)book->sides[1].count + levels[1].count;
+    if (bids > INT32_MAX || asks > INT32_MAX || tb_book_reserve(book, (int32_t)bids, (int32_t)asks) != TB_OK)
+        return fail(r, TB_ROW_NO_MEMORY, 0, 0, 0);
+    if (price != book->price_decimals || size != book->size_decimals)
+        tb_book_widen(book, price, size);
+    (void)tb_book_apply(book, levels, &changed); /* can't fail: there is room for all to be new */
     return TB_ROW_OK;
 }
 
-TB_INLINE tb_row_error change(tb_replay *r, const tb_changes message[2], unsigned price_decimals, unsigned size_decimals)
+TB_INLINE tb_row_error change(tb_replay *r, const tb_changes levels[2], unsigned price_decimals, unsigned size_decimals)
 {
-    tb_changes levels[2] = {message[0], message[1]};
-    int64_t changed;
-    if (TB_UNLIKELY(!(is_plain(&levels[0], 0) && is_plain(&levels[1], 1) && price_decimals == r->book.price_decimals &&
-                      size_decimals == r->book.size_decimals))) {
-        const unsigned price = larger(price_decimals, r->book.price_decimals);
-        const unsigned size = larger(size_decimals, r->book.size_decimals);
-        if (brought(r, levels, price - price_decimals, size - size_decimals) != TB_ROW_OK)
-            return r->error;
-        for (int s = 0; s < 2; s++) /* so that nothing can fail behind the widening */
-            if ((int64_t)r->book.sides[s].count + levels[s].count > INT32_MAX)
-                return fail(r, TB_ROW_NO_MEMORY, 0, 0, 0);
-        if (tb_book_reserve(&r->book, r->book.sides[0].count + levels[0].count,
-                            r->book.sides[1].count + levels[1].count) != TB_OK)
-            return fail(r, TB_ROW_NO_MEMORY, 0, 0, 0);
-        if (widen(r, price, size) != TB_ROW_OK)
-            return r->error;
-    }
-    if (TB_UNLIKELY(tb_book_apply(&r->book, levels, &changed) != TB_OK))
-        return fail(r, TB_ROW_NO_MEMORY, 0, 0, 0);
-    return TB_ROW_OK;
+    const tb_book *book = &r->loose.book;
+    if (TB_UNLIKELY(price_decimals != book->price_decimals || size_decimals != book->size_decimals))
+        return change_slowly(r, levels, price_decimals, size_decimals);
+    const tb_error error = tb_loose_apply(&r->loose, levels);
+    if (TB_LIKELY(error == TB_OK))
+        return TB_ROW_OK;
+    return error == TB_NO_MEMORY ? fail(r, TB_ROW_NO_MEMORY, 0, 0, 0)
+                                 : change_slowly(r, levels, price_decimals, size_decimals);
 }
 
 /* Whether two books are the same, once the one is widened to what the other may have finer. */
@@ -217,7 +218,8 @@ static tb_row_error compare_keyframe(tb_replay *r, const tb_changes levels[2], u
     int no_memory = 0;
     if (replace(r, &r->aside, levels, price_decimals, size_decimals) != TB_ROW_OK)
         return r->error;
-    if (r->held && r->update_id == update_id && !is_same(&r->book, &r->aside, &no_memory))
+    tb_loose_settle(&r->loose);
+    if (r->held && r->update_id == update_id && !is_same(&r->loose.book, &r->aside, &no_memory))
         return no_memory ? fail(r, TB_ROW_NO_MEMORY, 0, 0, 0) : fail(r, TB_ROW_KEYFRAME, 0, update_id, 0);
     return TB_ROW_OK;
 }
@@ -272,12 +274,13 @@ TB_INLINE tb_row_error take(tb_replay *r, const tb_columns *c, int64_t i, int ch
         if (verify && kind == TB_KEYFRAME) {
             if (compare_keyframe(r, levels, price_decimals, size_decimals, update_id) != TB_ROW_OK)
                 return r->error;
-            const tb_book book = r->book;
-            r->book = r->aside;
+            const tb_book book = r->loose.book;
+            r->loose.book = r->aside;
             r->aside = book;
-        } else if (replace(r, &r->book, levels, price_decimals, size_decimals) != TB_ROW_OK) {
+        } else if (replace(r, &r->loose.book, levels, price_decimals, size_decimals) != TB_ROW_OK) {
             return r->error;
         }
+        r->loose.loose = 0;
         r->took = kind == TB_KEYFRAME ? TB_TOOK_KEYFRAME : TB_TOOK_MESSAGE;
         r->follows = (uint8_t)(r->trusted && is_next(r, update_id));
         r->held = r->trusted = 1;
@@ -304,7 +307,8 @@ int64_t tb_replay_best(tb_replay *replay, const tb_columns *columns, tb_best *ou
     for (int64_t i = 0; i < columns->count; i++) {
         if (TB_UNLIKELY(take(replay, columns, i, checked, 0) != TB_ROW_OK))
             return i;
-        const tb_side *bids = &replay->book.sides[0], *asks = &replay->book.sides[1];
+        const tb_book *book = &replay->loose.book;
+        const tb_side *bids = &book->sides[0], *asks = &book->sides[1];
         const tb_level none = {0, 0};
         const tb_level bid = bids->count ? bids->levels[bids->count - 1] : none;
         const tb_level ask = asks->count ? asks->levels[asks->count - 1] : none;
@@ -312,8 +316,8 @@ int64_t tb_replay_best(tb_replay *replay, const tb_columns *columns, tb_best *ou
         out->bid_size[i] = bid.size;
         out->ask_price[i] = ask.price;
         out->ask_size[i] = ask.size;
-        out->price_exponent[i] = (int8_t)-replay->book.price_decimals;
-        out->size_exponent[i] = (int8_t)-replay->book.size_decimals;
+        out->price_exponent[i] = (int8_t)-book->price_decimals;
+        out->size_exponent[i] = (int8_t)-book->size_decimals;
         out->flags[i] = (uint8_t)((bids->count ? TB_HAS_BID : 0) | (asks->count ? TB_HAS_ASK : 0) |
                                   (replay->trusted ? TB_IS_TRUSTED : 0));
     }
@@ -329,8 +333,10 @@ int64_t tb_replay_verify(tb_replay *replay, const tb_columns *columns)
         if (replay->took == TB_TOOK_NOTHING || !tb_bit(columns->digest_there, i))
             continue;
         replay->digests++;
-        if (tb_book_digest(&replay->book) != columns->digest[i]) {
-            (void)fail(replay, TB_ROW_DIGEST, 0, (int64_t)tb_book_digest(&replay->book), (int64_t)columns->digest[i]);
+        tb_loose_settle(&replay->loose);
+        const uint64_t digest = tb_book_digest(&replay->loose.book);
+        if (digest != columns->digest[i]) {
+            (void)fail(replay, TB_ROW_DIGEST, 0, (int64_t)digest, (int64_t)columns->digest[i]);
             return i;
         }
     }
