@@ -52,6 +52,7 @@ setup(
             extension("decimals"),
             extension("book", "tb_book.c", "tb_measure.c"),
             extension("replay", "tb_book.c", "tb_loose.c", "tb_replay.c"),
+            extension("sample", "tb_book.c", "tb_loose.c", "tb_replay.c", "tb_sample.c"),
             extension("feeds", *sorted(path.name for path in CORE.glob("*.c"))),
         ],
         annotate=switch("TAPEBOOK_ANNOTATE"),

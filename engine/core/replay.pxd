@@ -65,6 +65,7 @@ cdef extern from "tb_replay.h" nogil:
         tb_lists lists[4]
         const int8_t *price_exponent
         const int8_t *size_exponent
+        uint8_t nulls
         tb_bits there[11]
         const uint64_t *digest
         tb_bits digest_there

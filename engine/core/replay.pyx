@@ -55,6 +55,8 @@ cdef class Columns:
         self.kinds(batch)
         for i in range(4):
             self.lists(batch, i)
+        for i in range(TB_COLUMN_COUNT):
+            self.columns.nulls |= self.columns.there[i].bytes != NULL
         if digest:
             array = self.column(batch, "digest", pa.uint64())
             self.columns.digest = <const uint64_t *>self.start(array, 1, 64, 0)
@@ -339,6 +341,10 @@ cdef class BookReplay:
             return f"update id {r.found} is applied, and no snapshot or keyframe comes before it"
         if error == TB_ROW_KEYFRAME:
             return f"the keyframe at update id {r.found} is not the book that the rows before it make"
+        if error == TB_ROW_CLOCK:
+            return f"found a moment of {r.found}, expected one that int64 can hold in nanoseconds"
+        if error == TB_ROW_SUM:
+            return "a sum over the samples up to this row does not fit into int64 at the book's exponents"
         return (f"at update id {r.update_id} the rows make a book with digest {<uint64_t>r.found:016x}, "
                 f"the live book had {<uint64_t>r.expected:016x}")
 

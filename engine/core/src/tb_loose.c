@@ -32,7 +32,7 @@ static tb_error make_room(tb_loose *loose, int32_t changes)
     if (room > INT32_MAX - TOGETHER)
         return TB_NO_MEMORY;
     int32_t *places = malloc(2 * (size_t)(room + TOGETHER) * sizeof *places);
-    tb_coming *coming = malloc((size_t)room * sizeof *coming);
+    int32_t *coming = malloc((size_t)room * sizeof *coming);
     if (!places || !coming) {
         free(places);
         free(coming);
@@ -104,13 +104,13 @@ TB_INLINE int64_t find(const tb_side *side, int s, const tb_changes *in, int32_t
 }
 
 /* Levels between two that come move up together, from the best to the worst. */
-static __attribute__((noinline)) void insert(tb_side *side, const tb_changes *in, const tb_coming *coming, int32_t count)
+static __attribute__((noinline)) void insert(tb_side *side, const tb_changes *in, const int32_t *places, const int32_t *coming, int32_t count)
 {
     tb_level *const levels = side->levels;
     int32_t to = side->count;
     side->count += count;
     for (int32_t k = 0; k < count; k++) {
-        const int32_t at = coming[k].at, by = count - k, change = coming[k].change;
+        const int32_t change = coming[k], at = places[change], by = count - k;
         if (at < to)
             memmove(levels + at + by, levels + at, (size_t)(to - at) * sizeof *levels);
         levels[at + by - 1] = (tb_level){in->prices[change], in->sizes[change]};
@@ -118,7 +118,7 @@ static __attribute__((noinline)) void insert(tb_side *side, const tb_changes *in
     }
 }
 
-TB_INLINE void set(tb_side *side, const tb_changes *in, const int32_t *places, tb_coming *coming)
+TB_INLINE void set(tb_side *side, const tb_changes *in, const int32_t *places, int32_t *coming)
 {
     tb_level *const levels = side->levels;
     const int32_t count = side->count;
@@ -127,11 +127,11 @@ TB_INLINE void set(tb_side *side, const tb_changes *in, const int32_t *places, t
         const int32_t at = places[j];
         const int known = (at < count) & (levels[at].price == in->prices[j]);
         levels[known ? at : count].size = in->sizes[j]; /* behind the last where there is nothing to change */
-        coming[n] = (tb_coming){at, j};
+        coming[n] = j;
         n += !known & (in->sizes[j] != 0);
     }
     if (n)
-        insert(side, in, coming, n);
+        insert(side, in, places, coming, n);
     while (side->count && levels[side->count - 1].size == 0)
         side->count--;
 }

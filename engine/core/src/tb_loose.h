@@ -5,17 +5,12 @@
 
 #include "tb_book.h"
 
-/* A level that comes: before which place, and which change of the message. */
-typedef struct {
-    int32_t at, change;
-} tb_coming;
-
 typedef struct {
     tb_book book;
     uint8_t loose; /* there may be levels of size 0, and the digest is not the levels' */
-    int32_t *places;
-    tb_coming *coming;
-    int32_t room; /* changes a side that `places` and `coming` are enough for */
+    int32_t *places; /* of the changes of each side */
+    int32_t *coming; /* which changes of a side bring a new level */
+    int32_t room;    /* changes a side that these are enough for */
 } tb_loose;
 
 void tb_loose_init(tb_loose *loose);

@@ -43,15 +43,6 @@ static tb_row_error nulls(tb_replay *r, const tb_columns *c, int64_t i)
     return TB_ROW_OK;
 }
 
-/* Whether any of the columns has a null at all. */
-TB_INLINE int may_be_null(const tb_columns *c)
-{
-    int may = 0;
-    for (int column = 0; column < TB_COLUMN_COUNT; column++)
-        may |= c->there[column].bytes != NULL;
-    return may;
-}
-
 /* The values of a row, within the column's. */
 TB_INLINE tb_row_error list_of(tb_replay *r, const tb_columns *c, int64_t i, int which, const int64_t **values,
                                int32_t *count)
@@ -236,11 +227,11 @@ TB_INLINE int is_next(const tb_replay *r, int64_t update_id)
     return r->depth == 1 || update_id == r->update_id || (uint64_t)update_id == (uint64_t)r->update_id + 1;
 }
 
-TB_INLINE tb_row_error take(tb_replay *r, const tb_columns *c, int64_t i, int checked, int verify)
+TB_INLINE tb_row_error take(tb_replay *r, const tb_columns *c, int64_t i, int verify)
 {
     tb_changes levels[2];
     r->took = TB_TOOK_NOTHING;
-    if (TB_UNLIKELY(checked) && nulls(r, c, i) != TB_ROW_OK)
+    if (TB_UNLIKELY(c->nulls) && nulls(r, c, i) != TB_ROW_OK)
         return r->error;
     const int kind = c->kind_names[c->kind[i]];
     const int64_t sequence = c->sequence[i], update_id = c->update_id[i];
@@ -298,14 +289,13 @@ TB_INLINE tb_row_error take(tb_replay *r, const tb_columns *c, int64_t i, int ch
 
 tb_row_error tb_replay_row(tb_replay *replay, const tb_columns *columns, int64_t i)
 {
-    return take(replay, columns, i, may_be_null(columns), 0);
+    return take(replay, columns, i, 0);
 }
 
 int64_t tb_replay_best(tb_replay *replay, const tb_columns *columns, tb_best *out)
 {
-    const int checked = may_be_null(columns);
     for (int64_t i = 0; i < columns->count; i++) {
-        if (TB_UNLIKELY(take(replay, columns, i, checked, 0) != TB_ROW_OK))
+        if (TB_UNLIKELY(take(replay, columns, i, 0) != TB_ROW_OK))
             return i;
         const tb_book *book = &replay->loose.book;
         const tb_side *bids = &book->sides[0], *asks = &book->sides[1];
@@ -326,9 +316,8 @@ int64_t tb_replay_best(tb_replay *replay, const tb_columns *columns, tb_best *ou
 
 int64_t tb_replay_verify(tb_replay *replay, const tb_columns *columns)
 {
-    const int checked = may_be_null(columns);
     for (int64_t i = 0; i < columns->count; i++) {
-        if (TB_UNLIKELY(take(replay, columns, i, checked, 1) != TB_ROW_OK))
+        if (TB_UNLIKELY(take(replay, columns, i, 1) != TB_ROW_OK))
             return i;
         if (replay->took == TB_TOOK_NOTHING || !tb_bit(columns->digest_there, i))
             continue;

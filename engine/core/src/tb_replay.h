@@ -49,7 +49,8 @@ typedef struct {
     tb_bits applied;
     tb_lists lists[4];
     const int8_t *price_exponent, *size_exponent;
-    tb_bits there[TB_COLUMN_COUNT]; /* validity, of the columns that have nulls */
+    uint8_t nulls;                  /* a column has nulls: its bitmap is in `there` */
+    tb_bits there[TB_COLUMN_COUNT];
     const uint64_t *digest;         /* for tb_replay_verify */
     tb_bits digest_there;
     const int64_t *clock;           /* for tb_sample.h; in units of clock_ns nanoseconds */

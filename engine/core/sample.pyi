@@ -1,0 +1,25 @@
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+
+class Sampler:
+    def __init__(
+        self,
+        kind: Literal["levels", "flow", "bands"],
+        depth: int,
+        clock: str,
+        *,
+        every_ns: int = 0,
+        origin_ns: int = 0,
+        every_messages: int = 0,
+        start_ns: int = ...,
+        end_ns: int = ...,
+        levels: int = 1,
+        bands: tuple[int, ...] = (),
+        capacity: int = 65536,
+    ) -> None: ...
+    def begin(self, batch: pa.RecordBatch | None) -> None: ...
+    def more(self) -> dict[str, np.ndarray[Any, Any]] | None: ...
+    @property
+    def over(self) -> bool: ...
