@@ -11,7 +11,7 @@ from decimal import Decimal
 from fractions import Fraction
 from functools import partial
 from itertools import chain, pairwise
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +24,7 @@ __all__ = ["Clock", "Rows", "depth_profile", "order_flow", "snapshots"]
 
 Clock = Literal["match", "push", "receive"]
 Kind = Literal["levels", "flow", "bands"]
-Rows = pa.Table | pa.RecordBatch | Iterable[pa.RecordBatch]
+Rows: TypeAlias = "pa.Table | pa.RecordBatch | Iterable[pa.RecordBatch]"
 """Rows of ``book_updates`` of one feed and one span of coverage, in the order of ``sequence``."""
 
 Columns = dict[str, np.ndarray[Any, Any]]

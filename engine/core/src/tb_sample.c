@@ -332,6 +332,7 @@ TB_INLINE int note(tb_sampler *s, tb_replay *replay, int was_held)
         begin_interval(s);
     } else if (!replay->follows) {
         s->interval.breaks++;
+        fine = bring(&s->interval, &now);
     } else if (!is_same(&now, &s->touch)) {
         fine = add_flow(&s->interval, &s->touch, &now);
     }
