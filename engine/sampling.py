@@ -34,7 +34,7 @@ HIGHEST: Final = 2**63 - 1
 VALUES_IN_A_BATCH: Final = 1 << 20
 SAMPLES_IN_A_BATCH: Final = 1 << 16
 # Bits of the kernel's flags.
-TRUSTED, AGED, TWO_SIDED, MEAN = 1, 2, 4, 8
+TRUSTED, AGED, TWO_SIDED = 1, 2, 4
 # Bands are whole numbers of these.
 PARTS_OF_A_BASIS_POINT: Final = 1000
 MOST_BASIS_POINTS: Final = 10_000
@@ -316,10 +316,19 @@ def _flow(columns: Columns) -> dict[str, pa.Array]:
             name: _array(columns[name], pa.int64(), two_sided)
             for name in ("spread_mantissa", "twice_mid_mantissa")
         },
-        "mean_spread_mantissa": _array(
-            columns["mean_spread_mantissa"], pa.float64(), (columns["flags"] & MEAN) != 0
-        ),
+        "mean_spread_mantissa": _array(_mean_spread(columns), pa.float64(), columns["spread_ns"] > 0),
     }
+
+
+def _mean_spread(columns: Columns) -> np.ndarray[Any, Any]:
+    """The integral of the spread over its time, 128 bits of it, and only here a float, over that time."""
+    low, high = columns["spread_time"]["low"], columns["spread_time"]["high"]
+    crossed = high < 0
+    high = np.where(crossed, ~high + (low == 0), high)
+    low = np.where(crossed, ~low + np.uint64(1), low)
+    area = (high * 2.0**64 + low) * np.where(crossed, -1.0, 1.0)
+    finer = columns["spread_decimals"] + columns["price_exponent"]
+    return np.asarray(area / np.maximum(columns["spread_ns"], 1) / 10.0**finer)
 
 
 def _bands(columns: Columns, *, sums: pa.DataType) -> dict[str, pa.Array]:

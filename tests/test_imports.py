@@ -65,7 +65,7 @@ def _imports(path: Path) -> Iterator[str]:
 
 def test_there_is_something_to_walk() -> None:
     assert len(_sources("schemas")) > 5
-    assert len([path for path in _sources("engine") if path.suffix == ".pyx"]) == 3
+    assert len([path for path in _sources("engine") if path.suffix == ".pyx"]) > 4
     assert len(_sources("recorder")) > 30
 
 

@@ -54,7 +54,7 @@ cdef extern from "tb_replay.h" nogil:
         const int64_t *values
         int64_t length
         tb_bits values_there
-    ctypedef struct tb_columns:
+    ctypedef struct tb_replay_columns:
         int64_t count
         const int64_t *sequence
         const int64_t *update_id
@@ -98,13 +98,13 @@ cdef extern from "tb_replay.h" nogil:
         uint8_t *flags
     void tb_replay_init(tb_replay *replay, int32_t depth)
     void tb_replay_free(tb_replay *replay)
-    int tb_replay_row(tb_replay *replay, const tb_columns *columns, int64_t i)
-    int64_t tb_replay_best(tb_replay *replay, const tb_columns *columns, tb_best *out)
-    int64_t tb_replay_verify(tb_replay *replay, const tb_columns *columns)
+    int tb_replay_row(tb_replay *replay, const tb_replay_columns *columns, int64_t i)
+    int64_t tb_replay_best(tb_replay *replay, const tb_replay_columns *columns, tb_best *out)
+    int64_t tb_replay_verify(tb_replay *replay, const tb_replay_columns *columns)
 
 
 cdef class Columns:
-    cdef tb_columns columns
+    cdef tb_replay_columns columns
     cdef uint8_t names[256]
     cdef list kept
     cdef list dictionary

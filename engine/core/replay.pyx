@@ -41,7 +41,7 @@ cdef class Columns:
         cdef int i
         if not isinstance(batch, pa.RecordBatch):
             raise TypeError(f"found {type(batch).__name__}, expected a pyarrow.RecordBatch or Table")
-        memset(&self.columns, 0, sizeof(tb_columns))
+        memset(&self.columns, 0, sizeof(tb_replay_columns))
         self.kept = []
         self.columns.count = batch.num_rows
         self.columns.sequence = <const int64_t *>self.plain(batch, TB_COLUMN_SEQUENCE, pa.int64())
@@ -171,12 +171,14 @@ def record_batches(rows):
 # ---- books out -------------------------------------------------------------------------------------------------------
 
 
-cdef object _array(values, type_, flags, int flag):
-    """An Arrow array over NumPy's memory, null where the flag is not set."""
-    valid = (flags & flag) != 0
-    nulls = len(valid) - int(np.count_nonzero(valid))
-    validity = pa.py_buffer(np.packbits(valid, bitorder="little")) if nulls else None
-    return pa.Array.from_buffers(type_, len(values), [validity, pa.py_buffer(values)], null_count=nulls)
+cdef tuple _bits(flags, bint always=False):
+    """(bitmap of the flags that are not 0, count of those that are); the bitmap is None where none are, unless always."""
+    zeros = len(flags) - int(np.count_nonzero(flags))
+    return pa.py_buffer(np.packbits(flags, bitorder="little")) if zeros or always else None, zeros
+
+
+cdef object _array(type_, int64_t count, tuple there, values):
+    return pa.Array.from_buffers(type_, count, [there[0], values], null_count=there[1])
 
 
 cdef class BookReplay:
@@ -234,19 +236,19 @@ cdef class BookReplay:
         cdef int64_t at = 0, taken
         batches = record_batches(rows)
         n = sum(batch.num_rows for batch in batches)
-        numbers = [np.empty(n, np.int64) for _ in range(4)]
-        exponents = [np.empty(n, np.int8) for _ in range(2)]
+        numbers = [pa.allocate_buffer(8 * n) for _ in range(4)]
+        exponents = [pa.allocate_buffer(n) for _ in range(2)]
         flags = np.empty(n, np.uint8)
         self.begin()
         try:
             for batch in batches:
                 columns = Columns(batch)
-                out.bid_price = <int64_t *><uintptr_t>numbers[0].ctypes.data + at
-                out.bid_size = <int64_t *><uintptr_t>numbers[1].ctypes.data + at
-                out.ask_price = <int64_t *><uintptr_t>numbers[2].ctypes.data + at
-                out.ask_size = <int64_t *><uintptr_t>numbers[3].ctypes.data + at
-                out.price_exponent = <int8_t *><uintptr_t>exponents[0].ctypes.data + at
-                out.size_exponent = <int8_t *><uintptr_t>exponents[1].ctypes.data + at
+                out.bid_price = <int64_t *><uintptr_t>numbers[0].address + at
+                out.bid_size = <int64_t *><uintptr_t>numbers[1].address + at
+                out.ask_price = <int64_t *><uintptr_t>numbers[2].address + at
+                out.ask_size = <int64_t *><uintptr_t>numbers[3].address + at
+                out.price_exponent = <int8_t *><uintptr_t>exponents[0].address + at
+                out.size_exponent = <int8_t *><uintptr_t>exponents[1].address + at
                 out.flags = <uint8_t *><uintptr_t>flags.ctypes.data + at
                 with nogil:
                     taken = tb_replay_best(&self.replay, &columns.columns, &out)
@@ -255,10 +257,11 @@ cdef class BookReplay:
                 at += taken
         finally:
             self.busy = False
-        arrays = [_array(values, pa.int64(), flags, TB_HAS_BID if i < 2 else TB_HAS_ASK)
-                  for i, values in enumerate(numbers)]
-        arrays += [pa.array(values) for values in exponents]
-        arrays.append(pa.array((flags & TB_IS_TRUSTED) != 0))
+        there = [_bits(flags & TB_HAS_BID), _bits(flags & TB_HAS_ASK)]
+        everywhere = (None, 0)
+        arrays = [_array(pa.int64(), n, there[place // 2], values) for place, values in enumerate(numbers)]
+        arrays += [_array(pa.int8(), n, everywhere, values) for values in exponents]
+        arrays.append(_array(pa.bool_(), n, everywhere, _bits(flags & TB_IS_TRUSTED, True)[0]))
         return pa.RecordBatch.from_arrays(arrays, schema=BEST)
 
     def verify(self, rows):

@@ -1,8 +1,8 @@
 # Samples of a replayed book, for Cython code. Header: src/tb_sample.h.
 
-from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t
+from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint64_t
 
-from engine.core.replay cimport tb_columns, tb_replay
+from engine.core.replay cimport tb_replay_columns, tb_replay
 
 
 cdef extern from "tb_sample.h" nogil:
@@ -14,7 +14,6 @@ cdef extern from "tb_sample.h" nogil:
         TB_SAMPLE_TRUSTED
         TB_SAMPLE_AGED
         TB_SAMPLE_TWO_SIDED
-        TB_SAMPLE_MEAN
     ctypedef struct tb_sampler:
         int kind
         int64_t every_ns
@@ -43,10 +42,12 @@ cdef extern from "tb_sample.h" nogil:
         int64_t *flow
         int64_t *spread
         int64_t *twice_mid
-        double *mean_spread
+        uint64_t *spread_time
+        uint64_t *spread_ns
+        int8_t *spread_decimals
         int64_t *band_sizes[2]
         int8_t *covered[2]
     void tb_sampler_init(tb_sampler *sampler)
-    int64_t tb_sample_rows(tb_sampler *sampler, tb_replay *replay, const tb_columns *columns, int64_t start,
+    int64_t tb_sample_rows(tb_sampler *sampler, tb_replay *replay, const tb_replay_columns *columns, int64_t start,
                            tb_samples *out)
     int tb_sample_rest(tb_sampler *sampler, tb_replay *replay, tb_samples *out)

@@ -3,7 +3,7 @@
 ``engine.sampling`` makes Arrow batches of them and says what they mean.
 """
 
-from libc.stdint cimport INT64_MAX, INT64_MIN, int8_t, int32_t, int64_t, uint8_t, uintptr_t
+from libc.stdint cimport INT64_MAX, INT64_MIN, int8_t, int32_t, int64_t, uint8_t, uint64_t, uintptr_t
 from libc.string cimport memset
 
 from engine.core.replay cimport TB_ROW_OK, BookReplay, Columns
@@ -11,6 +11,8 @@ from engine.core.replay cimport TB_ROW_OK, BookReplay, Columns
 import numpy as np
 
 from schemas.errors import DecimalError
+
+_INT128 = np.dtype([("low", "<u8"), ("high", "<i8")])
 
 cdef dict _KINDS = {"levels": TB_SAMPLE_LEVELS, "flow": TB_SAMPLE_FLOW, "bands": TB_SAMPLE_BANDS}
 
@@ -133,7 +135,9 @@ cdef class Sampler:
             out.flow = <int64_t *><uintptr_t>memory("order_flow_mantissa", np.int64, n)
             out.spread = <int64_t *><uintptr_t>memory("spread_mantissa", np.int64, n)
             out.twice_mid = <int64_t *><uintptr_t>memory("twice_mid_mantissa", np.int64, n)
-            out.mean_spread = <double *><uintptr_t>memory("mean_spread_mantissa", np.float64, n)
+            out.spread_time = <uint64_t *><uintptr_t>memory("spread_time", _INT128, n)
+            out.spread_ns = <uint64_t *><uintptr_t>memory("spread_ns", np.uint64, n)
+            out.spread_decimals = <int8_t *><uintptr_t>memory("spread_decimals", np.int8, n)
         else:
             out.twice_mid = <int64_t *><uintptr_t>memory("twice_mid_mantissa", np.int64, n)
             for side in range(2):

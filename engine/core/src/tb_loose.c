@@ -123,9 +123,10 @@ TB_INLINE void set(tb_side *side, const tb_changes *in, const int32_t *places, i
     tb_level *const levels = side->levels;
     const int32_t count = side->count;
     int32_t n = 0;
+    levels[count].price = INT64_MIN; /* which no change has */
     for (int32_t j = 0; j < in->count; j++) {
         const int32_t at = places[j];
-        const int known = (at < count) & (levels[at].price == in->prices[j]);
+        const int known = levels[at].price == in->prices[j];
         levels[known ? at : count].size = in->sizes[j]; /* behind the last where there is nothing to change */
         coming[n] = j;
         n += !known & (in->sizes[j] != 0);

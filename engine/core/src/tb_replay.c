@@ -35,7 +35,7 @@ static __attribute__((noinline, cold)) tb_row_error fail(tb_replay *r, tb_row_er
 
 /* ---- what a row says ---- */
 
-static tb_row_error nulls(tb_replay *r, const tb_columns *c, int64_t i)
+static tb_row_error nulls(tb_replay *r, const tb_replay_columns *c, int64_t i)
 {
     for (int column = 0; column < TB_COLUMN_COUNT; column++)
         if (!tb_bit(c->there[column], i))
@@ -44,7 +44,7 @@ static tb_row_error nulls(tb_replay *r, const tb_columns *c, int64_t i)
 }
 
 /* The values of a row, within the column's. */
-TB_INLINE tb_row_error list_of(tb_replay *r, const tb_columns *c, int64_t i, int which, const int64_t **values,
+TB_INLINE tb_row_error list_of(tb_replay *r, const tb_replay_columns *c, int64_t i, int which, const int64_t **values,
                                int32_t *count)
 {
     const tb_lists *lists = &c->lists[which];
@@ -60,7 +60,7 @@ TB_INLINE tb_row_error list_of(tb_replay *r, const tb_columns *c, int64_t i, int
     return TB_ROW_OK;
 }
 
-TB_INLINE tb_row_error levels_of(tb_replay *r, const tb_columns *c, int64_t i, tb_changes levels[2])
+TB_INLINE tb_row_error levels_of(tb_replay *r, const tb_replay_columns *c, int64_t i, tb_changes levels[2])
 {
     for (int s = 0; s < 2; s++) {
         int32_t sizes = 0;
@@ -227,7 +227,7 @@ TB_INLINE int is_next(const tb_replay *r, int64_t update_id)
     return r->depth == 1 || update_id == r->update_id || (uint64_t)update_id == (uint64_t)r->update_id + 1;
 }
 
-TB_INLINE tb_row_error take(tb_replay *r, const tb_columns *c, int64_t i, int verify)
+TB_INLINE tb_row_error take(tb_replay *r, const tb_replay_columns *c, int64_t i, int verify)
 {
     tb_changes levels[2];
     r->took = TB_TOOK_NOTHING;
@@ -287,12 +287,12 @@ TB_INLINE tb_row_error take(tb_replay *r, const tb_columns *c, int64_t i, int ve
     return TB_ROW_OK;
 }
 
-tb_row_error tb_replay_row(tb_replay *replay, const tb_columns *columns, int64_t i)
+tb_row_error tb_replay_row(tb_replay *replay, const tb_replay_columns *columns, int64_t i)
 {
     return take(replay, columns, i, 0);
 }
 
-int64_t tb_replay_best(tb_replay *replay, const tb_columns *columns, tb_best *out)
+int64_t tb_replay_best(tb_replay *replay, const tb_replay_columns *columns, tb_best *out)
 {
     for (int64_t i = 0; i < columns->count; i++) {
         if (TB_UNLIKELY(take(replay, columns, i, 0) != TB_ROW_OK))
@@ -314,7 +314,7 @@ int64_t tb_replay_best(tb_replay *replay, const tb_columns *columns, tb_best *ou
     return columns->count;
 }
 
-int64_t tb_replay_verify(tb_replay *replay, const tb_columns *columns)
+int64_t tb_replay_verify(tb_replay *replay, const tb_replay_columns *columns)
 {
     for (int64_t i = 0; i < columns->count; i++) {
         if (TB_UNLIKELY(take(replay, columns, i, 1) != TB_ROW_OK))

@@ -38,7 +38,7 @@ typedef enum {
     TB_COLUMN_PRICE_EXPONENT = TB_COLUMN_LISTS + 4,
     TB_COLUMN_SIZE_EXPONENT,
     TB_COLUMN_COUNT
-} tb_column;
+} tb_replay_column;
 
 typedef struct {
     int64_t count;
@@ -56,7 +56,7 @@ typedef struct {
     const int64_t *clock;           /* for tb_sample.h; in units of clock_ns nanoseconds */
     tb_bits clock_there;
     int64_t clock_ns;
-} tb_columns;
+} tb_replay_columns;
 
 #define TB_NO_KIND 255
 
@@ -122,12 +122,12 @@ void tb_replay_free(tb_replay *replay);
 
 /* Takes row `i`, which there must be. Anything but TB_ROW_OK is in `error` too, with what was found, and the row has changed
  * nothing. */
-tb_row_error tb_replay_row(tb_replay *replay, const tb_columns *columns, int64_t i);
+tb_row_error tb_replay_row(tb_replay *replay, const tb_replay_columns *columns, int64_t i);
 
 /* Take the rows from the first on, up to the first that can't be taken; return how many were. */
-int64_t tb_replay_best(tb_replay *replay, const tb_columns *columns, tb_best *out);
+int64_t tb_replay_best(tb_replay *replay, const tb_replay_columns *columns, tb_best *out);
 /* The same, holding digests, keyframes and ids against the book. A row whose digest differs counts as not taken, and the book
  * is the one behind it. */
-int64_t tb_replay_verify(tb_replay *replay, const tb_columns *columns);
+int64_t tb_replay_verify(tb_replay *replay, const tb_replay_columns *columns);
 
 #endif

@@ -167,12 +167,10 @@ static int put_flow(tb_sampler *s, tb_samples *out, int64_t row)
     out->size_exponent[row] = (int8_t)-interval->size_decimals;
     if (interval->flow != out->flow[row])
         return 0;
-    out->mean_spread[row] = 0;
-    if (interval->spread_ns > 0) {
-        const int64_t finer = tb_powers[interval->price_decimals - s->touch.price_decimals];
-        out->mean_spread[row] = (double)interval->spread_time / (double)interval->spread_ns / (double)finer;
-        out->flags[row] |= TB_SAMPLE_MEAN;
-    }
+    out->spread_time[2 * row] = (uint64_t)interval->spread_time;
+    out->spread_time[2 * row + 1] = (uint64_t)(interval->spread_time >> 64);
+    out->spread_ns[row] = (uint64_t)interval->spread_ns;
+    out->spread_decimals[row] = (int8_t)interval->price_decimals;
     out->spread[row] = out->twice_mid[row] = 0;
     return !(out->flags[row] & TB_SAMPLE_TWO_SIDED) ||
            (!__builtin_sub_overflow(best[1].price, best[0].price, &out->spread[row]) &&
@@ -294,7 +292,7 @@ static int fill(tb_sampler *s, tb_replay *replay, int64_t last_ns, tb_samples *o
 }
 
 /* The row's reading of the clock, where it has one. */
-TB_INLINE int reading(tb_replay *replay, const tb_columns *columns, int64_t i, int64_t *ns)
+TB_INLINE int reading(tb_replay *replay, const tb_replay_columns *columns, int64_t i, int64_t *ns)
 {
     if (TB_UNLIKELY(!tb_bit(columns->clock_there, i)))
         return 0;
@@ -356,7 +354,7 @@ static int put_due(tb_sampler *s, tb_replay *replay, tb_samples *out)
     return 1;
 }
 
-int64_t tb_sample_rows(tb_sampler *sampler, tb_replay *replay, const tb_columns *columns, int64_t from, tb_samples *out)
+int64_t tb_sample_rows(tb_sampler *sampler, tb_replay *replay, const tb_replay_columns *columns, int64_t from, tb_samples *out)
 {
     tb_sampler *const s = sampler;
     replay->error = TB_ROW_OK;

@@ -56,7 +56,9 @@ typedef struct {
     int64_t *levels[4];  /* bid prices, bid sizes, ask prices, ask sizes: `levels` a sample */
     int64_t *messages, *breaks, *flow;
     int64_t *spread, *twice_mid;
-    double *mean_spread;
+    uint64_t *spread_time; /* at 10^-spread_decimals x nanoseconds: 128 bits, the lower half first */
+    uint64_t *spread_ns;
+    int8_t *spread_decimals; /* no fewer than the book's */
     int64_t *band_sizes[2]; /* `bands` a sample */
     int8_t *covered[2];
 } tb_samples;
@@ -64,13 +66,12 @@ typedef struct {
 #define TB_SAMPLE_TRUSTED 1
 #define TB_SAMPLE_AGED 2
 #define TB_SAMPLE_TWO_SIDED 4
-#define TB_SAMPLE_MEAN 8
 
 void tb_sampler_init(tb_sampler *sampler);
 
 /* Takes rows from row `from` on, up to the one before which `out` is full, or that can't be taken: then `replay` has the error,
  * which is TB_ROW_OK otherwise. Returns the row to go on with, or the count. */
-int64_t tb_sample_rows(tb_sampler *sampler, tb_replay *replay, const tb_columns *columns, int64_t from, tb_samples *out);
+int64_t tb_sample_rows(tb_sampler *sampler, tb_replay *replay, const tb_replay_columns *columns, int64_t from, tb_samples *out);
 
 /* Behind the last row: the samples up to the end that was asked for, or the last reading. Says whether these are all. */
 int tb_sample_rest(tb_sampler *sampler, tb_replay *replay, tb_samples *out);
