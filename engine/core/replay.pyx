@@ -39,7 +39,7 @@ cdef class Columns:
 
     def __cinit__(self, batch, bint digest=False, clock=None):
         cdef int i
-        if not isinstance(batch, pa.RecordBatch):
+        if type(batch) is not pa.RecordBatch:  # a subclass could say anything about its length
             raise TypeError(f"found {type(batch).__name__}, expected a pyarrow.RecordBatch or Table")
         memset(&self.columns, 0, sizeof(tb_replay_columns))
         self.kept = []
@@ -70,6 +70,8 @@ cdef class Columns:
         if index < 0:
             raise DataError(f"found no column {name!r}, or several; expected the columns of book_updates")
         array = batch.column(index)
+        if len(array) != self.columns.count:
+            raise DataError(f"column {name!r}: found {len(array)} rows, expected {self.columns.count} as the batch says")
         if type_ is not None and array.type != type_:
             raise DataError(f"column {name!r}: found type {array.type}, expected {type_}")
         return array
@@ -161,9 +163,9 @@ cdef class Columns:
 
 def record_batches(rows):
     """The record batches of a table, or the one that was given, without copying."""
-    if isinstance(rows, pa.Table):
+    if type(rows) is pa.Table:
         return rows.to_batches()
-    if isinstance(rows, pa.RecordBatch):
+    if type(rows) is pa.RecordBatch:
         return [rows]
     raise TypeError(f"found {type(rows).__name__}, expected a pyarrow.Table or RecordBatch")
 
@@ -429,10 +431,13 @@ cdef tuple _FINDINGS = (TB_ROW_SEQUENCE, TB_ROW_BREAK, TB_ROW_NO_BOOK, TB_ROW_KE
 
 
 def depth_of(rows):
-    """The depth of a feed's rows, by the first of them; 1 where there are none."""
+    """The depth of a feed's rows, by the first of them; 1 where there are none. Raises DataError where it is none."""
     for batch in record_batches(rows):
         if batch.num_rows:
-            return (<Columns>Columns(batch)).columns.depth[0]
+            depth = (<Columns>Columns(batch)).column(batch, "depth", pa.int16())[0].as_py()
+            if depth is None or depth < 1:
+                raise DataError(f"row 0: found depth {depth}, expected at least 1")
+            return depth
     return 1
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from bisect import bisect_left
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schemas.errors import DataError
 from tests.book_rows import (
     NS_PER_MS,
     Row,
@@ -158,6 +161,68 @@ def test_threads_change_nothing(feeds: list[list[Row]], threads: int) -> None:
     for key, table in tables.items():
         assert alone[key].equals(together[key])
         assert alone[key].equals(replay.BookReplay(50).best(table))
+
+
+# ---- anything at all ------------------------------------------------------------------------------------
+
+
+_INT64S = st.integers(-3, 12) | st.sampled_from([2**63 - 1, -(2**63), 1 - 2**63, 10**15])
+_SMALL = st.integers(-2, 9) | st.sampled_from([-128, 127, -18, -19, 30])
+
+
+class Overwritten:
+    """A table whose buffers are written over behind Arrow's back, so that nobody has looked at what is in them."""
+
+    def __init__(self, rows: list[Row], data: Any) -> None:
+        table = table_of(rows).combine_chunks()
+        self._memory: list[tuple[Any, st.SearchStrategy[int]]] = []
+        arrays = [self._again(table[name].combine_chunks()) for name in table.schema.names]
+        self.table = pa.Table.from_arrays(arrays, names=table.schema.names)
+        for values, numbers in self._memory:
+            places = st.integers(0, max(len(values) - 1, 0))
+            for place, number in (
+                data.draw(st.lists(st.tuples(places, numbers), max_size=2)) if len(values) else ()
+            ):
+                values[place] = number
+
+    def _again(self, array: Any) -> Any:
+        if pa.types.is_dictionary(array.type):
+            return pa.DictionaryArray.from_arrays(self._again(array.indices), array.dictionary, safe=False)
+        if pa.types.is_list(array.type):
+            edges = st.integers(-2, 12) | st.sampled_from([2**31 - 1, -(2**31)])
+            offsets, values = self._copied(array, np.int32, 1, edges), self._again(array.values)
+            return pa.Array.from_buffers(
+                array.type, len(array), [None, pa.py_buffer(offsets)], children=[values]
+            )
+        if pa.types.is_boolean(array.type) or pa.types.is_string(array.type):
+            return array
+        dtype = np.dtype(f"<i{array.type.bit_width // 8}")
+        values = self._copied(array, dtype, 0, _INT64S if dtype.itemsize == 8 else _SMALL)
+        return pa.Array.from_buffers(array.type, len(array), [array.buffers()[0], pa.py_buffer(values)])
+
+    def _copied(self, array: Any, dtype: Any, more: int, numbers: st.SearchStrategy[int]) -> Any:
+        buffer = array.buffers()[1]
+        values = np.frombuffer(buffer if buffer is not None else b"", dtype)[: len(array) + more].copy()
+        self._memory.append((values, numbers))
+        return values
+
+
+@given(rows=histories(faithful=True), data=st.data())
+def test_any_numbers_in_any_buffer(rows: list[Row], data: Any) -> None:
+    """Taken or refused, and what is left is a book."""
+    table = Overwritten(rows, data).table
+    for take in ("best", "verify"):
+        books = replay.BookReplay(50)
+        with contextlib.suppress(DataError):
+            getattr(books, take)(table)
+        assert books.digest == books.recomputed_digest()
+        assert books.bids() == sorted(books.bids(), reverse=True)
+        assert books.asks() == sorted(books.asks())
+        assert all(size > 0 for _, size in [*books.bids(), *books.asks()])
+    for sample in (sampling.snapshots, sampling.order_flow):
+        with contextlib.suppress(DataError):
+            sample(table, every_updates=1)
+            sample(table, every_ns=10**18, clock="receive")
 
 
 # ---- samples -------------------------------------------------------------------------------------------------------
