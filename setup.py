@@ -23,7 +23,9 @@ CORE = Path("engine/core/src")
 HEADERS = sorted(map(str, CORE.glob("*.h")))
 FLAGS = ["-O3", "-std=c11", "-Wall", "-Wno-unused-function"]
 LINK: list[str] = []
-if "gcc" in (os.environ.get("CC") or sysconfig.get_config_var("CC") or "") and not switch("TAPEBOOK_SANITIZE"):
+if "gcc" in (os.environ.get("CC") or sysconfig.get_config_var("CC") or "") and not switch(
+    "TAPEBOOK_SANITIZE"
+):
     # A frame passes through seven files of the core: one unit of optimisation makes that a tenth faster.
     FLAGS += ["-flto=auto", "-fvisibility=hidden"]
     LINK += ["-flto=auto", "-O3"]
@@ -31,6 +33,10 @@ if switch("TAPEBOOK_SANITIZE"):
     FLAGS += ["-fsanitize=address,undefined", "-fno-omit-frame-pointer", "-g"]
     LINK += ["-fsanitize=address,undefined"]
 MACROS = [("CYTHON_TRACE_NOGIL", "1")] if switch("TAPEBOOK_TRACE") else []
+
+
+# What takes the archive's rows and never sees a frame.
+REPLAYED = ("tb_loose.c", "tb_replay.c", "tb_sample.c")
 
 
 def extension(name: str, *sources: str) -> Extension:
@@ -51,9 +57,9 @@ setup(
         [
             extension("decimals"),
             extension("book", "tb_book.c", "tb_measure.c"),
-            extension("replay", "tb_book.c", "tb_loose.c", "tb_replay.c"),
-            extension("sample", "tb_book.c", "tb_loose.c", "tb_replay.c", "tb_sample.c"),
-            extension("feeds", *sorted(path.name for path in CORE.glob("*.c"))),
+            extension("replay", "tb_book.c", *REPLAYED[:2]),
+            extension("sample", "tb_book.c", *REPLAYED),
+            extension("feeds", *sorted({path.name for path in CORE.glob("*.c")} - set(REPLAYED))),
         ],
         annotate=switch("TAPEBOOK_ANNOTATE"),
         compiler_directives={
