@@ -1,67 +1,147 @@
-"""Frames to measure with: from a recording, or from a small seeded market of our own."""
+"""Frames to measure with: from a recording, or from the generated market of ``benchmarks.market``."""
 
 from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from random import Random
+from typing import Any, NamedTuple
 
-from schemas.errors import ConfigError
+import numpy as np
 
-__all__ = ["Feed", "generated", "recorded"]
+from benchmarks.market import generated_feed, generated_topic
+from engine.core.feeds import Engine, parse_feed
+from schemas.errors import ConfigError, DataError
+from schemas.names import Category, FeedState, RecordKind
 
-SEED = 20_240_808
-SYMBOL = "BTCUSDT"
-TOPIC = f"orderbook.50.{SYMBOL}"
-DEPTH = 50
-# Share of deltas by number of levels, after the depth-50 deltas of a liquid perpetual: half of them name two levels
-# or fewer, one in a hundred names ninety or more.
-LEVELS_PER_DELTA = ((0.30, 1), (0.55, 2), (0.75, 4), (0.90, 12), (0.98, 40), (1.00, 90))
+__all__ = ["BATCH_BYTES", "Batch", "Feed", "batches", "load", "recorded", "with_books"]
+
+CATEGORY = Category.LINEAR
+BATCH_BYTES = 256 << 10
+"""Payload of one batch: what the journal commits at once (``JournalOptions.commit_bytes``)."""
+
+Column = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
 class Feed:
-    """Order-book frames in the order in which they came.
+    """Frames in the order in which they came.
 
     Attributes:
         source: where they are from.
         frames: the frames, bytes as received.
-        topics: the topics that occur.
+        receive_ns: when each was received, ns since the epoch.
+        topics: the topics that occur, in order of appearance.
     """
 
     source: str
     frames: list[bytes]
+    receive_ns: list[int]
     topics: list[str]
 
+    def only(self, prefix: str, count: int | None = None) -> Feed:
+        """The first ``count`` frames (default: all) of a topic such as orderbook.50, with or without symbol."""
+        wanted = [
+            index for index, frame in enumerate(self.frames) if f"{topic_of(frame)}.".startswith(f"{prefix}.")
+        ][:count]
+        if not wanted:
+            raise ConfigError(f"{self.source}: no frame of {prefix}; it has {', '.join(self.topics)}")
+        return feed_of(self.source, ((self.receive_ns[i], self.frames[i]) for i in wanted))
 
-def recorded(path: Path, count: int) -> Feed:
-    """Read at most ``count`` order-book frames from lines of ``<receive_ns> <frame>`` (plain or .gz)."""
+    def head(self, count: int | None) -> Feed:
+        """The first ``count`` frames of all topics."""
+        return feed_of(self.source, zip(self.receive_ns[:count], self.frames[:count], strict=True))
+
+    def describe(self) -> dict[str, object]:
+        """What every result says about the frames it was measured with."""
+        levels = [count for count in map(_levels, self.frames) if count is not None]
+        return {
+            "source": self.source,
+            "topics": len(self.topics),
+            "frames": len(self.frames),
+            "bytes_per_frame": round(sum(map(len, self.frames)) / len(self.frames), 1),
+            "levels_per_frame": round(sum(levels) / len(levels), 2) if levels else None,
+        }
+
+    def engine(self, *, columns: bool = False) -> Engine:
+        """An engine that knows the feed's topics and has seen no frame."""
+        engine = Engine(CATEGORY, columns=columns)
+        for topic in self.topics:
+            engine.add_feed(topic)
+        return engine
+
+
+class Batch(NamedTuple):
+    """Frames as a record batch of the journal hands them to ``Engine.apply_batch``: one column each."""
+
+    payloads: Column
+    offsets: Column
+    receive_ns: Column
+    sequences: Column
+    lines: Column
+    kinds: Column
+
+
+def topic_of(frame: bytes) -> str:
+    """The topic of a frame, empty where there is none."""
+    # Topics hold no escapes, and every layout of the exchange has them near the front: no need to parse the rest.
+    _, found, rest = frame.partition(b'"topic":"')
+    return rest[: rest.find(b'"')].decode(errors="replace") if found else ""
+
+
+def _levels(frame: bytes) -> int | None:
+    if not topic_of(frame).startswith("orderbook."):
+        return None
+    data = json.loads(frame)["data"]
+    return len(data["b"]) + len(data["a"])
+
+
+def feed_of(source: str, lines: Iterable[tuple[int, bytes]]) -> Feed:
+    """A feed of (receive_ns, frame) pairs."""
     frames: list[bytes] = []
+    receive_ns: list[int] = []
     topics: dict[str, None] = {}
+    for stamp, frame in lines:
+        topics[topic_of(frame)] = None
+        receive_ns.append(stamp)
+        frames.append(frame)
+    # Copied one behind the other: a frame from a socket is in the cache when it is read. Scattered over memory, as
+    # reading a file leaves them, each would be waited for, and the longest by whoever is fastest.
+    return Feed(source, [bytes(bytearray(frame)) for frame in frames], receive_ns, list(topics))
+
+
+def recorded(path: Path) -> Feed:
+    """Read the frames of known topics from lines of ``<receive_ns> <frame>`` (plain or .gz).
+
+    Raises:
+        ConfigError: unreadable, not of this form, or without a frame of a topic that the engine knows.
+    """
+    lines: list[tuple[int, bytes]] = []
+    known: dict[str, bool] = {}
     for number, line in enumerate(_lines(path), 1):
-        _, separator, frame = line.rstrip(b"\r\n").partition(b" ")
-        if not separator:
+        stamp, separator, frame = line.rstrip(b"\r\n").partition(b" ")
+        if not separator or not stamp.isdigit():
             raise ConfigError(f"{path}: line {number}: expected `<receive_ns> <frame>`, found {line[:40]!r}")
-        topic = _topic(frame)
-        if topic.startswith("orderbook."):
-            topics[topic] = None
-            frames.append(frame)
-            if len(frames) == count:
-                break
-    if not frames:
-        raise ConfigError(f"{path}: no order-book frame in it; expected lines of `<receive_ns> <frame>`")
-    return Feed(str(path), frames, list(topics))
+        topic = topic_of(frame)
+        if topic not in known:
+            known[topic] = _is_known(topic)
+        if known[topic]:
+            lines.append((int(stamp), frame))
+    if not lines:
+        raise ConfigError(
+            f"{path}: no frame of a known topic in it; expected lines of `<receive_ns> <frame>`"
+        )
+    return feed_of(str(path), lines)
 
 
-def _topic(frame: bytes) -> str:
+def _is_known(topic: str) -> bool:
     try:
-        message = json.loads(frame)
-    except ValueError:
-        return ""
-    return str(message.get("topic", "")) if isinstance(message, dict) else ""
+        parse_feed(CATEGORY, topic)
+    except ConfigError:
+        return False
+    return True
 
 
 def _lines(path: Path) -> Iterator[bytes]:
@@ -72,75 +152,63 @@ def _lines(path: Path) -> Iterator[bytes]:
         raise ConfigError(f"{path}: {error.strerror or error}; expected a readable file") from error
 
 
-def generated(count: int, seed: int = SEED) -> Feed:
-    """Make a snapshot and ``count`` - 1 consecutive depth-50 deltas; the same seed makes the same frames."""
-    market = _Market(seed)
-    frames = [market.frame("snapshot", market.bids, market.asks)]
-    frames += [market.delta() for _ in range(count - 1)]
-    return Feed(f"generated, seed {seed}", frames, [TOPIC])
+def load(data: Path | None, topic: str | None, frames: int | None) -> Feed:
+    """The feed that the command line asks for.
+
+    Args:
+        data: a recording, or None for generated frames.
+        topic: one topic, with or without its symbol, or None for all.
+        frames: how many of them; default: all of a recording, 20,000 generated ones (60,000 of all topics).
+    """
+    if data is not None:
+        feed = recorded(data)
+        return feed.only(topic, frames) if topic is not None else feed.head(frames)
+    if topic is None:
+        return feed_of(*generated_feed(frames or 60_000))
+    return feed_of(*generated_topic(topic, frames or 20_000))
 
 
-class _Market:
-    """Fifty prices a side, in ticks of 0.10, whose sizes change, mostly near the touch; the touch drifts."""
-
-    def __init__(self, seed: int) -> None:
-        self.random = Random(seed)
-        self.touch = 618_094
-        self.update_id = 21_111_440
-        self.now_ms = 1_723_161_260_320
-        self.bids = {self.touch - offset: self.size() for offset in range(DEPTH)}
-        self.asks = {self.touch + 1 + offset: self.size() for offset in range(DEPTH)}
-
-    def size(self) -> int:
-        """A size in thousandths of a coin: many small ones, few large ones."""
-        return int(self.random.expovariate(1.0) ** 2 * 900) + 2
-
-    def delta(self) -> bytes:
-        """Change some levels and return the frame that says so."""
-        self.now_ms += self.random.randrange(20, 40)
-        bids: dict[int, int] = {}
-        asks: dict[int, int] = {}
-        drawn = self.random.random()
-        levels = next(number for share, number in LEVELS_PER_DELTA if drawn <= share)
-        if self.random.random() < 0.1:
-            self._move(self.random.choice([-1, 1]), bids, asks)
-        for _ in range(levels):
-            offset = min(int(self.random.expovariate(1 / 12)), DEPTH - 1)
-            if self.random.random() < 0.5:
-                bids[self.touch - offset] = self.bids[self.touch - offset] = self.size()
-            else:
-                asks[self.touch + 1 + offset] = self.asks[self.touch + 1 + offset] = self.size()
-        return self.frame("delta", bids, asks)
-
-    def _move(self, step: int, bids: dict[int, int], asks: dict[int, int]) -> None:
-        """Move the touch by one tick: each side loses a level at one end and gains one at the other."""
-        up = step > 0
-        gone_bid, new_bid = self.touch - DEPTH + 1, self.touch + 1
-        gone_ask, new_ask = self.touch + 1, self.touch + DEPTH + 1
-        if not up:
-            gone_bid, new_bid = self.touch, self.touch - DEPTH
-            gone_ask, new_ask = self.touch + DEPTH, self.touch
-        self.touch += step
-        for side, changes, gone, new in (
-            (self.bids, bids, gone_bid, new_bid),
-            (self.asks, asks, gone_ask, new_ask),
-        ):
-            del side[gone]
-            changes[gone] = 0
-            changes[new] = side[new] = self.size()
-
-    def frame(self, kind: str, bids: dict[int, int], asks: dict[int, int]) -> bytes:
-        """Write a message as the exchange does for futures: compact, zeros padded, both sides sorted."""
-        self.update_id += 1
-        sides = [
-            ",".join(f'["{price // 10}.{price % 10}0","{_coins(size)}"]' for price, size in levels)
-            for levels in (sorted(bids.items(), reverse=True), sorted(asks.items()))
-        ]
-        return (
-            f'{{"topic":"{TOPIC}","type":"{kind}","ts":{self.now_ms},"data":{{"s":"{SYMBOL}","b":[{sides[0]}],'
-            f'"a":[{sides[1]}],"u":{self.update_id},"seq":{self.update_id * 7}}},"cts":{self.now_ms - 3}}}'
-        ).encode()
+def batches(feed: Feed, batch_bytes: int = BATCH_BYTES) -> list[Batch]:
+    """Cut a feed into batches of at most ``batch_bytes`` of payload, each of at least one frame."""
+    out: list[Batch] = []
+    first = used = 0
+    for index, frame in enumerate(feed.frames):
+        if index > first and used + len(frame) > batch_bytes:
+            out.append(_batch(feed, first, index))
+            first, used = index, 0
+        used += len(frame)
+    out.append(_batch(feed, first, len(feed.frames)))
+    return out
 
 
-def _coins(size: int) -> str:
-    return f"{size // 1000}.{size % 1000:03d}" if size else "0"
+def _batch(feed: Feed, first: int, last: int) -> Batch:
+    frames = feed.frames[first:last]
+    offsets = np.zeros(len(frames) + 1, dtype=np.int32)
+    np.cumsum([len(frame) for frame in frames], out=offsets[1:])
+    return Batch(
+        np.frombuffer(b"".join(frames), dtype=np.uint8),
+        offsets,
+        np.array(feed.receive_ns[first:last], dtype=np.int64),
+        np.arange(first, last, dtype=np.int64),
+        np.zeros(len(frames), dtype=np.uint16),
+        np.full(len(frames), RecordKind.FRAME.value, dtype=np.uint8),
+    )
+
+
+def with_books(feed: Feed) -> Engine:
+    """Apply the whole feed, and return the engine when every order book of it is live.
+
+    Raises:
+        DataError: a book is not live: the feed has a gap or begins without a snapshot, and contenders without a
+            state machine would be measured doing other work.
+    """
+    engine = feed.engine()
+    for sequence, (frame, receive_ns) in enumerate(zip(feed.frames, feed.receive_ns, strict=True)):
+        engine.apply(frame, receive_ns, sequence)
+    for index, topic in enumerate(feed.topics):
+        if topic.startswith("orderbook.") and engine.state(index) is not FeedState.LIVE:
+            raise DataError(
+                f"{feed.source}: {topic} is {engine.state(index)} at the end; expected live: measure with a feed "
+                "without gaps that begins with snapshots"
+            )
+    return engine
