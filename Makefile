@@ -2,6 +2,8 @@
 #   make demo    the tour, offline
 #   make test    the tests
 #   make check   lint and types
+#   make bench   times beside orjson.loads and peers (BENCH=decode BENCH_FLAGS="--data FILE")
+#   make instructions   instructions per frame, held against the stored count
 #   make fuzz    a million programs against the C core under sanitizers (FUZZ_EXECUTIONS=...); fuzz-decoder: frames
 PYTHON ?= python3
 VENV   ?= .venv
@@ -9,7 +11,7 @@ BIN    := $(VENV)/bin
 
 SOURCES := $(wildcard engine/core/*.pyx engine/core/*.pxd engine/core/src/*.c engine/core/src/*.h)
 
-.PHONY: demo test test-nightly check format build bench coverage fuzz fuzz-decoder clean help
+.PHONY: demo test test-nightly check format build bench instructions coverage fuzz fuzz-decoder clean help
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -60,8 +62,13 @@ fuzz:
 fuzz-decoder:
 	$(MAKE) -C tests/fuzz run-decoder FUZZ_EXECUTIONS=$(FUZZ_EXECUTIONS) FUZZ_SEED=$(FUZZ_SEED)
 
+BENCH       ?= decode columns replay book growth
+BENCH_FLAGS ?=
 bench: build
-	$(BIN)/python -m benchmarks decode
+	@for name in $(BENCH); do $(BIN)/python -m benchmarks $$name $(BENCH_FLAGS) || exit; done
+
+instructions: build
+	$(BIN)/python -m benchmarks instructions --baseline benchmarks/baseline_instructions.json
 
 clean:
 	rm -rf build .venv demo-data htmlcov .coverage engine/core/*.so engine/core/*.c engine/core/*.html *.egg-info

@@ -1,4 +1,7 @@
-"""``python -m benchmarks NAME [--data FILE]``: run one benchmark, print one JSON object."""
+"""``python -m benchmarks NAME [--data FILE]``: run one benchmark, print one JSON object.
+
+Exit codes: 0 measured, 1 contenders disagree or instructions grew, 2 usage or something missing that it needs.
+"""
 
 from __future__ import annotations
 
@@ -6,38 +9,114 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from schemas.errors import TapebookError
 
-NAMES = ("decode",)
+__all__ = ["NAMES", "main"]
+
+NAMES = ("decode", "columns", "replay", "book", "growth", "instructions")
+INSTRUCTION_FRAMES = 5_000
+"""Frames to count instructions with: valgrind is fifty times slower, and counts need no repetition."""
 
 
-def main() -> int:
-    """Run the benchmark that was asked for; return the exit code of its error, if any."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("name", choices=NAMES)
-    parser.add_argument(
-        "--data", type=Path, help="lines of `<receive_ns> <frame>`, plain or .gz; default: generated"
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    out = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Run one benchmark and print one JSON object; benchmarks/README.md says what it means.",
     )
-    parser.add_argument(
-        "--frames", type=int, default=20_000, help="order-book frames to measure with (%(default)s)"
+    out.add_argument("name", choices=NAMES)
+    out.add_argument(
+        "--data",
+        type=Path,
+        metavar="FILE",
+        help="lines of `<receive_ns> <frame>`, plain or .gz; default: generated",
     )
-    parser.add_argument("--repetitions", type=int, default=7, help="passes of each contender (%(default)s)")
-    options = parser.parse_args()
-    if options.frames < 1 or options.repetitions < 1:
-        parser.error("--frames and --repetitions: expected at least 1")
-    try:
-        # Here, so that a missing orjson or an unbuilt core is a message and not a traceback.
+    out.add_argument(
+        "--topic", default="orderbook.50", help="topic to measure with, with or without symbol (%(default)s)"
+    )
+    out.add_argument(
+        "--frames",
+        type=int,
+        metavar="N",
+        help="frames to measure with (all of a recording, 20,000 generated ones; instructions: "
+        f"{INSTRUCTION_FRAMES:,})",
+    )
+    out.add_argument(
+        "--repetitions", type=int, default=7, metavar="N", help="passes of each contender (%(default)s)"
+    )
+    out.add_argument(
+        "--baseline",
+        type=Path,
+        metavar="FILE",
+        help="instructions: compare with this earlier result, and exit 1 if a frame takes over 5 %% more",
+    )
+    return out
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Run the benchmark that was asked for."""
+    # Here, so that a missing orjson or an unbuilt core is a message and not a traceback.
+    from benchmarks.feed import load
+
+    if options.name == "instructions":
+        from benchmarks.instructions import instructions, read_baseline
+
+        baseline = read_baseline(options.baseline) if options.baseline is not None else None
+        return instructions(load(options.data, options.topic, options.frames or INSTRUCTION_FRAMES), baseline)
+    feed = load(options.data, options.topic, options.frames)
+    if options.name == "decode":
         from benchmarks.decode import decode
-        from benchmarks.feed import generated, recorded
 
-        feed = recorded(options.data, options.frames) if options.data else generated(options.frames)
-        result = decode(feed, options.repetitions)
+        return decode(feed, options.repetitions)
+    if options.name == "columns":
+        from benchmarks.columns import columns
+
+        return columns(feed, load(options.data, None, options.frames), options.repetitions)
+    if options.name == "replay":
+        from benchmarks.replay import replay
+
+        return replay(feed, options.repetitions)
+    if options.name == "book":
+        from benchmarks.book import book
+
+        return book(feed, options.repetitions)
+    from benchmarks.growth import growth
+
+    return growth(feed, options.repetitions)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the benchmark that was asked for; return the exit code."""
+    command = parser()
+    options = command.parse_args(arguments)
+    if (options.frames is not None and options.frames < 1) or options.repetitions < 1:
+        command.error("--frames and --repetitions: expected at least 1")
+    if options.baseline is not None and options.name != "instructions":
+        command.error("--baseline: found with a benchmark of times, expected with instructions only")
+    try:
+        result = measure(options)
     except TapebookError as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return error.exit_code
     print(json.dumps(result, indent=2))
-    return 0
+    compared = result.get("baseline")
+    if compared is None or not compared["regressions"]:
+        return 0
+    print(f"benchmarks: {_regression(compared)}", file=sys.stderr)
+    return 1
+
+
+def _regression(compared: dict[str, Any]) -> str:
+    grown = ", ".join(f"{name} by {compared['growth'][name]:.1%}" for name in compared["regressions"])
+    if compared["same_compiler"]:
+        advice = "find what grew, or store the printed result as the new baseline and say why"
+    else:
+        advice = (
+            "another compiler made the baseline: make one with this compiler from the code before the change"
+        )
+    return f"instructions per frame grew: {grown}; expected at most 5 %: {advice}"
 
 
 if __name__ == "__main__":
