@@ -16,6 +16,7 @@ from benchmarks.contenders import Decimals, Orjson, decimals_of, quotes_of
 from benchmarks.decode import check_order_books
 from benchmarks.feed import Feed, with_books
 from benchmarks.peers import PACKAGES, Makers, first_of_side, hftbacktest_makers, make_peers, nautilus_deltas
+from benchmarks.tables_to_books import TablesToBooks
 from benchmarks.timing import Contender, Quotes, check_quotes, machine, mantissas, time_all
 from engine.core.book import Book
 from engine.reference import ReferenceBook
@@ -220,6 +221,7 @@ def contenders_of(feed: Feed) -> list[Contender]:
     changes = changes_of(feed)
     contenders: list[Contender] = [
         BookCalls(changes, decimals),
+        TablesToBooks(feed),
         ReferenceCalls(changes, decimals),
         Orjson(feed),
     ]

@@ -1,4 +1,4 @@
-"""How long from the journal to tables?"""
+"""How long from the journal to tables, and from tables back to books?"""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from benchmarks.contenders import Orjson, decimals_of, quotes_of
 from benchmarks.decode import check_order_books
 from benchmarks.feed import CATEGORY, Feed, with_books
 from benchmarks.peers import PACKAGES, hftbacktest_makers, make_peers
+from benchmarks.tables_to_books import TablesToBooks
 from benchmarks.timing import Contender, Quotes, check_quotes, machine, time_all
 from engine.core.feeds import Engine
 from engine.replay import Key, Replay
@@ -153,6 +154,7 @@ def contenders_of(feed: Feed, segment: Segment) -> list[Contender]:
     contenders: list[Contender] = [
         JournalToTables(feed, segment),
         BatchesToTables(feed, segment),
+        TablesToBooks(feed),
         Orjson(feed),
     ]
     check_quotes(contenders, quotes_of(engine, feed))
@@ -160,7 +162,7 @@ def contenders_of(feed: Feed, segment: Segment) -> list[Contender]:
 
 
 def replay(feed: Feed, repetitions: int) -> dict[str, Any]:
-    """Time the way from a journal to tables beside orjson.loads of the frames."""
+    """Time the way from a journal to tables, and the way from tables to books, beside orjson.loads of the frames."""
     with Segment(feed) as segment:
         contenders = contenders_of(feed, segment)
         engine = with_books(feed)

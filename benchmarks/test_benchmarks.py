@@ -79,14 +79,18 @@ def test_columns(time: Time, whole: Feed, kind: Callable[[Feed], Contender]) -> 
 
 
 @pytest.mark.benchmark(group="replay")
-@pytest.mark.parametrize("name", ["tapebook_journal_to_tables", "tapebook_batches_to_tables", "orjson"])
+@pytest.mark.parametrize(
+    "name", ["tapebook_journal_to_tables", "tapebook_batches_to_tables", "tapebook_tables_to_books", "orjson"]
+)
 def test_replay(time: Time, feed: Feed, segment: replay.Segment, name: str) -> None:
-    """Journal to tables."""
+    """Journal to tables, tables to books."""
     time(chosen(replay.contenders_of(feed, segment), name), FRAMES)
 
 
 @pytest.mark.benchmark(group="book")
-@pytest.mark.parametrize("name", ["tapebook_book_call", "reference_book", "orjson"])
+@pytest.mark.parametrize(
+    "name", ["tapebook_book_call", "tapebook_tables_to_books", "reference_book", "orjson"]
+)
 def test_book(time: Time, feed: Feed, name: str) -> None:
     """Decoded changes to books."""
     time(chosen(book.contenders_of(feed), name), FRAMES)

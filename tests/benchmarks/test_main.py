@@ -38,8 +38,8 @@ def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, An
     [
         ("decode", {"tapebook_live", "tapebook_batch"}),
         ("columns", {"tapebook_columns", "tapebook_batch"}),
-        ("replay", {"tapebook_journal_to_tables", "tapebook_batches_to_tables"}),
-        ("book", {"tapebook_book_call"}),
+        ("replay", {"tapebook_journal_to_tables", "tapebook_batches_to_tables", "tapebook_tables_to_books"}),
+        ("book", {"tapebook_book_call", "tapebook_tables_to_books"}),
     ],
 )
 def test_a_benchmark_prints_times_and_ratios(
