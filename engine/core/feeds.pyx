@@ -13,6 +13,14 @@ from libc.string cimport memcpy, memset
 from engine.core.book cimport view_of_feed
 from engine.core.core cimport *
 
+
+cdef extern from "Python.h":
+    # as CPython has them: borrowed and stolen references, and no reference taken to count them
+    Py_ssize_t Py_REFCNT(PyObject *object)
+    PyObject *PyTuple_GET_ITEM(object items, Py_ssize_t at)
+    void PyTuple_SET_ITEM(object items, Py_ssize_t at, object value)
+
+
 import numpy as np
 
 from engine.arrow_rows import book_table, split_by_day, ticker_table, trade_table
@@ -37,7 +45,12 @@ ctypedef struct quote_cache:
     PyObject *quote
 
 
-cdef tuple _NO_QUOTE = (None,) * 5
+cdef inline void _put(tuple items, Py_ssize_t at, object value):
+    """Set an item of a tuple that nobody else has."""
+    cdef PyObject *old = PyTuple_GET_ITEM(items, at)
+    Py_INCREF(value)
+    PyTuple_SET_ITEM(items, at, value)
+    Py_XDECREF(old)
 
 
 cdef class Memory:
@@ -214,6 +227,7 @@ cdef class Engine:
             self._grow_quotes()
         cdef quote_cache *cache = &self.quotes[feed]
         cdef tb_level bid, ask
+        cdef tuple quote
         bid.price = bid.size = ask.price = ask.size = 0
         cdef bint has_bid = f.book.sides[0].count > 0, has_ask = f.book.sides[1].count > 0
         if has_bid:
@@ -224,27 +238,34 @@ cdef class Engine:
                 and cache.best[1].price == ask.price and cache.best[1].size == ask.size
                 and cache.held[0] == has_bid and cache.held[1] == has_ask):
             return <object>cache.quote
-        # What hasn't changed is not made anew: an int costs as much as the rest of this call.
-        cdef tuple old = <tuple>cache.quote if cache.quote != NULL else _NO_QUOTE
-        quote = (
-            feed,
-            old[1] if cache.held[0] and cache.best[0].price == bid.price and has_bid
-            else bid.price if has_bid else None,
-            old[2] if cache.held[0] and cache.best[0].size == bid.size and has_bid
-            else bid.size if has_bid else None,
-            old[3] if cache.held[1] and cache.best[1].price == ask.price and has_ask
-            else ask.price if has_ask else None,
-            old[4] if cache.held[1] and cache.best[1].size == ask.size and has_ask
-            else ask.size if has_ask else None,
-        )
-        Py_INCREF(quote)
-        Py_XDECREF(cache.quote)
-        cache.quote = <PyObject *>quote
-        cache.best[0] = bid
-        cache.best[1] = ask
-        cache.held[0] = has_bid
-        cache.held[1] = has_ask
+        # What hasn't changed is not made anew: an int costs as much as the rest of this call. Nor is the tuple, if nobody
+        # but the cache has it any more.
+        if cache.quote == NULL or Py_REFCNT(cache.quote) > 1:
+            quote = (feed, None, None, None, None)
+            if cache.quote != NULL:
+                for i in range(1, 5):
+                    _put(quote, i, (<tuple>cache.quote)[i])
+                Py_XDECREF(cache.quote)
+            Py_INCREF(quote)
+            cache.quote = <PyObject *>quote
+        quote = <tuple>cache.quote
+        self._put_level(quote, 1, &cache.best[0], &cache.held[0], &bid, has_bid)
+        self._put_level(quote, 3, &cache.best[1], &cache.held[1], &ask, has_ask)
         return quote
+
+    cdef inline int _put_level(self, tuple quote, Py_ssize_t at, tb_level *known, bint *held, tb_level *level,
+                               bint has) except -1:
+        if not has:
+            _put(quote, at, None)
+            _put(quote, at + 1, None)
+        else:
+            if not held[0] or known.price != level.price:
+                _put(quote, at, level.price)
+            if not held[0] or known.size != level.size:
+                _put(quote, at + 1, level.size)
+        known[0] = level[0]
+        held[0] = has
+        return 0
 
     cdef int _grow_quotes(self) except -1:
         cdef int32_t count = self.engine.feed_count

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import sys
 
 import pytest
 
@@ -62,34 +63,72 @@ def test_none_is_no_frame() -> None:
             call(None, 1, 1)  # type: ignore[arg-type]
 
 
-def test_quote_is_best_after_each_frame() -> None:
+CHANGES: list[tuple[str, list[list[str]], list[list[str]]]] = [
+    ("delta", [], []),  # nothing to quote before a snapshot
+    ("snapshot", [["10", "1"], ["9", "5"]], [["12", "3"]]),
+    ("delta", [["9", "6"]], []),  # not at the touch: the same again
+    ("delta", [["10", "2"]], []),
+    ("delta", [["10", "0"]], [["12", "0"]]),  # no asks
+    ("delta", [], [["11.5", "4"]]),  # finer prices: other mantissas
+    ("delta", [["9", "0"]], [["11.5", "0"]]),  # nothing at all
+    ("delta", [["1", "1"]], [["2", "1"]]),
+]
+QUOTES = [
+    None,
+    (0, 10, 1, 12, 3),
+    (0, 10, 1, 12, 3),
+    (0, 10, 2, 12, 3),
+    (0, 9, 6, None, None),
+    (0, 90, 6, 115, 4),
+    (0, None, None, None, None),
+    (0, 10, 1, 20, 1),
+]
+
+
+def _frames() -> list[bytes]:
+    frames = []
+    for update_id, (kind, bids, asks) in enumerate(CHANGES, 7):
+        data = {"s": "BTCUSDT", "b": bids, "a": asks, "u": update_id, "seq": update_id}
+        frames.append(
+            json.dumps({"topic": "orderbook.50.BTCUSDT", "type": kind, "ts": 1, "data": data}).encode()
+        )
+    return frames
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_quote_is_best_after_each_frame(kept: bool) -> None:
+    """Quotes that somebody keeps stay as they were, though a quote that nobody has is used again."""
     engine, twin = Engine(Category.LINEAR), Engine(Category.LINEAR)
     for each in (engine, twin):
         each.add_feed("orderbook.50.BTCUSDT")
-        each.add_feed("publicTrade.BTCUSDT")
-    changes: list[tuple[str, list[list[str]], list[list[str]]]] = [
-        ("delta", [], []),  # nothing to quote before a snapshot
-        ("snapshot", [["10", "1"], ["9", "5"]], [["12", "3"]]),
-        ("delta", [["9", "6"]], []),  # not at the touch: the same again
-        ("delta", [["10", "2"]], []),
-        ("delta", [["10", "0"]], [["12", "0"]]),  # no asks
-        ("delta", [], [["11.5", "4"]]),  # finer prices: other mantissas
-        ("delta", [["9", "0"]], [["11.5", "0"]]),  # nothing at all
-        ("delta", [["1", "1"]], [["2", "1"]]),
-    ]
     quotes = []
-    for update_id, (kind, bids, asks) in enumerate(changes, 7):
-        data = {"s": "BTCUSDT", "b": bids, "a": asks, "u": update_id, "seq": update_id}
-        frame = json.dumps({"topic": "orderbook.50.BTCUSDT", "type": kind, "ts": 1, "data": data}).encode()
-        quotes.append(engine.quote(frame, update_id, update_id))
-        index = twin.apply(frame, update_id, update_id)
-        assert quotes[-1] == ((index, *twin.best(index)) if twin.state(index) is FeedState.LIVE else None)
-    assert quotes[0] is None
-    assert quotes[1] == (0, 10, 1, 12, 3)
-    assert quotes[2] is quotes[1]
-    assert quotes[3] == (0, 10, 2, 12, 3)
-    assert quotes[4] == (0, 9, 6, None, None)
-    assert quotes[5] == (0, 90, 6, 115, 4)
-    assert quotes[6] == (0, None, None, None, None)
-    assert quotes[7] == (0, 10, 1, 20, 1)
+    for sequence, frame in enumerate(_frames()):
+        quotes.append(engine.quote(frame, sequence, sequence))
+        assert quotes[-1] == QUOTES[sequence]
+        index = twin.apply(frame, sequence, sequence)
+        if twin.state(index) is FeedState.LIVE:
+            assert quotes[-1] == (index, *twin.best(index))
+        if not kept:
+            quotes.clear()
+    assert quotes == (QUOTES if kept else [])
+    assert not kept or quotes[2] is quotes[1]
     assert engine.quote(b'{"op":"pong"}', 99, 99) is None
+
+
+def test_quotes_leave_no_references_behind() -> None:
+    engine = Engine(Category.LINEAR)
+    engine.add_feed("orderbook.50.BTCUSDT")
+    price, size = 1_234_567_891, 9_876_543_219
+    data = {"s": "BTCUSDT", "b": [[str(price), str(size)]], "a": [], "u": 1, "seq": 1}
+    frame = json.dumps({"topic": "orderbook.50.BTCUSDT", "type": "snapshot", "ts": 1, "data": data}).encode()
+    for _ in range(3):
+        quote = engine.quote(frame, 1, 1)
+        assert quote is not None
+        before = [sys.getrefcount(item) for item in quote[1:3]]
+        held = [engine.quote(frame, 1, 1) for _ in range(100)]
+        assert all(each is quote for each in held)
+        assert [sys.getrefcount(item) for item in quote[1:3]] == before
+        del held
+        assert sys.getrefcount(quote) == 3  # here, in the call, and in the engine
+    del engine
+    assert sys.getrefcount(quote) == 2
