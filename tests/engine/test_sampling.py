@@ -188,6 +188,13 @@ def test_the_mean_spread_is_weighted_by_time_and_only_where_it_is_trusted() -> N
     assert samples["breaks"].to_pylist() == [0, 1]
 
 
+def test_the_flow_has_the_finest_exponent_of_its_interval() -> None:
+    """Even one that only a break had, over which no flow is counted."""
+    rows = [_full(), _full(6, size_exponent=-4), _full(9), Row(bids=[(100, 5)], update_id=10)]
+    (flow,) = order_flow(table_of(rows), every_updates=4).to_pylist()
+    assert (flow["breaks"], flow["size_exponent"], flow["order_flow_mantissa"]) == (2, -4, 30)
+
+
 # ---- what can't be sampled -------------------------------------------------------------------------------------------
 
 

@@ -71,7 +71,7 @@ static int bring(tb_interval *interval, const tb_touch *touch)
 }
 
 /* What the change from one touch to the next says of demand less supply: e_n of Cont, Kukanov and Stoikov, "The Price Impact of
- * Order Book Events", Journal of Financial Econometrics 12 (2014), equation 3. A side without levels is infinitely far away. */
+ * Order Book Events", Journal of Financial Econometrics 12 (2014). A side without levels is infinitely far away. */
 static tb_int128 flow_between(const tb_touch *before, const tb_touch *now, const tb_int128 price_before[2],
                               const tb_int128 price_now[2], const tb_int128 size_before[2], const tb_int128 size_now[2])
 {
