@@ -132,3 +132,27 @@ def test_quotes_leave_no_references_behind() -> None:
         assert sys.getrefcount(quote) == 3  # here, in the call, and in the engine
     del engine
     assert sys.getrefcount(quote) == 2
+
+
+def test_thousands_of_feeds_keep_their_books_apart() -> None:
+    """Every one is found, and is its own, however many there are."""
+    engine = Engine(Category.LINEAR)
+    kinds = ("orderbook.50", "orderbook.1", "publicTrade", "tickers")
+    topics = [f"{kinds[i % 4]}.S{i:04d}USDT" for i in range(3_000)]
+    assert [engine.add_feed(topic) for topic in topics] == list(range(3_000))
+    for i, topic in enumerate(topics):
+        if not topic.startswith("orderbook"):
+            continue
+        data = {
+            "s": topic.rsplit(".", 1)[1],
+            "b": [[str(1 + i), "1"]],
+            "a": [[str(9_000 + i), "2"]],
+            "u": 1,
+            "seq": 1,
+        }
+        frame = json.dumps({"topic": topic, "type": "snapshot", "ts": 1, "data": data}).encode()
+        assert engine.quote(frame, i, i) == (i, 1 + i, 1, 9_000 + i, 2)
+    assert engine.topics() == topics
+    for i in range(0, 3_000, 4):
+        assert engine.best(i) == (1 + i, 1, 9_000 + i, 2)
+        assert engine.digest(i) == engine.recomputed_digest(i)
