@@ -100,6 +100,7 @@ cdef extern from "tb_replay.h" nogil:
     void tb_replay_free(tb_replay *replay)
     int tb_replay_row(tb_replay *replay, const tb_replay_columns *columns, int64_t i)
     int64_t tb_replay_best(tb_replay *replay, const tb_replay_columns *columns, tb_best *out)
+    int64_t tb_flag_bits(const uint8_t *flags, int64_t count, uint8_t flag, uint8_t *bits)
     int64_t tb_replay_verify(tb_replay *replay, const tb_replay_columns *columns)
 
 

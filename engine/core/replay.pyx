@@ -11,11 +11,10 @@ from libc.string cimport memset
 
 from engine.core.core cimport tb_book_digest, tb_book_digest_recomputed, tb_book_level, tb_level
 
-import numpy as np
 import pyarrow as pa
 
 from schemas.errors import DataError, DecimalError
-from schemas.tables import MANTISSAS, ROW_KINDS
+from schemas.tables import MANTISSAS, NAME, ROW_KINDS
 
 LISTS = ("bid_price_mantissa", "bid_size_mantissa", "ask_price_mantissa", "ask_size_mantissa")
 COLUMNS = ("sequence", "depth", "kind", "applied", "update_id", *LISTS, "price_exponent", "size_exponent")
@@ -28,6 +27,7 @@ BEST = pa.schema(
     ]
 )
 
+cdef object _BOOL = pa.bool_(), _INT8 = pa.int8(), _INT16 = pa.int16(), _INT64 = pa.int64(), _UINT64 = pa.uint64()
 cdef dict _UNITS_NS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 
 
@@ -44,12 +44,12 @@ cdef class Columns:
         memset(&self.columns, 0, sizeof(tb_replay_columns))
         self.kept = []
         self.columns.count = batch.num_rows
-        self.columns.sequence = <const int64_t *>self.plain(batch, TB_COLUMN_SEQUENCE, pa.int64())
-        self.columns.depth = <const int16_t *>self.plain(batch, TB_COLUMN_DEPTH, pa.int16())
-        self.columns.update_id = <const int64_t *>self.plain(batch, TB_COLUMN_UPDATE_ID, pa.int64())
-        self.columns.price_exponent = <const int8_t *>self.plain(batch, TB_COLUMN_PRICE_EXPONENT, pa.int8())
-        self.columns.size_exponent = <const int8_t *>self.plain(batch, TB_COLUMN_SIZE_EXPONENT, pa.int8())
-        applied = self.column(batch, "applied", pa.bool_())
+        self.columns.sequence = <const int64_t *>self.plain(batch, TB_COLUMN_SEQUENCE, _INT64)
+        self.columns.depth = <const int16_t *>self.plain(batch, TB_COLUMN_DEPTH, _INT16)
+        self.columns.update_id = <const int64_t *>self.plain(batch, TB_COLUMN_UPDATE_ID, _INT64)
+        self.columns.price_exponent = <const int8_t *>self.plain(batch, TB_COLUMN_PRICE_EXPONENT, _INT8)
+        self.columns.size_exponent = <const int8_t *>self.plain(batch, TB_COLUMN_SIZE_EXPONENT, _INT8)
+        applied = self.column(batch, "applied", _BOOL)
         self.columns.there[<int>TB_COLUMN_APPLIED] = self.validity(applied)
         self.columns.applied = self.bits(applied, 1)
         self.kinds(batch)
@@ -58,7 +58,7 @@ cdef class Columns:
         for i in range(TB_COLUMN_COUNT):
             self.columns.nulls |= self.columns.there[i].bytes != NULL
         if digest:
-            array = self.column(batch, "digest", pa.uint64())
+            array = self.column(batch, "digest", _UINT64)
             self.columns.digest = <const uint64_t *>self.start(array, 1, 64, 0)
             self.columns.digest_there = self.validity(array)
         if clock is not None:
@@ -86,7 +86,7 @@ cdef class Columns:
             return NULL
         if not buffer.is_cpu:
             raise DataError("found a buffer in the memory of a device, expected the processor's; copy it first")
-        if (first + count + more) * bits > buffer.size * 8 and count > 0:
+        if buffer.size * 8 // bits - first - more < count and count > 0:
             raise DataError(
                 f"found {buffer.size} bytes in buffer {index} of an array of {array.type}, "
                 f"expected enough for {first + count} items"
@@ -117,14 +117,15 @@ cdef class Columns:
 
     cdef int kinds(self, batch) except -1:
         array = self.column(batch, "kind", None)
-        if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
+        type_ = array.type
+        if pa.types.is_string(type_) or pa.types.is_large_string(type_):
             array = array.dictionary_encode()
-        if not pa.types.is_dictionary(array.type):
-            raise DataError(f"column 'kind': found type {array.type}, expected a dictionary of strings")
+        elif type_ != NAME and not pa.types.is_dictionary(type_):
+            raise DataError(f"column 'kind': found type {type_}, expected a dictionary of strings")
         indices, self.dictionary = array.indices, array.dictionary.to_pylist()
-        if indices.type != pa.int8():
+        if indices.type != _INT8:
             try:
-                indices = indices.cast(pa.int8())
+                indices = indices.cast(_INT8)
             except pa.ArrowInvalid as error:
                 raise DataError(f"column 'kind': {error}; expected {', '.join(ROW_KINDS)}") from error
         memset(self.names, TB_NO_KIND, sizeof(self.names))
@@ -140,8 +141,9 @@ cdef class Columns:
         cdef tb_lists *out = &self.columns.lists[which]
         name = LISTS[which]
         array = self.column(batch, name, None)
-        if not (pa.types.is_list(array.type) and array.type.value_type == pa.int64()):
-            raise DataError(f"column {name!r}: found type {array.type}, expected {MANTISSAS}")
+        type_ = array.type
+        if type_ != MANTISSAS and not (pa.types.is_list(type_) and type_.value_type == _INT64):
+            raise DataError(f"column {name!r}: found type {type_}, expected {MANTISSAS}")
         self.columns.there[TB_COLUMN_LISTS + which] = self.validity(array)
         out.offsets = <const int32_t *>self.start(array, 1, 32, 1)
         values = array.values
@@ -173,10 +175,12 @@ def record_batches(rows):
 # ---- books out -------------------------------------------------------------------------------------------------------
 
 
-cdef tuple _bits(flags, bint always=False):
-    """(bitmap of the flags that are not 0, count of those that are); the bitmap is None where none are, unless always."""
-    zeros = len(flags) - int(np.count_nonzero(flags))
-    return pa.py_buffer(np.packbits(flags, bitorder="little")) if zeros or always else None, zeros
+cdef tuple _bits(flags, int64_t count, int flag):
+    """(bitmap of the rows that have the flag, count of those that don't)."""
+    bitmap = pa.allocate_buffer(count // 8 + 1)
+    cdef int64_t there = tb_flag_bits(<const uint8_t *><uintptr_t>flags.address, count, <uint8_t>flag,
+                                      <uint8_t *><uintptr_t>bitmap.address)
+    return bitmap, count - there
 
 
 cdef object _array(type_, int64_t count, tuple there, values):
@@ -240,7 +244,7 @@ cdef class BookReplay:
         n = sum(batch.num_rows for batch in batches)
         numbers = [pa.allocate_buffer(8 * n) for _ in range(4)]
         exponents = [pa.allocate_buffer(n) for _ in range(2)]
-        flags = np.empty(n, np.uint8)
+        flags = pa.allocate_buffer(n)
         self.begin()
         try:
             for batch in batches:
@@ -251,7 +255,7 @@ cdef class BookReplay:
                 out.ask_size = <int64_t *><uintptr_t>numbers[3].address + at
                 out.price_exponent = <int8_t *><uintptr_t>exponents[0].address + at
                 out.size_exponent = <int8_t *><uintptr_t>exponents[1].address + at
-                out.flags = <uint8_t *><uintptr_t>flags.ctypes.data + at
+                out.flags = <uint8_t *><uintptr_t>flags.address + at
                 with nogil:
                     taken = tb_replay_best(&self.replay, &columns.columns, &out)
                 if taken < columns.columns.count:
@@ -259,11 +263,11 @@ cdef class BookReplay:
                 at += taken
         finally:
             self.busy = False
-        there = [_bits(flags & TB_HAS_BID), _bits(flags & TB_HAS_ASK)]
+        there = [_bits(flags, n, TB_HAS_BID), _bits(flags, n, TB_HAS_ASK)]
         everywhere = (None, 0)
-        arrays = [_array(pa.int64(), n, there[place // 2], values) for place, values in enumerate(numbers)]
-        arrays += [_array(pa.int8(), n, everywhere, values) for values in exponents]
-        arrays.append(_array(pa.bool_(), n, everywhere, _bits(flags & TB_IS_TRUSTED, True)[0]))
+        arrays = [_array(_INT64, n, there[place // 2], values) for place, values in enumerate(numbers)]
+        arrays += [_array(_INT8, n, everywhere, values) for values in exponents]
+        arrays.append(_array(_BOOL, n, everywhere, _bits(flags, n, TB_IS_TRUSTED)[0]))
         return pa.RecordBatch.from_arrays(arrays, schema=BEST)
 
     def verify(self, rows):
@@ -434,7 +438,7 @@ def depth_of(rows):
     """The depth of a feed's rows, by the first of them; 1 where there are none. Raises DataError where it is none."""
     for batch in record_batches(rows):
         if batch.num_rows:
-            depth = (<Columns>Columns(batch)).column(batch, "depth", pa.int16())[0].as_py()
+            depth = (<Columns>Columns(batch)).column(batch, "depth", _INT16)[0].as_py()
             if depth is None or depth < 1:
                 raise DataError(f"row 0: found depth {depth}, expected at least 1")
             return depth

@@ -17,8 +17,8 @@ void tb_loose_free(tb_loose *loose)
     tb_loose_init(loose);
 }
 
-/* So many changes are looked up at once: none waits for another. */
-#define TOGETHER 2
+/* So many changes are looked up at once; what remains of 4, in twos and ones. */
+#define TOGETHER 4
 
 /* Is price a farther from the best than price b? */
 TB_INLINE int worse(int64_t a, int64_t b, int side)
@@ -29,9 +29,9 @@ TB_INLINE int worse(int64_t a, int64_t b, int side)
 static tb_error make_room(tb_loose *loose, int32_t changes)
 {
     const int64_t room = 2 * (int64_t)changes + 64;
-    if (room > INT32_MAX - TOGETHER)
+    if (room > INT32_MAX)
         return TB_NO_MEMORY;
-    int32_t *places = malloc(2 * (size_t)(room + TOGETHER) * sizeof *places);
+    int32_t *places = malloc(2 * (size_t)room * sizeof *places);
     int32_t *coming = malloc((size_t)room * sizeof *coming);
     if (!places || !coming) {
         free(places);
@@ -70,37 +70,48 @@ static __attribute__((noinline)) tb_error make_places(tb_loose *loose, int s, in
     return tb_book_reserve(&loose->book, s ? 0 : (int32_t)wanted, s ? (int32_t)wanted : 0);
 }
 
-/* Finds how many levels are worse than each price: its place. Binary searches whose steps depend on the count alone, so that
- * the processor has nothing to guess. Returns less than 0 where changes are not what tb_loose_apply can take. */
+/* How many levels are worse than each of a few prices: their places. Binary searches whose steps depend on the count alone, so
+ * that the processor has nothing to guess, and which it can run side by side, because none waits for another. count > 0. */
+TB_INLINE void find_few(const tb_level *levels, int64_t count, const int64_t *prices, int32_t *places, int s, const int few)
+{
+    const tb_level *base[TOGETHER];
+    for (int k = 0; k < few; k++)
+        base[k] = levels;
+    for (int64_t length = count; length > 1;) {
+        const int64_t half = length >> 1;
+        for (int k = 0; k < few; k++) {
+            const tb_level *probe = base[k] + half;
+            const int below = worse(probe[-1].price, prices[k], s);
+            base[k] = __builtin_expect_with_probability(below, 1, 0.5) ? probe : base[k];
+        }
+        length -= half;
+    }
+    for (int k = 0; k < few; k++)
+        places[k] = (int32_t)(base[k] - levels + worse(base[k]->price, prices[k], s));
+}
+
+/* Finds all places of a side's changes. Returns less than 0 where these are not what tb_loose_apply can take. */
 TB_INLINE int64_t find(const tb_side *side, int s, const tb_changes *in, int32_t *places)
 {
-    const tb_level *const levels = side->levels;
-    const int64_t count = side->count, last = (int64_t)in->count - 1;
-    int64_t bad = 0;
-    if (last < 0)
+    const int64_t *const prices = in->prices, n = in->count;
+    if (n == 0)
         return 0;
-    for (int64_t j = 0; j <= last; j += TOGETHER) {
-        const tb_level *base[TOGETHER];
-        int64_t prices[TOGETHER];
-        for (int k = 0; k < TOGETHER; k++) { /* the last one again where there are no more */
-            const int64_t i = j + k < last ? j + k : last, before = i - (i > 0);
-            prices[k] = in->prices[i];
-            bad |= in->sizes[i] | -(int64_t)((i > 0) & !worse(prices[k], in->prices[before], s));
-            base[k] = levels;
-        }
-        for (int64_t length = count; length > 1;) {
-            const int64_t half = length >> 1;
-            for (int k = 0; k < TOGETHER; k++) {
-                const tb_level *probe = base[k] + half;
-                const int below = worse(probe[-1].price, prices[k], s);
-                base[k] = __builtin_expect_with_probability(below, 1, 0.5) ? probe : base[k];
-            }
-            length -= half;
-        }
-        for (int k = 0; k < TOGETHER; k++)
-            places[j + k] = (int32_t)(base[k] - levels + ((count > 0) & worse(base[k]->price, prices[k], s)));
+    int64_t bad = in->sizes[0] | -(int64_t)(prices[s ? 0 : n - 1] == INT64_MIN), j = 0;
+    for (int64_t i = 1; i < n; i++)
+        bad |= in->sizes[i] | -(int64_t)!worse(prices[i], prices[i - 1], s);
+    if (TB_UNLIKELY(side->count == 0)) {
+        memset(places, 0, (size_t)n * sizeof *places);
+        return bad;
     }
-    return bad | -(int64_t)(in->prices[s ? 0 : last] == INT64_MIN);
+    for (; j + TOGETHER <= n; j += TOGETHER)
+        find_few(side->levels, side->count, prices + j, places + j, s, TOGETHER);
+    if (n - j >= 2) {
+        find_few(side->levels, side->count, prices + j, places + j, s, 2);
+        j += 2;
+    }
+    if (j < n)
+        find_few(side->levels, side->count, prices + j, places + j, s, 1);
+    return bad;
 }
 
 /* Levels between two that come move up together, from the best to the worst. */
@@ -148,7 +159,7 @@ tb_error tb_loose_apply(tb_loose *loose, const tb_changes changes[2])
             make_places(loose, s, changes[s].count) != TB_OK)
             return TB_NO_MEMORY;
     }
-    int32_t *const bids = loose->places, *const asks = loose->places + loose->room + TOGETHER;
+    int32_t *const bids = loose->places, *const asks = loose->places + loose->room;
     if (TB_UNLIKELY((find(&sides[0], 0, &changes[0], bids) | find(&sides[1], 1, &changes[1], asks)) < 0))
         return TB_BAD_VALUE;
     set(&sides[0], &changes[0], bids, loose->coming);

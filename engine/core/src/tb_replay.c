@@ -331,3 +331,17 @@ int64_t tb_replay_verify(tb_replay *replay, const tb_replay_columns *columns)
     }
     return columns->count;
 }
+
+int64_t tb_flag_bits(const uint8_t *flags, int64_t count, uint8_t flag, uint8_t *bits)
+{
+    int64_t set = 0;
+    for (int64_t at = 0; at < count; at += 8) {
+        const int64_t rows = count - at < 8 ? count - at : 8;
+        unsigned eight = 0;
+        for (int64_t i = 0; i < rows; i++)
+            eight |= (unsigned)((flags[at + i] & flag) != 0) << i;
+        bits[at >> 3] = (uint8_t)eight;
+        set += __builtin_popcount(eight);
+    }
+    return set;
+}

@@ -130,4 +130,8 @@ int64_t tb_replay_best(tb_replay *replay, const tb_replay_columns *columns, tb_b
  * is the one behind it. */
 int64_t tb_replay_verify(tb_replay *replay, const tb_replay_columns *columns);
 
+/* Gathers one flag of many rows into a bitmap, which must have room for 8 bits more than there are rows. Returns how many rows
+ * have it. */
+int64_t tb_flag_bits(const uint8_t *flags, int64_t count, uint8_t flag, uint8_t *bits);
+
 #endif
