@@ -23,7 +23,7 @@ typedef struct {
 static void drop_rows(tb_engine *engine)
 {
     for (int32_t i = 0; i < engine->symbol_count; i++)
-        tb_rows_clear(&engine->symbols[i]->rows);
+        tb_rows_clear(engine->symbols[i]->rows);
     for (int32_t i = 0; i < engine->feed_count; i++)
         engine->feeds[i]->last_row = -1;
 }

@@ -27,7 +27,8 @@ ALLOWED_GROWTH: Final = 0.05
 WARM_SHARE: Final = 0.2
 """Share of the frames that go before those that are counted: snapshots, and memory that is taken once."""
 
-FLAGS: Final = ("-O3", "-g", "-std=gnu11", "-Wall", "-Wextra", "-Wno-unused-function", "-pthread")
+WARNINGS: Final = ("-Wall", "-Wextra", "-Wno-unused-function", "-Werror=incompatible-pointer-types")
+FLAGS: Final = ("-O3", "-g", "-std=gnu11", "-pthread", *WARNINGS)
 KINDS: Final = ("book", "trades", "ticker")
 EVENTS: Final = {
     "Ir": "instructions",
