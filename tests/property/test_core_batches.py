@@ -112,3 +112,23 @@ def test_batches_and_threads(
         found.append(_everything(engine))
     assert found[0] == found[1]
     assert found[0] == found[2]
+
+
+def test_a_line_that_only_one_thread_has_met() -> None:
+    """The first frame of a batch is the only one on its line; another thread meets a later line and must not speak for it."""
+    topics = ["orderbook.1.BTCUSDT", "orderbook.1.ETHUSDT"]
+    steps = []
+    for line, topic in enumerate(topics):
+        data = f'"data":{{"s":"{topic[-7:]}","b":[],"a":[],"u":1,"seq":1}}'
+        frame = f'{{"topic":"{topic}","ts":10,"type":"snapshot",{data}}}'
+        steps.append(Step("frame", line=line, frame=frame.encode()))
+    for order in (steps, steps[::-1]):
+        shared = []
+        for threads in (1, 2):
+            engine = Engine(Category.LINEAR)
+            for topic in topics:
+                engine.add_feed(topic)
+            _in_batches(engine, topics, order, threads, 1)
+            shared.append(engine.shared())
+        assert shared[0] == shared[1]
+        assert all(line.good_ns is not None for line in shared[1].lines)

@@ -88,7 +88,7 @@ typedef struct {
 typedef struct {
     int64_t damage_sequence; /* of the last undecodable frame that no feed could be blamed for */
     int64_t good_ns;
-    int64_t good_order;      /* of the frame that this was, in its batch */
+    int64_t good_order;      /* of the frame that this was, in its batch; TB_NONE: there was none */
     tb_gap gap;
 } tb_line;
 

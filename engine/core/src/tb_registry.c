@@ -269,7 +269,7 @@ tb_line *tb_engine_line(tb_engine *engine, uint16_t line)
             return NULL;
         memset(lines + engine->line_count, 0, ((size_t)line + 1 - (size_t)engine->line_count) * sizeof *lines);
         for (int32_t i = engine->line_count; i <= line; i++)
-            lines[i].good_ns = lines[i].damage_sequence = TB_NONE;
+            lines[i].good_ns = lines[i].damage_sequence = lines[i].good_order = TB_NONE;
         engine->lines = lines;
         engine->line_count = line + 1;
     }
