@@ -15,7 +15,15 @@ import orjson
 from benchmarks.contenders import Decimals, Orjson, decimals_of, quotes_of
 from benchmarks.decode import check_order_books
 from benchmarks.feed import Feed, with_books
-from benchmarks.peers import PACKAGES, Makers, first_of_side, hftbacktest_makers, make_peers, nautilus_deltas
+from benchmarks.peers import (
+    PACKAGES,
+    Makers,
+    first_of_side,
+    hftbacktest_makers,
+    make_peers,
+    nautilus_deltas,
+    nautilus_quotes,
+)
 from benchmarks.tables_to_books import TablesToBooks
 from benchmarks.timing import Contender, Quotes, check_quotes, machine, mantissas, time_all
 from engine.core.book import Book
@@ -199,13 +207,7 @@ class NautilusCalls(Contender):
 
     def quotes(self) -> Quotes:
         """The best levels."""
-        return {
-            topic: mantissas(
-                (book.best_bid_price(), book.best_bid_size(), book.best_ask_price(), book.best_ask_size()),
-                self._decimals[topic],
-            )
-            for topic, book in self._books.items()
-        }
+        return nautilus_quotes(self._books, self._decimals)
 
 
 def contenders_of(feed: Feed) -> list[Contender]:

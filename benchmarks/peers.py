@@ -123,6 +123,17 @@ def first_of_side(side: Any) -> tuple[Any, Any]:
     return side.index(0) if len(side) else (None, None)
 
 
+def nautilus_quotes(books: Mapping[str, Any], decimals: Decimals) -> Quotes:
+    """The best levels of its books, by topic."""
+    return {
+        topic: mantissas(
+            (book.best_bid_price(), book.best_bid_size(), book.best_ask_price(), book.best_ask_size()),
+            decimals[topic],
+        )
+        for topic, book in books.items()
+    }
+
+
 def nautilus_deltas(feed: Feed, decimals: Decimals) -> list[tuple[str, Any]]:
     """Each frame as nautilus_trader's own Bybit adapter hands it to a book: (topic, deltas)."""
     stream = importlib.import_module("nautilus_trader.adapters.bybit.schemas.ws")
@@ -185,10 +196,4 @@ class Nautilus(Contender):
 
     def quotes(self) -> Quotes:
         """The best levels."""
-        return {
-            topic: mantissas(
-                (book.best_bid_price(), book.best_bid_size(), book.best_ask_price(), book.best_ask_size()),
-                self._decimals[topic],
-            )
-            for topic, book in self._books.items()
-        }
+        return nautilus_quotes(self._books, self._decimals)

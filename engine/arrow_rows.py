@@ -5,16 +5,16 @@ The arrays' memory becomes the tables' memory; only what Arrow keeps as bits (va
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from schemas.names import Table
-from schemas.tables import ROW_KINDS, TICKER_FIELDS, schema_of
+from schemas.tables import LEVEL_COLUMNS, ROW_KINDS, TICKER_FIELDS, schema_of
 
-__all__ = ["book_table", "split_by_day", "ticker_table", "trade_table"]
+__all__ = ["book_table", "plain_array", "split_by_day", "ticker_table", "trade_table"]
 
 Column = np.ndarray[Any, Any]
 Dated = tuple[pa.Table, Column]
@@ -22,7 +22,6 @@ Dated = tuple[pa.Table, Column]
 
 TICK_DIRECTIONS = ("PlusTick", "ZeroPlusTick", "MinusTick", "ZeroMinusTick")
 TEXT_FIELDS = tuple(i for i, field in enumerate(TICKER_FIELDS) if field.kind == "text")
-MANTISSAS = ("bid_price_mantissa", "bid_size_mantissa", "ask_price_mantissa", "ask_size_mantissa")
 
 
 def split_by_day(
@@ -44,40 +43,41 @@ def _bits(values: Column) -> pa.Buffer:
     return pa.py_buffer(np.packbits(values, bitorder="little"))
 
 
-def _plain(values: Column, type_: pa.DataType, valid: Column | None = None) -> pa.Array:
-    """One column over its array; ``valid`` is a boolean array or None."""
-    if valid is None or valid.all():
-        return pa.Array.from_buffers(type_, len(values), [None, pa.py_buffer(values)], null_count=0)
-    nulls = len(valid) - int(np.count_nonzero(valid))
-    return pa.Array.from_buffers(type_, len(values), [_bits(valid), pa.py_buffer(values)], null_count=nulls)
+def _validity(valid: Column | None) -> tuple[pa.Buffer | None, int]:
+    """Arrow's bits and count of nulls, from a boolean array, or None where there are no nulls."""
+    nulls = 0 if valid is None else len(valid) - int(np.count_nonzero(valid))
+    return (_bits(valid) if valid is not None and nulls else None), nulls
+
+
+def plain_array(values: Column, type_: pa.DataType, valid: Column | None = None) -> pa.Array:
+    """An Arrow array over NumPy's memory; ``valid`` is a boolean array, or None where there are no nulls."""
+    bits, nulls = _validity(valid)
+    return pa.Array.from_buffers(type_, len(values), [bits, pa.py_buffer(values)], null_count=nulls)
 
 
 def _named(codes: Column, names: Sequence[str], valid: Column | None = None) -> pa.Array:
     if valid is not None and not valid.all():
         codes = np.where(valid, codes, 0)
     return pa.DictionaryArray.from_arrays(
-        _plain(codes.astype(np.int8, copy=False), pa.int8(), valid), pa.array(names, pa.string())
+        plain_array(codes.astype(np.int8, copy=False), pa.int8(), valid), pa.array(names, pa.string())
     )
 
 
 def _bools(values: Column, valid: Column | None = None) -> pa.Array:
-    validity = None if valid is None or valid.all() else _bits(valid)
-    return pa.Array.from_buffers(pa.bool_(), len(values), [validity, _bits(values == 1)])
+    bits, nulls = _validity(valid)
+    return pa.Array.from_buffers(pa.bool_(), len(values), [bits, _bits(values == 1)], null_count=nulls)
 
 
 def _lists(offsets: Column, values: Column, type_: pa.DataType) -> pa.Array:
-    child = _plain(values, pa.int64())
+    child = plain_array(values, pa.int64())
     return pa.Array.from_buffers(
         type_, len(offsets) - 1, [None, pa.py_buffer(offsets)], null_count=0, children=[child]
     )
 
 
-def _texts(offsets: Column, values: Column, validity: bytes | None = None, nulls: int = 0) -> pa.Array:
-    buffers = [
-        None if validity is None else pa.py_buffer(validity),
-        pa.py_buffer(offsets),
-        pa.py_buffer(values),
-    ]
+def _texts(offsets: Column, values: Column, valid: Column | None = None) -> pa.Array:
+    bits, nulls = _validity(valid)
+    buffers = [bits, pa.py_buffer(offsets), pa.py_buffer(values)]
     return pa.Array.from_buffers(pa.string(), len(offsets) - 1, buffers, null_count=nulls)
 
 
@@ -96,22 +96,22 @@ def book_table(c: dict[str, Column], levels: Sequence[Column], collector: str) -
     """book_updates from its columns and four runs of int64: bid prices, bid sizes, ask prices, ask sizes."""
     schema = schema_of(Table.BOOK_UPDATES)
     columns = {
-        "sequence": _plain(c["sequence"], pa.int64()),
+        "sequence": plain_array(c["sequence"], pa.int64()),
         "collector": _repeated(collector, len(c["sequence"])),
-        "receive_time": _plain(c["receive_ns"], schema.field("receive_time").type),
-        "push_time": _plain(c["push_ms"], schema.field("push_time").type),
-        "match_time": _plain(c["match_ms"], schema.field("match_time").type, c["match_ms"] >= 0),
-        "depth": _plain(c["depth"], pa.int16()),
+        "receive_time": plain_array(c["receive_ns"], schema.field("receive_time").type),
+        "push_time": plain_array(c["push_ms"], schema.field("push_time").type),
+        "match_time": plain_array(c["match_ms"], schema.field("match_time").type, c["match_ms"] >= 0),
+        "depth": plain_array(c["depth"], pa.int16()),
         "kind": _named(c["kind"].view(np.int8), ROW_KINDS),
         "applied": _bools(c["applied"]),
-        "update_id": _plain(c["update_id"], pa.int64()),
-        "cross_sequence": _plain(c["cross_sequence"], pa.int64(), c["cross_sequence"] >= 0),
-        "price_exponent": _plain(c["price_exponent"], pa.int8()),
-        "size_exponent": _plain(c["size_exponent"], pa.int8()),
-        "digest": _plain(c["digest"], pa.uint64(), c["has_digest"] != 0),
-        "line": _plain(c["line"], pa.uint16()),
+        "update_id": plain_array(c["update_id"], pa.int64()),
+        "cross_sequence": plain_array(c["cross_sequence"], pa.int64(), c["cross_sequence"] >= 0),
+        "price_exponent": plain_array(c["price_exponent"], pa.int8()),
+        "size_exponent": plain_array(c["size_exponent"], pa.int8()),
+        "digest": plain_array(c["digest"], pa.uint64(), c["has_digest"] != 0),
+        "line": plain_array(c["line"], pa.uint16()),
     }
-    for i, name in enumerate(MANTISSAS):
+    for i, name in enumerate(LEVEL_COLUMNS):
         columns[name] = _lists(c["bid_end" if i < 2 else "ask_end"], levels[i], schema.field(name).type)
     return _assemble(Table.BOOK_UPDATES, columns, c["day"])
 
@@ -120,60 +120,55 @@ def trade_table(c: dict[str, Column], ids: Column, collector: str) -> Dated:
     """trades from its columns and the trade ids, one behind the other."""
     schema = schema_of(Table.TRADES)
     columns = {
-        "sequence": _plain(c["sequence"], pa.int64()),
+        "sequence": plain_array(c["sequence"], pa.int64()),
         "collector": _repeated(collector, len(c["sequence"])),
-        "receive_time": _plain(c["receive_ns"], schema.field("receive_time").type),
-        "push_time": _plain(c["push_ms"], schema.field("push_time").type),
-        "match_time": _plain(c["match_ms"], schema.field("match_time").type),
+        "receive_time": plain_array(c["receive_ns"], schema.field("receive_time").type),
+        "push_time": plain_array(c["push_ms"], schema.field("push_time").type),
+        "match_time": plain_array(c["match_ms"], schema.field("match_time").type),
         "trade_id": _texts(c["id_end"], ids),
         "side": _named(c["side"], ("buy", "sell")),
-        "price_mantissa": _plain(c["price"], pa.int64()),
-        "size_mantissa": _plain(c["size"], pa.int64()),
-        "price_exponent": _plain(c["price_exponent"], pa.int8()),
-        "size_exponent": _plain(c["size_exponent"], pa.int8()),
+        "price_mantissa": plain_array(c["price"], pa.int64()),
+        "size_mantissa": plain_array(c["size"], pa.int64()),
+        "price_exponent": plain_array(c["price_exponent"], pa.int8()),
+        "size_exponent": plain_array(c["size_exponent"], pa.int8()),
         "tick_direction": _named(c["tick_direction"], TICK_DIRECTIONS, c["tick_direction"] >= 0),
         "is_block": _bools(c["is_block"], c["is_block"] >= 0),
         "is_rpi": _bools(c["is_rpi"], c["is_rpi"] >= 0),
-        "cross_sequence": _plain(c["cross_sequence"], pa.int64(), c["cross_sequence"] >= 0),
+        "cross_sequence": plain_array(c["cross_sequence"], pa.int64(), c["cross_sequence"] >= 0),
         "source": _named(np.zeros(len(c["sequence"]), dtype=np.int8), ("stream", "backfill")),
-        "line": _plain(c["line"], pa.uint16()),
+        "line": plain_array(c["line"], pa.uint16()),
     }
     for i, name in enumerate(("mark_price", "index_price", "mark_iv", "trade_iv")):
-        columns[name] = _plain(c[name], schema.field(name).type, (c["extras"] >> i & 1).astype(bool))
+        columns[name] = plain_array(c[name], schema.field(name).type, (c["extras"] >> i & 1).astype(bool))
     return _assemble(Table.TRADES, columns, c["day"])
 
 
-def ticker_table(
-    c: dict[Any, Column],
-    texts: Sequence[Column],
-    collector: str,
-    bits_of_field: Callable[[Column, int], tuple[bytes, int]],
-) -> Dated:
+def ticker_table(c: dict[Any, Column], texts: Sequence[Column], collector: str) -> Dated:
     """tickers from its columns (the fields' by their index) and the texts of its text fields."""
     schema = schema_of(Table.TICKERS)
     present = c["present"]
     n = len(present)
     always, ever = int(np.bitwise_and.reduce(present)), int(np.bitwise_or.reduce(present))
     columns = {
-        "sequence": _plain(c["sequence"], pa.int64()),
+        "sequence": plain_array(c["sequence"], pa.int64()),
         "collector": _repeated(collector, n),
-        "receive_time": _plain(c["receive_ns"], schema.field("receive_time").type),
-        "push_time": _plain(c["push_ms"], schema.field("push_time").type),
+        "receive_time": plain_array(c["receive_ns"], schema.field("receive_time").type),
+        "push_time": plain_array(c["push_ms"], schema.field("push_time").type),
         "kind": _named(c["kind"].view(np.int8), ROW_KINDS),
         "applied": _bools(c["applied"]),
-        "keys": _plain(c["keys"], pa.uint64()),
-        "cross_sequence": _plain(c["cross_sequence"], pa.int64(), c["cross_sequence"] >= 0),
-        "line": _plain(c["line"], pa.uint16()),
+        "keys": plain_array(c["keys"], pa.uint64()),
+        "cross_sequence": plain_array(c["cross_sequence"], pa.int64(), c["cross_sequence"] >= 0),
+        "line": plain_array(c["line"], pa.uint16()),
     }
     for i, field in enumerate(TICKER_FIELDS):
         type_ = schema.field(field.column).type
-        bits, there = (None, n) if always >> i & 1 else bits_of_field(present, i)
         if not ever >> i & 1:
             columns[field.column] = pa.nulls(n, type_)
-        elif field.kind == "text":
+            continue
+        valid = None if always >> i & 1 else (present & np.uint64(1 << i)) != 0
+        if field.kind == "text":
             text = TEXT_FIELDS.index(i)
-            columns[field.column] = _texts(c[f"text_{text}_end"], texts[text], bits, n - there)
+            columns[field.column] = _texts(c[f"text_{text}_end"], texts[text], valid)
         else:
-            buffers = [None if bits is None else pa.py_buffer(bits), pa.py_buffer(c[i])]
-            columns[field.column] = pa.Array.from_buffers(type_, n, buffers, null_count=n - there)
+            columns[field.column] = plain_array(c[i], type_, valid)
     return _assemble(Table.TICKERS, columns, c["day"])

@@ -16,9 +16,10 @@ from typing import Any, Final, Literal, TypeAlias
 import numpy as np
 import pyarrow as pa
 
+from engine.arrow_rows import plain_array
 from engine.core.replay import depth_of, record_batches
 from engine.core.sample import Sampler
-from schemas.tables import MANTISSAS, RECEIVE
+from schemas.tables import LEVEL_COLUMNS, MANTISSAS, RECEIVE
 
 __all__ = ["Clock", "Rows", "depth_profile", "order_flow", "snapshots"]
 
@@ -38,7 +39,6 @@ TRUSTED, AGED, TWO_SIDED = 1, 2, 4
 # Bands are whole numbers of these.
 PARTS_OF_A_BASIS_POINT: Final = 1000
 MOST_BASIS_POINTS: Final = 10_000
-LISTS: Final = ("bid_price_mantissa", "bid_size_mantissa", "ask_price_mantissa", "ask_size_mantissa")
 
 _HEAD: Final = [
     pa.field("time", RECEIVE, nullable=False),
@@ -49,7 +49,7 @@ _HEAD: Final = [
     pa.field("price_exponent", pa.int8(), nullable=False),
     pa.field("size_exponent", pa.int8(), nullable=False),
 ]
-_LEVELS: Final = pa.schema([*_HEAD, *(pa.field(name, MANTISSAS, nullable=False) for name in LISTS)])
+_LEVELS: Final = pa.schema([*_HEAD, *(pa.field(name, MANTISSAS, nullable=False) for name in LEVEL_COLUMNS)])
 _FLOW: Final = pa.schema(
     [
         *_HEAD,
@@ -276,34 +276,25 @@ def _samples(
 # ---- columns out -----------------------------------------------------------------------------------------------------
 
 
-def _array(
-    values: np.ndarray[Any, Any], type_: pa.DataType, valid: np.ndarray[Any, Any] | None = None
-) -> pa.Array:
-    """An Arrow array over NumPy's memory; ``valid`` is a boolean array, or None where there are no nulls."""
-    nulls = 0 if valid is None else len(valid) - int(np.count_nonzero(valid))
-    bitmap = pa.py_buffer(np.packbits(valid, bitorder="little")) if valid is not None and nulls else None
-    return pa.Array.from_buffers(type_, len(values), [bitmap, pa.py_buffer(values)], null_count=nulls)
-
-
 def _head(columns: Columns) -> dict[str, pa.Array]:
     flags = columns["flags"]
     return {
-        "time": _array(columns["time"], RECEIVE),
-        "age_ns": _array(columns["age_ns"], pa.int64(), (flags & AGED) != 0),
-        "update_id": _array(columns["update_id"], pa.int64()),
-        "sequence": _array(columns["sequence"], pa.int64()),
+        "time": plain_array(columns["time"], RECEIVE),
+        "age_ns": plain_array(columns["age_ns"], pa.int64(), (flags & AGED) != 0),
+        "update_id": plain_array(columns["update_id"], pa.int64()),
+        "sequence": plain_array(columns["sequence"], pa.int64()),
         "trusted": pa.array((flags & TRUSTED) != 0),
-        "price_exponent": _array(columns["price_exponent"], pa.int8()),
-        "size_exponent": _array(columns["size_exponent"], pa.int8()),
+        "price_exponent": plain_array(columns["price_exponent"], pa.int8()),
+        "size_exponent": plain_array(columns["size_exponent"], pa.int8()),
     }
 
 
 def _levels(columns: Columns) -> dict[str, pa.Array]:
     return {
         name: pa.ListArray.from_arrays(
-            _array(columns[name[:3]], pa.int32()), _array(columns[name], pa.int64()), type=MANTISSAS
+            plain_array(columns[name[:3]], pa.int32()), plain_array(columns[name], pa.int64()), type=MANTISSAS
         )
-        for name in LISTS
+        for name in LEVEL_COLUMNS
     }
 
 
@@ -311,12 +302,12 @@ def _flow(columns: Columns) -> dict[str, pa.Array]:
     two_sided = (columns["flags"] & TWO_SIDED) != 0
     plain = ("messages", "breaks", "order_flow_mantissa")
     return {
-        **{name: _array(columns[name], pa.int64()) for name in plain},
+        **{name: plain_array(columns[name], pa.int64()) for name in plain},
         **{
-            name: _array(columns[name], pa.int64(), two_sided)
+            name: plain_array(columns[name], pa.int64(), two_sided)
             for name in ("spread_mantissa", "twice_mid_mantissa")
         },
-        "mean_spread_mantissa": _array(_mean_spread(columns), pa.float64(), columns["spread_ns"] > 0),
+        "mean_spread_mantissa": plain_array(_mean_spread(columns), pa.float64(), columns["spread_ns"] > 0),
     }
 
 
@@ -334,10 +325,12 @@ def _mean_spread(columns: Columns) -> np.ndarray[Any, Any]:
 def _bands(columns: Columns, *, sums: pa.DataType) -> dict[str, pa.Array]:
     two_sided = (columns["flags"] & TWO_SIDED) != 0
     mask = None if two_sided.all() else pa.array(~two_sided)
-    out = {"twice_mid_mantissa": _array(columns["twice_mid_mantissa"], pa.int64(), two_sided)}
+    out = {"twice_mid_mantissa": plain_array(columns["twice_mid_mantissa"], pa.int64(), two_sided)}
     for side in ("bid", "ask"):
         name = f"{side}_size_mantissa"
-        out[name] = pa.FixedSizeListArray.from_arrays(_array(columns[name], pa.int64()), type=sums, mask=mask)
+        out[name] = pa.FixedSizeListArray.from_arrays(
+            plain_array(columns[name], pa.int64()), type=sums, mask=mask
+        )
         name = f"{side}_bands_covered"
-        out[name] = _array(columns[name], pa.int8(), two_sided)
+        out[name] = plain_array(columns[name], pa.int8(), two_sided)
     return out

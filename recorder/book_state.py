@@ -28,12 +28,12 @@ from recorder.feed_rows import (
 )
 from schemas.errors import ConfigError, Corrupt, NoData
 from schemas.names import FeedState, RowKind, Table
+from schemas.tables import LEVEL_COLUMNS
 from schemas.time import format_ns
 
 __all__ = ["BookAnswer", "book_at", "choose_topic"]
 
 _TOPIC: Final = re.compile(r"orderbook\.(?P<depth>[1-9][0-9]{0,3})(?:\.(?P<symbol>.+))?", re.ASCII)
-_SIDES: Final = ("bid_price_mantissa", "bid_size_mantissa", "ask_price_mantissa", "ask_size_mantissa")
 _MOST_SPANS_NAMED: Final = 4
 
 
@@ -267,7 +267,7 @@ def _gap_cause(
 def _replayed(archive: Archive, topic: str, depth: int, rows: pa.Table) -> Book:
     book = Book(depth)
     offsets, values = [], []
-    for side in _SIDES:
+    for side in LEVEL_COLUMNS:
         lists = cast("pa.ListArray[Any]", rows[side].combine_chunks())
         offsets.append(lists.offsets.to_numpy())
         values.append(np.asarray(lists.values.to_numpy(), dtype=np.int64))

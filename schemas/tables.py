@@ -18,6 +18,7 @@ from schemas.names import Table
 
 __all__ = [
     "CAUSES",
+    "LEVEL_COLUMNS",
     "ROW_KINDS",
     "SCHEMAS",
     "SCHEMA_VERSION",
@@ -36,6 +37,8 @@ NAME = pa.dictionary(pa.int8(), pa.string())
 MANTISSAS = pa.list_(pa.field("element", pa.int64(), nullable=False))
 
 ROW_KINDS: Final = ("snapshot", "delta", "keyframe")
+LEVEL_COLUMNS: Final = ("bid_price_mantissa", "bid_size_mantissa", "ask_price_mantissa", "ask_size_mantissa")
+"""The lists of levels of `book_updates`, in the order of the core's buffers."""
 CAUSES: Final = (
     "lost",
     "undecodable",

@@ -103,7 +103,6 @@ cdef extern from "tb_rows.h" nogil:
     void tb_table_forget(tb_table *table)
     void tb_buffer_forget(tb_buffer *buffer)
     size_t tb_rows_bytes(const tb_rows *rows)
-    int64_t tb_bits_of_field(const uint64_t *present, int64_t count, int field, uint8_t *bits)
 
 
 cdef extern from "tb_engine.h" nogil:

@@ -99,16 +99,6 @@ cdef object _take_buffer(tb_buffer *buffer, dtype):
     return np.frombuffer(memory, dtype)
 
 
-def bits_of_field(const uint64_t[::1] present, int field):
-    """(Arrow validity bits, count of rows) of one ticker field, from the rows' ``present`` words."""
-    cdef Py_ssize_t n = present.shape[0]
-    cdef bytes bits = bytes((n + 7) // 8)
-    if not 0 <= field < TB_TICKER_FIELDS:
-        raise IndexError(f"found field {field}, expected one of 0..{TB_TICKER_FIELDS - 1}")
-    there = tb_bits_of_field(&present[0] if n else NULL, n, field, <uint8_t *>PyBytes_AS_STRING(bits))
-    return bits, there
-
-
 cdef object _optional(int64_t value):
     return None if value < 0 else value
 
@@ -660,7 +650,7 @@ cdef class Engine:
             if rows.tables[TB_TABLE_TICKERS].count:
                 columns = _take_table(&rows.tables[TB_TABLE_TICKERS], TB_TABLE_TICKERS)
                 texts = [_take_buffer(&rows.buffers[TB_TEXTS_OF_TICKERS + text], np.uint8) for text in range(2)]
-                split_by_day(out, Table.TICKERS, symbol, *ticker_table(columns, texts, collector, bits_of_field))
+                split_by_day(out, Table.TICKERS, symbol, *ticker_table(columns, texts, collector))
         for i in range(self.engine.feed_count):
             self.engine.feeds[i].last_row = -1
         return out

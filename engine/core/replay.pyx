@@ -14,13 +14,14 @@ from engine.core.core cimport tb_book_digest, tb_book_digest_recomputed, tb_book
 import pyarrow as pa
 
 from schemas.errors import DataError, DecimalError
-from schemas.tables import MANTISSAS, NAME, ROW_KINDS
+from schemas.tables import LEVEL_COLUMNS, MANTISSAS, NAME, ROW_KINDS
 
-LISTS = ("bid_price_mantissa", "bid_size_mantissa", "ask_price_mantissa", "ask_size_mantissa")
-COLUMNS = ("sequence", "depth", "kind", "applied", "update_id", *LISTS, "price_exponent", "size_exponent")
+COLUMNS = (
+    "sequence", "depth", "kind", "applied", "update_id", *LEVEL_COLUMNS, "price_exponent", "size_exponent",
+)
 BEST = pa.schema(
     [
-        *(pa.field(name, pa.int64()) for name in LISTS),
+        *(pa.field(name, pa.int64()) for name in LEVEL_COLUMNS),
         pa.field("price_exponent", pa.int8(), nullable=False),
         pa.field("size_exponent", pa.int8(), nullable=False),
         pa.field("trusted", pa.bool_(), nullable=False),
@@ -139,7 +140,7 @@ cdef class Columns:
 
     cdef int lists(self, batch, int which) except -1:
         cdef tb_lists *out = &self.columns.lists[which]
-        name = LISTS[which]
+        name = LEVEL_COLUMNS[which]
         array = self.column(batch, name, None)
         type_ = array.type
         if type_ != MANTISSAS and not (pa.types.is_list(type_) and type_.value_type == _INT64):

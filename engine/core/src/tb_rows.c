@@ -138,16 +138,3 @@ size_t tb_rows_bytes(const tb_rows *rows)
         total += rows->buffers[i].used;
     return total;
 }
-
-int64_t tb_bits_of_field(const uint64_t *present, int64_t count, int field, uint8_t *bits)
-{
-    int64_t there = 0;
-    for (int64_t i = 0; i < count; i += 8) {
-        unsigned byte = 0;
-        for (int64_t k = 0; k < 8 && i + k < count; k++)
-            byte |= (unsigned)(present[i + k] >> field & 1) << k;
-        bits[i / 8] = (uint8_t)byte;
-        there += __builtin_popcount(byte);
-    }
-    return there;
-}

@@ -130,7 +130,4 @@ void tb_rows_free(tb_rows *rows);
 void tb_rows_clear(tb_rows *rows); /* keeps the memory */
 size_t tb_rows_bytes(const tb_rows *rows);
 
-/* Arrow validity bits of one ticker field, from the `present` words of its rows; returns how many are there. */
-int64_t tb_bits_of_field(const uint64_t *present, int64_t count, int field, uint8_t *bits);
-
 #endif
