@@ -115,7 +115,7 @@ def test_batches_and_threads(
 
 
 def test_a_line_that_only_one_thread_has_met() -> None:
-    """The first frame of a batch is the only one on its line; another thread meets a later line and must not speak for it."""
+    """A thread that meets a later line must not speak for the only good frame of an earlier one."""
     topics = ["orderbook.1.BTCUSDT", "orderbook.1.ETHUSDT"]
     steps = []
     for line, topic in enumerate(topics):
