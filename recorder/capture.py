@@ -79,6 +79,14 @@ class Capture:
             self.note(note)
             self.gaps[note.topic] += 1
 
+    def add_feeds(self, topics: Iterable[str]) -> None:
+        """More topics are ours from here on; those that were before are left alone."""
+        fresh = [topic for topic in topics if self.engine.feed_index(topic) < 0]
+        if fresh:
+            self.note(Feeds(topics=fresh))
+            self.topics = self.engine.topics()
+            self.feed_bytes += [0] * (len(self.topics) - len(self.feed_bytes))
+
     def frame_list(self, line: int, frames: list[bytes], receive_ns: int) -> list[int]:
         """Record frames of one line; returns what each was to the engine (a feed, or a negative result)."""
         append, apply, engine = self.journal.append, self.engine.apply, self.engine

@@ -9,14 +9,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import msgspec
 
-from engine.bybit.backoff import Backoff, connect_budget
+from engine.bybit.backoff import connect_budget
 from engine.bybit.endpoints import environment_of, public_url
-from engine.bybit.limits import distribute
 from engine.bybit.topics import parse_topic
 from engine.core.feeds import Engine
 from engine.events import Event, EventKind
@@ -30,12 +28,12 @@ from recorder.journal import (
     journal_directory,
     next_sequence,
 )
-from recorder.line import Line
+from recorder.lines import LineSet
 from recorder.rest import RestClient
 from recorder.version import SOFTWARE
 from recorder.warnings import Warnings
 from schemas.config import RecordConfig
-from schemas.errors import ConnectError, ExchangeError, Rejected, TapebookError
+from schemas.errors import ExchangeError, Rejected, TapebookError
 from schemas.names import Category
 from schemas.notes import Crashed
 
@@ -105,8 +103,6 @@ class Collector:
         self._stop = asyncio.Event()
         self._why = ""
         self._failure: TapebookError | None = None
-        self._lines: list[Line] = []
-        self._line_of: dict[str, Line] = {}
         self._idle = IdleClock()
         self._warnings = Warnings(log)
         self._time_is_up = False
@@ -114,6 +110,7 @@ class Collector:
         self._started_ns = time.monotonic_ns()
         self.resyncs = Resyncs(self.engine)
         self.freshness = Freshness(self.engine, whole=config.stop_after_idle is None)
+        self.lines: LineSet
 
     def stop(self, why: str) -> None:
         """End the recording cleanly; the first reason counts."""
@@ -164,35 +161,32 @@ class Collector:
             on_sealed=sealed,
         )
         self.capture = Capture(self.engine, self.journal, run=run, on_event=self._event)
+        self.lines = LineSet(
+            public_url(self.endpoint, config.category),
+            config.category,
+            self.capture,
+            self.resyncs,
+            budget=connect_budget(),
+            ssl=None,
+            fail=self.fail,
+            ended=self._task_ended,
+        )
         try:
             self.capture.begin(self.topics, self._crashed)
             await self._announce()
             await self._record()
         finally:
-            lines = [line.slot for line in self._lines if line.connected]
-            await asyncio.gather(*(line.stop() for line in self._lines))
+            connected = await self.lines.stop()
             if self.journal.error is None:
-                self.capture.finish(lines)
+                self.capture.finish(connected)
             await asyncio.to_thread(self.journal.close, "stopped")
             self._write_status(stopped=True)
         if self._failure is not None:
             raise self._failure
         self._warnings.sum_up()
-        if self._time_is_up and not self.capture.frames and not any(line.answered for line in self._lines):
-            raise self._nobody_answered()
+        if self._time_is_up and not self.capture.frames and not self.lines.answered:
+            raise self.lines.why_unanswered()
         return self._report()
-
-    def _nobody_answered(self) -> ConnectError:
-        """The time was up before the exchange had acknowledged anything: that is no recording of a quiet market."""
-        errors = [line.last_error for line in self._lines if line.last_error is not None]
-        if errors:
-            return errors[-1]
-        reasons = [line.last_reason for line in self._lines if line.last_reason]
-        why = f" (the last connection: {reasons[-1]})" if reasons else ""
-        return ConnectError(
-            f"{self.endpoint} acknowledged no subscription and sent no frame{why}; "
-            "is it the right endpoint, and is the exchange up?"
-        )
 
     # ---- start ----
 
@@ -222,27 +216,8 @@ class Collector:
             self.capture.announce(instrument.symbol, price, size)
 
     async def _record(self) -> None:
-        config = self.config
-        budget = connect_budget()
-        for slot, topics in enumerate(distribute(config.category, self.topics)):
-            self._lines.append(
-                Line(
-                    slot,
-                    public_url(self.endpoint, config.category),
-                    config.category,
-                    topics,
-                    self.capture,
-                    self.resyncs,
-                    budget=budget,
-                    backoff=Backoff(Random()),
-                    ssl=None,
-                    fail=self.fail,
-                )
-            )
-        self._line_of = {topic: line for line in self._lines for topic in line.topics}
-        tasks = [asyncio.create_task(line.run()) for line in self._lines]
-        tasks.append(asyncio.create_task(self._commits()))
-        tasks.append(asyncio.create_task(self._ticks()))
+        self.lines.add_topics(self.topics)
+        tasks = [asyncio.create_task(self._commits()), asyncio.create_task(self._ticks())]
         for task in tasks:
             task.add_done_callback(self._task_ended)
         try:
@@ -279,16 +254,14 @@ class Collector:
 
     def _pause(self, paused: bool) -> None:
         self._paused = paused
-        for line in self._lines:
-            line.pause(paused)
+        self.lines.pause(paused)
 
     async def _ticks(self) -> None:
         ticks = 0
         while True:
             await asyncio.sleep(TICK_S)
             now_ns = time.monotonic_ns()
-            for line in self._lines:
-                line.tick(now_ns)
+            self.lines.tick(now_ns)
             ticks += 1
             if ticks % 4 == 0 and not self._paused:
                 self._judge_silence(now_ns)
@@ -303,7 +276,7 @@ class Collector:
     def _resync(self) -> None:
         now_ns = time.monotonic_ns()
         for topic in self.resyncs.due(now_ns):
-            self._line_of[topic].resync(topic, now_ns)
+            self.lines.resync(topic, now_ns)
 
     def _judge_silence(self, now_ns: int) -> None:
         for feed, silence_ns in self.freshness.tick(now_ns):
@@ -326,16 +299,15 @@ class Collector:
         if config.duration is not None and now_ns - self._started_ns >= config.duration * SECOND_NS:
             self._time_is_up = True
             self.stop(f"the duration of {config.duration:g} s is over")
-        lines = self._lines
-        if all(len(line.refused) == len(line.topics) for line in lines):
-            refused = {topic: words for line in lines for topic, words in line.refused.items()}
+        if self.lines.all_refused:
+            refused = self.lines.refused
             first = next(iter(refused))
             words = refused[first] + (" (and every other topic too)" if len(refused) > 1 else "")
             self.fail(Rejected(first, words))
         idle_ns = self._idle.tick(
             now_ns,
-            heard_ns=max(line.data_ns for line in lines),
-            listening=all(line.connected and line.acknowledged for line in lines),
+            heard_ns=self.lines.data_ns,
+            listening=self.lines.listening,
         )
         if config.stop_after_idle is not None and idle_ns >= config.stop_after_idle * SECOND_NS:
             self._time_is_up = True
@@ -364,7 +336,7 @@ class Collector:
     # ---- what is told ----
 
     def _feeds(self) -> list[FeedReport]:
-        refused = {topic: words for line in self._lines for topic, words in line.refused.items()}
+        refused = self.lines.refused
         return [
             FeedReport(
                 topic=topic,
@@ -414,7 +386,7 @@ class Collector:
                     "round_trip_ms": None if line.round_trip_ns is None else line.round_trip_ns / 1e6,
                     "last_reason": line.last_reason,
                 }
-                for line in self._lines
+                for line in self.lines
             ],
             "feeds": [
                 {

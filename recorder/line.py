@@ -6,7 +6,7 @@ import asyncio
 import logging
 import ssl as tls
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from engine.bybit.backoff import Backoff, Budget
 from engine.bybit.events import (
@@ -49,6 +49,7 @@ class Line:
         topics: what this line carries.
         capture: where everything goes.
         resyncs: told of topics that stay silent.
+        copy: which of the connections that carry the same topics this is.
         budget: of new connections, shared by all lines.
         backoff: of this line.
         ssl: TLS context for wss, or None for the default one.
@@ -64,14 +65,16 @@ class Line:
         capture: Capture,
         resyncs: Resyncs,
         *,
+        copy: int = 0,
         budget: Budget,
         backoff: Backoff,
         ssl: tls.SSLContext | None,
         fail: Callable[[TapebookError], None],
     ) -> None:
         self.slot = slot
+        self.copy = copy
         self.url = url
-        self.topics = topics
+        self.topics = list(topics)
         self.refused: dict[str, str] = {}
         self.acknowledged = False
         self.connects = 0
@@ -119,6 +122,34 @@ class Line:
                 await self._closed.wait()
             if not self._stopping:
                 await asyncio.sleep(self._backoff.next_delay_ns() / 1e9)
+
+    def add(self, topics: Iterable[str], now_ns: int) -> None:
+        """Carry these topics too.
+
+        Raises:
+            ConfigError: the connection would carry more than its limits; nothing was added.
+        """
+        topics = list(topics)
+        if self._session is not None and self.connected:
+            self._session.subscribe(topics, now_ns)
+            self._pump()
+        self.topics += topics
+
+    def remove(self, topics: Iterable[str], now_ns: int) -> None:
+        """Carry these topics no longer."""
+        gone = set(topics)
+        self.topics = [topic for topic in self.topics if topic not in gone]
+        for topic in gone:
+            self.refused.pop(topic, None)
+        if self._session is not None and self.connected:
+            self._session.unsubscribe(gone, now_ns)
+            self._pump()
+
+    async def retire(self) -> None:
+        """Close a connection that has nothing to carry any more; nothing that it carried is lost by that."""
+        if self.connected:
+            self._capture.session(self.slot, notes.Disconnected(reason="nothing left to carry", clean=True))
+        await self.stop()
 
     async def stop(self) -> None:
         """Close the connection for good; frames that come until it is closed are still recorded."""

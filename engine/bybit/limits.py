@@ -30,6 +30,7 @@ __all__ = [
     "arguments_per_request",
     "check_connection",
     "distribute",
+    "has_room",
 ]
 
 NANOSECONDS_PER_SECOND: Final = 1_000_000_000
@@ -113,6 +114,13 @@ def check_connection(category: Category, topics: Sequence[str]) -> None:
             f"the exchange takes at most {ARGUMENT_CHARACTERS_PER_CONNECTION}: "
             "spread them over several connections"
         )
+
+
+def has_room(category: Category, topics: Sequence[str], topic: str) -> bool:
+    """Whether a connection that carries these topics may carry one more (section 2.3)."""
+    if category is Category.OPTION and len(topics) >= OPTION_ARGUMENTS_PER_CONNECTION:
+        return False
+    return argument_characters([*topics, topic]) <= ARGUMENT_CHARACTERS_PER_CONNECTION
 
 
 def distribute(category: Category, topics: Sequence[str]) -> list[list[str]]:

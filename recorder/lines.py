@@ -1,0 +1,253 @@
+"""All connections of a collector: which topics each carries, and which connection carries a topic.
+
+A *copy* is one whole set of connections that carries every topic once; with two copies every topic has two lines.
+Slots number the connections in the journal; a slot that was given up may serve another connection later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl as tls
+import time
+from collections.abc import Callable, Iterable, Iterator
+from random import Random
+
+from engine.bybit.backoff import Backoff, Budget
+from engine.bybit.limits import CONNECTIONS_PER_ADDRESS, distribute, has_room
+from engine.freshness import Resyncs
+from recorder.capture import Capture
+from recorder.line import Line
+from schemas.errors import ConfigError, ConnectError, TapebookError
+from schemas.names import Category
+
+__all__ = ["LineSet"]
+
+Ended = Callable[[asyncio.Task[None]], None]
+
+
+class LineSet:
+    """Owns every line, and the way from a topic to its lines.
+
+    Args:
+        url: of the stream.
+        category: of the stream.
+        capture: where everything goes.
+        resyncs: told of topics that stay silent.
+        budget: of new connections, shared by all lines.
+        ssl: TLS context for wss, or None for the default one.
+        fail: called with what ends the recording as a whole.
+        ended: called with the task of a line that ended by itself.
+        copies: connections that carry each topic.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        category: Category,
+        capture: Capture,
+        resyncs: Resyncs,
+        *,
+        budget: Budget,
+        ssl: tls.SSLContext | None,
+        fail: Callable[[TapebookError], None],
+        ended: Ended = lambda _: None,
+        copies: int = 1,
+    ) -> None:
+        self._url = url
+        self._category = category
+        self._capture = capture
+        self._resyncs = resyncs
+        self._budget = budget
+        self._ssl = ssl
+        self._fail = fail
+        self._ended = ended
+        self._copies = copies
+        self._lines: dict[int, Line] = {}
+        self._lines_of: dict[str, list[Line]] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+        self._paused = False
+
+    def __repr__(self) -> str:
+        connected = sum(line.connected for line in self)
+        return f"<LineSet lines={len(self)} connected={connected} topics={len(self._lines_of)}>"
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def __iter__(self) -> Iterator[Line]:
+        return iter([self._lines[slot] for slot in sorted(self._lines)])
+
+    # ---- topics ----
+
+    @property
+    def topics(self) -> list[str]:
+        """Every topic that is asked for, in the order in which it was added."""
+        return list(self._lines_of)
+
+    def lines_of(self, topic: str) -> list[Line]:
+        """The lines that carry a topic; none for one that isn't ours."""
+        return list(self._lines_of.get(topic, ()))
+
+    def add_topics(self, topics: Iterable[str]) -> None:
+        """Carry these topics too, on lines with room, else on new ones; those carried already are left alone.
+
+        Raises:
+            ConfigError: they need more connections than one address may hold; nothing was added.
+        """
+        fresh = [topic for topic in dict.fromkeys(topics) if topic not in self._lines_of]
+        if not fresh:
+            return
+        plans = [self._plan(copy, fresh) for copy in range(self._copies)]
+        needed = len(self) + sum(len(groups) for _, groups in plans)
+        if needed > CONNECTIONS_PER_ADDRESS:
+            raise ConfigError(
+                f"{len(fresh)} more {self._category} topics need {needed} connections, at most "
+                f"{CONNECTIONS_PER_ADDRESS} per address are allowed: record fewer topics or use several addresses"
+            )
+        self._capture.add_feeds(fresh)
+        for copy, (on_lines, groups) in enumerate(plans):
+            for slot, group in on_lines.items():
+                self._give(self._lines[slot], group)
+            for group in groups:
+                self._give(self._open(copy), group)
+
+    def remove_topics(self, topics: Iterable[str]) -> None:
+        """Carry these topics no longer; a line that is left with none is closed."""
+        gone = [topic for topic in dict.fromkeys(topics) if topic in self._lines_of]
+        by_line: dict[int, list[str]] = {}
+        for topic in gone:
+            for line in self._lines_of.pop(topic):
+                by_line.setdefault(line.slot, []).append(topic)
+            self._resyncs.forget(topic)
+        for slot, on_line in by_line.items():
+            line = self._lines[slot]
+            line.remove(on_line, time.monotonic_ns())
+            if not line.topics:
+                self._retire(line)
+
+    def _plan(self, copy: int, topics: list[str]) -> tuple[dict[int, list[str]], list[list[str]]]:
+        """Which topics go on which line of this copy, and the groups that need new lines."""
+        lines = [line for line in self if line.copy == copy and line.topics]
+        on_lines: dict[int, list[str]] = {}
+        left: list[str] = []
+        for topic in topics:
+            for line in lines:
+                given = on_lines.get(line.slot, [])
+                if has_room(self._category, [*line.topics, *given], topic):
+                    on_lines.setdefault(line.slot, []).append(topic)
+                    break
+            else:
+                left.append(topic)
+        return on_lines, distribute(self._category, left)
+
+    def _give(self, line: Line, topics: list[str]) -> None:
+        for topic in topics:
+            self._lines_of.setdefault(topic, []).append(line)
+        line.add(topics, time.monotonic_ns())
+        if line.slot not in self._tasks:
+            task = self._tasks[line.slot] = asyncio.create_task(line.run(), name=f"line {line.slot}")
+            task.add_done_callback(self._ended)
+
+    def _open(self, copy: int) -> Line:
+        slot = next(slot for slot in range(len(self._lines) + 1) if slot not in self._lines)
+        line = Line(
+            slot,
+            self._url,
+            self._category,
+            [],
+            self._capture,
+            self._resyncs,
+            copy=copy,
+            budget=self._budget,
+            backoff=Backoff(Random()),
+            ssl=self._ssl,
+            fail=self._fail,
+        )
+        line.pause(self._paused)
+        self._lines[slot] = line
+        return line
+
+    def _retire(self, line: Line) -> None:
+        """Close a line that carries nothing any more; its slot is free once it is closed."""
+        task = asyncio.create_task(self._close(line), name=f"close line {line.slot}")
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+        task.add_done_callback(self._ended)
+
+    async def _close(self, line: Line) -> None:
+        await line.retire()
+        task = self._tasks.pop(line.slot)
+        task.cancel()  # it may be waiting for its next attempt
+        await asyncio.gather(task, return_exceptions=True)
+        del self._lines[line.slot]
+
+    # ---- all lines at once ----
+
+    def tick(self, now_ns: int) -> None:
+        """Let every session look at the time (monotonic)."""
+        for line in self:
+            line.tick(now_ns)
+
+    def resync(self, topic: str, now_ns: int) -> None:
+        """Subscribe one topic anew, on the first of its lines that is up."""
+        for line in self._lines_of.get(topic, ()):
+            if line.connected:
+                line.resync(topic, now_ns)
+                return
+
+    def pause(self, paused: bool) -> None:
+        """Leave bytes in the sockets while the disk is behind."""
+        self._paused = paused
+        for line in self:
+            line.pause(paused)
+
+    async def stop(self) -> list[int]:
+        """Close every connection for good; returns the slots that were connected until now."""
+        connected = [line.slot for line in self if line.connected]
+        tasks = [*self._tasks.values(), *self._closing]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*(line.stop() for line in self))
+        return connected
+
+    # ---- what they have to say ----
+
+    @property
+    def refused(self) -> dict[str, str]:
+        """Topics that the exchange refused, and its words."""
+        return {topic: words for line in self for topic, words in line.refused.items()}
+
+    @property
+    def all_refused(self) -> bool:
+        """Whether there is nothing left to record."""
+        refused = self.refused
+        return bool(refused) and all(topic in refused for topic in self._lines_of)
+
+    @property
+    def listening(self) -> bool:
+        """Whether every line is up and has its subscriptions."""
+        return all(line.connected and line.acknowledged for line in self)
+
+    @property
+    def answered(self) -> bool:
+        """Whether the exchange has acknowledged anything."""
+        return any(line.answered for line in self)
+
+    @property
+    def data_ns(self) -> int:
+        """When the last data frame came that answered no subscription (monotonic), 0 for never."""
+        return max((line.data_ns for line in self), default=0)
+
+    def why_unanswered(self) -> ConnectError:
+        """What to tell when the exchange has not acknowledged anything at all."""
+        errors = [line.last_error for line in self if line.last_error is not None]
+        if errors:
+            return errors[-1]
+        reasons = [line.last_reason for line in self if line.last_reason]
+        why = f" (the last connection: {reasons[-1]})" if reasons else ""
+        return ConnectError(
+            f"{self._url} acknowledged no subscription and sent no frame{why}; "
+            "is it the right endpoint, and is the exchange up?"
+        )
