@@ -11,12 +11,12 @@ import math
 from typing import Final
 
 from engine.core.feeds import Engine, parse_feed
+from engine.timing import Timing
 from schemas.names import Category, FeedState
 
-__all__ = ["LEAST_SILENCE_NS", "Freshness", "IdleClock", "Resyncs", "needs_snapshot"]
+__all__ = ["Freshness", "IdleClock", "Resyncs", "needs_snapshot"]
 
 SECOND_NS: Final = 1_000_000_000
-LEAST_SILENCE_NS: Final = 10 * SECOND_NS
 MEMORY_NS: Final = 300 * SECOND_NS
 """Time constant with which a feed's rate is forgotten."""
 LEAST_MESSAGES: Final = 20
@@ -27,10 +27,6 @@ INTERVALS: Final = {"book": 20, "ticker": 20, "trades": 60}
 MOST_PATIENCE: Final = 64
 """By how much repeated silences without any news between them may stretch a feed's threshold."""
 
-FIRST_RETRY_NS: Final = 2 * SECOND_NS
-LAST_RETRY_NS: Final = 60 * SECOND_NS
-PATIENCE_NS: Final = 10 * SECOND_NS
-"""How long a feed that delivers deltas may go without its first snapshot."""
 PER_SECOND: Final = 50
 
 
@@ -95,10 +91,12 @@ class Freshness:
     Args:
         engine: whose feeds are watched.
         whole: judge a feed even when every feed is silent; off where the end of all data is expected.
+        timing: with the least silence.
     """
 
-    def __init__(self, engine: Engine, *, whole: bool = True) -> None:
+    def __init__(self, engine: Engine, *, whole: bool = True, timing: Timing | None = None) -> None:
         self._engine = engine
+        self._least_silence_ns = (timing or Timing()).least_silence_ns
         self._whole = whole
         self._pulses: list[_Pulse] = []
 
@@ -108,7 +106,7 @@ class Freshness:
         if pulse.messages < LEAST_MESSAGES:
             return None
         return pulse.patience * max(
-            LEAST_SILENCE_NS, int(pulse.intervals * pulse.elapsed_ns / pulse.messages)
+            self._least_silence_ns, int(pulse.intervals * pulse.elapsed_ns / pulse.messages)
         )
 
     def tick(self, now_ns: int) -> list[tuple[int, int]]:
@@ -136,7 +134,7 @@ class Freshness:
                 pulse.live, pulse.heard_ns = live, now_ns
             if live:
                 latest = max(latest, pulse.heard_ns)
-        if not self._whole and now_ns - latest >= LEAST_SILENCE_NS // 2:
+        if not self._whole and now_ns - latest >= self._least_silence_ns // 2:
             return []
         for feed, silence_ns in silent:
             # A resync that brings nothing but its own answer shows a quiet market: the next one may wait longer.
@@ -150,20 +148,22 @@ class Freshness:
 class _Attempt:
     __slots__ = ("delay_ns", "due_ns")
 
-    def __init__(self, due_ns: int) -> None:
+    def __init__(self, due_ns: int, delay_ns: int) -> None:
         self.due_ns = due_ns
-        self.delay_ns = FIRST_RETRY_NS
+        self.delay_ns = delay_ns
 
 
 class Resyncs:
     """Which topics to subscribe anew, and when.
 
     A feed wants a resync while it is not LIVE although it delivers, or was declared stale. The first attempt is made at
-    once for a broken chain, after ``PATIENCE_NS`` where the first snapshot never came; then with doubling pauses.
+    once for a broken chain, after ``Timing.first_snapshot_ns`` where the first snapshot never came; then with doubling
+    pauses.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, timing: Timing | None = None) -> None:
         self._engine = engine
+        self._timing = timing or Timing()
         self._attempts: dict[str, _Attempt] = {}
         self._window_ns = 0
         self._in_window = 0
@@ -172,7 +172,8 @@ class Resyncs:
     def want(self, topic: str, now_ns: int, *, patient: bool = False) -> None:
         """Ask for a resync of a topic; again while it is wanted is harmless."""
         if topic not in self._attempts:
-            self._attempts[topic] = _Attempt(now_ns + (PATIENCE_NS if patient else 0))
+            wait_ns = self._timing.first_snapshot_ns if patient else 0
+            self._attempts[topic] = _Attempt(now_ns + wait_ns, self._timing.first_retry_ns)
 
     def due(self, now_ns: int) -> list[str]:
         """Topics to resync now; each is rescheduled until its feed is LIVE again."""
@@ -185,7 +186,7 @@ class Resyncs:
                 del self._attempts[topic]
             elif attempt.due_ns <= now_ns and self._in_window < PER_SECOND:
                 attempt.due_ns = now_ns + attempt.delay_ns
-                attempt.delay_ns = min(2 * attempt.delay_ns, LAST_RETRY_NS)
+                attempt.delay_ns = min(2 * attempt.delay_ns, self._timing.last_retry_ns)
                 self._in_window += 1
                 self.count += 1
                 out.append(topic)

@@ -19,6 +19,7 @@ from engine.bybit.topics import parse_topic
 from engine.core.feeds import Engine
 from engine.events import Event, EventKind
 from engine.freshness import Freshness, IdleClock, Resyncs, needs_snapshot
+from engine.timing import Timing
 from recorder.capture import Capture
 from recorder.journal import (
     Commit,
@@ -39,7 +40,6 @@ from schemas.notes import Crashed
 
 __all__ = ["Collector", "FeedReport", "Report"]
 
-TICK_S = 0.25
 SECOND_NS = 10**9
 
 log = logging.getLogger("tapebook")
@@ -79,6 +79,7 @@ class Collector:
         crashed: what the run before this one left open.
         on_sealed: told of each sealed segment, in the event loop.
         on_commit: told of each group commit that returned, in the journal's thread.
+        timing: how patient it is; tests are in a hurry.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class Collector:
         crashed: list[Crashed],
         on_sealed: Callable[[Path], None] = lambda _: None,
         on_commit: Callable[[Commit], None] | None = None,
+        timing: Timing | None = None,
     ) -> None:
         self.config = config
         self.endpoint = endpoint
@@ -100,6 +102,7 @@ class Collector:
         self._crashed = crashed
         self._on_sealed = on_sealed
         self._on_commit = on_commit
+        self._timing = timing or Timing()
         self._stop = asyncio.Event()
         self._why = ""
         self._failure: TapebookError | None = None
@@ -108,8 +111,8 @@ class Collector:
         self._time_is_up = False
         self._paused = False
         self._started_ns = time.monotonic_ns()
-        self.resyncs = Resyncs(self.engine)
-        self.freshness = Freshness(self.engine, whole=config.stop_after_idle is None)
+        self.resyncs = Resyncs(self.engine, self._timing)
+        self.freshness = Freshness(self.engine, whole=config.stop_after_idle is None, timing=self._timing)
         self.lines: LineSet
 
     def stop(self, why: str) -> None:
@@ -170,6 +173,7 @@ class Collector:
             ssl=None,
             fail=self.fail,
             ended=self._task_ended,
+            timing=self._timing,
         )
         try:
             self.capture.begin(self.topics, self._crashed)
@@ -259,7 +263,7 @@ class Collector:
     async def _ticks(self) -> None:
         ticks = 0
         while True:
-            await asyncio.sleep(TICK_S)
+            await asyncio.sleep(self._timing.tick_s)
             now_ns = time.monotonic_ns()
             self.lines.tick(now_ns)
             ticks += 1

@@ -21,6 +21,7 @@ from engine.bybit.events import (
 )
 from engine.bybit.session import StreamSession
 from engine.freshness import Resyncs, needs_snapshot
+from engine.timing import Timing
 from recorder.capture import CONTROL, Capture, is_answer
 from recorder.transport import Connection, connect
 from schemas import notes
@@ -31,10 +32,6 @@ __all__ = ["FIRST_ATTEMPTS", "Line"]
 
 FIRST_ATTEMPTS = 3
 """A line that never came up is given up after so many attempts; one that did is tried for ever."""
-
-STEADY_NS = 2 * 10**9
-"""A connection that held this long has proved itself: the next failure starts the backoff anew. One such cycle after
-another stays well below the exchange's limit of new connections."""
 
 log = logging.getLogger("tapebook")
 
@@ -54,6 +51,7 @@ class Line:
         backoff: of this line.
         ssl: TLS context for wss, or None for the default one.
         fail: called with what ends the recording as a whole.
+        timing: how patient the line is.
     """
 
     def __init__(
@@ -70,6 +68,7 @@ class Line:
         backoff: Backoff,
         ssl: tls.SSLContext | None,
         fail: Callable[[TapebookError], None],
+        timing: Timing | None = None,
     ) -> None:
         self.slot = slot
         self.copy = copy
@@ -91,6 +90,7 @@ class Line:
         self._backoff = backoff
         self._ssl = ssl
         self._fail = fail
+        self._timing = timing or Timing()
         self._connection: Connection | None = None
         self._session: StreamSession | None = None
         self._closed = asyncio.Event()
@@ -189,7 +189,7 @@ class Line:
     async def _connect(self) -> None:
         self._closed.clear()
         self.last_reason = ""
-        session = StreamSession(self._category)
+        session = StreamSession(self._category, options=self._timing.session)
         self._session = session
         self.acknowledged = False
         connection = await connect(
@@ -215,7 +215,7 @@ class Line:
         if was_connected and self._session is not None:
             now_ns = time.monotonic_ns()
             self._session.closed(now_ns)
-            if now_ns - self._opened_ns >= STEADY_NS:
+            if now_ns - self._opened_ns >= self._timing.steady_ns:
                 self._backoff.reset()
             if not self._stopping:
                 self.last_reason = self.last_reason or reason

@@ -15,6 +15,7 @@ from random import Random
 from engine.bybit.backoff import Backoff, Budget
 from engine.bybit.limits import CONNECTIONS_PER_ADDRESS, distribute, has_room
 from engine.freshness import Resyncs
+from engine.timing import Timing
 from recorder.capture import Capture
 from recorder.line import Line
 from schemas.errors import ConfigError, ConnectError, TapebookError
@@ -38,6 +39,7 @@ class LineSet:
         fail: called with what ends the recording as a whole.
         ended: called with the task of a line that ended by itself.
         copies: connections that carry each topic.
+        timing: how patient every line is.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class LineSet:
         fail: Callable[[TapebookError], None],
         ended: Ended = lambda _: None,
         copies: int = 1,
+        timing: Timing | None = None,
     ) -> None:
         self._url = url
         self._category = category
@@ -62,6 +65,7 @@ class LineSet:
         self._fail = fail
         self._ended = ended
         self._copies = copies
+        self._timing = timing or Timing()
         self._lines: dict[int, Line] = {}
         self._lines_of: dict[str, list[Line]] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
@@ -160,9 +164,12 @@ class LineSet:
             self._resyncs,
             copy=copy,
             budget=self._budget,
-            backoff=Backoff(Random()),
+            backoff=Backoff(
+                Random(), base_ns=self._timing.backoff_base_ns, cap_ns=self._timing.backoff_cap_ns
+            ),
             ssl=self._ssl,
             fail=self._fail,
+            timing=self._timing,
         )
         line.pause(self._paused)
         self._lines[slot] = line

@@ -8,18 +8,17 @@ import pytest
 
 from engine.core.feeds import Engine
 from engine.freshness import (
-    FIRST_RETRY_NS,
-    LAST_RETRY_NS,
     LEAST_MESSAGES,
-    LEAST_SILENCE_NS,
-    PATIENCE_NS,
     PER_SECOND,
     Freshness,
     IdleClock,
     Resyncs,
     needs_snapshot,
 )
+from engine.timing import Timing
 from schemas.names import Category, FeedState
+
+TIMING = Timing()
 
 SECOND = 10**9
 TRADES = "publicTrade.BTCUSDT"
@@ -86,7 +85,7 @@ def test_a_busy_feed_is_given_ten_seconds() -> None:
         for _ in range(50):
             market.book()
         market.tick()
-    assert market.freshness.threshold_ns(0) == LEAST_SILENCE_NS == 10 * SECOND
+    assert market.freshness.threshold_ns(0) == TIMING.least_silence_ns == 10 * SECOND
     assert market.silence(talking="trades") == {0: 10}
 
 
@@ -156,7 +155,7 @@ def test_a_feed_that_comes_later_is_judged_from_then_on() -> None:
         market.engine.apply(_trade("ETHUSDT"), 1, 1)
         market.book()
         market.tick(0.1)
-    assert market.freshness.threshold_ns(late) == LEAST_SILENCE_NS
+    assert market.freshness.threshold_ns(late) == TIMING.least_silence_ns
 
 
 def test_the_end_of_all_data_is_no_silence_where_it_is_expected() -> None:
@@ -244,9 +243,9 @@ def test_a_broken_chain_is_resynced_at_once_and_then_with_doubling_pauses() -> N
     asked = [tenth / 10 for tenth in range(4_000) if resyncs.due(start + tenth * SECOND // 10)]
     assert asked[:5] == [0, 2, 6, 14, 30]
     pauses = [later - earlier for earlier, later in pairwise(asked)]
-    assert pauses[0] == FIRST_RETRY_NS / SECOND
-    assert max(pauses) == LAST_RETRY_NS / SECOND
-    assert pauses[5:] == [LAST_RETRY_NS / SECOND] * len(pauses[5:])
+    assert pauses[0] == TIMING.first_retry_ns / SECOND
+    assert max(pauses) == TIMING.last_retry_ns / SECOND
+    assert pauses[5:] == [TIMING.last_retry_ns / SECOND] * len(pauses[5:])
     assert resyncs.count == len(asked)
 
 
@@ -264,8 +263,8 @@ def test_a_first_snapshot_is_waited_for() -> None:
     engine, (topic,) = _engine()
     resyncs = Resyncs(engine)
     resyncs.want(topic, 5, patient=True)
-    assert resyncs.due(PATIENCE_NS + 4) == []
-    assert resyncs.due(PATIENCE_NS + 5) == [topic]
+    assert resyncs.due(TIMING.first_snapshot_ns + 4) == []
+    assert resyncs.due(TIMING.first_snapshot_ns + 5) == [topic]
 
 
 def test_what_is_live_again_is_dropped() -> None:

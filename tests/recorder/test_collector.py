@@ -15,6 +15,7 @@ import pytest
 import recorder.collector
 import recorder.line
 from engine.bybit.rest import Instrument
+from engine.timing import Timing
 from recorder.collector import Collector, Report
 from recorder.journal import Record, SegmentReader, segments
 from recorder.roll import roll_data
@@ -62,6 +63,7 @@ class Recording:
             topics,
             crashed=[],
             on_sealed=self.sealed.append,
+            timing=Timing(tick_s=0.005),
         )
         self.task = asyncio.create_task(self.collector.run())
 
@@ -94,7 +96,6 @@ def exchange(monkeypatch: pytest.MonkeyPatch) -> FakeExchange:
     exchange = FakeExchange()
     monkeypatch.setattr(recorder.line, "connect", exchange.connect)
     monkeypatch.setattr(recorder.collector, "RestClient", NoRest)
-    monkeypatch.setattr(recorder.collector, "TICK_S", 0.005)
     return exchange
 
 

@@ -1,0 +1,49 @@
+"""How patient a recorder is, in one place. The defaults are what the protocol and the design ask for.
+
+Tests that make feeds stall and connections go dead scale all of it down together; nothing else about the
+recorder changes then.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from engine.bybit.patience import SessionOptions
+
+__all__ = ["Timing"]
+
+_SECOND_NS: Final = 1_000_000_000
+
+
+class Timing(msgspec.Struct, frozen=True, kw_only=True):
+    """Waiting times of a recorder.
+
+    Attributes:
+        session: pings, acknowledgements and first snapshots of one connection.
+        least_silence_ns: no feed is called silent before this, however busy it was.
+        first_retry_ns: pause after a feed's first resync; it doubles with each further one.
+        last_retry_ns: what that pause never exceeds.
+        first_snapshot_ns: how long a feed that delivers deltas may go without its first snapshot.
+        steady_ns: a connection that held this long has proved itself: the next failure starts the backoff anew.
+            One such cycle after another stays well below the exchange's limit of new connections.
+        backoff_base_ns, backoff_cap_ns: ceiling of the second pause between connections, and of all.
+        tick_s: how often the recorder looks at its clocks.
+    """
+
+    session: SessionOptions = SessionOptions()
+    least_silence_ns: int = 10 * _SECOND_NS
+    first_retry_ns: int = 2 * _SECOND_NS
+    last_retry_ns: int = 60 * _SECOND_NS
+    first_snapshot_ns: int = 10 * _SECOND_NS
+    steady_ns: int = 2 * _SECOND_NS
+    backoff_base_ns: int = 500_000_000
+    backoff_cap_ns: int = 30 * _SECOND_NS
+    tick_s: float = 0.25
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            if name != "session" and value <= 0:
+                raise ValueError(f"{name} is {value}: expected a positive number")
