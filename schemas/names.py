@@ -64,6 +64,7 @@ class GapCause(StrEnum):
     CROSSED = "crossed"
     OVERFLOW = "overflow"
     RESET = "reset"
+    DISAGREEMENT = "disagreement"
 
 
 class RecordKind(IntEnum):

@@ -49,6 +49,7 @@ CAUSES: Final = (
     "crossed",
     "overflow",
     "reset",
+    "disagreement",
 )
 
 

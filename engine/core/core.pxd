@@ -231,6 +231,7 @@ cdef extern from "tb_engine.h" nogil:
                         int64_t sequence, int64_t receive_ns)
     void tb_engine_keyframe(tb_engine *engine, int32_t feed)
     int tb_engine_set_digest(tb_engine *engine, int32_t feed, int64_t update_id, uint64_t digest)
+    int tb_engine_backfill(tb_engine *engine, const uint8_t *bytes, size_t length, int64_t receive_ns, int64_t sequence) nogil
     int tb_remember_trade(tb_trade_ids *ids, const uint64_t *hash)
 
 

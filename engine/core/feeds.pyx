@@ -313,6 +313,15 @@ cdef class Engine:
         """Declare a LIVE feed stale for a reason that no frame shows."""
         tb_engine_stale(&self.engine, self.add_feed(topic), CAUSES.index(cause), receive_ns, sequence)
 
+    def backfill(self, bytes frame not None, int64_t receive_ns, int64_t sequence):
+        """Take trades that were fetched back, oldest first, in the shape of a frame of a registered trades topic.
+
+        Those that the feed has not brought become rows with source ``backfill``; the feed's state, gap and last good frame
+        stay as they are. Returns "ok", or why nothing was taken (``engine.events.ERRORS``).
+        """
+        return ERRORS[tb_engine_backfill(&self.engine, <const uint8_t *>PyBytes_AS_STRING(frame), PyBytes_GET_SIZE(frame),
+                                         receive_ns, sequence)]
+
     def widen(self, symbol: str, unsigned price_decimals, unsigned size_decimals, int64_t receive_ns, int64_t sequence):
         """Announce decimals; the pair in force becomes the widest. Returns False if a level would not fit."""
         cdef bytes name = symbol.encode()
@@ -361,6 +370,11 @@ cdef class Engine:
     def update_id(self, int feed):
         """``u`` of the feed's last good frame, or None."""
         return _optional(self._feed(feed).update_id)
+
+    def last_good(self, int feed):
+        """Stamps of the feed's last good frame: (cross sequence, match ms, push ms, receive ns), each or None."""
+        cdef tb_feed *f = self._feed(feed)
+        return _optional(f.cross_sequence), _optional(f.match_ms), _optional(f.push_ms), _optional(f.receive_ns)
 
     def digest(self, int feed):
         """Digest of the feed's book."""

@@ -118,7 +118,7 @@ int32_t tb_engine_apply(tb_engine *engine, const uint8_t *bytes, size_t length, 
         engine->drift += frame->drift;
         switch (engine->feeds[result]->kind) {
         case TB_KIND_BOOK: error = tb_on_book(engine, result, frame, at); break;
-        case TB_KIND_TRADES: error = tb_on_trades(engine, result, frame, at); break;
+        case TB_KIND_TRADES: error = tb_on_trades(engine, result, frame, at, 0); break;
         default: error = tb_on_ticker(engine, result, frame, at); break;
         }
         if (TB_UNLIKELY(error != TB_OK)) {
@@ -134,6 +134,21 @@ int32_t tb_engine_apply(tb_engine *engine, const uint8_t *bytes, size_t length, 
         }
     }
     return result;
+}
+
+tb_error tb_engine_backfill(tb_engine *engine, const uint8_t *bytes, size_t length, int64_t receive_ns, int64_t sequence)
+{
+    tb_stamp at = {sequence, receive_ns, 0};
+    tb_frame_status status = TB_FRAME_DATA;
+    engine->found = -1;
+    tb_error error = tb_frame_decode(&engine->frame, bytes, length, find_topic, engine, &status);
+    if (error != TB_OK)
+        return error;
+    if (status != TB_FRAME_DATA || engine->feeds[engine->found]->kind != TB_KIND_TRADES ||
+        engine->frame.trade_count > TB_TRADE_IDS)
+        return TB_BAD_VALUE;
+    at.line = engine->feeds[engine->found]->line;
+    return tb_on_trades(engine, engine->found, &engine->frame, at, 1);
 }
 
 int64_t tb_engine_apply_batch(tb_engine *engine, const tb_batch *batch, int64_t from, int64_t to)

@@ -199,6 +199,12 @@ void tb_engine_keyframe(tb_engine *engine, int32_t feed);
 /* Note a live digest in the feed's newest row. 0 when there is no such row. */
 int tb_engine_set_digest(tb_engine *engine, int32_t feed, int64_t update_id, uint64_t digest);
 
-int tb_remember_trade(tb_trade_ids *ids, const uint64_t hash[2]);
+/* Trades that were fetched back, in the shape of a frame of their topic, oldest first and no more than TB_TRADE_IDS: rows
+ * of those that the stream has not brought. Nothing else about the feed changes. Anything but TB_OK: nothing at all. */
+tb_error tb_engine_backfill(tb_engine *engine, const uint8_t *bytes, size_t length, int64_t receive_ns, int64_t sequence);
+
+void tb_forget_trades(tb_trade_ids *ids);
+int tb_knows_trade(const tb_trade_ids *ids, const uint64_t hash[2]);
+int tb_remember_trade(tb_trade_ids *ids, const uint64_t hash[2]); /* 0: it was known */
 
 #endif

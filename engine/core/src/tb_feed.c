@@ -73,12 +73,25 @@ void tb_remember(tb_feed *feed, int64_t u)
     feed->seen_count++;
 }
 
+void tb_forget_trades(tb_trade_ids *ids)
+{
+    memset(ids, 0, sizeof *ids);
+    memset(ids->heads, 0xFF, sizeof ids->heads);
+}
+
+int tb_knows_trade(const tb_trade_ids *ids, const uint64_t hash[2])
+{
+    for (int16_t i = ids->heads[hash[0] & (2 * TB_TRADE_IDS - 1)]; i >= 0; i = ids->next[i])
+        if (ids->hash[i][0] == hash[0] && ids->hash[i][1] == hash[1])
+            return 1;
+    return 0;
+}
+
 int tb_remember_trade(tb_trade_ids *ids, const uint64_t hash[2])
 {
-    int16_t *head = &ids->heads[hash[0] & (2 * TB_TRADE_IDS - 1)];
-    for (int16_t i = *head; i >= 0; i = ids->next[i])
-        if (ids->hash[i][0] == hash[0] && ids->hash[i][1] == hash[1])
-            return 0;
+    int16_t *head;
+    if (tb_knows_trade(ids, hash))
+        return 0;
     int16_t slot = (int16_t)ids->at;
     if (ids->count == TB_TRADE_IDS) { /* forget the oldest */
         int16_t *link = &ids->heads[ids->hash[slot][0] & (2 * TB_TRADE_IDS - 1)];

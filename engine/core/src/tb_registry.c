@@ -198,9 +198,9 @@ int32_t tb_engine_add_feed(tb_engine *engine, const char *topic, size_t topic_le
         tb_book_fix(&feed->book, feed->levels, room);
     int32_t index = engine->feed_count;
     if (kind == TB_KIND_TRADES) {
-        feed->trade_ids = calloc(1, sizeof *feed->trade_ids);
+        feed->trade_ids = malloc(sizeof *feed->trade_ids);
         if (feed->trade_ids)
-            memset(feed->trade_ids->heads, 0xFF, sizeof feed->trade_ids->heads);
+            tb_forget_trades(feed->trade_ids);
     } else if (kind == TB_KIND_TICKER) {
         feed->ticker = calloc(1, sizeof *feed->ticker);
     }

@@ -44,6 +44,7 @@ typedef enum { TB_TABLE_BOOKS = 0, TB_TABLE_TRADES, TB_TABLE_TICKERS, TB_TABLE_C
     COLUMN(int8_t, "i1", price_exponent)                                                                          \
     COLUMN(int8_t, "i1", size_exponent)                                                                           \
     COLUMN(int8_t, "i1", side)                                                                                    \
+    COLUMN(int8_t, "i1", source)                                                                                  \
     COLUMN(int8_t, "i1", tick_direction)                                                                          \
     COLUMN(int8_t, "i1", is_block)                                                                                \
     COLUMN(int8_t, "i1", is_rpi)                                                                                  \

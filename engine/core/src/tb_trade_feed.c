@@ -6,8 +6,10 @@
 
 #define TRADE(column, type) TB_AT(table, type, TB_TRADE_##column, row)
 
+enum { FROM_STREAM = 0, FROM_BACKFILL };
+
 static void trade_row(tb_engine *engine, int32_t symbol_index, const tb_frame *frame, const tb_trade *trade,
-                      tb_stamp at)
+                      tb_stamp at, int source)
 {
     tb_symbol *symbol = engine->symbols[symbol_index];
     tb_table *table = &symbol->rows->tables[TB_TABLE_TRADES];
@@ -33,6 +35,7 @@ static void trade_row(tb_engine *engine, int32_t symbol_index, const tb_frame *f
     TRADE(price_exponent, int8_t) = (int8_t)-symbol->price_decimals;
     TRADE(size_exponent, int8_t) = (int8_t)-symbol->size_decimals;
     TRADE(side, int8_t) = (int8_t)trade->side;
+    TRADE(source, int8_t) = (int8_t)source;
     TRADE(tick_direction, int8_t) = trade->tick_direction;
     TRADE(is_block, int8_t) = trade->is_block;
     TRADE(is_rpi, int8_t) = trade->is_rpi;
@@ -73,7 +76,62 @@ static tb_error fit_trades(tb_engine *engine, tb_frame *frame, int32_t *symbols)
     return error;
 }
 
-tb_error tb_on_trades(tb_engine *engine, int32_t index, tb_frame *frame, tb_stamp at)
+static void hash_id(const tb_trade *trade, uint64_t hash[2])
+{
+    hash[0] = tb_hash(trade->id.at, trade->id.length, 3);
+    hash[1] = tb_hash(trade->id.at, trade->id.length, UINT64_C(0x5851F42D4C957F2D));
+}
+
+/* Rows of the trades that the feed doesn't know yet. */
+static void take_trades(tb_engine *engine, tb_feed *feed, const tb_frame *frame, const int32_t *symbols,
+                           tb_stamp at, int source)
+{
+    int64_t rows = 0;
+    for (int32_t i = 0; i < frame->trade_count; i++) {
+        const tb_trade *trade = &frame->trades[i];
+        const tb_symbol *symbol = engine->symbols[symbols[i]];
+        uint64_t hash[2];
+        hash_id(trade, hash);
+        tb_widen(engine, symbols[i], symbol->pending_price, symbol->pending_size, at);
+        if (!tb_remember_trade(feed->trade_ids, hash))
+            continue;
+        rows++;
+        if (engine->columns)
+            trade_row(engine, symbols[i], frame, trade, at, source);
+    }
+    feed->rows += rows;
+    feed->repeats += frame->trade_count - rows;
+}
+
+/* Trades that were fetched back are older than some that the stream has brought since. The ids are laid anew, the
+ * message's last and in its order, so that those that can come again are not the first to be forgotten. */
+static void lay_ids_anew(tb_trade_ids *ids, const tb_frame *frame)
+{
+    tb_trade_ids *named = malloc(2 * sizeof *named), *laid = named + 1;
+    if (!named)
+        return; /* the order only serves memory's thrift */
+    tb_forget_trades(named);
+    tb_forget_trades(laid);
+    uint64_t hash[2];
+    for (int32_t i = 0; i < frame->trade_count; i++) {
+        hash_id(&frame->trades[i], hash);
+        tb_remember_trade(named, hash);
+    }
+    const int32_t first = ids->count == TB_TRADE_IDS ? ids->at : 0;
+    for (int32_t i = 0; i < ids->count; i++) {
+        const uint64_t *old = ids->hash[(first + i) % TB_TRADE_IDS];
+        if (!tb_knows_trade(named, old))
+            tb_remember_trade(laid, old);
+    }
+    for (int32_t i = 0; i < frame->trade_count; i++) {
+        hash_id(&frame->trades[i], hash);
+        tb_remember_trade(laid, hash);
+    }
+    *ids = *laid;
+    free(named);
+}
+
+tb_error tb_on_trades(tb_engine *engine, int32_t index, tb_frame *frame, tb_stamp at, int is_backfill)
 {
     tb_feed *feed = engine->feeds[index];
     int32_t few[64], *symbols = few;
@@ -81,26 +139,15 @@ tb_error tb_on_trades(tb_engine *engine, int32_t index, tb_frame *frame, tb_stam
         return TB_NO_MEMORY;
     int32_t known = engine->symbol_count;
     tb_error error = fit_trades(engine, frame, symbols);
-    if (TB_UNLIKELY(error != TB_OK)) /* a refused frame leaves no symbols behind either */
+    if (TB_UNLIKELY(error != TB_OK)) { /* a refused frame leaves no symbols behind either */
         tb_forget_symbols(engine, known);
-    if (error == TB_OK) {
+    } else if (is_backfill) { /* says nothing about the stream */
+        take_trades(engine, feed, frame, symbols, at, FROM_BACKFILL);
+        lay_ids_anew(feed->trade_ids, frame);
+    } else {
         int64_t first_match = frame->trade_count ? frame->trades[0].match_ms : TB_NONE;
-        int64_t rows = 0;
-        for (int32_t i = 0; i < frame->trade_count; i++) {
-            tb_trade *trade = &frame->trades[i];
-            tb_symbol *symbol = engine->symbols[symbols[i]];
-            uint64_t hash[2] = {tb_hash(trade->id.at, trade->id.length, 3),
-                                tb_hash(trade->id.at, trade->id.length, UINT64_C(0x5851F42D4C957F2D))};
-            tb_widen(engine, symbols[i], symbol->pending_price, symbol->pending_size, at);
-            if (!tb_remember_trade(feed->trade_ids, hash))
-                continue;
-            rows++;
-            if (engine->columns)
-                trade_row(engine, symbols[i], frame, trade, at);
-        }
+        take_trades(engine, feed, frame, symbols, at, FROM_STREAM);
         tb_count_message(feed, at);
-        feed->rows += rows;
-        feed->repeats += frame->trade_count - rows;
         tb_close_gap(engine, index, &feed->gap, TB_BY_MESSAGE, TB_NONE, first_match, at);
         feed->state = TB_LIVE;
         frame->match_ms = frame->trade_count ? frame->trades[frame->trade_count - 1].match_ms : feed->match_ms;

@@ -56,6 +56,7 @@ typedef enum {
     TB_CAUSE_CROSSED,
     TB_CAUSE_OVERFLOW,
     TB_CAUSE_RESET,
+    TB_CAUSE_DISAGREEMENT,
     TB_CAUSE_COUNT
 } tb_cause;
 
