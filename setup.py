@@ -56,6 +56,7 @@ setup(
     ext_modules=cythonize(
         [
             extension("decimals"),
+            extension("delays"),
             extension("book", "tb_book.c", "tb_measure.c"),
             extension("replay", "tb_book.c", *REPLAYED[:2]),
             extension("sample", "tb_book.c", *REPLAYED),

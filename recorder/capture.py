@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 
+from engine.core.delays import Delays
 from engine.core.feeds import CONTROL, Engine
 from engine.events import Event, EventKind
 from engine.recorded import apply_note, apply_session
@@ -66,6 +67,7 @@ class Capture:
         self.feed_bytes: list[int] = []
         self.topics: list[str] = []
         self.gaps: Counter[str] = Counter()
+        self.applied = Delays()
         self._on_event = on_event
         self._clock = clock
 
@@ -101,6 +103,7 @@ class Capture:
             if engine.pending:
                 self._drain(receive_ns)
         self.frames += len(frames)
+        self.applied.add(self._clock() - receive_ns, len(frames))
         return results
 
     def control(self, line: int, text: str, receive_ns: int) -> None:

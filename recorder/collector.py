@@ -29,6 +29,7 @@ from recorder.journal import (
     journal_directory,
     next_sequence,
 )
+from recorder.lateness import Lateness
 from recorder.lines import LineSet
 from recorder.rest import RestClient
 from recorder.version import SOFTWARE
@@ -98,6 +99,7 @@ class Collector:
         self.topics = topics
         self.environment = environment_of(endpoint)
         self.engine = Engine(config.category)
+        self.lateness = Lateness(self.engine)
         self._data = Path(config.data)
         self._crashed = crashed
         self._on_sealed = on_sealed
@@ -162,6 +164,7 @@ class Collector:
             ),
             on_commit=self._on_commit,
             on_sealed=sealed,
+            delays=self.lateness.journaled,
         )
         self.capture = Capture(self.engine, self.journal, run=run, on_event=self._event)
         self.lines = LineSet(
@@ -175,6 +178,7 @@ class Collector:
             ended=self._task_ended,
             timing=self._timing,
         )
+        self.lateness.applied = self.capture.applied
         try:
             self.capture.begin(self.topics, self._crashed)
             await self._announce()
@@ -382,6 +386,7 @@ class Collector:
             "backlog_bytes": self.journal.backlog_bytes,
             "paused": self._paused,
             "resyncs": self.resyncs.count,
+            "lateness": self.lateness.told(time.monotonic_ns()),
             "lines": [
                 {
                     "line": line.slot,

@@ -105,6 +105,20 @@ cdef extern from "tb_rows.h" nogil:
     size_t tb_rows_bytes(const tb_rows *rows)
 
 
+cdef extern from "tb_delays.h" nogil:
+    enum:
+        TB_DELAY_FIRST_BIT
+        TB_DELAY_OCTAVES
+        TB_DELAY_PARTS_BITS
+        TB_DELAY_BUCKETS
+    ctypedef struct tb_delays:
+        int64_t count
+        int64_t min_ns
+        int64_t max_ns
+        int64_t buckets[548]
+    void tb_add_delay(tb_delays *delays, int64_t ns, int64_t times)
+
+
 cdef extern from "tb_engine.h" nogil:
     enum:
         TB_TRADE_IDS
@@ -188,6 +202,14 @@ cdef extern from "tb_engine.h" nogil:
         uint64_t digest
         uint8_t price_decimals
         uint8_t size_decimals
+    ctypedef struct tb_class_name:
+        char text[80]
+        uint32_t length
+    ctypedef struct tb_class_delays:
+        int32_t count
+        tb_class_name names[24]
+        tb_delays match[24]
+        tb_delays push[24]
     ctypedef struct tb_engine:
         tb_feed **feeds
         int32_t feed_count
@@ -205,8 +227,10 @@ cdef extern from "tb_engine.h" nogil:
         int64_t unknown_topics
         int64_t drift
         int64_t rows_lost
+        tb_class_delays *delays
     void tb_engine_init(tb_engine *engine, int columns)
     void tb_engine_free(tb_engine *engine)
+    int tb_engine_measure(tb_engine *engine)
     int32_t tb_engine_add_feed(tb_engine *engine, const char *topic, size_t topic_length, int kind, int32_t depth,
                                const char *symbol, size_t symbol_length)
     int32_t tb_engine_find_feed(const tb_engine *engine, const uint8_t *topic, size_t length)

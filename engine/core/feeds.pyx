@@ -11,6 +11,7 @@ from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memset
 
 from engine.core.book cimport view_of_feed
+from engine.core.delays cimport histogram_of
 from engine.core.core cimport *
 
 
@@ -469,6 +470,26 @@ cdef class Engine:
             "events_lost": self.engine.events_lost,
             "rows_lost": self.engine.rows_lost,
         }
+
+    def measure_delays(self):
+        """Measure from here on how late the frames are that LIVE feeds take through ``apply`` and ``quote``."""
+        if not tb_engine_measure(&self.engine):
+            raise MemoryError
+
+    def delays(self):
+        """{class of topics: (match to receive, push to receive)} as ``engine.latency.Histogram``.
+
+        A class is a topic up to its last dot. Left out is what says nothing about lateness: repeats, a feed's first message,
+        keep-alives of level 1 and, from match time, snapshots of deeper books, which are as old as their last change (protocol
+        section 3.1). Trades count once a message, by its last trade.
+        """
+        cdef dict out = {}
+        cdef tb_class_delays *delays = self.engine.delays
+        if delays != NULL:
+            for i in range(delays.count):
+                name = delays.names[i].text[:delays.names[i].length].decode()
+                out[name] = (histogram_of(&delays.match[i]), histogram_of(&delays.push[i]))
+        return out
 
     # ---- checkpoints ----
 

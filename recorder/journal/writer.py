@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from engine.core.delays import Delays
 from recorder.journal.disk import Disk, disk_errors
 from recorder.journal.files import NEW, check_collector, segments
 from recorder.journal.format import MAX_RECORD_BYTES, ROW_BYTES, Pending, SegmentInfo
@@ -100,6 +101,7 @@ class JournalWriter:
         on_commit: told each group commit when its write returned, and again at each fsync (see `Commit`).
         on_sealed: told the final path of each sealed segment.
         clock: monotonic, in ns.
+        delays: counts from each record's receive stamp to the return of its write, by the wall clock.
         disk: the system calls; tests give one that fails.
 
     Attributes:
@@ -121,6 +123,7 @@ class JournalWriter:
         on_commit: Callable[[Commit], None] | None = None,
         on_sealed: Callable[[Path], None] | None = None,
         clock: Callable[[], int] = time.monotonic_ns,
+        delays: Delays | None = None,
         disk: Disk = Disk(),  # noqa: B008 (has no state)
     ) -> None:
         _check(directory, info, options)
@@ -130,6 +133,7 @@ class JournalWriter:
         self._on_commit = on_commit
         self._on_sealed = on_sealed
         self._clock = clock
+        self._delays = delays
         self._disk = disk
         self._next_sequence = next_sequence
         self._closed = False
@@ -326,6 +330,8 @@ class JournalWriter:
         if isinstance(task, _Batch):
             self._segment.append(task.first_sequence, task.monotonic_ns, task.records)
             self._written_bytes += task.size_bytes
+            if self._delays is not None:
+                self._delays.add_since(task.records, time.time_ns())
             self._dirty = self._report(len(task.records), synced=False)
             if self._until_sync_s() == 0:
                 self._sync()

@@ -116,7 +116,10 @@ int32_t tb_engine_apply(tb_engine *engine, const uint8_t *bytes, size_t length, 
     } else {
         result = engine->found;
         engine->drift += frame->drift;
-        switch (engine->feeds[result]->kind) {
+        tb_feed *feed = engine->feeds[result];
+        const int64_t last_update_id = feed->update_id, rows = feed->rows;
+        const int measured = engine->delays != NULL && feed->state == TB_LIVE;
+        switch (feed->kind) {
         case TB_KIND_BOOK: error = tb_on_book(engine, result, frame, at); break;
         case TB_KIND_TRADES: error = tb_on_trades(engine, result, frame, at, 0); break;
         default: error = tb_on_ticker(engine, result, frame, at); break;
@@ -124,6 +127,8 @@ int32_t tb_engine_apply(tb_engine *engine, const uint8_t *bytes, size_t length, 
         if (TB_UNLIKELY(error != TB_OK)) {
             result = undecodable(engine, result, error, at);
         } else {
+            if (measured && feed->rows > rows)
+                tb_observe(engine, feed, frame, last_update_id, at);
             tb_line *carrier = tb_engine_line(engine, line);
             if (TB_LIKELY(carrier != NULL)) {
                 carrier->good_ns = receive_ns;

@@ -4,6 +4,7 @@
 #define TB_ENGINE_H
 
 #include "tb_book.h"
+#include "tb_delays.h"
 #include "tb_frame.h"
 #include "tb_rows.h"
 #include "tb_types.h"
@@ -65,6 +66,7 @@ typedef struct {
     /* roll */
     int64_t keyframe_push_ms;
     int32_t file_day;
+    int32_t delay_class; /* from 1 on; 0: not looked up yet */
     int64_t last_row; /* index of the feed's newest book row, or -1 */
     tb_ticker *ticker;
     tb_trade_ids *trade_ids;
@@ -126,6 +128,20 @@ typedef struct {
     int32_t count, capacity;
 } tb_index;
 
+#define TB_DELAY_CLASSES 24
+
+typedef struct {
+    char text[TB_TOPIC_BYTES];
+    uint32_t length;
+} tb_class_name;
+
+/* What is measured live, by class of topic. */
+typedef struct {
+    int32_t count;
+    tb_class_name names[TB_DELAY_CLASSES];
+    tb_delays match[TB_DELAY_CLASSES], push[TB_DELAY_CLASSES];
+} tb_class_delays;
+
 typedef struct {
     tb_feed **feeds;
     tb_pair *pairs;
@@ -146,6 +162,7 @@ typedef struct {
     int64_t undecodable[TB_ERROR_COUNT];
     int64_t unattributed, controls, unknown_topics, drift;
     int64_t rows_lost; /* for want of memory */
+    tb_class_delays *delays; /* NULL: not measured */
 } tb_engine;
 
 /* Results of tb_engine_apply: a feed's index, or one of these. */
@@ -153,6 +170,8 @@ enum { TB_RESULT_CONTROL = -1, TB_RESULT_UNKNOWN_TOPIC = -2, TB_RESULT_UNDECODAB
 
 void tb_engine_init(tb_engine *engine, int columns);
 void tb_engine_free(tb_engine *engine);
+/* Measure how late frames are from here on. 0 when memory is out. */
+int tb_engine_measure(tb_engine *engine);
 
 /* -1 when memory or a limit is out */
 int32_t tb_engine_add_feed(tb_engine *engine, const char *topic, size_t topic_length, int kind, int32_t depth,

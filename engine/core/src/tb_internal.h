@@ -35,6 +35,9 @@ void tb_remember(tb_feed *feed, int64_t u);
 void tb_count_message(tb_feed *feed, tb_stamp at);
 void tb_good_frame(tb_feed *feed, const tb_frame *frame, tb_stamp at);
 
+/* tb_observe.c: a frame that a LIVE feed took; last_update_id is what it had before. */
+void tb_observe(tb_engine *engine, tb_feed *feed, const tb_frame *frame, int64_t last_update_id, tb_stamp at);
+
 static inline void tb_apply_record(tb_engine *engine, const tb_batch *batch, int64_t i)
 {
     (void)tb_engine_apply(engine, batch->payloads + batch->offsets[i], (size_t)(batch->offsets[i + 1] - batch->offsets[i]),

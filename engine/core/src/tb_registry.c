@@ -256,6 +256,7 @@ void tb_engine_free(tb_engine *engine)
     free(engine->symbol_table.slots);
     free(engine->lines);
     free(engine->events);
+    free(engine->delays);
     tb_frame_free(&engine->frame);
     tb_book_free(&engine->aside);
     memset(engine, 0, sizeof *engine);

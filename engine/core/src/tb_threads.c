@@ -90,6 +90,7 @@ static int open_view(tb_engine *view, const tb_engine *engine)
     memset(&view->frame, 0, sizeof view->frame);
     tb_book_init(&view->aside);
     view->events = NULL;
+    view->delays = NULL; /* the whole engine's, and only measured live */
     view->event_count = view->event_capacity = 0;
     view->events_lost = view->rows_lost = 0;
     memset(view->undecodable, 0, sizeof view->undecodable);

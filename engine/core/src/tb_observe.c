@@ -1,0 +1,50 @@
+/* How late live frames are, by class of topic: from the matching engine's and the push gateway's stamp to ours. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "tb_internal.h"
+
+int tb_engine_measure(tb_engine *engine)
+{
+    if (!engine->delays)
+        engine->delays = calloc(1, sizeof *engine->delays);
+    return engine->delays != NULL;
+}
+
+/* A class is what a topic says before its last dot (`orderbook.50`, `publicTrade`); what finds no room shares the last. */
+static int32_t class_of(tb_class_delays *delays, const tb_feed *feed)
+{
+    uint32_t length = feed->topic_length;
+    while (length > 0 && feed->topic[length - 1] != '.')
+        length--;
+    length = length ? length - 1 : feed->topic_length;
+    for (int32_t i = 0; i < delays->count; i++)
+        if (delays->names[i].length == length && memcmp(delays->names[i].text, feed->topic, length) == 0)
+            return i;
+    if (delays->count == TB_DELAY_CLASSES)
+        return TB_DELAY_CLASSES - 1;
+    tb_class_name *name = &delays->names[delays->count];
+    name->length = length;
+    memcpy(name->text, feed->topic, length);
+    if (delays->count == TB_DELAY_CLASSES - 1) {
+        name->length = 5;
+        memcpy(name->text, "other", 5);
+    }
+    return delays->count++;
+}
+
+void tb_observe(tb_engine *engine, tb_feed *feed, const tb_frame *frame, int64_t last_update_id, tb_stamp at)
+{
+    /* A keep-alive of level 1 says the same again (protocol 3.1): it is as old as what it repeats. */
+    const int snapshot = feed->kind == TB_KIND_BOOK && frame->kind == TB_SNAPSHOT;
+    if (feed->sequence != at.sequence || (snapshot && frame->update_id == last_update_id))
+        return;
+    if (feed->delay_class == 0)
+        feed->delay_class = 1 + class_of(engine->delays, feed);
+    const int32_t class = feed->delay_class - 1;
+    if (frame->push_ms != TB_NONE)
+        tb_add_delay(&engine->delays->push[class], at.receive_ns - frame->push_ms * INT64_C(1000000), 1);
+    /* And a snapshot of an idle book is as old as the book's last change. */
+    if (frame->match_ms != TB_NONE && !(snapshot && feed->depth > 1))
+        tb_add_delay(&engine->delays->match[class], at.receive_ns - frame->match_ms * INT64_C(1000000), 1);
+}
