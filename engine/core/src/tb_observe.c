@@ -11,13 +11,26 @@ int tb_engine_measure(tb_engine *engine)
     return engine->delays != NULL;
 }
 
-/* A class is what a topic says before its last dot (`orderbook.50`, `publicTrade`); what finds no room shares the last. */
+static uint32_t until_dot(const tb_feed *feed, uint32_t from)
+{
+    while (from < feed->topic_length && feed->topic[from] != '.')
+        from++;
+    return from;
+}
+
+/* What a topic says before its symbol, which may hold dots itself (`XRP-30OCT26-0.4-P-USDT`): `orderbook.50`, `publicTrade`. */
+static uint32_t class_length(const tb_feed *feed)
+{
+    const uint32_t first = until_dot(feed, 0);
+    const int has_two = (first == 9 && memcmp(feed->topic, "orderbook", 9) == 0) ||
+                        (first == 5 && memcmp(feed->topic, "kline", 5) == 0);
+    return has_two && first < feed->topic_length ? until_dot(feed, first + 1) : first;
+}
+
+/* What finds no room shares the last class. */
 static int32_t class_of(tb_class_delays *delays, const tb_feed *feed)
 {
-    uint32_t length = feed->topic_length;
-    while (length > 0 && feed->topic[length - 1] != '.')
-        length--;
-    length = length ? length - 1 : feed->topic_length;
+    const uint32_t length = class_length(feed);
     for (int32_t i = 0; i < delays->count; i++)
         if (delays->names[i].length == length && memcmp(delays->names[i].text, feed->topic, length) == 0)
             return i;

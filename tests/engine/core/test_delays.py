@@ -76,6 +76,14 @@ def test_what_a_feed_could_not_use_is_not_counted() -> None:
     assert watched.counts() == {"publicTrade": (1, 1)}
 
 
+def test_a_symbol_may_hold_dots() -> None:
+    topic = "orderbook.25.XRP-30OCT26-0.4-P-USDT"
+    watched = Watched(topic)
+    watched.take(book("snapshot", 5, [("1", "1")], [("2", "1")], NOW_MS, topic), 1)
+    watched.take(book("delta", 6, [("1", "2")], [], NOW_MS, topic), 1)
+    assert watched.counts() == {"orderbook.25": (1, 1)}
+
+
 def test_clocks_that_disagree() -> None:
     watched = Watched(TRADES)
     watched.take(trade("a", "1", "1", NOW_MS), -250)
