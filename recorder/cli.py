@@ -74,7 +74,12 @@ def record(
         str | None, typer.Option("--category", help="spot, linear, inverse or option.", show_default="linear")
     ] = None,
     symbols: Annotated[
-        str | None, typer.Option("--symbols", help="Symbols, separated by commas, or all.")
+        str | None,
+        typer.Option(
+            "--symbols",
+            help="Symbols, patterns such as BTC*, and rules such as 'USDT perpetuals with turnover24h > 5e6, "
+            "top 100', separated by commas; or all.",
+        ),
     ] = None,
     topics: Annotated[
         str | None,

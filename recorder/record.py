@@ -12,19 +12,18 @@ from pathlib import Path
 import uvloop
 
 from engine.bybit.endpoints import default_root, environment_of, normalise_root
-from engine.bybit.topics import expand
 from recorder.collector import Collector, Report
 from recorder.crashes import crashed_feeds
 from recorder.journal import CollectorLock, Commit, SegmentReader, recover, segments
 from recorder.manifest import read_manifest
-from recorder.rest import RestClient
 from recorder.roll import report_recoveries
 from recorder.roller import Roller
+from recorder.universe import resolve
 from schemas.config import RecordConfig
 from schemas.errors import ConfigError, StoreError
 from schemas.names import Category, Environment
 
-__all__ = ["check_home", "resolve_topics", "run_record", "uvloop_runner"]
+__all__ = ["check_home", "run_record", "uvloop_runner"]
 
 log = logging.getLogger("tapebook")
 
@@ -49,7 +48,7 @@ def run_record(config: RecordConfig, *, commit_ledger: Path | None = None) -> Re
         raise ConfigError(f"{data}: found a file, expected a directory for --data")
     check_home(data, config.collector, config.category, environment_of(root))
     with uvloop_runner() as runner:
-        topics = runner.run(resolve_topics(config, root))
+        topics = runner.run(resolve(config, root)).topics
         with CollectorLock(data, config.collector):
             report_recoveries(recover(data, config.collector))
             roller = Roller(data) if config.roll else None
@@ -89,18 +88,6 @@ def _commit_writer(path: Path | None) -> Callable[[Commit], None] | None:
         os.write(descriptor, line.encode())
 
     return write
-
-
-async def resolve_topics(config: RecordConfig, root: str) -> list[str]:
-    """Combine prefixes and symbols into full topics; ``all`` asks the exchange."""
-    symbols = config.symbols
-    if [symbol.lower() for symbol in symbols] == ["all"]:
-        async with RestClient(root) as rest:
-            _, instruments = await rest.instruments(config.category)
-        symbols = [instrument.symbol for instrument in instruments if instrument.status in ("Trading", "")]
-        if not symbols:
-            raise ConfigError(f"--symbols all: {root} lists no instrument of {config.category} that trades")
-    return [topic.text for topic in expand(config.category, config.topics, symbols)]
 
 
 def check_home(data: Path, collector: str, category: Category, environment: Environment) -> None:

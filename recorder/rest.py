@@ -20,7 +20,7 @@ from engine.bybit import rest as shapes
 from engine.bybit.backoff import Backoff, Budget
 from engine.bybit.endpoints import rest_root
 from engine.bybit.limits import REST_BAN_NS, REST_WINDOW_NS
-from engine.bybit.rest import Instrument, Request, RestBook, RestTrade
+from engine.bybit.rest import Instrument, InstrumentPage, Request, RestBook, RestTrade
 from schemas.errors import ConnectError, ExchangeError, Rejected
 from schemas.names import Category
 
@@ -112,15 +112,15 @@ class RestClient:
             Rejected: the exchange refused the list as a whole.
         """
         if symbols is None:
-            return await self._pages(
-                category, shapes.instruments_request(category, base_coin=_every(category))
-            )
+            pages = await self.instrument_pages(category)
+            every = {instrument.symbol: instrument for _, _, page in pages for instrument in page.instruments}
+            return [body for _, body, _ in pages], list(every.values())
         wanted = list(dict.fromkeys(symbols))
         bodies: list[bytes] = []
         found: dict[str, Instrument] = {}
         if len(wanted) > _FEW_SYMBOLS:
-            bodies, every = await self.instruments(category)
-            found = {instrument.symbol: instrument for instrument in every}
+            bodies, listed = await self.instruments(category)
+            found = {instrument.symbol: instrument for instrument in listed}
         else:
             for symbol in wanted:
                 body = await self.fetch(shapes.instruments_request(category, symbol=symbol))
@@ -153,26 +153,36 @@ class RestClient:
         body = await self.fetch(request)
         return body, shapes.parse_trades(body)
 
-    async def _pages(self, category: Category, first: Request) -> tuple[list[bytes], list[Instrument]]:
-        bodies: list[bytes] = []
-        found: dict[str, Instrument] = {}
+    async def instrument_pages(
+        self, category: Category, *, status: str | None = None
+    ) -> list[tuple[str, bytes, InstrumentPage]]:
+        """Return every page of a category's instruments: path with query, answer, and what it says.
+
+        Args:
+            category: of the instruments.
+            status: only those; without it, what the exchange lists unasked (section 6.2).
+
+        Raises as `instruments` does; nothing half is returned.
+        """
+        pages: list[tuple[str, bytes, InstrumentPage]] = []
         cursors: set[str] = set()
-        request = first
+        cursor = ""
         while True:
+            request = shapes.instruments_request(
+                category, base_coin=_every(category), status=status, cursor=cursor
+            )
             body = await self.fetch(request)
-            bodies.append(body)
             page = shapes.parse_instruments(body)
-            found.update((instrument.symbol, instrument) for instrument in page.instruments)
+            pages.append((request.target, body, page))
             cursor = page.next_cursor
             if not cursor:
-                return bodies, list(found.values())
-            if cursor in cursors or len(bodies) >= MAXIMUM_PAGES:
+                return pages
+            if cursor in cursors or len(pages) >= MAXIMUM_PAGES:
                 raise ExchangeError(
-                    f"{self._root}{first.path}: the pages don't end after {len(bodies)}, "
+                    f"{self._root}{request.path}: the pages don't end after {len(pages)}, "
                     f"the cursor {cursor[:60]!r} leads on; try again"
                 )
             cursors.add(cursor)
-            request = shapes.instruments_request(category, base_coin=_every(category), cursor=cursor)
 
     # -- the way there -------------------------------------------------------------------------------------
 

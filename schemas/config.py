@@ -21,7 +21,8 @@ class RecordConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     Attributes:
         category: product line; one collector records one.
-        symbols: names, or ``["all"]`` for everything that instruments-info lists as trading.
+        symbols: names, patterns (``BTC*``) and rules (``USDT perpetuals with turnover24h > 5e6, top 100``),
+            or ``["all"]`` for everything that instruments-info lists as trading; see docs/universe.md.
         topics: prefixes combined with the symbols (``orderbook.50``), or full topics.
         endpoint: root of the stream; empty for the exchange's mainnet.
         data: data directory.

@@ -84,7 +84,12 @@ def time_request() -> Request:
 
 
 def instruments_request(
-    category: Category, *, symbol: str | None = None, base_coin: str | None = None, cursor: str = ""
+    category: Category,
+    *,
+    symbol: str | None = None,
+    base_coin: str | None = None,
+    status: str | None = None,
+    cursor: str = "",
 ) -> Request:
     """Ask for a page of instruments.
 
@@ -92,12 +97,18 @@ def instruments_request(
         category: of the instruments.
         symbol: only this one.
         base_coin: options only; without it the exchange answers with BTC alone, ``All`` gives every coin.
+        status: only those; without it, what trades (options: also ``PreLaunch`` and ``Delivering``).
         cursor: `InstrumentPage.next_cursor` of the page before.
     """
     # Spot answers everything in one page and ignores the limit.
     limit = None if category is Category.SPOT else INSTRUMENTS_PER_PAGE
     request = _request(
-        "/v5/market/instruments-info", category=category.value, symbol=symbol, baseCoin=base_coin, limit=limit
+        "/v5/market/instruments-info",
+        category=category.value,
+        symbol=symbol,
+        baseCoin=base_coin,
+        status=status,
+        limit=limit,
     )
     if not cursor:
         return request

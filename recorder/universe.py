@@ -1,0 +1,134 @@
+"""What the exchange lists, asked over REST, and which topics a configuration means in it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from engine.bybit import rest as shapes
+from engine.bybit.rest import Instrument
+from engine.bybit.rules import parse_selection
+from engine.bybit.selection import Selection
+from engine.bybit.topics import expand
+from engine.bybit.universe import Choice, choose
+from recorder.rest import RestClient
+from schemas.config import RecordConfig
+from schemas.errors import ConfigError
+from schemas.names import Category
+
+__all__ = ["Listed", "Resolved", "ask", "resolve", "selection_of", "topics_of"]
+
+log = logging.getLogger("tapebook")
+
+
+@dataclass(slots=True)
+class Listed:
+    """What the exchange answered.
+
+    Attributes:
+        answers: pages of instruments-info as (path with query, body), in the order they came.
+        instruments: in them.
+        tickers: by symbol, as sent; empty where they were not asked for.
+        malformed: rows that could not be read.
+    """
+
+    answers: list[tuple[str, bytes]] = field(default_factory=list)
+    instruments: list[Instrument] = field(default_factory=list)
+    tickers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    malformed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What a configuration comes to.
+
+    Attributes:
+        topics: full topics.
+        selection: what ``symbols`` says.
+        choice: how rules came out; None for plain lists, which nobody is asked about.
+        listed: what the choice was made from, or None.
+    """
+
+    topics: list[str]
+    selection: Selection
+    choice: Choice | None = None
+    listed: Listed | None = None
+
+
+def selection_of(config: RecordConfig) -> Selection:
+    """Read ``symbols``. Raises ConfigError that points at the word."""
+    return parse_selection(", ".join(config.symbols), config.category)
+
+
+async def ask(
+    rest: RestClient, category: Category, *, statuses: tuple[str, ...] = (), tickers: bool = False
+) -> Listed:
+    """Ask for every instrument of a category, page by page, and for tickers where they are needed.
+
+    Args:
+        rest: an open client.
+        category: of the instruments.
+        statuses: to ask for beside what is listed unasked.
+        tickers: ask for them too; options by base coin (protocol section 6.1).
+
+    Raises:
+        ExchangeError: an answer could not be had, or is not what is documented; nothing half is returned.
+    """
+    listed = Listed()
+    found: dict[str, Instrument] = {}
+    for status in (None, *statuses):
+        for target, body, page in await rest.instrument_pages(category, status=status):
+            listed.answers.append((target, body))
+            listed.malformed += page.malformed
+            found.update((instrument.symbol, instrument) for instrument in page.instruments)
+    listed.instruments = list(found.values())
+    if not tickers:
+        return listed
+    coins: list[str | None] = [None]
+    if category is Category.OPTION:
+        coins = sorted({instrument.base_coin for instrument in listed.instruments})  # type: ignore[assignment]
+    for coin in coins:
+        body = await rest.fetch(shapes.tickers_request(category, base_coin=coin))
+        for row in shapes.parse_tickers(body):
+            symbol = row.get("symbol")
+            if isinstance(symbol, str):
+                listed.tickers[symbol] = row
+    return listed
+
+
+async def resolve(config: RecordConfig, root: str) -> Resolved:
+    """Combine prefixes and symbols into full topics; patterns and rules ask the exchange first, and say how it went.
+
+    Raises:
+        ConfigError: a selection or topic that can't be read, or that means nothing in this market.
+        ExchangeError: the exchange could not be asked.
+    """
+    selection = selection_of(config)
+    if selection.is_list:
+        return Resolved(topics_of(config, selection.symbols), selection)
+    async with RestClient(root) as rest:
+        listed = await ask(
+            rest, config.category, statuses=selection.statuses, tickers=selection.needs_tickers
+        )
+    choice = choose(
+        config.category, selection, listed.instruments, listed.tickers, time.time_ns() // 1_000_000
+    )
+    for verdict in choice.verdicts:
+        log.info("symbols %s", verdict)
+    for symbol in choice.unlisted:
+        log.warning(
+            "symbol %s: not listed by %s as %s; it is asked for all the same", symbol, root, config.category
+        )
+    if not choice.symbols:
+        why = "; ".join(str(verdict) for verdict in choice.verdicts)
+        raise ConfigError(
+            f"--symbols {selection}: nothing is chosen ({why}): loosen the rule, or look at what {root} lists"
+        )
+    return Resolved(topics_of(config, choice.symbols), selection, choice, listed)
+
+
+def topics_of(config: RecordConfig, symbols: tuple[str, ...]) -> list[str]:
+    """Full topics of these symbols. Raises ConfigError as `expand` does."""
+    return [topic.text for topic in expand(config.category, config.topics, symbols)]

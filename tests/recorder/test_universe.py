@@ -1,0 +1,88 @@
+"""Symbols by rule, asked of a gateway over a real socket."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+
+from engine.bybit import rest as shapes
+from recorder.gateway.options import GatewayOptions
+from recorder.gateway.server import Gateway
+from recorder.rest import RestClient
+from recorder.universe import ask, resolve
+from schemas.config import RecordConfig
+from schemas.errors import ConfigError
+from schemas.names import Category
+
+
+def gateway(**options: Any) -> Gateway:
+    return Gateway(GatewayOptions(simulate=7, symbol_count=8, **options))
+
+
+def config(category: Category, *symbols: str, topics: tuple[str, ...] = ("tickers",)) -> RecordConfig:
+    return RecordConfig(category=category, symbols=list(symbols), topics=list(topics))
+
+
+async def test_a_list_asks_nobody() -> None:
+    resolved = await resolve(config(Category.LINEAR, "BTCUSDT", "ETHUSDT"), "ws://127.0.0.1:1")
+    assert resolved.topics == ["tickers.BTCUSDT", "tickers.ETHUSDT"]
+    assert resolved.choice is None
+
+
+@pytest.mark.parametrize("category", list(Category))
+async def test_every_page_is_asked_for(category: Category, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shapes, "INSTRUMENTS_PER_PAGE", 3)
+    async with gateway() as exchange, RestClient(exchange.url) as rest:
+        listed = await ask(rest, category, tickers=True)
+    assert len({instrument.symbol for instrument in listed.instruments}) == len(listed.instruments) == 8
+    assert listed.tickers.keys() == {instrument.symbol for instrument in listed.instruments}
+    assert len(listed.answers) == (1 if category is Category.SPOT else 3)
+    assert all(path.startswith("/v5/market/instruments-info?category=") for path, _ in listed.answers)
+    assert sum("cursor=" in path for path, _ in listed.answers) == len(listed.answers) - 1
+
+
+async def test_the_sentence_of_the_issue_is_answered(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "tapebook")
+    # as the command line and a TOML list split it
+    sentence = ("linear USDT perpetuals with turnover24h > 5e6", "top 3")
+    async with gateway() as exchange:
+        resolved = await resolve(config(Category.LINEAR, *sentence), exchange.url)
+        async with RestClient(exchange.url) as rest:
+            _, tickers = await rest.tickers(Category.LINEAR)
+    assert resolved.choice is not None
+    by_turnover = sorted(
+        (row for row in tickers if row["symbol"].endswith("USDT") and float(row["turnover24h"]) > 5e6),
+        key=lambda row: float(row["turnover24h"]),
+        reverse=True,
+    )
+    assert [f"tickers.{row['symbol']}" for row in by_turnover[:3]] == resolved.topics
+    (told,) = [record.message for record in caplog.records if "top 3" in record.message]
+    assert "8 listed" in told
+    assert "3 in the top 3 by turnover24h" in told
+    assert f"cut by top: {by_turnover[3]['symbol']}" in told
+
+
+async def test_options_by_base_coin_and_their_trades_by_coin() -> None:
+    async with gateway() as exchange:
+        resolved = await resolve(
+            config(Category.OPTION, "BTC calls", topics=("publicTrade", "orderbook.25")), exchange.url
+        )
+    assert resolved.choice is not None
+    assert resolved.choice.symbols
+    assert all(s.startswith("BTC-") and "-C" in s for s in resolved.choice.symbols)
+    assert resolved.topics == ["publicTrade.BTC", *(f"orderbook.25.{s}" for s in resolved.choice.symbols)]
+
+
+async def test_unlisted_symbols_beside_a_rule_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    async with gateway() as exchange:
+        resolved = await resolve(config(Category.LINEAR, "NOPEUSDT", "BTC*"), exchange.url)
+    assert resolved.topics[0] == "tickers.NOPEUSDT"
+    assert "symbol NOPEUSDT: not listed by" in caplog.text
+
+
+async def test_a_rule_that_means_nothing_says_where_the_symbols_went() -> None:
+    async with gateway() as exchange:
+        with pytest.raises(ConfigError, match=r"nothing is chosen \(.*0 with turnover24h > 1E\+30.*loosen"):
+            await resolve(config(Category.LINEAR, "all with turnover24h > 1e30"), exchange.url)
