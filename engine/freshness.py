@@ -144,6 +144,11 @@ class Freshness:
             pulse.live, pulse.heard_ns = False, now_ns
         return silent
 
+    def forgive(self) -> None:
+        """Nobody listened for a while: the silence until the next ``tick`` says nothing about any feed."""
+        for pulse in self._pulses:
+            pulse.live = False
+
 
 class _Attempt:
     __slots__ = ("delay_ns", "due_ns")

@@ -19,6 +19,7 @@ from engine.bybit.topics import parse_topic
 from engine.core.feeds import Engine
 from engine.events import Event, EventKind
 from engine.freshness import Freshness, IdleClock, Resyncs, needs_snapshot
+from engine.pressure import Level, Pressure
 from engine.timing import Timing
 from recorder.capture import Capture
 from recorder.journal import (
@@ -33,6 +34,7 @@ from recorder.lateness import Lateness
 from recorder.lines import LineSet
 from recorder.rest import RestClient
 from recorder.version import SOFTWARE
+from recorder.vitals import Vitals
 from recorder.warnings import Warnings
 from schemas.config import RecordConfig
 from schemas.errors import ExchangeError, Rejected, TapebookError
@@ -80,6 +82,7 @@ class Collector:
         crashed: what the run before this one left open.
         on_sealed: told of each sealed segment, in the event loop.
         on_commit: told of each group commit that returned, in the journal's thread.
+        on_pressure: told whether what is not recording has to give way to a disk that is behind.
         timing: how patient it is; tests are in a hurry.
     """
 
@@ -92,6 +95,7 @@ class Collector:
         crashed: list[Crashed],
         on_sealed: Callable[[Path], None] = lambda _: None,
         on_commit: Callable[[Commit], None] | None = None,
+        on_pressure: Callable[[bool], None] = lambda _: None,
         timing: Timing | None = None,
     ) -> None:
         self.config = config
@@ -104,6 +108,7 @@ class Collector:
         self._crashed = crashed
         self._on_sealed = on_sealed
         self._on_commit = on_commit
+        self._on_pressure = on_pressure
         self._timing = timing or Timing()
         self._stop = asyncio.Event()
         self._why = ""
@@ -111,7 +116,8 @@ class Collector:
         self._idle = IdleClock()
         self._warnings = Warnings(log)
         self._time_is_up = False
-        self._paused = False
+        self.pressure = Pressure(int(config.backlog_mib * (1 << 20)))
+        self._vitals = Vitals(self._data)
         self._started_ns = time.monotonic_ns()
         self.resyncs = Resyncs(self.engine, self._timing)
         self.freshness = Freshness(self.engine, whole=config.stop_after_idle is None, timing=self._timing)
@@ -246,23 +252,27 @@ class Collector:
     # ---- while it runs ----
 
     async def _commits(self) -> None:
-        """Hand group commits over, and let the market wait in the sockets while the disk is behind."""
-        limit = int(self.config.backlog_mib * (1 << 20))
+        """Hand group commits over, and let others wait, at last the market, while the disk is behind."""
         interval = self.config.commit_ms / 1000
         while True:
             await asyncio.sleep(interval)
             self.journal.commit_due()
-            backlog = self.journal.backlog_bytes
-            if not self._paused and backlog > limit:
-                self._pause(True)
-                log.warning("the disk is %d MiB behind: reading pauses", backlog >> 20)
-            elif self._paused and backlog < limit // 4:
-                self._pause(False)
-                log.warning("the disk has caught up: reading goes on")
+            before, backlog = self.pressure.level, self.journal.backlog_bytes
+            level = self.pressure.update(time.monotonic_ns(), backlog)
+            if level is not before:
+                self._give_way(before, level, backlog)
 
-    def _pause(self, paused: bool) -> None:
-        self._paused = paused
-        self.lines.pause(paused)
+    def _give_way(self, before: Level, level: Level, backlog: int) -> None:
+        if (level is Level.EASE) != (before is Level.EASE):
+            self._on_pressure(level is not Level.EASE)
+        if level is Level.HOLD:
+            log.warning("the disk is %d MiB behind: reading pauses", backlog >> 20)
+            self.lines.pause(True)
+        elif before is Level.HOLD:
+            log.warning("the disk has caught up: reading goes on")
+            self.lines.pause(False)
+            # what waits in the sockets was not silent
+            self.freshness.forgive()
 
     async def _ticks(self) -> None:
         ticks = 0
@@ -271,11 +281,11 @@ class Collector:
             now_ns = time.monotonic_ns()
             self.lines.tick(now_ns)
             ticks += 1
-            if ticks % 4 == 0 and not self._paused:
+            if ticks % 4 == 0 and self.pressure.level is not Level.HOLD:
                 self._judge_silence(now_ns)
             self._resync()
             self._rotate_when_due()
-            if ticks % 4 == 0:
+            if ticks % (4 if self.pressure.level is Level.EASE else 40) == 0:
                 self._write_status()
             if ticks % 40 == 0:
                 self._warnings.sum_up()
@@ -315,7 +325,7 @@ class Collector:
         idle_ns = self._idle.tick(
             now_ns,
             heard_ns=self.lines.data_ns,
-            listening=self.lines.listening,
+            listening=self.lines.listening and self.pressure.level is not Level.HOLD,
         )
         if config.stop_after_idle is not None and idle_ns >= config.stop_after_idle * SECOND_NS:
             self._time_is_up = True
@@ -384,7 +394,10 @@ class Collector:
             "undecodable": counters["undecodable"],
             "unknown_topics": counters["unknown_topics"],
             "backlog_bytes": self.journal.backlog_bytes,
-            "paused": self._paused,
+            "paused": self.pressure.level is Level.HOLD,
+            "pressure": self.pressure.told(time.monotonic_ns()),
+            "vitals": self._vitals.told(time.monotonic_ns(), self.journal.accepted_bytes),
+            "seconds": (time.monotonic_ns() - self._started_ns) / SECOND_NS,
             "resyncs": self.resyncs.count,
             "lateness": self.lateness.told(time.monotonic_ns()),
             "lines": [

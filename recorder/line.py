@@ -28,10 +28,13 @@ from schemas import notes
 from schemas.errors import ConnectError, TapebookError
 from schemas.names import Category
 
-__all__ = ["FIRST_ATTEMPTS", "Line"]
+__all__ = ["CATCH_UP_NS", "FIRST_ATTEMPTS", "Line"]
 
 FIRST_ATTEMPTS = 3
 """A line that never came up is given up after so many attempts; one that did is tried for ever."""
+
+CATCH_UP_NS = 10**9
+"""How long a line that reads again is not judged by what it has heard."""
 
 log = logging.getLogger("tapebook")
 
@@ -97,6 +100,7 @@ class Line:
         self._opened_ns = 0
         self._stopping = False
         self._paused = False
+        self._hearing_ns = 0
 
     def __repr__(self) -> str:
         return f"<Line {self.slot} connects={self.connects} {self._session!r} {self._connection!r}>"
@@ -160,8 +164,9 @@ class Line:
         self._closed.set()
 
     def tick(self, now_ns: int) -> None:
-        """Let the session look at the time (monotonic)."""
-        if self._session is not None and self.connected:
+        """Let the session look at the time (monotonic). Not while nobody reads, for then pongs and acknowledgements
+        wait in the socket, and not before they had a moment to come out of it."""
+        if self._session is not None and self.connected and not self._paused and now_ns >= self._hearing_ns:
             self._session.tick(now_ns)
             self._pump()
 
@@ -180,6 +185,10 @@ class Line:
 
     def pause(self, paused: bool) -> None:
         """Leave bytes in the socket while the disk is behind."""
+        if self._paused and not paused and self._session is not None:
+            now_ns = time.monotonic_ns()
+            self._session.received(now_ns)
+            self._hearing_ns = now_ns + CATCH_UP_NS
         self._paused = paused
         if self._connection is not None:
             (self._connection.pause_reading if paused else self._connection.resume_reading)()

@@ -131,6 +131,7 @@ async def _record(
         crashed=crashed_feeds(data, config.collector),
         on_sealed=lambda _: roller.sealed() if roller is not None else None,
         on_commit=on_commit,
+        on_pressure=lambda pressed: roller.pause(pressed) if roller is not None else None,
     )
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -60,8 +60,11 @@ class Rolled:
         return sum(entry.rows for entry in self.entries if isinstance(entry, ManifestFile))
 
 
-def replay_segment(path: Path, take: Callable[[dict[Key, pa.Table]], None]) -> tuple[SegmentReader, Replay]:
-    """Drive one sealed segment through the engine; ``take`` gets rows as they come, in order.
+def replay_segment(
+    path: Path, take: Callable[[dict[Key, pa.Table]], None], breathe: Callable[[], None] = lambda: None
+) -> tuple[SegmentReader, Replay]:
+    """Drive one sealed segment through the engine; ``take`` gets rows as they come, in order, and ``breathe`` is called
+    between batches.
 
     Raises:
         Corrupt: the segment is torn or altered.
@@ -72,6 +75,7 @@ def replay_segment(path: Path, take: Callable[[dict[Key, pa.Table]], None]) -> t
         replay = Replay(info.collector, Category(info.category), info.start_ns)
         held = False
         for batch in reader:
+            breathe()
             # A note about the last frame may open this batch, so rows wait until a frame follows.
             if held and batch.table.column("kind")[0].as_py() == RecordKind.FRAME:
                 take(replay.take_rows())
@@ -91,7 +95,7 @@ def roll_segment(segment_path: Path, out_archive: Path) -> list[ManifestFile | M
     return roll_fully(segment_path, out_archive).entries
 
 
-def roll_fully(segment_path: Path, archive: Path) -> Rolled:
+def roll_fully(segment_path: Path, archive: Path, breathe: Callable[[], None] = lambda: None) -> Rolled:
     """As ``roll_segment``, and say what the replay found."""
     files: dict[Key, ArchiveFile] = {}
     with SegmentReader(segment_path) as reader:
@@ -105,7 +109,7 @@ def roll_fully(segment_path: Path, archive: Path) -> Rolled:
             file.append(table)
 
     try:
-        reader, replay = replay_segment(segment_path, take)
+        reader, replay = replay_segment(segment_path, take, breathe)
         entries: list[ManifestFile | ManifestSegment] = []
         gaps: dict[str, int] = {}
         for (table, symbol, _), file in files.items():
@@ -201,6 +205,7 @@ def roll_data(
     on_rolled: Callable[[Rolled], None] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     collector: str | None = None,
+    breathe: Callable[[], None] = lambda: None,
 ) -> list[Rolled]:
     """Recover what a crash left behind and roll everything that is sealed. Hold ``roll_lock`` meanwhile.
 
@@ -209,6 +214,7 @@ def roll_data(
         on_rolled: told of each segment once it counts.
         should_stop: asked between segments.
         collector: only this one's segments.
+        breathe: called again and again while it works; it may wait.
     """
     done: list[Rolled] = []
     archive = data / "archive"
@@ -218,7 +224,7 @@ def roll_data(
             break
         if collector is not None and segment.collector != collector:
             continue
-        rolled = roll_fully(segment.path, archive)
+        rolled = roll_fully(segment.path, archive, breathe)
         append_manifest(archive, segment.collector, rolled.entries)
         done.append(rolled)
         if on_rolled is not None:

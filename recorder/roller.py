@@ -1,8 +1,9 @@
 """The roller: a process of its own beside a recorder, so that formatting never stands in the collector's way.
 
-It reads words on standard input, one a line: ``sealed`` (there is something to roll) and ``finish`` (roll what is left
-and exit 0). When its input ends without ``finish`` its parent is gone, and it ends at once: what it was writing has no
-final name yet, and the next roll writes it again.
+It reads words on standard input, one a line: ``sealed`` (there is something to roll), ``pause`` and ``resume`` (the
+disk is needed for recording; it stops within a batch), and ``finish`` (roll what is left and exit 0). When its input
+ends without ``finish`` its parent is gone, and it ends at once: what it was writing has no final name yet, and the next
+roll writes it again.
 """
 
 from __future__ import annotations
@@ -47,6 +48,10 @@ class Roller:
     def sealed(self) -> None:
         """Tell it that a segment was sealed."""
         self._say(b"sealed\n")
+
+    def pause(self, paused: bool) -> None:
+        """Let it leave the disk alone, or go on."""
+        self._say(b"pause\n" if paused else b"resume\n")
 
     def finish(self) -> None:
         """Let it roll everything and wait for it.
@@ -96,16 +101,29 @@ class _Listener:
     def __init__(self) -> None:
         self.work = threading.Event()
         self.finishing = False
+        self.unpaused = threading.Event()
+        self.unpaused.set()
         self._thread = threading.Thread(target=self._listen, name="parent", daemon=True)
         self._thread.start()
 
+    def breathe(self) -> None:
+        """Wait while paused."""
+        self.unpaused.wait()
+
     def _listen(self) -> None:
         for line in sys.stdin.buffer:
-            if line.strip() == b"finish":
-                self.finishing = True
-                self.work.set()
-                return
-            self.work.set()
+            match line.strip():
+                case b"pause":
+                    self.unpaused.clear()
+                case b"resume":
+                    self.unpaused.set()
+                case b"finish":
+                    self.finishing = True
+                    self.unpaused.set()
+                    self.work.set()
+                    return
+                case _:
+                    self.work.set()
         os._exit(0)
 
 
@@ -121,7 +139,7 @@ def main(arguments: list[str]) -> int:
         listener.work.clear()
         try:
             with roll_lock(data, wait=True):
-                roll_data(data, on_rolled=_tell)
+                roll_data(data, on_rolled=_tell, breathe=listener.breathe)
         except TapebookError as error:
             print(f"tapebook: roll: {error}", file=sys.stderr, flush=True)
             code = error.exit_code

@@ -180,6 +180,11 @@ class JournalWriter:
         return self._segment_bytes + self._pending_bytes
 
     @property
+    def accepted_bytes(self) -> int:
+        """Bytes taken in by this writer, of all its segments."""
+        return self._accepted_bytes + self._pending_bytes
+
+    @property
     def backlog_bytes(self) -> int:
         """Bytes appended and not yet written; 0 once the writer failed, for then nothing waits any more."""
         if self.error is not None:

@@ -89,6 +89,18 @@ def test_a_busy_feed_is_given_ten_seconds() -> None:
     assert market.silence(talking="trades") == {0: 10}
 
 
+def test_silence_while_nobody_listened_is_forgiven() -> None:
+    """Reading paused because the disk was behind: silence begins anew, and nothing is learned from the pause."""
+    market = Market()
+    market.talk(60)
+    threshold = market.freshness.threshold_ns(0)
+    market.now_ns += 3600 * SECOND
+    market.freshness.forgive()
+    assert market.tick() == []
+    assert market.freshness.threshold_ns(0) == threshold
+    assert market.silence() == {0: threshold // SECOND, 1: 60}
+
+
 def test_a_slow_feed_is_given_twenty_of_its_intervals() -> None:
     market = Market()
     market.talk(600, book_every=5)

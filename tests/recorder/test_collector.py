@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import threading
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -17,7 +19,8 @@ import recorder.line
 from engine.bybit.rest import Instrument
 from engine.timing import Timing
 from recorder.collector import Collector, Report
-from recorder.journal import Record, SegmentReader, segments
+from recorder.journal import JournalWriter, Record, SegmentReader, segments
+from recorder.journal.disk import Disk
 from recorder.roll import roll_data
 from recorder.verify import verify
 from schemas import notes
@@ -338,6 +341,55 @@ async def test_reading_pauses_while_the_disk_is_behind(
     assert connection.paused
     backlog = 1 << 20
     await until(lambda: not connection.paused, "an end of the pause")
+
+
+async def test_a_slow_disk_costs_no_frame_and_no_gap(
+    tmp_path: Path, exchange: FakeExchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk stalls while the market goes on: what is not recording gives way first, then reading, memory stays
+    bounded, and nothing that was read is lost."""
+    disk = threading.Event()
+    disk.set()
+
+    class SlowDisk(Disk):
+        def write_at(self, descriptor: int, data: memoryview, offset_bytes: int) -> int:
+            disk.wait(60)
+            return super().write_at(descriptor, data, offset_bytes)
+
+    monkeypatch.setattr(recorder.collector, "JournalWriter", partial(JournalWriter, disk=SlowDisk()))
+    recording = Recording(tmp_path, exchange, [BOOK, TRADES], backlog_mib=0.1)
+    told: list[tuple[bool, int]] = []
+    collector = recording.collector
+    collector._on_pressure = lambda pressed: told.append((pressed, collector.journal.backlog_bytes))
+    connection = await recording.connection()
+    connection.acknowledge()
+    connection.deliver(book("snapshot", 1, [("1.5", "1")], [("2.5", "1")], NOW_MS))
+    disk.clear()
+    sent = 1
+    while not connection.paused:  # the exchange sends as long as somebody reads
+        sent += 1
+        connection.deliver(book("delta", sent, [("1.5", str(sent))], [], NOW_MS))
+        await asyncio.sleep(0)
+        assert sent < 5000
+    (pressed, backlog), *_ = told
+    limit = int(0.1 * (1 << 20))
+    assert pressed
+    assert limit // 8 < backlog < limit
+    assert collector.journal.backlog_bytes < 2 * limit
+    assert len(told) == 1  # and it does not flutter
+    disk.set()
+    await until(lambda: not connection.paused, "reading again")
+    await until(lambda: len(told) == 2, "an end of the pressure")
+    assert not told[1][0]
+    connection.deliver(book("delta", sent + 1, [("1.5", "1")], [], NOW_MS))
+    pressure = collector.status()["pressure"]
+    assert (pressure["level"], pressure["spared"], pressure["held"]) == ("ease", 1, 1)
+    assert pressure["spared_seconds"] >= pressure["held_seconds"] > 0
+    assert pressure["peak_backlog_bytes"] > limit
+    report = await recording.stop()
+    assert [(feed.messages, feed.gaps) for feed in report.feeds] == [(sent + 1, 0), (0, 0)]
+    frames = [record.payload for record in recording.records() if record.kind == RecordKind.FRAME]
+    assert len(frames) == sent + 1
 
 
 async def test_what_status_shows(recording: Recording) -> None:

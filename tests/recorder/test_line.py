@@ -15,7 +15,7 @@ import recorder.line
 from engine.bybit.backoff import Backoff, Budget, connect_budget
 from engine.freshness import Resyncs
 from recorder.journal import Record, SegmentReader
-from recorder.line import FIRST_ATTEMPTS, Line
+from recorder.line import CATCH_UP_NS, FIRST_ATTEMPTS, Line
 from schemas import notes
 from schemas.errors import ConnectError, StoreError, TapebookError
 from schemas.names import Category, FeedState, RecordKind
@@ -273,6 +273,21 @@ async def test_reading_pauses_on_this_connection_and_the_next(wired: Wired) -> N
     assert second.paused
     wired.line.pause(False)
     assert not second.paused
+
+
+async def test_a_line_that_nobody_reads_is_not_dead(wired: Wired) -> None:
+    """Its pongs and acknowledgements wait in the socket, however long the disk needs."""
+    first = await wired.connection()
+    now_ns = time.monotonic_ns()
+    wired.line.pause(True)
+    wired.line.tick(now_ns + 10 * MINUTE_NS)
+    wired.line.pause(False)
+    wired.line.tick(now_ns + CATCH_UP_NS // 2)
+    await asyncio.sleep(0.01)
+    assert first.is_open
+    wired.line.tick(now_ns + 10 * MINUTE_NS)  # nothing came out of it after all
+    await until(lambda: not first.is_open)
+    await wired.connection(1)
 
 
 async def test_a_peer_that_stopped_reading_is_left(wired: Wired) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,10 +14,11 @@ import pytest
 
 import recorder.roller
 from recorder.manifest import read_manifest
-from recorder.roll import roll_lock
-from recorder.roller import Roller, main
+from recorder.roll import roll_data, roll_lock
+from recorder.roller import Roller, _Listener, main
 from recorder.verify import verify
 from schemas.errors import StoreError
+from tests.processes import wait_until
 from tests.recorder.recordings import Tape, market
 
 
@@ -62,6 +64,52 @@ def test_a_failure_is_told_and_is_its_exit_code(
     assert main([str(tmp_path)]) == 1
     assert f"tapebook: roll: {segment}" in capfd.readouterr().err
     assert len(read_manifest(tmp_path / "archive").segments) == 1
+
+
+@pytest.mark.usefixtures("quiet")
+def test_it_leaves_the_disk_alone_while_it_is_paused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Words are heard while it works; what works asks between batches."""
+    ours, its = os.pipe()
+    heard: list[str] = []
+
+    class Pipe:
+        buffer = os.fdopen(ours, "rb")
+
+    monkeypatch.setattr(sys, "stdin", Pipe)
+    listener = _Listener()
+    worker = threading.Thread(target=lambda: (listener.breathe(), heard.append("went on")))
+    os.write(its, b"pause\n")
+    wait_until(lambda: not listener.unpaused.is_set(), "the pause")
+    worker.start()
+    assert heard == []
+    os.write(its, b"sealed\n")
+    wait_until(listener.work.is_set, "the word between")
+    assert not listener.unpaused.is_set()
+    os.write(its, b"resume\n")
+    worker.join(60)
+    assert heard == ["went on"]
+    os.write(its, b"pause\nfinish\n")
+    wait_until(lambda: listener.finishing, "the end")
+    listener.breathe()  # who is to finish is paused no more
+    listener._thread.join(60)
+    Pipe.buffer.close()
+    os.close(its)
+
+
+def test_rolling_asks_for_leave_again_and_again(tmp_path: Path) -> None:
+    _recorded(tmp_path)
+    asked: list[int] = []
+    with roll_lock(tmp_path, wait=False):
+        roll_data(tmp_path, breathe=lambda: asked.append(1))
+    assert len(asked) >= 2 * len(read_manifest(tmp_path / "archive").segments) > 0
+
+
+def test_a_paused_roller_ends_with_its_parent(roller: Roller) -> None:
+    roller.pause(True)
+    process = roller._process
+    assert process.stdin is not None
+    process.stdin.close()
+    assert process.wait(60) == 0
 
 
 @pytest.fixture
