@@ -14,7 +14,7 @@ import pyarrow as pa
 from schemas.names import Table
 from schemas.tables import LEVEL_COLUMNS, ROW_KINDS, TICKER_FIELDS, schema_of
 
-__all__ = ["book_table", "plain_array", "split_by_day", "ticker_table", "trade_table"]
+__all__ = ["book_table", "column_of", "plain_array", "split_by_day", "ticker_table", "trade_table"]
 
 Column = np.ndarray[Any, Any]
 Dated = tuple[pa.Table, Column]
@@ -53,6 +53,13 @@ def plain_array(values: Column, type_: pa.DataType, valid: Column | None = None)
     """An Arrow array over NumPy's memory; ``valid`` is a boolean array, or None where there are no nulls."""
     bits, nulls = _validity(valid)
     return pa.Array.from_buffers(type_, len(values), [bits, pa.py_buffer(values)], null_count=nulls)
+
+
+def column_of(values: Sequence[Any], type_: pa.DataType) -> pa.Array:
+    """An Arrow array of Python values; times are integers of the type's unit."""
+    if pa.types.is_timestamp(type_):  # through integers: exact, and no datetime objects
+        return pa.array(values, pa.int64()).cast(type_)
+    return pa.array(values, type_)
 
 
 def _named(codes: Column, names: Sequence[str], valid: Column | None = None) -> pa.Array:

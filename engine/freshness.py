@@ -11,10 +11,11 @@ import math
 from typing import Final
 
 from engine.core.feeds import Engine, parse_feed
+from engine.drivers import Silence, driven
 from engine.timing import Timing
 from schemas.names import Category, FeedState
 
-__all__ = ["Freshness", "IdleClock", "Resyncs", "needs_snapshot"]
+__all__ = ["Freshness", "IdleClock", "Resyncs", "needs_snapshot", "silence_of"]
 
 SECOND_NS: Final = 1_000_000_000
 MEMORY_NS: Final = 300 * SECOND_NS
@@ -33,9 +34,15 @@ PER_SECOND: Final = 50
 def needs_snapshot(category: Category, topic: str) -> bool:
     """Whether only a snapshot makes the feed good again: books with deltas, and tickers that come as deltas."""
     kind, depth, _ = parse_feed(category, topic)
-    if kind == "book":
-        return depth > 1
-    return kind == "ticker" and category in (Category.LINEAR, Category.INVERSE)
+    return depth > 1 or (kind == "ticker" and category in (Category.LINEAR, Category.INVERSE))
+
+
+def silence_of(category: Category, topic: str) -> Silence | None:
+    """How a feed's silence is judged; None where nothing may come for ever."""
+    other = driven(category, topic)
+    if other is not None:
+        return other.silence
+    return Silence(INTERVALS[parse_feed(category, topic)[0]])
 
 
 class IdleClock:
@@ -67,15 +74,15 @@ class IdleClock:
 class _Pulse:
     """What one feed has taught: messages and the time they took, both fading."""
 
-    __slots__ = ("elapsed_ns", "heard_ns", "intervals", "last_messages", "live", "messages", "patience")
+    __slots__ = ("elapsed_ns", "heard_ns", "last_messages", "live", "messages", "patience", "silence")
 
-    def __init__(self, intervals: int, now_ns: int) -> None:
+    def __init__(self, silence: Silence | None, now_ns: int) -> None:
         self.last_messages = 0
         self.messages = 0.0
         self.elapsed_ns = 0.0
         self.heard_ns = now_ns
         self.live = False
-        self.intervals = intervals
+        self.silence = silence
         self.patience = 1
 
     def learn(self, messages: int, elapsed_ns: int) -> None:
@@ -101,12 +108,13 @@ class Freshness:
         self._pulses: list[_Pulse] = []
 
     def threshold_ns(self, feed: int) -> int | None:
-        """The feed's silence threshold, or None while it has said too little."""
+        """The feed's silence threshold, or None while it has said too little, and where silence is normal."""
         pulse = self._pulses[feed]
-        if pulse.messages < LEAST_MESSAGES:
+        if pulse.silence is None or pulse.messages < LEAST_MESSAGES:
             return None
+        intervals, least = pulse.silence
         return pulse.patience * max(
-            self._least_silence_ns, int(pulse.intervals * pulse.elapsed_ns / pulse.messages)
+            least * self._least_silence_ns, int(intervals * pulse.elapsed_ns / pulse.messages)
         )
 
     def tick(self, now_ns: int) -> list[tuple[int, int]]:
@@ -114,7 +122,7 @@ class Freshness:
         engine = self._engine
         topics = engine.topics() if len(self._pulses) < engine.feed_count else []
         for topic in topics[len(self._pulses) :]:
-            self._pulses.append(_Pulse(INTERVALS[parse_feed(engine.category, topic)[0]], now_ns))
+            self._pulses.append(_Pulse(silence_of(engine.category, topic), now_ns))
         silent: list[tuple[int, int]] = []
         latest = 0
         for feed, pulse in enumerate(self._pulses):

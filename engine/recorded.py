@@ -14,6 +14,7 @@ from schemas.notes import (
     FeedCheckpoint,
     Feeds,
     Note,
+    RestAnswer,
     Session,
     Shared,
     Stale,
@@ -21,7 +22,7 @@ from schemas.notes import (
     Widened,
 )
 
-__all__ = ["apply_note", "apply_session"]
+__all__ = ["apply_answer", "apply_note", "apply_session"]
 
 
 def apply_session(engine: Engine, event: Session, *, receive_ns: int, sequence: int, line: int) -> None:
@@ -31,6 +32,11 @@ def apply_session(engine: Engine, event: Session, *, receive_ns: int, sequence: 
             engine.subscribed(topic, receive_ns, sequence, line)
     elif isinstance(event, Disconnected) and not event.clean:
         engine.disconnect(line, receive_ns, sequence)
+
+
+def apply_answer(engine: Engine, answer: RestAnswer, *, receive_ns: int, sequence: int) -> None:
+    """Let a REST answer act on the feeds that live on such answers."""
+    engine.answer(answer.path, answer.body, receive_ns, sequence)
 
 
 def apply_note(engine: Engine, note: Note, *, receive_ns: int, sequence: int) -> None:

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from engine.arrow_rows import column_of
 from engine.core.feeds import Engine, parse_feed
 from engine.events import Event, EventKind
-from engine.recorded import apply_note, apply_session
+from engine.recorded import apply_answer, apply_note, apply_session
 from schemas.names import Category, RecordKind, Table
 from schemas.notes import (
     Begin,
@@ -25,6 +26,7 @@ from schemas.notes import (
     Subscribed,
     Unsubscribed,
     decode_note,
+    decode_rest,
     decode_session,
 )
 from schemas.tables import schema_of
@@ -165,6 +167,8 @@ class Replay:
                 for topic in event.topics:
                     self._cover(topic, self.engine.feed_index(topic))
                     self._end_span(topic, receive_ns)
+        elif kind == RecordKind.REST:
+            apply_answer(self.engine, decode_rest(payload), receive_ns=receive_ns, sequence=sequence)
         if self.engine.pending:
             self._events(self.engine.take_events())
 
@@ -288,16 +292,10 @@ def _tables(table: Table, rows: list[dict[str, Any]]) -> dict[Key, pa.Table]:
     schema = schema_of(table)
     return {
         (table, symbol, day): pa.Table.from_arrays(
-            [_column([row[f.name] for row in group], f.type) for f in schema], schema=schema
+            [column_of([row[f.name] for row in group], f.type) for f in schema], schema=schema
         )
         for (symbol, day), group in groups.items()
     }
-
-
-def _column(values: list[Any], type_: pa.DataType) -> pa.Array:
-    if pa.types.is_timestamp(type_):  # through integers: exact, and no datetime objects
-        return pa.array(values, pa.int64()).cast(type_)
-    return pa.array(values, type_)
 
 
 def _numpy(array: pa.Array, dtype: Any) -> np.ndarray[Any, Any]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from engine.core.delays import Delays
 from engine.core.feeds import CONTROL, Engine
 from engine.events import Event, EventKind
-from engine.recorded import apply_note, apply_session
+from engine.recorded import apply_answer, apply_note, apply_session
 from recorder.journal import JournalWriter
 from schemas.names import FeedState, RecordKind
 from schemas.notes import (
@@ -125,9 +125,12 @@ class Capture:
         self._drain(receive_ns)
 
     def rest(self, path: str, body: bytes) -> None:
-        """Record a REST answer that is about to be used."""
+        """Record a REST answer that is about to be used, and let it act on the feeds."""
         answer = RestAnswer(path=path, body=body.decode("utf-8", "replace"))
-        self.journal.append(self._clock(), 0, RecordKind.REST, encode(answer))
+        receive_ns = self._clock()
+        sequence = self.journal.append(receive_ns, 0, RecordKind.REST, encode(answer))
+        apply_answer(self.engine, answer, receive_ns=receive_ns, sequence=sequence)
+        self._drain(receive_ns)
 
     def announce(self, symbol: str, price_decimals: int, size_decimals: int) -> None:
         """Record and apply the decimals that instruments-info announces."""

@@ -33,8 +33,7 @@ def crashed_feeds(data: Path, collector: str) -> list[Crashed]:
         state = replay.engine.checkpoint(index)
         if state.receive_ns is None and state.gap is None:
             continue
-        kind, depth, _ = parse_feed(replay.category, topic)
-        consecutive = kind == "book" and depth > 1
+        consecutive = parse_feed(replay.category, topic)[1] > 1
         gap = state.gap
         if gap is None:
             assert state.receive_ns is not None

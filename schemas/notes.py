@@ -6,6 +6,8 @@ else. Update ids and clocks that do not exist are null. Digests are 16 hex digit
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 __all__ = [
@@ -32,6 +34,7 @@ __all__ = [
     "Unsubscribed",
     "Widened",
     "decode_note",
+    "decode_rest",
     "decode_session",
     "encode",
 ]
@@ -107,6 +110,7 @@ class FeedCheckpoint(_Note, frozen=True, tag="feed"):
         seen: spans of update ids recorded in this chain.
         bids, asks: [price, size] mantissas at the decimals of ``Shared``, best first.
         trade_ids: hashes of the last trade ids, 32 hex digits each, oldest first.
+        driven: what the feed's driver keeps beyond that (`engine.drivers`).
     """
 
     topic: str
@@ -128,6 +132,7 @@ class FeedCheckpoint(_Note, frozen=True, tag="feed"):
     gap: OpenGap | None = None
     ticker: TickerState | None = None
     trade_ids: str = ""
+    driven: dict[str, Any] | None = None
 
 
 class Digest(_Note, frozen=True, tag="digest"):
@@ -236,6 +241,7 @@ class RestAnswer(msgspec.Struct, frozen=True, tag_field="rest", tag="answer"):
 
 _ENCODER = msgspec.json.Encoder()
 _NOTES: msgspec.json.Decoder[Note] = msgspec.json.Decoder(Note)
+_ANSWERS: msgspec.json.Decoder[RestAnswer] = msgspec.json.Decoder(RestAnswer)
 _SESSIONS: msgspec.json.Decoder[Session] = msgspec.json.Decoder(Session)
 
 
@@ -247,6 +253,11 @@ def encode(value: msgspec.Struct) -> bytes:
 def decode_note(payload: bytes) -> Note:
     """Decode a NOTE payload. Raises ``msgspec.DecodeError`` or ``msgspec.ValidationError``."""
     return _NOTES.decode(payload)
+
+
+def decode_rest(payload: bytes) -> RestAnswer:
+    """Decode a REST payload. Raises ``msgspec.DecodeError`` or ``msgspec.ValidationError``."""
+    return _ANSWERS.decode(payload)
 
 
 def decode_session(payload: bytes) -> Session:

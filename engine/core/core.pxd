@@ -14,6 +14,7 @@ cdef extern from "tb_types.h" nogil:
         TB_KIND_BOOK
         TB_KIND_TRADES
         TB_KIND_TICKER
+        TB_KIND_DRIVEN
         TB_CAUSE_COUNT
 
 
@@ -127,6 +128,8 @@ cdef extern from "tb_engine.h" nogil:
         TB_SYNCING
         TB_LIVE
         TB_STALE
+        TB_RESULT_UNDECODABLE
+        TB_RESULT_DRIVEN
     ctypedef struct tb_range:
         int64_t low
         int64_t high
@@ -169,6 +172,7 @@ cdef extern from "tb_engine.h" nogil:
         int64_t first_receive_ns
         int64_t first_sequence
         tb_gap gap
+        uint8_t quiet
         int64_t keyframe_push_ms
         int32_t file_day
         int64_t last_row
@@ -256,6 +260,22 @@ cdef extern from "tb_engine.h" nogil:
     void tb_engine_keyframe(tb_engine *engine, int32_t feed)
     int tb_engine_set_digest(tb_engine *engine, int32_t feed, int64_t update_id, uint64_t digest)
     int tb_engine_backfill(tb_engine *engine, const uint8_t *bytes, size_t length, int64_t receive_ns, int64_t sequence) nogil
+    ctypedef struct tb_stamp:
+        int64_t sequence
+        int64_t receive_ns
+        uint16_t line
+    ctypedef struct tb_news:
+        int64_t push_ms
+        int64_t match_ms
+        int64_t cross_sequence
+        int64_t update_id
+    void tb_engine_heard(tb_engine *engine, int32_t feed, tb_stamp at)
+    void tb_engine_good(tb_engine *engine, int32_t feed, tb_news news, int healer, int64_t last_update_id, tb_stamp at)
+    void tb_engine_broken(tb_engine *engine, int32_t feed, int cause, int64_t first_update_id, int64_t match_ms,
+                          tb_stamp at)
+    void tb_engine_refuse(tb_engine *engine, int32_t feed, tb_error error, tb_stamp at)
+    void tb_engine_note_digest(tb_engine *engine, int32_t feed, uint64_t digest, tb_stamp at)
+    int tb_engine_damaged(const tb_engine *engine, int32_t feed, uint16_t line)
     int tb_remember_trade(tb_trade_ids *ids, const uint64_t *hash)
 
 

@@ -25,6 +25,7 @@ cdef extern from "Python.h":
 import numpy as np
 
 from engine.arrow_rows import book_table, split_by_day, ticker_table, trade_table
+from engine.drivers import Rows, Stamp, UndecodableError, driven
 from engine.events import ERRORS, Event, EventKind
 from schemas.errors import ConfigError
 from schemas.names import Category, FeedState, Table
@@ -37,7 +38,7 @@ UNDECODABLE = -3
 
 HEALERS = ("snapshot", "message", "subscribed")
 STATES = (FeedState.EMPTY, FeedState.SYNCING, FeedState.LIVE, FeedState.STALE)
-KINDS = ("book", "trades", "ticker")
+KINDS = ("book", "trades", "ticker", "driven")
 
 # The tuple that stands for a book's best levels: most frames leave them as they were.
 ctypedef struct quote_cache:
@@ -109,9 +110,10 @@ cdef int64_t _required(value):
 
 
 def parse_feed(category, topic):
-    """Split a topic into (kind, depth, symbol): kind book, trades or ticker. Raises ConfigError for others.
+    """Split a topic into (kind, depth, symbol): kind book, trades, ticker or driven. Raises ConfigError for others.
 
-    A ticker's depth is 1 where each message is a whole snapshot (spot, options), else 0; trades have depth 0.
+    A ticker's depth is 1 where each message is a whole snapshot (spot, options), else 0; trades have depth 0. Only books
+    whose update ids are consecutive have a depth above 1. The symbol is empty where rows name their own.
     """
     parts = topic.split(".", 2)
     if parts[0] == "orderbook" and len(parts) == 3 and parts[1].isdigit() and 0 < int(parts[1]) <= 1000 and parts[2]:
@@ -122,13 +124,22 @@ def parse_feed(category, topic):
             return "trades", 0, "" if category == Category.OPTION else parts[1]
         if parts[0] == "tickers":
             return "ticker", int(category in (Category.SPOT, Category.OPTION)), parts[1]
+    other = driven(category, topic)
+    if other is not None:
+        return "driven", other.depth, other.symbol
     raise ConfigError(
         f"found topic {topic!r}, expected orderbook.DEPTH.SYMBOL, publicTrade.SYMBOL or tickers.SYMBOL"
     )
 
 
+cdef inline tb_stamp _stamp(at):
+    cdef tb_stamp stamp
+    stamp.sequence, stamp.receive_ns, stamp.line = at
+    return stamp
+
+
 cdef class Engine:
-    """Books, trades and tickers of one category.
+    """The feeds of one category: books, trades and tickers read by the core, the rest by drivers (engine.drivers).
 
     Args:
         category: where the frames come from; options' trade topics name a base coin, their rows the contract.
@@ -139,9 +150,13 @@ cdef class Engine:
     cdef quote_cache *quotes
     cdef int32_t quote_count
     cdef readonly object category
+    cdef dict drivers  # by feed index
+    cdef object driven_rows
 
     def __cinit__(self, category, bint columns=False):
         self.category = Category(category)
+        self.drivers = {}
+        self.driven_rows = Rows() if columns else None
         tb_engine_init(&self.engine, columns)
 
     def __dealloc__(self):
@@ -156,11 +171,16 @@ cdef class Engine:
         """Register a topic (again is fine) and return its feed index."""
         kind, depth, symbol = parse_feed(self.category, topic)
         cdef bytes name = topic.encode()
-        cdef bytes owner = symbol.encode()
+        cdef bytes owner = symbol.encode() if kind != "driven" or depth > 1 else b""
+        cdef int32_t before = self.engine.feed_count
         index = tb_engine_add_feed(&self.engine, PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name), KINDS.index(kind),
                                    depth, PyBytes_AS_STRING(owner), PyBytes_GET_SIZE(owner))
         if index < 0:
             raise ConfigError(f"{topic}: no room for another feed (at most 65,536, topics up to 80 bytes)")
+        if kind == "driven" and index == before:
+            other = driven(self.category, topic)
+            self.engine.feeds[index].quiet = other.quiet
+            self.drivers[index] = other.driver(self, index, topic, self.driven_rows)
         return index
 
     cdef tb_feed *_feed(self, int index) except NULL:
@@ -198,8 +218,19 @@ cdef class Engine:
 
     def apply(self, bytes frame not None, int64_t receive_ns, int64_t sequence, uint16_t line=0):
         """Take one frame. Returns its feed's index, or CONTROL (no topic), UNKNOWN_TOPIC or UNDECODABLE."""
-        return tb_engine_apply(&self.engine, <const uint8_t *>PyBytes_AS_STRING(frame), PyBytes_GET_SIZE(frame),
-                               receive_ns, sequence, line)
+        cdef int32_t feed = tb_engine_apply(&self.engine, <const uint8_t *>PyBytes_AS_STRING(frame),
+                                            PyBytes_GET_SIZE(frame), receive_ns, sequence, line)
+        return feed if feed > TB_RESULT_DRIVEN else self._drive(feed, frame, Stamp(sequence, receive_ns, line))
+
+    cdef int32_t _drive(self, int32_t result, bytes frame, at) except? -1:
+        """Have a frame read by its feed's driver."""
+        cdef int32_t feed = TB_RESULT_DRIVEN - result
+        try:
+            self.drivers[feed].frame(frame, at)
+        except UndecodableError as error:
+            tb_engine_refuse(&self.engine, feed, ERRORS.index(error.cause), _stamp(at))
+            return TB_RESULT_UNDECODABLE
+        return feed
 
     def quote(self, bytes frame not None, int64_t receive_ns, int64_t sequence, uint16_t line=0):
         """Take one frame; if it is of a book that is LIVE behind it, return that book's best levels.
@@ -210,6 +241,8 @@ cdef class Engine:
         cdef int32_t feed = tb_engine_apply(&self.engine, <const uint8_t *>PyBytes_AS_STRING(frame),
                                             PyBytes_GET_SIZE(frame), receive_ns, sequence, line)
         if feed < 0:
+            if feed <= TB_RESULT_DRIVEN:
+                self._drive(feed, frame, Stamp(sequence, receive_ns, line))
             return None
         cdef tb_feed *f = self.engine.feeds[feed]
         if f.kind != TB_KIND_BOOK or f.state != TB_LIVE:
@@ -298,21 +331,42 @@ cdef class Engine:
         batch.sequences = &sequences[0]
         batch.lines = &lines[0]
         batch.kinds = &kinds[0]
-        with nogil:
-            stopped = tb_engine_apply_batch_in_threads(&self.engine, &batch, start, n, threads, max(least_run, 1))
-        return stopped
+        while True:
+            with nogil:
+                stopped = tb_engine_apply_batch_in_threads(&self.engine, &batch, start, n, threads, max(least_run, 1))
+            if stopped == n or kinds[stopped] != 0:
+                return stopped
+            # a frame that a driver has to read
+            self.apply(PyBytes_FromStringAndSize(<const char *>data + offsets[stopped],
+                                                 offsets[stopped + 1] - offsets[stopped]),
+                       receive_ns[stopped], sequences[stopped], lines[stopped])
+            start = stopped + 1
 
     def subscribed(self, topic: str, int64_t receive_ns, int64_t sequence, uint16_t line=0):
         """The exchange acknowledged the topic (registered if need be) on this line."""
-        tb_engine_subscribed(&self.engine, self.add_feed(topic), line, receive_ns, sequence)
+        cdef int feed = self.add_feed(topic)
+        tb_engine_subscribed(&self.engine, feed, line, receive_ns, sequence)
+        if feed in self.drivers:
+            self.drivers[feed].subscribed(Stamp(sequence, receive_ns, line))
 
     def disconnect(self, uint16_t line, int64_t receive_ns, int64_t sequence):
         """The line is gone: what it carried is stale."""
         tb_engine_disconnect(&self.engine, line, receive_ns, sequence)
+        for feed, driver in self.drivers.items():
+            if self.engine.feeds[<int>feed].line == line:
+                driver.lost(Stamp(sequence, receive_ns, line))
 
     def stale(self, topic: str, cause: str, int64_t receive_ns, int64_t sequence):
         """Declare a LIVE feed stale for a reason that no frame shows."""
-        tb_engine_stale(&self.engine, self.add_feed(topic), CAUSES.index(cause), receive_ns, sequence)
+        cdef int feed = self.add_feed(topic)
+        tb_engine_stale(&self.engine, feed, CAUSES.index(cause), receive_ns, sequence)
+        if feed in self.drivers:
+            self.drivers[feed].lost(Stamp(sequence, receive_ns, self.engine.feeds[feed].line))
+
+    def answer(self, path: str, body: str, int64_t receive_ns, int64_t sequence):
+        """A REST answer was recorded: whoever it concerns takes it."""
+        for driver in self.drivers.values():
+            driver.answer(path, body, Stamp(sequence, receive_ns, 0))
 
     def backfill(self, bytes frame not None, int64_t receive_ns, int64_t sequence):
         """Take trades that were fetched back, oldest first, in the shape of a frame of a registered trades topic.
@@ -333,7 +387,53 @@ cdef class Engine:
 
     def set_digest(self, topic: str, int64_t update_id, uint64_t digest):
         """Put a live digest on the feed's newest row. False if that row has another update id."""
-        return bool(tb_engine_set_digest(&self.engine, self.add_feed(topic), update_id, digest))
+        cdef int feed = self.add_feed(topic)
+        if feed in self.drivers:
+            return self.drivers[feed].set_digest(update_id, digest)
+        return bool(tb_engine_set_digest(&self.engine, feed, update_id, digest))
+
+    # ---- what drivers say of their feeds ----
+
+    def driver(self, int feed):
+        """The driver of a driven feed, or None."""
+        self._feed(feed)
+        return self.drivers.get(feed)
+
+    def heard(self, int feed, at, *, int rows=0, int repeats=0, int unapplied=0, int drift=0):
+        """The frame could be read: the feed and its line are alive. Counts what came of it."""
+        cdef tb_feed *f = self._feed(feed)
+        tb_engine_heard(&self.engine, feed, _stamp(at))
+        f.rows += rows
+        f.repeats += repeats
+        f.unapplied += unapplied
+        self.engine.drift += drift
+
+    def good(self, int feed, at, *, int64_t push_ms, match_ms=None, cross_sequence=None, update_id=None,
+             healed_by="message", last_update_id=None):
+        """And it was good: the feed is LIVE, and an open gap is closed (design, "When a book may be believed")."""
+        cdef tb_news news
+        self._feed(feed)
+        news.push_ms = push_ms
+        news.match_ms = _required(match_ms)
+        news.cross_sequence = _required(cross_sequence)
+        news.update_id = _required(update_id)
+        tb_engine_good(&self.engine, feed, news, HEALERS.index(healed_by), _required(last_update_id), _stamp(at))
+
+    def broken(self, int feed, at, cause, *, first_update_id=None, match_ms=None):
+        """The feed may not be believed: a LIVE one is STALE from its last good frame on; of another one the gap begins with
+        what is named here."""
+        self._feed(feed)
+        tb_engine_broken(&self.engine, feed, CAUSES.index(cause), _required(first_update_id), _required(match_ms), _stamp(at))
+
+    def note_digest(self, int feed, at, uint64_t digest):
+        """Report a live digest of the feed's state, for its last good update id."""
+        self._feed(feed)
+        tb_engine_note_digest(&self.engine, feed, digest, _stamp(at))
+
+    def damaged(self, int feed, at):
+        """Whether a frame that no feed could be blamed for has come on this line since the feed's last good one."""
+        self._feed(feed)
+        return bool(tb_engine_damaged(&self.engine, feed, _stamp(at).line))
 
     # ---- output ----
 
@@ -379,6 +479,8 @@ cdef class Engine:
 
     def digest(self, int feed):
         """Digest of the feed's book."""
+        if feed in self.drivers:
+            return self.drivers[feed].digest()
         return tb_book_digest(&self._feed(feed).book)
 
     def recomputed_digest(self, int feed):
@@ -571,6 +673,7 @@ cdef class Engine:
             seen=[(f.seen[i].low, f.seen[i].high) for i in range(f.seen_count)],
             digest=f"{tb_book_digest(&f.book):016x}" if f.kind == TB_KIND_BOOK and f.state == TB_LIVE else None,
             bids=sides[0], asks=sides[1], gap=self._gap(&f.gap), ticker=ticker, trade_ids=ids.hex(),
+            driven=self.drivers[feed].checkpoint() if feed in self.drivers else None,
         )
 
     def restore(self, note):
@@ -620,6 +723,8 @@ cdef class Engine:
             for i in range(len(raw) // 16):
                 memcpy(hashed, PyBytes_AS_STRING(raw) + 16 * <Py_ssize_t>i, 16)
                 tb_remember_trade(f.trade_ids, hashed)
+        if index in self.drivers and note.driven is not None:
+            self.drivers[index].restore(note.driven)
 
     cdef int _restore_book(self, tb_feed *f, list bids, list asks) except -1:
         cdef tb_changes changes[2]
@@ -656,7 +761,7 @@ cdef class Engine:
         cdef size_t total = 0
         for i in range(self.engine.symbol_count):
             total += tb_rows_bytes(self.engine.symbols[i].rows)
-        return total
+        return total + (0 if self.driven_rows is None else self.driven_rows.bytes)
 
     def take_rows(self, collector: str):
         """Return and forget the rows made since the last call.
@@ -688,6 +793,8 @@ cdef class Engine:
                 split_by_day(out, Table.TICKERS, symbol, *ticker_table(columns, texts, collector))
         for i in range(self.engine.feed_count):
             self.engine.feeds[i].last_row = -1
+        if self.driven_rows is not None:
+            self.driven_rows.take(collector, out)
         return out
 
     def __repr__(self):

@@ -20,6 +20,7 @@ from schemas.notes import (
     Digest,
     Disconnected,
     Feeds,
+    RestAnswer,
     Stale,
     Subscribed,
     Unsubscribed,
@@ -292,9 +293,8 @@ def test_topics_that_are_none_are_errors() -> None:
 
 def test_kinds_that_say_nothing_about_rows_are_passed_over() -> None:
     replay = Replay("linear", Category.LINEAR, START)
-    replay.batch(
-        build_batch(0, [(START, 0, int(RecordKind.REST), b"not even JSON"), (START, 0, 200, b"later")])
-    )
+    answer = encode(RestAnswer(path="/v5/market/time", body="not even JSON"))
+    replay.batch(build_batch(0, [(START, 0, int(RecordKind.REST), answer), (START, 0, 200, b"later")]))
     assert replay.finish(START) == {}
     assert replay.records == 2
 

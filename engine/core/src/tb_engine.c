@@ -31,7 +31,7 @@ static int32_t blame(const tb_engine *engine, const uint8_t *bytes, size_t lengt
     return -1;
 }
 
-static int32_t undecodable(tb_engine *engine, int32_t index, tb_error error, tb_stamp at)
+int32_t tb_undecodable(tb_engine *engine, int32_t index, tb_error error, tb_stamp at)
 {
     engine->undecodable[error]++;
     tb_event *event = tb_push_event(engine, TB_EVENT_UNDECODABLE, index, at);
@@ -106,13 +106,15 @@ int32_t tb_engine_apply(tb_engine *engine, const uint8_t *bytes, size_t length, 
     engine->found = -1;
     tb_error error = tb_frame_decode(frame, bytes, length, find_topic, engine, &status);
     if (TB_UNLIKELY(error != TB_OK)) {
-        result = undecodable(engine, engine->found >= 0 ? engine->found : blame(engine, bytes, length), error, at);
+        result = tb_undecodable(engine, engine->found >= 0 ? engine->found : blame(engine, bytes, length), error, at);
     } else if (TB_UNLIKELY(status == TB_FRAME_CONTROL)) {
         engine->controls++;
         result = TB_RESULT_CONTROL;
     } else if (TB_UNLIKELY(status == TB_FRAME_UNKNOWN_TOPIC)) {
         engine->unknown_topics++;
         result = TB_RESULT_UNKNOWN_TOPIC;
+    } else if (TB_UNLIKELY(status == TB_FRAME_DRIVEN)) {
+        result = TB_RESULT_DRIVEN - engine->found;
     } else {
         result = engine->found;
         engine->drift += frame->drift;
@@ -125,17 +127,11 @@ int32_t tb_engine_apply(tb_engine *engine, const uint8_t *bytes, size_t length, 
         default: error = tb_on_ticker(engine, result, frame, at); break;
         }
         if (TB_UNLIKELY(error != TB_OK)) {
-            result = undecodable(engine, result, error, at);
+            result = tb_undecodable(engine, result, error, at);
         } else {
             if (measured && feed->rows > rows)
                 tb_observe(engine, feed, frame, last_update_id, at);
-            tb_line *carrier = tb_engine_line(engine, line);
-            if (TB_LIKELY(carrier != NULL)) {
-                carrier->good_ns = receive_ns;
-                carrier->good_order = engine->order;
-                if (TB_UNLIKELY(carrier->gap.open))
-                    tb_close_gap(engine, -1, &carrier->gap, TB_BY_MESSAGE, TB_NONE, TB_NONE, at);
-            }
+            tb_line_is_good(engine, at);
         }
     }
     return result;
@@ -160,7 +156,8 @@ int64_t tb_engine_apply_batch(tb_engine *engine, const tb_batch *batch, int64_t 
 {
     for (; from < to && batch->kinds[from] == 0; from++) {
         engine->order = from;
-        tb_apply_record(engine, batch, from);
+        if (TB_UNLIKELY(tb_apply_record(engine, batch, from) <= TB_RESULT_DRIVEN))
+            break;
     }
     return from;
 }
@@ -171,7 +168,7 @@ void tb_engine_subscribed(tb_engine *engine, int32_t index, uint16_t line, int64
     tb_stamp at = {sequence, receive_ns, line};
     feed->line = line;
     feed->subscribed = 1;
-    if (feed->kind == TB_KIND_TRADES) {
+    if (feed->quiet) {
         tb_close_gap(engine, index, &feed->gap, TB_BY_SUBSCRIBED, TB_NONE, TB_NONE, at);
         feed->state = TB_LIVE;
     } else if (feed->state == TB_EMPTY) {

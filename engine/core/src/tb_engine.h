@@ -41,7 +41,7 @@ typedef struct {
 /* What every frame needs comes first, so that it lies in few cache lines; behind the struct lie a book's levels. */
 typedef struct {
     int kind;       /* tb_feed_kind */
-    int32_t depth;  /* books; tickers: 1 where every message is a whole snapshot (spot, options) */
+    int32_t depth;  /* books; tickers: 1 where every message is a whole snapshot (spot, options); driven: above 1 for books */
     int32_t symbol; /* index, or -1 where rows name their own */
     int state;      /* tb_state */
     const char *symbol_name;
@@ -63,6 +63,7 @@ typedef struct {
     tb_range seen[TB_SEEN_RANGES];
     int64_t first_receive_ns, first_sequence; /* of the first one that this engine saw */
     tb_gap gap;
+    uint8_t quiet; /* the acknowledgement may be all that comes: it makes the feed good */
     /* roll */
     int64_t keyframe_push_ms;
     int32_t file_day;
@@ -165,8 +166,9 @@ typedef struct {
     tb_class_delays *delays; /* NULL: not measured */
 } tb_engine;
 
-/* Results of tb_engine_apply: a feed's index, or one of these. */
-enum { TB_RESULT_CONTROL = -1, TB_RESULT_UNKNOWN_TOPIC = -2, TB_RESULT_UNDECODABLE = -3 };
+/* Results of tb_engine_apply: a feed's index, or one of these. TB_RESULT_DRIVEN - i: the frame is of driven feed i, and nothing
+ * has been done with it yet. */
+enum { TB_RESULT_CONTROL = -1, TB_RESULT_UNKNOWN_TOPIC = -2, TB_RESULT_UNDECODABLE = -3, TB_RESULT_DRIVEN = -4 };
 
 void tb_engine_init(tb_engine *engine, int columns);
 void tb_engine_free(tb_engine *engine);
@@ -196,7 +198,7 @@ typedef struct {
     const uint8_t *kinds;
 } tb_batch;
 
-/* Applies records [from, to) of a batch while they are frames; returns the index where it stopped. */
+/* Applies records [from, to) of a batch while they are frames that no driver has to read; returns the index where it stopped. */
 int64_t tb_engine_apply_batch(tb_engine *engine, const tb_batch *batch, int64_t from, int64_t to);
 
 /* The same with several threads, each of which takes the frames of some symbols. What comes out is what one thread would have
@@ -225,5 +227,29 @@ tb_error tb_engine_backfill(tb_engine *engine, const uint8_t *bytes, size_t leng
 void tb_forget_trades(tb_trade_ids *ids);
 int tb_knows_trade(const tb_trade_ids *ids, const uint64_t hash[2]);
 int tb_remember_trade(tb_trade_ids *ids, const uint64_t hash[2]); /* 0: it was known */
+
+/* What a driver has to say of its feed; all of a record with this stamp (tb_driven.c). */
+typedef struct {
+    int64_t sequence, receive_ns;
+    uint16_t line;
+} tb_stamp;
+
+/* Of a good frame; TB_NONE for what there isn't. */
+typedef struct {
+    int64_t push_ms, match_ms, cross_sequence, update_id;
+} tb_news;
+
+/* The frame could be read: the feed and its line are alive, whatever becomes of the frame. */
+void tb_engine_heard(tb_engine *engine, int32_t feed, tb_stamp at);
+/* And it was good: the feed is LIVE, and an open gap is closed, with its last update id or TB_NONE. */
+void tb_engine_good(tb_engine *engine, int32_t feed, tb_news news, int healer, int64_t last_update_id, tb_stamp at);
+/* The feed may not be believed: from its last good frame on if it is LIVE, else from what the caller names on. */
+void tb_engine_broken(tb_engine *engine, int32_t feed, int cause, int64_t first_update_id, int64_t match_ms, tb_stamp at);
+/* The frame could not be read. */
+void tb_engine_refuse(tb_engine *engine, int32_t feed, tb_error error, tb_stamp at);
+/* A live digest of the feed's state, for its last good update id. */
+void tb_engine_note_digest(tb_engine *engine, int32_t feed, uint64_t digest, tb_stamp at);
+/* Whether its line has brought a frame that no feed could be blamed for since the feed's last good one. */
+int tb_engine_damaged(const tb_engine *engine, int32_t feed, uint16_t line);
 
 #endif

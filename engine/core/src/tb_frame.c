@@ -256,6 +256,10 @@ static int read_frame(tb_frame *f, tb_cursor *c, tb_find find, void *context, tb
             return 0;
         f->topic = text;
         kind = find(context, &text, &route);
+        if (TB_UNLIKELY(kind == TB_KIND_DRIVEN)) {
+            *status = TB_FRAME_DRIVEN;
+            return 1;
+        }
         continue;
     }
     if (TB_IS(&key, "type")) {

@@ -74,8 +74,9 @@ typedef struct {
 } tb_route;
 
 /* Envelope and payload in one pass. `find` says what a topic is: it returns a tb_feed_kind and fills in the route, or
- * returns -1 for a topic that is not ours. Returns TB_OK, or the cause; *status tells what the bytes turned out to be. */
-typedef enum { TB_FRAME_DATA = 0, TB_FRAME_CONTROL, TB_FRAME_UNKNOWN_TOPIC } tb_frame_status;
+ * returns -1 for a topic that is not ours. Returns TB_OK, or the cause; *status tells what the bytes turned out to be. Of a
+ * driven feed's frame no more is read than its topic, and that it is UTF-8. */
+typedef enum { TB_FRAME_DATA = 0, TB_FRAME_CONTROL, TB_FRAME_UNKNOWN_TOPIC, TB_FRAME_DRIVEN } tb_frame_status;
 typedef int (*tb_find)(void *context, const tb_slice *topic, tb_route *route);
 
 tb_error tb_frame_decode(tb_frame *frame, const uint8_t *bytes, size_t length, tb_find find, void *context,

@@ -5,12 +5,6 @@
 #include "tb_decimal.h"
 #include "tb_engine.h"
 
-/* Where and when: of the record being applied. */
-typedef struct {
-    int64_t sequence, receive_ns;
-    uint16_t line;
-} tb_stamp;
-
 /* tb_registry.c */
 uint64_t tb_hash(const uint8_t *p, size_t n, uint64_t seed);
 /* For names of a few bytes, where a call of memcmp would cost more than the comparison. */
@@ -37,11 +31,28 @@ void tb_good_frame(tb_feed *feed, const tb_frame *frame, tb_stamp at);
 
 /* tb_observe.c: a frame that a LIVE feed took; last_update_id is what it had before. */
 void tb_observe(tb_engine *engine, tb_feed *feed, const tb_frame *frame, int64_t last_update_id, tb_stamp at);
+/* The same, once it is clear that its stamps mean something; TB_NONE for those that don't. */
+void tb_observe_times(tb_engine *engine, tb_feed *feed, int64_t push_ms, int64_t match_ms, tb_stamp at);
 
-static inline void tb_apply_record(tb_engine *engine, const tb_batch *batch, int64_t i)
+/* tb_engine.c */
+int32_t tb_undecodable(tb_engine *engine, int32_t index, tb_error error, tb_stamp at);
+
+/* The line has brought a good frame. */
+static inline void tb_line_is_good(tb_engine *engine, tb_stamp at)
 {
-    (void)tb_engine_apply(engine, batch->payloads + batch->offsets[i], (size_t)(batch->offsets[i + 1] - batch->offsets[i]),
-                          batch->receive_ns[i], batch->sequences[i], batch->lines[i]);
+    tb_line *carrier = tb_engine_line(engine, at.line);
+    if (TB_LIKELY(carrier != NULL)) {
+        carrier->good_ns = at.receive_ns;
+        carrier->good_order = engine->order;
+        if (TB_UNLIKELY(carrier->gap.open))
+            tb_close_gap(engine, -1, &carrier->gap, TB_BY_MESSAGE, TB_NONE, TB_NONE, at);
+    }
+}
+
+static inline int32_t tb_apply_record(tb_engine *engine, const tb_batch *batch, int64_t i)
+{
+    return tb_engine_apply(engine, batch->payloads + batch->offsets[i], (size_t)(batch->offsets[i + 1] - batch->offsets[i]),
+                           batch->receive_ns[i], batch->sequences[i], batch->lines[i]);
 }
 
 static inline unsigned tb_max(unsigned a, unsigned b)

@@ -52,12 +52,17 @@ void tb_observe(tb_engine *engine, tb_feed *feed, const tb_frame *frame, int64_t
     const int snapshot = feed->kind == TB_KIND_BOOK && frame->kind == TB_SNAPSHOT;
     if (feed->sequence != at.sequence || (snapshot && frame->update_id == last_update_id))
         return;
+    /* And a snapshot of an idle book is as old as the book's last change. */
+    tb_observe_times(engine, feed, frame->push_ms, snapshot && feed->depth > 1 ? TB_NONE : frame->match_ms, at);
+}
+
+void tb_observe_times(tb_engine *engine, tb_feed *feed, int64_t push_ms, int64_t match_ms, tb_stamp at)
+{
     if (feed->delay_class == 0)
         feed->delay_class = 1 + class_of(engine->delays, feed);
     const int32_t class = feed->delay_class - 1;
-    if (frame->push_ms != TB_NONE)
-        tb_add_delay(&engine->delays->push[class], at.receive_ns - frame->push_ms * INT64_C(1000000), 1);
-    /* And a snapshot of an idle book is as old as the book's last change. */
-    if (frame->match_ms != TB_NONE && !(snapshot && feed->depth > 1))
-        tb_add_delay(&engine->delays->match[class], at.receive_ns - frame->match_ms * INT64_C(1000000), 1);
+    if (push_ms != TB_NONE)
+        tb_add_delay(&engine->delays->push[class], at.receive_ns - push_ms * INT64_C(1000000), 1);
+    if (match_ms != TB_NONE)
+        tb_add_delay(&engine->delays->match[class], at.receive_ns - match_ms * INT64_C(1000000), 1);
 }

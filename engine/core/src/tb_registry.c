@@ -191,6 +191,7 @@ int32_t tb_engine_add_feed(tb_engine *engine, const char *topic, size_t topic_le
     feed->next_of_symbol = -1;
     feed->update_id = feed->cross_sequence = feed->match_ms = feed->push_ms = feed->receive_ns = feed->sequence =
         feed->last_receive_ns = feed->first_receive_ns = feed->first_sequence = TB_NONE;
+    feed->quiet = kind == TB_KIND_TRADES;
     feed->file_day = TB_NO_DAY;
     feed->last_row = -1;
     tb_book_init(&feed->book);

@@ -34,7 +34,7 @@ static int32_t owner_of(const tb_engine *engine, const uint8_t *bytes, size_t le
     const size_t most = length - before < TB_TOPIC_BYTES + 1 ? length - before : TB_TOPIC_BYTES + 1;
     const uint8_t *quote = memchr(bytes + before, '"', most);
     int32_t feed = quote ? tb_engine_find_feed(engine, bytes + before, (size_t)(quote - bytes) - before) : -1;
-    return feed < 0 ? -1 : engine->feeds[feed]->symbol;
+    return feed < 0 || engine->feeds[feed]->kind == TB_KIND_DRIVEN ? -1 : engine->feeds[feed]->symbol;
 }
 
 /* Where the run that begins at `from` ends. */
@@ -119,7 +119,7 @@ static void *work(void *argument)
     for (int64_t i = worker->from; i < worker->to; i++)
         if (worker->shares[worker->owners[i - worker->from]] == worker->share) {
             worker->view.order = i;
-            tb_apply_record(&worker->view, worker->batch, i);
+            (void)tb_apply_record(&worker->view, worker->batch, i);
         }
     return NULL;
 }
@@ -246,7 +246,7 @@ int64_t tb_engine_apply_batch_in_threads(tb_engine *engine, const tb_batch *batc
         int64_t stop = end_of_run(engine, batch, from, to, crew.owners);
         if (stop - from < least_run || !run_in_threads(engine, batch, &crew, from, stop, threads))
             tb_engine_apply_batch(engine, batch, from, stop);
-        /* what ended the run, if it is a frame */
+        /* what ended the run, if it is a frame that no driver has to read */
         from = stop < to ? tb_engine_apply_batch(engine, batch, stop, stop + 1) : stop;
         if (from == stop)
             break;

@@ -62,7 +62,8 @@ typedef enum {
 
 typedef enum { TB_BY_SNAPSHOT = 0, TB_BY_MESSAGE, TB_BY_SUBSCRIBED } tb_healer;
 
-typedef enum { TB_KIND_BOOK = 0, TB_KIND_TRADES, TB_KIND_TICKER } tb_feed_kind;
+/* A driven feed's frames are routed here and read elsewhere: by a driver (tb_driven.c). */
+typedef enum { TB_KIND_BOOK = 0, TB_KIND_TRADES, TB_KIND_TICKER, TB_KIND_DRIVEN } tb_feed_kind;
 
 typedef enum { TB_SNAPSHOT = 0, TB_DELTA, TB_KEYFRAME } tb_row_kind;
 
