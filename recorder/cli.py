@@ -89,12 +89,27 @@ def record(
             show_default="orderbook.50,publicTrade,tickers",
         ),
     ] = None,
+    environment: Annotated[
+        str | None,
+        typer.Option("--environment", help="mainnet or testnet.", show_default="mainnet"),
+    ] = None,
+    region: Annotated[
+        str | None,
+        typer.Option(
+            "--region", help="Hosts of a region: tr, kz, id, ge, jp, eu.", show_default="the global hosts"
+        ),
+    ] = None,
     endpoint: Annotated[
         str | None,
         typer.Option(
             "--endpoint",
-            help="Root of the stream, such as ws://127.0.0.1:9001.",
-            show_default="the exchange's mainnet",
+            help="Root of the stream, such as ws://127.0.0.1:9001; wins over environment and region.",
+        ),
+    ] = None,
+    ca_file: Annotated[
+        str | None,
+        typer.Option(
+            "--ca-file", metavar="PEM", help="One more certificate authority to trust, for your own wss://."
         ),
     ] = None,
     data: Annotated[str | None, DATA] = None,
@@ -143,7 +158,10 @@ def record(
             "category": category,
             "symbols": _split(symbols),
             "topics": _split(topics),
+            "environment": environment,
+            "region": region,
             "endpoint": endpoint,
+            "ca_file": ca_file,
             "data": data,
             "name": name,
             "lines": lines,

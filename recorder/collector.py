@@ -13,8 +13,7 @@ from typing import Any
 
 import msgspec
 
-from engine.bybit.backoff import connect_budget
-from engine.bybit.endpoints import environment_of, public_url
+from engine.bybit.endpoints import public_url
 from engine.bybit.topics import parse_topic
 from engine.core.feeds import Engine
 from engine.events import Event, EventKind
@@ -32,6 +31,7 @@ from recorder.journal import (
 )
 from recorder.lateness import Lateness
 from recorder.lines import LineSet
+from recorder.network import Network
 from recorder.rest import RestClient
 from recorder.version import SOFTWARE
 from recorder.vitals import Vitals
@@ -77,7 +77,7 @@ class Collector:
 
     Args:
         config: what to record.
-        endpoint: root of the stream.
+        network: the way to the exchange, or only the root of its streams.
         topics: full topics.
         crashed: what the run before this one left open.
         on_sealed: told of each sealed segment, in the event loop.
@@ -89,7 +89,7 @@ class Collector:
     def __init__(
         self,
         config: RecordConfig,
-        endpoint: str,
+        network: Network | str,
         topics: list[str],
         *,
         crashed: list[Crashed],
@@ -99,9 +99,10 @@ class Collector:
         timing: Timing | None = None,
     ) -> None:
         self.config = config
-        self.endpoint = endpoint
+        self.network = Network.of(network)
         self.topics = topics
-        self.environment = environment_of(endpoint)
+        self.endpoint = self.network.root
+        self.environment = self.network.environment
         self.engine = Engine(config.category)
         self.lateness = Lateness(self.engine)
         self._data = Path(config.data)
@@ -178,8 +179,8 @@ class Collector:
             config.category,
             self.capture,
             self.resyncs,
-            budget=connect_budget(),
-            ssl=None,
+            budget=self.network.connects,
+            ssl=self.network.ssl,
             fail=self.fail,
             ended=self._task_ended,
             timing=self._timing,
@@ -214,7 +215,7 @@ class Collector:
         if not symbols:
             return
         try:
-            async with RestClient(self.endpoint) as rest:
+            async with RestClient(self.network) as rest:
                 bodies, instruments = await rest.instruments(category, symbols)
         except ExchangeError as error:
             log.warning("instruments-info could not be had (%s): decimals are learned from the frames", error)

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from engine.bybit.endpoints import root_of
 from schemas.config import RecordConfig
 from schemas.errors import ConfigError
 from schemas.names import Category
@@ -56,9 +57,22 @@ def load_config(path: Path | None, overrides: dict[str, Any]) -> RecordConfig:
                 )
     given = {key: value for key, value in overrides.items() if value is not None}
     try:
-        return msgspec.convert({**values, **given}, RecordConfig)
+        config = msgspec.convert({**values, **given}, RecordConfig)
     except msgspec.ValidationError as error:
         raise _explained(str(error), path, text, {**values, **given}, set(given)) from None
+    try:
+        root_of(config.environment, config.region)
+    except ConfigError as error:
+        key = str(error).split()[0]
+        raise ConfigError(f"{_place(path, text, key, set(given))}: {error}") from None
+    return config
+
+
+def _place(path: Path | None, text: str, key: str, given: set[str]) -> str:
+    """Where a value was given: the option, or file, line and key."""
+    if key in given or path is None:
+        return f"--{key.replace('_', '-')}"
+    return f"{path}:{_line_of(text, key)}: {key}"
 
 
 def _explained(
@@ -67,8 +81,7 @@ def _explained(
     at = _FAILED_AT.search(message)
     key = at.group(1) if at else ""
     found = values.get(key)
-    is_option = key in given or path is None
-    place = f"--{key.replace('_', '-')}" if is_option else f"{path}:{_line_of(text, key)}: {key}"
+    place = _place(path, text, key, given)
     expected = message.split(" - at ")[0]
     if _INVALID_ENUM.search(expected):
         choices = [member.value for member in Category]

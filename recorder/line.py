@@ -8,7 +8,7 @@ import ssl as tls
 import time
 from collections.abc import Callable, Iterable
 
-from engine.bybit.backoff import Backoff, Budget
+from engine.bybit.backoff import Backoff
 from engine.bybit.events import (
     Dead,
     Pong,
@@ -23,6 +23,7 @@ from engine.bybit.session import StreamSession
 from engine.freshness import Resyncs, needs_snapshot
 from engine.timing import Timing
 from recorder.capture import CONTROL, Capture, is_answer
+from recorder.network import Spending
 from recorder.transport import Connection, connect
 from schemas import notes
 from schemas.errors import ConnectError, TapebookError
@@ -31,7 +32,7 @@ from schemas.names import Category
 __all__ = ["CATCH_UP_NS", "FIRST_ATTEMPTS", "Line"]
 
 FIRST_ATTEMPTS = 3
-"""A line that never came up is given up after so many attempts; one that did is tried for ever."""
+"""An exchange that no line ever reached is given up after so many attempts; one that was is tried for ever."""
 
 CATCH_UP_NS = 10**9
 """How long a line that reads again is not judged by what it has heard."""
@@ -54,6 +55,7 @@ class Line:
         backoff: of this line.
         ssl: TLS context for wss, or None for the default one.
         fail: called with what ends the recording as a whole.
+        is_reached: whether another line has reached the exchange; then this one is never given up.
         timing: how patient the line is.
     """
 
@@ -67,10 +69,11 @@ class Line:
         resyncs: Resyncs,
         *,
         copy: int = 0,
-        budget: Budget,
+        budget: Spending,
         backoff: Backoff,
         ssl: tls.SSLContext | None,
         fail: Callable[[TapebookError], None],
+        is_reached: Callable[[], bool] = lambda: False,
         timing: Timing | None = None,
     ) -> None:
         self.slot = slot
@@ -93,6 +96,7 @@ class Line:
         self._backoff = backoff
         self._ssl = ssl
         self._fail = fail
+        self._is_reached = is_reached
         self._timing = timing or Timing()
         self._connection: Connection | None = None
         self._session: StreamSession | None = None
@@ -114,18 +118,20 @@ class Line:
             if wait_ns or not self._budget.take(time.monotonic_ns()):
                 await asyncio.sleep(max(wait_ns, 10_000_000) / 1e9)
                 continue
+            status = None
             try:
                 await self._connect()
             except ConnectError as error:
-                if not self.connects and self._backoff.failures + 1 >= FIRST_ATTEMPTS:
+                hopeless = error.lasting or self._backoff.failures + 1 >= FIRST_ATTEMPTS
+                if hopeless and not self.connects and not self._is_reached():
                     self._fail(error)
                     return
-                self.last_error = error
+                self.last_error, status = error, error.status
                 log.warning("line %d: %s", self.slot, error)
             else:
                 await self._closed.wait()
             if not self._stopping:
-                await asyncio.sleep(self._backoff.next_delay_ns() / 1e9)
+                await asyncio.sleep(self._backoff.next_delay_ns(status) / 1e9)
 
     def add(self, topics: Iterable[str], now_ns: int) -> None:
         """Carry these topics too.

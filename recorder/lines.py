@@ -12,12 +12,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from random import Random
 
-from engine.bybit.backoff import Backoff, Budget
+from engine.bybit.backoff import Backoff
 from engine.bybit.limits import CONNECTIONS_PER_ADDRESS, distribute, has_room
 from engine.freshness import Resyncs
 from engine.timing import Timing
 from recorder.capture import Capture
 from recorder.line import Line
+from recorder.network import Spending
 from schemas.errors import ConfigError, ConnectError, TapebookError
 from schemas.names import Category
 
@@ -49,7 +50,7 @@ class LineSet:
         capture: Capture,
         resyncs: Resyncs,
         *,
-        budget: Budget,
+        budget: Spending,
         ssl: tls.SSLContext | None,
         fail: Callable[[TapebookError], None],
         ended: Ended = lambda _: None,
@@ -169,11 +170,15 @@ class LineSet:
             ),
             ssl=self._ssl,
             fail=self._fail,
+            is_reached=self._is_reached,
             timing=self._timing,
         )
         line.pause(self._paused)
         self._lines[slot] = line
         return line
+
+    def _is_reached(self) -> bool:
+        return any(line.connects for line in self)
 
     def _retire(self, line: Line) -> None:
         """Close a line that carries nothing any more; its slot is free once it is closed."""

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import uvloop
 
-from engine.bybit.endpoints import default_root, environment_of, normalise_root
 from recorder.collector import Collector, Report
 from recorder.crashes import crashed_feeds
 from recorder.journal import CollectorLock, Commit, SegmentReader, recover, segments
 from recorder.manifest import read_manifest
+from recorder.network import Network, open_network
 from recorder.roll import report_recoveries
 from recorder.roller import Roller
 from recorder.universe import resolve
@@ -42,19 +42,19 @@ def run_record(config: RecordConfig, *, commit_ledger: Path | None = None) -> Re
     """
     if config.lines != 1:
         raise ConfigError(f"found {config.lines} lines; this release records every feed over 1")
-    root = normalise_root(config.endpoint) if config.endpoint else default_root(Environment.MAINNET)
+    network = open_network(config)
     data = Path(config.data)
     if data.exists() and not data.is_dir():
         raise ConfigError(f"{data}: found a file, expected a directory for --data")
-    check_home(data, config.collector, config.category, environment_of(root))
+    check_home(data, config.collector, config.category, network.environment)
     with uvloop_runner() as runner:
-        topics = runner.run(resolve(config, root)).topics
+        topics = runner.run(resolve(config, network)).topics
         with CollectorLock(data, config.collector):
             report_recoveries(recover(data, config.collector))
             roller = Roller(data) if config.roll else None
             try:
                 report = runner.run(
-                    _record(config, root, topics, data, roller, _commit_writer(commit_ledger))
+                    _record(config, network, topics, data, roller, _commit_writer(commit_ledger))
                 )
             except BaseException:
                 if roller is not None:
@@ -118,7 +118,7 @@ def check_home(data: Path, collector: str, category: Category, environment: Envi
 
 async def _record(
     config: RecordConfig,
-    root: str,
+    network: Network,
     topics: list[str],
     data: Path,
     roller: Roller | None,
@@ -126,7 +126,7 @@ async def _record(
 ) -> Report:
     collector = Collector(
         config,
-        root,
+        network,
         topics,
         crashed=crashed_feeds(data, config.collector),
         on_sealed=lambda _: roller.sealed() if roller is not None else None,
@@ -138,7 +138,7 @@ async def _record(
         loop.add_signal_handler(number, collector.stop, signal.Signals(number).name)
     log.info(
         "recording %d topics of %s from %s into %s as %r (Ctrl-C ends it cleanly)",
-        len(topics), config.category, root, data, config.collector,
+        len(topics), config.category, network.root, data, config.collector,
     )  # fmt: skip
     try:
         return await collector.run()

@@ -7,6 +7,7 @@ answer's body is returned beside its meaning, because answers that influence the
 from __future__ import annotations
 
 import asyncio
+import ssl as tls
 import time
 from collections.abc import Iterable
 from random import Random
@@ -21,6 +22,8 @@ from engine.bybit.backoff import Backoff, Budget
 from engine.bybit.endpoints import rest_root
 from engine.bybit.limits import REST_BAN_NS, REST_WINDOW_NS
 from engine.bybit.rest import Instrument, InstrumentPage, Request, RestBook, RestTrade
+from recorder.network import Network, Spending
+from recorder.tls import certificate_advice
 from schemas.errors import ConnectError, ExchangeError, Rejected
 from schemas.names import Category
 
@@ -45,7 +48,7 @@ class RestClient:
     """A client of one exchange; use it as an asynchronous context manager.
 
     Args:
-        root: endpoint root of the stream (``wss://stream.bybit.com``, ``ws://127.0.0.1:9001``).
+        network: the way to the exchange, or only the root of its streams (``ws://127.0.0.1:9001``).
         timeout_s: for one request, from name to last byte.
         maximum_body_bytes: longer answers, unpacked, are refused.
         random: source of the jitter between attempts.
@@ -57,14 +60,15 @@ class RestClient:
 
     def __init__(
         self,
-        root: str,
+        network: Network | str,
         *,
         timeout_s: float = 15.0,
         maximum_body_bytes: int = MAXIMUM_BODY_BYTES,
         random: Random | None = None,
         retry_base_ns: int = 500_000_000,
     ) -> None:
-        self._root = rest_root(root)
+        self._network = Network.of(network)
+        self._root = rest_root(self._network.root)
         self._timeout_s = timeout_s
         self._maximum_body_bytes = maximum_body_bytes
         self._random = random or Random()
@@ -80,7 +84,11 @@ class RestClient:
         return f"<RestClient {self._root} {state} requests={self.requests}>"
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=self._timeout_s))
+        # True asks for this system's authorities, as certificates are verified in any case
+        connector = aiohttp.TCPConnector(ssl=self._network.ssl or True)
+        self._session = aiohttp.ClientSession(
+            connector=connector, timeout=aiohttp.ClientTimeout(total=self._timeout_s)
+        )
         return self
 
     async def __aexit__(
@@ -195,12 +203,15 @@ class RestClient:
         """
         # The first delay of a backoff is none: it belongs to the first attempt.
         backoff = Backoff(self._random, base_ns=self._retry_base_ns)
-        problem = ""
+        problem, status = "", None
         for _ in range(_ATTEMPTS):
             await asyncio.sleep(backoff.next_delay_ns() / _NANOSECONDS)
             await self._pace()
+            status = None
             try:
                 status, body = await self._get(request)
+            except aiohttp.ClientConnectorCertificateError as error:
+                raise ConnectError(f"{self._root}{request.path}: {_advice(error)}") from None
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 problem = str(error) or type(error).__name__
             else:
@@ -210,20 +221,22 @@ class RestClient:
                 if status == 403:
                     self._stop(problem)
                 if status != 429 and status < 500:
-                    raise ConnectError(f"{self._root}{request.path}: {problem}: check the endpoint")
+                    raise ConnectError(
+                        f"{self._root}{request.path}: {problem}: check the endpoint", status=status
+                    )
+        advice = "check the network and the endpoint, or try later"
+        if status == 429:
+            advice = "the exchange protects itself from too many requests: wait some minutes, then try again"
         raise ConnectError(
-            f"{self._root}{request.path}: no answer after {_ATTEMPTS} attempts, the last gave {problem}: "
-            "check the network and the endpoint, or try later"
+            f"{self._root}{request.path}: no answer after {_ATTEMPTS} attempts, the last gave {problem}: {advice}",
+            status=status,
         )
 
     async def _pace(self) -> None:
         async with self._turn:
             self._check_stopped()
-            wait_ns = self._budget.wait_ns(time.monotonic_ns())
-            if wait_ns:
-                # A timer may fire a little early.
-                await asyncio.sleep((wait_ns + _TIMER_SLACK_NS) / _NANOSECONDS)
-            self._budget.take(time.monotonic_ns())
+            for budget in (self._budget, self._network.requests):
+                await _spend(budget)
             self.requests += 1
 
     async def _get(self, request: Request) -> tuple[int, bytes]:
@@ -245,18 +258,33 @@ class RestClient:
     def _stop(self, problem: str) -> None:
         why = (
             f"{self._root}: {problem}: the exchange answers 403 to addresses in the US and mainland China, "
-            "and for ten minutes to an address that made too many requests; nothing more is asked until then"
+            "and for ten minutes to an address that made too many requests: use the hosts of your region (--region) "
+            "or another network; nothing more is asked for ten minutes"
         )
         self._stopped = time.monotonic_ns() + REST_BAN_NS, why
-        raise ConnectError(why)
+        raise ConnectError(why, status=403)
 
     def _check_stopped(self) -> None:
         if self._stopped is None:
             return
         until_ns, why = self._stopped
         if time.monotonic_ns() < until_ns:
-            raise ConnectError(why)
+            raise ConnectError(why, status=403)
         self._stopped = None
+
+
+async def _spend(budget: Spending) -> None:
+    while True:
+        now_ns = time.monotonic_ns()
+        if budget.take(now_ns):
+            return
+        # A timer may fire a little early, and another process may have been quicker.
+        await asyncio.sleep((budget.wait_ns(now_ns) + _TIMER_SLACK_NS) / _NANOSECONDS)
+
+
+def _advice(error: aiohttp.ClientConnectorCertificateError) -> str:
+    cause = error.certificate_error
+    return certificate_advice(cause) if isinstance(cause, tls.SSLCertVerificationError) else str(cause)
 
 
 def _every(category: Category) -> str | None:

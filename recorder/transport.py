@@ -24,6 +24,7 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 from websockets.uri import WebSocketURI, parse_uri
 
+from recorder.tls import certificate_advice, client_context
 from schemas.errors import ConfigError, ConnectError
 
 __all__ = ["MAXIMUM_UNSENT_BYTES", "Connection", "connect"]
@@ -38,7 +39,7 @@ _EXCERPT_BYTES: Final = 300
 _NORMAL_CLOSURE: Final = 1000
 _REGIONS: Final = (
     "the exchange answers 403 to addresses in the US and mainland China, and for ten minutes to an address "
-    "that made too many requests: use the host of your region or another network, or wait"
+    "that made too many requests: use the host of your region (--region) or another network, or wait"
 )
 _HTTP_ADVICE: Final = {
     403: _REGIONS,
@@ -353,7 +354,7 @@ async def connect(
 @functools.cache
 def _default_context() -> tls.SSLContext:
     # Reading the system's authorities takes tens of milliseconds; connections share the result.
-    return tls.create_default_context()
+    return client_context()
 
 
 def _host(uri: WebSocketURI) -> str:
@@ -375,12 +376,12 @@ def _network_error(uri: WebSocketURI, error: OSError) -> ConnectError:
             f"{host}: the name could not be resolved ({error.strerror}): check it, and the DNS"
         )
     if isinstance(error, tls.SSLCertVerificationError):
-        return ConnectError(
-            f"{host}: its certificate is not trusted ({error.verify_message}): check the endpoint, the clock "
-            "and authorities of this system, or a proxy that opens TLS"
-        )
+        return ConnectError(f"{host}: {certificate_advice(error)}", lasting=True)
     if isinstance(error, tls.SSLError):
-        return ConnectError(f"{host}: TLS failed ({error.reason or error}): does this port speak TLS?")
+        return ConnectError(
+            f"{host}: TLS failed ({error.reason or error}): does this port speak TLS? A gateway without --tls-cert "
+            "is reached over ws://"
+        )
     if isinstance(error, ConnectionRefusedError):
         return ConnectError(f"{host}: refused the connection: is the server running on this port?")
     return ConnectError(f"{host}: {error.strerror or error}: check the network and the endpoint")
@@ -403,5 +404,7 @@ def _handshake_error(uri: WebSocketURI, error: Exception) -> ConnectError:
     body = bytes(response.body[:_EXCERPT_BYTES]).decode("utf-8", "replace")
     return ConnectError(
         f"{host}{uri.path}: HTTP {status} instead of a WebSocket: {advice}"
-        + (f"; it said {body!r}" if body else "")
+        + (f"; it said {body!r}" if body else ""),
+        status=status,
+        lasting=status < 500,
     )

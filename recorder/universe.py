@@ -13,6 +13,7 @@ from engine.bybit.rules import parse_selection
 from engine.bybit.selection import Selection
 from engine.bybit.topics import expand
 from engine.bybit.universe import Choice, choose
+from recorder.network import Network
 from recorder.rest import RestClient
 from schemas.config import RecordConfig
 from schemas.errors import ConfigError
@@ -98,7 +99,7 @@ async def ask(
     return listed
 
 
-async def resolve(config: RecordConfig, root: str) -> Resolved:
+async def resolve(config: RecordConfig, network: Network | str) -> Resolved:
     """Combine prefixes and symbols into full topics; patterns and rules ask the exchange first, and say how it went.
 
     Raises:
@@ -108,7 +109,9 @@ async def resolve(config: RecordConfig, root: str) -> Resolved:
     selection = selection_of(config)
     if selection.is_list:
         return Resolved(topics_of(config, selection.symbols), selection)
-    async with RestClient(root) as rest:
+    network = Network.of(network)
+    root = network.root
+    async with RestClient(network) as rest:
         listed = await ask(
             rest, config.category, statuses=selection.statuses, tickers=selection.needs_tickers
         )

@@ -24,7 +24,10 @@ class RecordConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         symbols: names, patterns (``BTC*``) and rules (``USDT perpetuals with turnover24h > 5e6, top 100``),
             or ``["all"]`` for everything that instruments-info lists as trading; see docs/universe.md.
         topics: prefixes combined with the symbols (``orderbook.50``), or full topics.
-        endpoint: root of the stream; empty for the exchange's mainnet.
+        environment: ``mainnet`` (the default) or ``testnet``.
+        region: where the account is registered (``tr``, ``eu``, ...); empty for the global hosts.
+        endpoint: root of the stream, instead of those two.
+        ca_file: PEM file with one more authority to trust, for an endpoint of your own.
         data: data directory.
         name: of the collector; empty for the category.
         lines: redundant connections per feed.
@@ -40,7 +43,10 @@ class RecordConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     category: Category = Category.LINEAR
     symbols: list[str] = []
     topics: list[str] = msgspec.field(default_factory=lambda: list(DEFAULT_TOPICS))
+    environment: str = ""
+    region: str = ""
     endpoint: str = ""
+    ca_file: str = ""
     data: str = "data"
     name: str = ""
     lines: int = 1

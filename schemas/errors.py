@@ -51,7 +51,18 @@ class ExchangeError(TapebookError):
 
 
 class ConnectError(ExchangeError):
-    """No connection could be made or kept."""
+    """No connection could be made or kept.
+
+    Args:
+        message: what happened, and what to do.
+        status: the HTTP status that the other side answered with, if it did.
+        lasting: trying again at once cannot help.
+    """
+
+    def __init__(self, message: str, *, status: int | None = None, lasting: bool = False) -> None:
+        super().__init__(message)
+        self.status = status
+        self.lasting = lasting
 
 
 class Rejected(ExchangeError):

@@ -36,7 +36,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PATIENCE_S = 60.0
 """How long a test waits for what must happen; passing it is a failure, coming near it is none."""
 
-_LISTENING = re.compile(r"listening on (ws://\S+)")
+_LISTENING = re.compile(r"listening on (wss?://\S+)")
 
 
 class Finished(NamedTuple):

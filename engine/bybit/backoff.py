@@ -6,11 +6,12 @@ from collections import deque
 from random import Random
 from typing import Final
 
-from engine.bybit.limits import CONNECT_WINDOW_NS, CONNECTS_PER_WINDOW
+from engine.bybit.limits import CONNECT_WINDOW_NS, CONNECTS_PER_WINDOW, REST_BAN_NS
 
 __all__ = ["Backoff", "Budget", "connect_budget"]
 
 _MAXIMUM_DOUBLINGS: Final = 32
+_STAY_AWAY_NS: Final = {403: 60_000_000_000, 429: 10_000_000_000}
 
 
 class Backoff:
@@ -42,10 +43,18 @@ class Backoff:
             return 0
         return min(self._cap_ns, self._base_ns << min(self.failures - 1, _MAXIMUM_DOUBLINGS))
 
-    def next_delay_ns(self) -> int:
-        """Count a failure and return how long to wait before the next attempt."""
-        ceiling_ns = self.ceiling_ns()
+    def next_delay_ns(self, status: int | None = None) -> int:
+        """Count a failure and return how long to wait before the next attempt.
+
+        Args:
+            status: HTTP status of the failure. Whoever was told to stay away (403, section 2.5) or that it was too
+                much (429) must not knock again soon, not even after its first failure.
+        """
+        ceiling_ns, failures = self.ceiling_ns(), self.failures
         self.failures += 1
+        least_ns = _STAY_AWAY_NS.get(status or 0, 0)
+        if least_ns:
+            return self._random.randint(least_ns, min(REST_BAN_NS, least_ns << min(failures + 1, 8)))
         return self._random.randint(0, ceiling_ns)
 
     def reset(self) -> None:
@@ -76,6 +85,10 @@ class Budget:
         if len(self._taken) < self._limit:
             return 0
         return max(0, self._taken[0] + self._window_ns - now_ns)
+
+    def left(self, now_ns: int) -> int:
+        """Return how many may be taken now."""
+        return self._limit - sum(taken_ns + self._window_ns > now_ns for taken_ns in self._taken)
 
     def take(self, now_ns: int) -> bool:
         """Take one if there is one; returns whether it was taken."""

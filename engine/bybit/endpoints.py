@@ -6,6 +6,8 @@ are appended here and nowhere else.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Sequence
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
@@ -14,7 +16,19 @@ import msgspec
 from schemas.errors import ConfigError
 from schemas.names import Category, Environment
 
-__all__ = ["HOSTS", "Host", "default_root", "environment_of", "normalise_root", "public_url", "rest_root"]
+__all__ = [
+    "ENVIRONMENTS",
+    "HOSTS",
+    "REGIONS",
+    "Host",
+    "default_root",
+    "environment_of",
+    "normalise_root",
+    "public_url",
+    "rest_root",
+    "root_of",
+    "stream_domain",
+]
 
 _EXAMPLES: Final = "wss://stream.bybit.com, wss://stream-testnet.bybit.com or ws://127.0.0.1:9001"
 _MAXIMUM_LENGTH: Final = 512
@@ -24,7 +38,7 @@ class Host(msgspec.Struct, frozen=True):
     """One published pair of hosts.
 
     Attributes:
-        region: ISO code of the country an account is registered in, or ``global``.
+        region: where an account is registered, as users write it (``tr``, ``eu``), or ``global``.
         stream: WebSocket host.
         rest: REST host that belongs to it.
     """
@@ -39,14 +53,23 @@ HOSTS: Final = (
     Host("global", Environment.MAINNET, "stream.bybit.com", "api.bybit.com"),
     Host("global", Environment.MAINNET, "stream.bytick.com", "api.bytick.com"),
     Host("global", Environment.TESTNET, "stream-testnet.bybit.com", "api-testnet.bybit.com"),
-    Host("TR", Environment.MAINNET, "stream.bybit.tr", "api.bybit.tr"),
-    Host("KZ", Environment.MAINNET, "stream.bybit.kz", "api.bybit.kz"),
-    Host("GE", Environment.MAINNET, "stream.bybitgeorgia.ge", "api.bybitgeorgia.ge"),
-    Host("ID", Environment.MAINNET, "stream.bybit.id", "api.bybit.id"),
-    Host("EU", Environment.MAINNET, "stream.bybit.eu", "api.bybit.eu"),
-    Host("JP", Environment.MAINNET, "stream.manepa.jp", "api.manepa.jp"),
+    Host("tr", Environment.MAINNET, "stream.bybit.tr", "api.bybit.tr"),
+    Host("kz", Environment.MAINNET, "stream.bybit.kz", "api.bybit.kz"),
+    Host("ge", Environment.MAINNET, "stream.bybitgeorgia.ge", "api.bybitgeorgia.ge"),
+    Host("id", Environment.MAINNET, "stream.bybit.id", "api.bybit.id"),
+    Host("eu", Environment.MAINNET, "stream.bybit.eu", "api.bybit.eu"),
+    Host("jp", Environment.MAINNET, "stream.manepa.jp", "api.manepa.jp"),
 )
 """Published hosts (sections 1.1, 1.2); the first row of an environment is its default."""
+
+REGIONS: Final = tuple(dict.fromkeys(host.region for host in HOSTS))
+"""What ``--region`` takes."""
+
+ENVIRONMENTS: Final = (Environment.MAINNET.value, Environment.TESTNET.value)
+"""What ``--environment`` takes."""
+
+_REST_ONLY: Final = frozenset({"nl", "ae"})
+"""Regions of which only a REST host is published (section 1.2)."""
 
 _BY_STREAM: Final = {host.stream: host for host in HOSTS}
 _BY_REST: Final = {host.rest: host for host in HOSTS}
@@ -127,6 +150,51 @@ def default_root(environment: Environment) -> str:
     raise ConfigError(
         "a gateway has no default endpoint: give the one it printed when it started, such as ws://127.0.0.1:9001"
     )
+
+
+def root_of(environment: str = "", region: str = "") -> str:
+    """Return the root of an environment and a region, as ``--environment`` and ``--region`` name them.
+
+    Args:
+        environment: ``mainnet`` or ``testnet``; empty for mainnet.
+        region: one of `REGIONS`; empty for ``global``.
+
+    Raises:
+        ConfigError: an unknown name, with the nearest that is known, or a region without a testnet.
+    """
+    chosen = Environment(_known("environment", environment or Environment.MAINNET.value, ENVIRONMENTS))
+    if region.strip().lower() in _REST_ONLY:
+        raise ConfigError(
+            f"region {region.strip()!r}: a REST host is published for it and no stream host: leave --region away for "
+            f"the global stream, give a stream's host as --endpoint, or one of {', '.join(REGIONS)}"
+        )
+    place = _known("region", region or REGIONS[0], REGIONS)
+    for host in HOSTS:
+        if host.environment is chosen and host.region == place:
+            return f"wss://{host.stream}"
+    raise ConfigError(
+        f"region {place!r}: it has no {chosen.value} that is published; leave --region away "
+        f"({chosen.value} is the same for all), or give its host as --endpoint"
+    )
+
+
+def _known(what: str, given: str, known: Sequence[str]) -> str:
+    name = given.strip().lower()
+    if name in known:
+        return name
+    near = difflib.get_close_matches(name[:32], known, n=1, cutoff=0.0)[0]
+    raise ConfigError(f"{what} {given[:32]!r}: expected one of {', '.join(known)}; the nearest is {near!r}")
+
+
+def stream_domain(root: str) -> str:
+    """Return what new connections are counted by (section 2.4): the host, with its port where it isn't the usual one.
+
+    Raises:
+        ConfigError: see `normalise_root`.
+    """
+    parts, host, port = _split(normalise_root(root))
+    usual = 443 if parts.scheme == "wss" else 80
+    return _address(host, None if port == usual else port)
 
 
 def environment_of(root: str) -> Environment:

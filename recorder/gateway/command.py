@@ -56,6 +56,14 @@ def gateway(
     ] = None,
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 0,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    tls_cert: Annotated[
+        Path | None,
+        typer.Option("--tls-cert", metavar="PEM", help="Certificate chain to show: speak wss and https."),
+    ] = None,
+    tls_key: Annotated[
+        Path | None,
+        typer.Option("--tls-key", metavar="PEM", help="Its private key, if it is in a file of its own."),
+    ] = None,
     speed: Annotated[
         str, typer.Option(metavar="X|max", help="Factor of real time, or as fast as subscribers read.")
     ] = "1",
@@ -86,6 +94,8 @@ def gateway(
         category=category,
         host=host,
         port=port,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
         speed=parse_speed(speed),
         settle_seconds=settle,
         is_looping=loop,

@@ -42,6 +42,8 @@ class GatewayOptions:
         simulate: seed of a made-up market.
         category: product line served; None means linear for a replay and all four for a simulation.
         host, port: where to listen; port 0 takes a free one.
+        tls_cert, tls_key: PEM files with the certificate chain to show and its key (None: in the same file);
+            with them the one port speaks wss and https, and nothing else.
         speed: factor of real time; None is as fast as the subscribers read.
         settle_seconds: quiet time after the first subscriptions before a replay starts.
         is_looping: start the replay over at its end.
@@ -62,6 +64,8 @@ class GatewayOptions:
     category: Category | None = None
     host: str = "127.0.0.1"
     port: int = 0
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
     speed: float | None = 1.0
     settle_seconds: float = 1.0
     is_looping: bool = False
@@ -81,6 +85,8 @@ class GatewayOptions:
             raise ConfigError(
                 "--loop and --retime belong to --replay; a simulated market never ends and is always now"
             )
+        if self.tls_key is not None and self.tls_cert is None:
+            raise ConfigError("--tls-key is the key of a certificate: give that too, with --tls-cert")
         if not 0 <= self.settle_seconds <= 3600:
             raise ConfigError(f"settle {self.settle_seconds}: expected seconds from 0 to 3600")
         if not 0 <= self.port <= 65535:

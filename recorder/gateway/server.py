@@ -23,6 +23,7 @@ from recorder.gateway.rest import ENDPOINTS, RestError, server_time
 from recorder.gateway.sources import ReplaySource
 from recorder.gateway.timeline import MarketTimeline, Outlet, ReplayTimeline, Timeline
 from recorder.gateway.venue import MarketVenue, ReplayVenue
+from recorder.tls import server_context
 from schemas.errors import ConfigError
 from schemas.names import Category
 
@@ -44,7 +45,8 @@ class Gateway:
             await gateway.finished()
 
     Attributes:
-        port: where it listens. url: ``ws://host:port``, the root that paths are appended to.
+        port: where it listens. url: ``ws://host:port`` (``wss`` with a certificate), the root that paths are
+            appended to.
 
     Raises:
         ConfigError: on entering, when the source cannot be read or the port cannot be had.
@@ -67,9 +69,9 @@ class Gateway:
 
     @property
     def url(self) -> str:
-        """Root of the WebSocket paths; REST is the same host and port over http."""
+        """Root of the WebSocket paths; REST is the same host and port over http, or https with TLS."""
         host = f"[{self._options.host}]" if ":" in self._options.host else self._options.host
-        return f"ws://{host}:{self.port}"
+        return f"{'ws' if self._options.tls_cert is None else 'wss'}://{host}:{self.port}"
 
     def describe(self) -> str:
         """What is served, for people."""
@@ -141,7 +143,10 @@ class Gateway:
         )
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
-        site = web.TCPSite(runner, self._options.host, self._options.port)
+        context = None
+        if self._options.tls_cert is not None:
+            context = server_context(self._options.tls_cert, self._options.tls_key)
+        site = web.TCPSite(runner, self._options.host, self._options.port, ssl_context=context)
         try:
             await site.start()
         except OSError as error:

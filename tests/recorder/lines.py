@@ -80,13 +80,19 @@ class FakeExchange:
 
     Args:
         failures: so many attempts fail first.
+        error: what they fail with.
         on_connect: told of each new connection, before the line has it.
     """
 
     def __init__(
-        self, *, failures: int = 0, on_connect: Callable[[FakeConnection], None] = lambda _: None
+        self,
+        *,
+        failures: int = 0,
+        error: ConnectError | None = None,
+        on_connect: Callable[[FakeConnection], None] = lambda _: None,
     ) -> None:
         self.failures = failures
+        self.error = error
         self.attempts = 0
         self.connections: list[FakeConnection] = []
         self._on_connect = on_connect
@@ -97,7 +103,7 @@ class FakeExchange:
         self.attempts += 1
         await asyncio.sleep(0)
         if self.attempts <= self.failures:
-            raise ConnectError(f"{url}: nobody listens")
+            raise self.error or ConnectError(f"{url}: nobody listens")
         connection = FakeConnection(url, on_frames, on_closed)
         self.connections.append(connection)
         self._on_connect(connection)

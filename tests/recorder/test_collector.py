@@ -21,6 +21,7 @@ from engine.timing import Timing
 from recorder.collector import Collector, Report
 from recorder.journal import JournalWriter, Record, SegmentReader, segments
 from recorder.journal.disk import Disk
+from recorder.network import Network
 from recorder.roll import roll_data
 from recorder.verify import verify
 from schemas import notes
@@ -38,8 +39,8 @@ class NoRest:
 
     error: type[ExchangeError] = ConnectError
 
-    def __init__(self, root: str) -> None:
-        self.root = root
+    def __init__(self, network: Network) -> None:
+        self.network = network
 
     async def __aenter__(self) -> Self:
         return self
@@ -209,7 +210,7 @@ async def test_nobody_listens(
     assert verify(tmp_path).failures == []
 
 
-def _no_delay(backoff: Any) -> int:
+def _no_delay(backoff: Any, status: int | None = None) -> int:
     backoff.failures += 1
     return 0
 

@@ -70,6 +70,8 @@ def test_a_file_and_options_over_it(tmp_path: Path, head: str) -> None:
         ('endpoint = "a"\nendpoint = "b"\n', ["not TOML", "line 2"]),
         ("[record]\nsegment_mib = 0\n", [":2: segment_mib", "found 0", "> 0"]),
         ("[recording]\nlines = 1\n", ["found key 'recording'"]),
+        ('symbols = ["A"]\nregion = "turkiye"\n', [":2: region", "'turkiye'", "the nearest is 'tr'"]),
+        ('environment = "Testnet."\n', [":1: environment", "'Testnet.'", "the nearest is 'testnet'"]),
     ],
 )
 def test_what_an_error_names(tmp_path: Path, text: str, parts: list[str]) -> None:
@@ -111,3 +113,12 @@ def test_files_that_can_not_be_read(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="cannot be read"):
         load_config(path, {})
+
+
+def test_a_region_that_was_given_as_an_option(tmp_path: Path) -> None:
+    path = _file(tmp_path, 'environment = "testnet"\n')
+    with pytest.raises(ConfigError, match=r"^--region: region 'xx': expected one of global, tr"):
+        load_config(path, {"region": "xx"})
+    with pytest.raises(ConfigError, match=r"^--region: region 'jp': it has no testnet that is published"):
+        load_config(path, {"region": "jp"})
+    assert load_config(path, {"region": "global"}).environment == "testnet"

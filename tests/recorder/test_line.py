@@ -28,7 +28,7 @@ MINUTE_NS = 60 * 10**9
 class Wired:
     """A line, its exchange, and where it writes."""
 
-    def __init__(self, data: Path, exchange: FakeExchange, topics: list[str]) -> None:
+    def __init__(self, data: Path, exchange: FakeExchange, topics: list[str], **options: Any) -> None:
         self.tape = Tape(data, [])
         for topic in topics:
             self.tape.engine.add_feed(topic)
@@ -50,6 +50,7 @@ class Wired:
             backoff=Backoff(Random(1), base_ns=1_000_000, cap_ns=1_000_000),
             ssl=None,
             fail=self.failures.append,
+            **options,
         )
         self.task = asyncio.create_task(self.line.run())
 
@@ -353,3 +354,46 @@ async def test_its_state_can_be_read(wired: Wired) -> None:
     await wired.connection()
     assert repr(wired.line).startswith("<Line 3 connects=1 ")
     assert TICKER not in wired.line.topics
+
+
+@pytest.mark.parametrize("status", [403, 404])
+async def test_who_is_sent_away_at_the_door_does_not_try_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    exchange = FakeExchange(failures=1_000, error=ConnectError("go away", status=status, lasting=True))
+    monkeypatch.setattr(recorder.line, "connect", exchange.connect)
+    wired = Wired(tmp_path, exchange, [BOOK])
+    await wired.task
+    assert exchange.attempts == 1
+    assert [str(failure) for failure in wired.failures] == ["go away"]
+    await wired.end()
+
+
+async def test_who_was_let_in_before_waits_and_asks_again(
+    wired: Wired, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int | None] = []
+
+    def next_delay_ns(backoff: Backoff, status: int | None = None) -> int:
+        asked.append(status)
+        return 0
+
+    monkeypatch.setattr(Backoff, "next_delay_ns", next_delay_ns)
+    connection = await wired.connection()
+    wired.exchange.failures = wired.exchange.attempts + 2
+    wired.exchange.error = ConnectError("go away", status=403, lasting=True)
+    connection.drop("bye")
+    await wired.connection(1)
+    assert wired.failures == []
+    assert asked == [None, 403, 403]
+
+
+async def test_a_line_is_not_given_up_where_another_has_reached_the_exchange(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exchange = FakeExchange(failures=2 * FIRST_ATTEMPTS)
+    monkeypatch.setattr(recorder.line, "connect", exchange.connect)
+    wired = Wired(tmp_path, exchange, [BOOK], is_reached=lambda: True)
+    await wired.connection()
+    assert wired.failures == []
+    await wired.end()

@@ -70,3 +70,22 @@ def test_connect_budget_is_500_in_five_minutes_and_never_more() -> None:
 def test_budget_refuses_bad_bounds(limit: int, window_ns: int) -> None:
     with pytest.raises(ValueError, match="positive"):
         Budget(limit, window_ns)
+
+
+@pytest.mark.parametrize(("status", "least_ns"), [(403, 60 * 10**9), (429, 10 * 10**9)])
+def test_who_was_told_to_stay_away_does_not_knock_again_soon(status: int, least_ns: int) -> None:
+    backoff = Backoff(Random(4))
+    delays = [backoff.next_delay_ns(status) for _ in range(200)]
+    assert min(delays) >= least_ns
+    assert delays[0] <= 2 * least_ns
+    assert 500 * 10**9 < max(delays) <= 600 * 10**9
+    backoff.reset()
+    assert backoff.next_delay_ns(503) == 0
+
+
+def test_budget_tells_how_many_are_left() -> None:
+    budget = Budget(3, 100)
+    assert budget.left(0) == 3
+    for now_ns in (0, 10, 20):
+        assert budget.take(now_ns)
+    assert [budget.left(now_ns) for now_ns in (20, 99, 100, 115, 500)] == [0, 0, 1, 2, 3]

@@ -2,11 +2,14 @@ import pytest
 
 from engine.bybit.endpoints import (
     HOSTS,
+    REGIONS,
     default_root,
     environment_of,
     normalise_root,
     public_url,
     rest_root,
+    root_of,
+    stream_domain,
 )
 from schemas.errors import ConfigError
 from schemas.names import Category, Environment
@@ -105,3 +108,65 @@ def test_credentials_are_refused_without_being_repeated() -> None:
     with pytest.raises(ConfigError, match="credentials") as refusal:
         normalise_root("wss://user:secret@host.example")
     assert "secret" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("environment", "region", "stream", "rest"),
+    [
+        ("", "", "wss://stream.bybit.com", "https://api.bybit.com"),
+        ("mainnet", "global", "wss://stream.bybit.com", "https://api.bybit.com"),
+        ("testnet", "", "wss://stream-testnet.bybit.com", "https://api-testnet.bybit.com"),
+        ("", "tr", "wss://stream.bybit.tr", "https://api.bybit.tr"),
+        ("mainnet", " TR ", "wss://stream.bybit.tr", "https://api.bybit.tr"),
+        ("", "kz", "wss://stream.bybit.kz", "https://api.bybit.kz"),
+        ("", "id", "wss://stream.bybit.id", "https://api.bybit.id"),
+        ("", "ge", "wss://stream.bybitgeorgia.ge", "https://api.bybitgeorgia.ge"),
+        ("", "jp", "wss://stream.manepa.jp", "https://api.manepa.jp"),
+        ("", "eu", "wss://stream.bybit.eu", "https://api.bybit.eu"),
+    ],
+)
+def test_root_of_an_environment_and_a_region(environment: str, region: str, stream: str, rest: str) -> None:
+    assert root_of(environment, region) == stream
+    assert rest_root(stream) == rest
+
+
+def test_every_region_has_a_root() -> None:
+    assert len({root_of(region=region) for region in REGIONS}) == len(REGIONS) == 7
+
+
+@pytest.mark.parametrize(
+    ("environment", "region", "words"),
+    [
+        (
+            "",
+            "turkey",
+            "region 'turkey': expected one of global, tr, kz, ge, id, eu, jp; the nearest is 'tr'",
+        ),
+        ("", "uk", "the nearest is"),
+        ("", "x" * 1_000, "the nearest is"),
+        ("tesnet", "", "environment 'tesnet': expected one of mainnet, testnet; the nearest is 'testnet'"),
+        ("gateway", "", "environment 'gateway': expected one of mainnet, testnet"),
+        ("testnet", "tr", "region 'tr': it has no testnet that is published; leave --region away"),
+        ("", "nl", "region 'nl': a REST host is published for it and no stream host"),
+        ("", "AE", "no stream host"),
+    ],
+)
+def test_unknown_names_are_refused_with_the_nearest(environment: str, region: str, words: str) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        root_of(environment, region)
+    assert words in str(refusal.value)
+    assert len(str(refusal.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("root", "domain"),
+    [
+        ("wss://stream.bybit.com", "stream.bybit.com"),
+        ("wss://STREAM.bybit.com:443/", "stream.bybit.com"),
+        ("ws://127.0.0.1:9001", "127.0.0.1:9001"),
+        ("ws://[::1]:9001", "[::1]:9001"),
+        ("wss://127.0.0.1:80", "127.0.0.1:80"),
+    ],
+)
+def test_the_stream_domain_that_connections_are_counted_by(root: str, domain: str) -> None:
+    assert stream_domain(root) == domain

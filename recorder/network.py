@@ -1,0 +1,75 @@
+"""The way from this process to the exchange: where it leads, whom it trusts, and what it may spend."""
+
+from __future__ import annotations
+
+import logging
+import ssl as tls
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from engine.bybit.backoff import Budget, connect_budget
+from engine.bybit.endpoints import environment_of, normalise_root, root_of
+from engine.bybit.limits import REST_REQUESTS_PER_WINDOW, REST_WINDOW_NS
+from recorder.tls import client_context
+from schemas.config import RecordConfig
+from schemas.names import Environment
+
+__all__ = ["Network", "Spending", "open_network"]
+
+log = logging.getLogger("tapebook")
+
+
+class Spending(Protocol):
+    """What may be done only so often; `engine.bybit.backoff.Budget` is one of this process alone."""
+
+    def wait_ns(self, now_ns: int) -> int:
+        """Return how long to wait until one may be taken; 0 when one may be taken now (monotonic)."""
+
+    def take(self, now_ns: int) -> bool:
+        """Take one if there is one; returns whether it was taken."""
+
+    def left(self, now_ns: int) -> int:
+        """Return how many may be taken now."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """One exchange as it is reached from here.
+
+    Attributes:
+        root: of the streams; see `engine.bybit.endpoints`.
+        ssl: for wss and https; None for this system's authorities.
+        connects: new connections to the stream domain (protocol section 2.4).
+        requests: HTTP requests from this address (section 2.5).
+    """
+
+    root: str
+    ssl: tls.SSLContext | None = None
+    connects: Spending = field(default_factory=connect_budget)
+    requests: Spending = field(default_factory=lambda: Budget(REST_REQUESTS_PER_WINDOW, REST_WINDOW_NS))
+
+    @classmethod
+    def of(cls, where: Network | str) -> Network:
+        """Return a network as it is; the root alone is one that only this process uses."""
+        return where if isinstance(where, cls) else cls(str(where))
+
+    @property
+    def environment(self) -> Environment:
+        """Where data from this root comes from."""
+        return environment_of(self.root)
+
+
+def open_network(config: RecordConfig) -> Network:
+    """Return the way that a configuration describes; nothing is connected yet.
+
+    Raises:
+        ConfigError: an unknown environment or region, a bad endpoint, or a CA file that can't be used.
+    """
+    root = root_of(config.environment, config.region)  # a bad name is told even where it isn't used
+    if config.endpoint:
+        chosen = normalise_root(config.endpoint)
+        if (config.environment or config.region) and chosen != root:
+            log.warning("--endpoint %s is given: --environment and --region are not used", chosen)
+        root = chosen
+    return Network(root, client_context(Path(config.ca_file)) if config.ca_file else None)

@@ -1,0 +1,104 @@
+"""How connections are made: certificates, regions, and an exchange that sends us away. Real processes, real sockets."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from tests.processes import gateway, json_lines, recording, tapebook
+from tests.tls import Certificates, make_certificates
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return make_certificates(tmp_path_factory.mktemp("tls"))
+
+
+def test_recording_over_wss_and_https(tmp_path: Path, certificates: Certificates) -> None:
+    shown = ["--tls-cert", certificates.certificate, "--tls-key", certificates.key]
+    with gateway(tmp_path / "gateway", "--simulate", 3, *shown) as exchange:
+        assert exchange.url.startswith("wss://127.0.0.1:")
+        options = [
+            "--symbols",
+            "BTCUSDT",
+            "--duration",
+            2,
+            "--ca-file",
+            certificates.ca_file,
+            "--format",
+            "json",
+        ]
+        with recording(tmp_path / "record", exchange.url, tmp_path / "data", *options) as recorder:
+            done = recorder.wait()
+        assert done.code == 0, done.err
+        assert "instruments-info could not be had" not in done.err  # https works as well
+        feeds = {feed["topic"]: feed for feed in json_lines(done.out)}
+        assert feeds["orderbook.50.BTCUSDT"]["state"] == "live"
+        assert feeds["orderbook.50.BTCUSDT"]["messages"] > 10
+        # without the authority it is told what was found and what to do
+        done = tapebook(
+            "record", "--symbols", "BTCUSDT", "--endpoint", exchange.url, "--data", tmp_path / "none"
+        )
+        assert done.code == 3
+        (last,) = [line for line in done.err.splitlines() if line.startswith("tapebook: 127.0.0.1")]
+        assert "its certificate is not trusted" in last
+        assert "--ca-file" in last
+
+
+def test_a_bad_region_is_told_with_the_nearest(tmp_path: Path) -> None:
+    done = tapebook("record", "--symbols", "BTCUSDT", "--data", tmp_path / "data", "--region", "turkey")
+    assert (done.code, done.err.count("\n")) == (2, 1), done.err
+    assert "--region: region 'turkey': expected one of global, tr, kz" in done.err
+
+
+@contextmanager
+def refusing(status: int, words: bytes) -> Iterator[tuple[str, list[str]]]:
+    """An exchange that answers everything with one status; yields its root and the paths that were asked for."""
+    paths: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            paths.append(self.path)
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(words)))
+            self.end_headers()
+            self.wfile.write(words)
+
+        def log_message(self, format: str, *arguments: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"ws://127.0.0.1:{server.server_address[1]}", paths
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_an_exchange_that_is_closed_to_this_country_is_named_as_such(tmp_path: Path) -> None:
+    with refusing(403, b"The Amazon CloudFront distribution is configured to block access") as (root, paths):
+        for symbols in ("BTCUSDT", "all"):
+            done = tapebook("record", "--symbols", symbols, "--endpoint", root, "--data", tmp_path / symbols)
+            assert done.code == 3
+            last = done.err.splitlines()[-1]
+            for words in ["HTTP 403", "US and mainland China", "--region", "another network", "CloudFront"]:
+                assert words in last
+    assert paths.count("/v5/public/linear") == 1  # who is sent away at the door doesn't knock again
+
+
+def test_too_many_connections_are_told_as_such(tmp_path: Path) -> None:
+    with refusing(429, b"") as (root, _):
+        done = tapebook("record", "--symbols", "BTCUSDT", "--endpoint", root, "--data", tmp_path / "data")
+    assert done.code == 3
+    assert "HTTP 429" in done.err.splitlines()[-1]
+    assert "too many connections: wait" in done.err.splitlines()[-1]
