@@ -200,17 +200,28 @@ def verify(
 
 @app.command()
 def status(
-    data: Annotated[Path, DATA] = Path("data"), style: Annotated[ReportFormat, FORMAT] = ReportFormat.TABLE
+    data: Annotated[Path, DATA] = Path("data"),
+    style: Annotated[ReportFormat, FORMAT] = ReportFormat.TABLE,
+    every: Annotated[
+        bool, typer.Option("--all", help="Every feed, not only a summary and the troubled ones.")
+    ] = False,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Say only what is not well, and exit 1 if anything is (for cron)."),
+    ] = False,
 ) -> None:
     """Show what is recorded, how complete it is and how late."""
-    from recorder.status import data_status, print_status
+    from recorder.status import data_status
+    from recorder.status_text import print_status, print_troubles
 
     found = data_status(data)
+    if check:
+        raise typer.Exit(print_troubles(found, json=style is ReportFormat.JSON))
     if style is ReportFormat.JSON:
         for collector in found["collectors"]:
             print(msgspec.json.encode(collector).decode())
     else:
-        print_status(found)
+        print_status(found, every=every)
 
 
 def _print_version(wanted: bool) -> None:

@@ -1,24 +1,56 @@
-"""``tapebook status``: what is recorded, how complete, how late; from the journal's and the archive's own words."""
+"""What ``tapebook status`` knows: what is recorded, how complete, how late; in the journal's and the archive's words.
+
+``recorder.status_text`` writes it for people.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from recorder.health import DAY_S, sum_by_class, troubles
 from recorder.journal import journal_directory, segments
 from recorder.manifest import read_manifest
 from schemas.errors import ConfigError
 from schemas.names import Table
 from schemas.time import format_ns
 
-__all__ = ["data_status", "print_status", "require_data"]
+__all__ = ["data_status", "require_data"]
 
 STATUS_BYTES = 64 << 20
+
+
+class _Feed(msgspec.Struct):
+    topic: str
+    state: str
+    messages: int
+    gaps: int
+    bytes: int
+    refused: str | None
+    last_receive_ns: int | None
+
+
+class _Line(msgspec.Struct):
+    line: int
+    connected: bool
+    connects: int
+
+
+class _Told(msgspec.Struct):
+    """What a status file must have for anybody to make sense of it."""
+
+    running: bool
+    written_ns: int
+    paused: bool
+    backlog_bytes: int
+    lines: list[_Line]
+    feeds: list[_Feed]
 
 
 def require_data(data: Path) -> None:
@@ -43,11 +75,14 @@ def data_status(data: Path, *, now_ns: int | None = None) -> dict[str, Any]:
             name,
             {"collector": name, "running": False, "segments": {"open": 0, "sealed": 0, "torn": 0, "rolled": 0},
              "journal_bytes": 0, "archive_bytes": 0, "rows": {}, "gaps": 0, "last_receive_time": None,
-             "feeds": []},
+             "feeds": [], "classes": {}, "troubles": []},
         )  # fmt: skip
 
+    rolled_bytes = 0
     for segment in segments(data):
         found = entry(segment.collector)
+        if (segment.collector, segment.start_ns) in manifest.segments:
+            rolled_bytes += segment.size
         found["segments"][segment.state] += 1
         found["journal_bytes"] += segment.size
     for key in manifest.segments:
@@ -65,13 +100,43 @@ def data_status(data: Path, *, now_ns: int | None = None) -> dict[str, Any]:
         if live is not None:
             found["running"] = live["running"] and _held(data, name)
             found["feeds"] = live["feeds"]
-            found["live"] = {key: live[key] for key in live if key not in ("feeds", "running", "collector")}
+            found["classes"] = sum_by_class(live["feeds"])
+            found["live"] = {key: live[key] for key in live if key not in ("feeds", "collector")}
             stamps = [feed["last_receive_ns"] for feed in live["feeds"] if feed["last_receive_ns"]]
             found["last_receive_time"] = max([found["last_receive_time"] or 0, *stamps]) or None
         if found["last_receive_time"]:
             found["age_s"] = round((now_ns - found["last_receive_time"]) / 1e9, 3)
             found["last_receive_time"] = format_ns(found["last_receive_time"])
-    return {"data": str(data), "collectors": [collectors[name] for name in sorted(collectors)]}
+    archive_bytes = sum(found["archive_bytes"] for found in collectors.values())
+    disk = _disk(data, collectors.values(), archive_bytes / rolled_bytes if rolled_bytes else 0.0)
+    for found in collectors.values():
+        found["disk"] = disk
+        if "live" in found:
+            found["troubles"] = troubles(
+                {**found["live"], "feeds": found["feeds"]},
+                running=found["running"],
+                now_ns=now_ns,
+                days_left=disk["days_left"],
+            )
+    return {"data": str(data), "disk": disk, "collectors": [collectors[name] for name in sorted(collectors)]}
+
+
+def _disk(data: Path, collectors: Iterable[dict[str, Any]], share: float) -> dict[str, Any]:
+    """Free space, and how long it lasts: the running collectors' journals, and the archive in proportion to them."""
+    rates = [
+        found["live"].get("vitals", {}).get("journal_bytes_per_second")
+        for found in collectors
+        if found["running"] and "live" in found
+    ]
+    rate = sum(rate for rate in rates if rate) * (1 + share)
+    found = os.statvfs(data)
+    free = found.f_bavail * found.f_frsize
+    return {
+        "free_bytes": free,
+        "total_bytes": found.f_blocks * found.f_frsize,
+        "bytes_per_second": round(rate) if rate else None,
+        "days_left": round(free / rate / DAY_S, 2) if rate else None,
+    }
 
 
 def _live(data: Path, collector: str) -> dict[str, Any] | None:
@@ -81,9 +146,10 @@ def _live(data: Path, collector: str) -> dict[str, Any] | None:
         if path.stat().st_size > STATUS_BYTES:
             return None
         found = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+        msgspec.convert(found, _Told)
     except (OSError, msgspec.MsgspecError):
         return None
-    return found if {"running", "feeds"} <= found.keys() else None
+    return found
 
 
 def _held(data: Path, collector: str) -> bool:
@@ -99,36 +165,3 @@ def _held(data: Path, collector: str) -> bool:
     finally:
         os.close(descriptor)
     return False
-
-
-def print_status(status: dict[str, Any]) -> None:
-    """Write the status for people."""
-    if not status["collectors"]:
-        print(f"{status['data']}: nothing recorded yet")
-    for found in status["collectors"]:
-        counts = ", ".join(f"{count} {state}" for state, count in found["segments"].items() if count)
-        rows = ", ".join(f"{count:,} {table}" for table, count in sorted(found["rows"].items())) or "none"
-        print(f"{found['collector']}: {'recording' if found['running'] else 'not running'}")
-        print(f"  segments  {counts or 'none'}  ({found['journal_bytes']:,} bytes)")
-        print(f"  archive   {rows}  ({found['archive_bytes']:,} bytes)")
-        if found["last_receive_time"]:
-            print(f"  last row  {found['last_receive_time']}  ({found['age_s']:,.1f} s ago)")
-        if found["running"] and "live" in found:
-            live = found["live"]
-            lines = ", ".join(
-                f"line {line['line']} {'up' if line['connected'] else 'down'} ({line['connects']} connects)"
-                for line in live["lines"]
-            )
-            print(f"  lines     {lines or 'none'}")
-            print(
-                f"  backlog   {live['backlog_bytes']:,} bytes{', reading paused' if live['paused'] else ''}"
-            )
-        if found["feeds"]:
-            width = max(len(feed["topic"]) for feed in found["feeds"])
-            print(f"  {'feed':<{width}}  {'state':<8} {'messages':>10} {'gaps':>6} {'bytes':>14}")
-            for feed in found["feeds"]:
-                state = "refused" if feed["refused"] else feed["state"]
-                print(
-                    f"  {feed['topic']:<{width}}  {state:<8} {feed['messages']:>10,} {feed['gaps']:>6,} "
-                    f"{feed['bytes']:>14,}"
-                )

@@ -177,3 +177,12 @@ def test_whoever_reads_our_output_may_go(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(sys.stdout, "fileno", lambda: 1, raising=False)
     assert _run("status") == 0
     assert duplicated == [1]
+
+
+def test_status_for_cron(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing but what is not well, and exit code 1."""
+    record_day(tmp_path)
+    assert _run("status", "--data", str(tmp_path)) == 0
+    capsys.readouterr()
+    assert _run("status", "--check", "--data", str(tmp_path)) == 1
+    assert capsys.readouterr().out == f"{tmp_path}: nothing is recording\n"

@@ -11,7 +11,8 @@ import msgspec
 import pytest
 
 from recorder.roll import roll_data
-from recorder.status import STATUS_BYTES, data_status, print_status
+from recorder.status import STATUS_BYTES, data_status
+from recorder.status_text import print_status, print_troubles
 from schemas.errors import ConfigError
 from schemas.time import format_ns
 from tests.recorder.recordings import MS, SECOND, START_NS, Tape, market, record_day
@@ -21,6 +22,7 @@ def _live(**changes: Any) -> dict[str, Any]:
     feed = {"topic": "tickers.X", "state": "live", "messages": 7, "gaps": 0, "bytes": 9, "refused": None}
     return {
         "collector": "linear", "running": True, "paused": True, "backlog_bytes": 12,
+        "written_ns": START_NS + 91 * SECOND,
         "lines": [{"line": 0, "connected": False, "connects": 4}],
         "feeds": [feed | {"last_receive_ns": START_NS + 90 * SECOND}],
     } | changes  # fmt: skip
@@ -40,9 +42,12 @@ def test_no_directory(tmp_path: Path) -> None:
 
 def test_nothing_recorded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status = data_status(tmp_path)
-    assert status == {"data": str(tmp_path), "collectors": []}
+    assert status["collectors"] == []
+    assert 0 < status["disk"]["free_bytes"] < status["disk"]["total_bytes"]
     print_status(status)
     assert "nothing recorded yet" in capsys.readouterr().out
+    assert print_troubles(status, json=False) == 1
+    assert capsys.readouterr().out == f"{tmp_path}: nothing is recording\n"
 
 
 def test_an_archive_at_rest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -80,21 +85,43 @@ def test_a_recording_at_work(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     (found,) = status["collectors"]
     assert found["running"] is True
     assert found["age_s"] == 2.0
+    assert found["troubles"] == [
+        "not connected: line 0",
+        "the disk is slower than the market: reading is paused",
+    ]
+    assert found["classes"]["tickers"]["states"] == {"live": 1}
     print_status(status)
     told = capsys.readouterr().out
     for part in ("linear: recording", "line 0 down (4 connects)", "reading paused", "tickers.X  live"):
         assert part in told
 
 
-def test_a_dead_mans_words(tmp_path: Path) -> None:
+def test_a_dead_mans_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A status file says running; nobody holds the lock."""
     Tape(tmp_path).stop()
     _write(tmp_path, msgspec.json.encode(_live()))
-    (found,) = data_status(tmp_path)["collectors"]
+    status = data_status(tmp_path)
+    (found,) = status["collectors"]
     assert found["running"] is False
+    assert "died without a word" in found["troubles"][0]
+    assert print_troubles(status, json=True) == 1
+    said = [msgspec.json.decode(line) for line in capsys.readouterr().out.splitlines()]
+    assert [each["collector"] for each in said] == ["linear", None]
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"7", b'{"running":true}', b'{"feeds":[]}', b"\xff"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"7",
+        b'{"running":true}',
+        b'{"feeds":[]}',
+        b"\xff",
+        b'{"running":true,"written_ns":1,"paused":false,"backlog_bytes":0,"lines":[],"feeds":[{"topic":"a"}]}',
+    ],
+)
 def test_a_status_file_that_says_nothing(tmp_path: Path, content: bytes) -> None:
     Tape(tmp_path).stop()
     _write(tmp_path, content)
@@ -108,3 +135,23 @@ def test_a_status_file_beyond_reason_is_not_read(tmp_path: Path) -> None:
     os.truncate(path, STATUS_BYTES + 1)
     (found,) = data_status(tmp_path)["collectors"]
     assert found["feeds"] == []
+
+
+def test_how_long_the_disk_lasts(tmp_path: Path) -> None:
+    """At the rate of the running journals, and of the archive in proportion to what was rolled of them."""
+    record_day(tmp_path, steps=60, rotate_at=(30,))
+    roll_data(tmp_path)
+    _write(tmp_path, msgspec.json.encode(_live(vitals={"journal_bytes_per_second": 1000.0})))
+    assert data_status(tmp_path)["disk"]["days_left"] is None  # nobody is recording
+    descriptor = os.open(tmp_path / "journal" / "linear" / "lock", os.O_RDWR | os.O_CREAT)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        status = data_status(tmp_path)
+    finally:
+        os.close(descriptor)
+    (found,) = status["collectors"]
+    disk = status["disk"]
+    rate = 1000 * (1 + found["archive_bytes"] / found["journal_bytes"])
+    assert disk["bytes_per_second"] == round(rate)
+    assert disk["days_left"] == pytest.approx(disk["free_bytes"] / rate / 86_400, abs=0.01)
+    assert found["disk"] == disk

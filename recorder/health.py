@@ -1,0 +1,135 @@
+"""Whether a recorder is well, from what its status tells: for ``status --check``, ``/healthz`` and people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from schemas.names import FeedState
+
+__all__ = ["DAY_S", "class_of", "is_troubled", "most", "sum_by_class", "troubles"]
+
+SECOND_NS = 1_000_000_000
+DAY_S = 86_400
+
+STUCK_S = 60
+"""A status that is older says nothing any more. Under pressure one is written every ten seconds."""
+SETTLED_S = 60
+"""Until then feeds may still be waiting for their subscriptions and first snapshots."""
+SILENT_S = 120
+"""No frame of any feed for so long: even a quiet category sends something."""
+LATE_MS = 10_000
+"""So late by the exchange's clock is no offset of a clock that anybody keeps."""
+DAYS_LEFT = 2
+FREE_SHARE = 0.05
+NAMED = 5
+"""Names that a message lists before it only counts."""
+
+
+def class_of(topic: str) -> str:
+    """The class under which a topic is counted: everything up to its last dot."""
+    return topic.rpartition(".")[0] or topic
+
+
+def is_troubled(feed: dict[str, Any], *, settled: bool = True) -> bool:
+    """Whether a feed of a status is stale or refused, or, once it should have settled, not live."""
+    if feed.get("refused") is not None:
+        return True
+    state = feed["state"]
+    return bool(state == FeedState.STALE or (settled and state != FeedState.LIVE))
+
+
+def sum_by_class(feeds: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Feeds of a status summed up by class: how many in which state, messages, gaps, bytes, the newest frame."""
+    out: dict[str, dict[str, Any]] = {}
+    for feed in feeds:
+        found = out.setdefault(
+            class_of(feed["topic"]),
+            {"feeds": 0, "states": {}, "messages": 0, "gaps": 0, "bytes": 0, "last_receive_ns": None},
+        )
+        state = "refused" if feed.get("refused") is not None else feed["state"]
+        found["feeds"] += 1
+        found["states"][state] = found["states"].get(state, 0) + 1
+        for key in ("messages", "gaps", "bytes"):
+            found[key] += feed[key]
+        if feed.get("last_receive_ns"):
+            found["last_receive_ns"] = max(found["last_receive_ns"] or 0, feed["last_receive_ns"])
+    return {name: out[name] for name in sorted(out)}
+
+
+def troubles(
+    live: dict[str, Any], *, running: bool, now_ns: int, days_left: float | None = None
+) -> list[str]:
+    """What is not well with a collector, a sentence each; empty when all is.
+
+    Args:
+        live: what the collector told last.
+        running: whether its process lives.
+        now_ns: wall clock.
+        days_left: until the disk is full, if known.
+    """
+    if not running:
+        if live.get("running"):
+            return ["its process died without a word; start it again, it recovers by itself"]
+        return []
+    age_s = (now_ns - live["written_ns"]) / SECOND_NS
+    if age_s > STUCK_S:
+        return [f"it has told nothing for {age_s:.0f} s: is it stopped, or its disk hanging?"]
+    return [*_feeds(live, now_ns), *_lines(live), *_lateness(live), *_space(live, days_left)]
+
+
+def _settled(live: dict[str, Any]) -> bool:
+    return bool(live.get("seconds", SETTLED_S) >= SETTLED_S)
+
+
+def _feeds(live: dict[str, Any], now_ns: int) -> Iterable[str]:
+    feeds = live["feeds"]
+    refused = [feed["topic"] for feed in feeds if feed.get("refused") is not None]
+    if refused:
+        yield f"refused by the exchange: {most(refused)}; check the symbols"
+    others = [feed for feed in feeds if feed.get("refused") is None]
+    for state in (FeedState.STALE, FeedState.SYNCING, FeedState.EMPTY):
+        if state is FeedState.STALE or _settled(live):
+            named = [feed["topic"] for feed in others if feed["state"] == state]
+            if named:
+                yield f"{state.value}: {most(named)}"
+    newest_ns = max((feed["last_receive_ns"] or 0 for feed in feeds), default=0)
+    if _settled(live) and feeds and not live.get("paused"):
+        silent_s = (now_ns - newest_ns) / SECOND_NS
+        if not newest_ns:
+            yield "no feed has delivered anything yet"
+        elif silent_s > SILENT_S:
+            yield f"no frame for {silent_s:.0f} s"
+
+
+def _lines(live: dict[str, Any]) -> Iterable[str]:
+    down = [f"line {line['line']}" for line in live["lines"] if not line["connected"]]
+    if down and (_settled(live) or len(down) < len(live["lines"])):
+        yield f"not connected: {most(down)}"
+
+
+def _lateness(live: dict[str, Any]) -> Iterable[str]:
+    for name, ways in live.get("lateness", {}).get("classes", {}).items():
+        p99_ms = ways["push"]["recent"]["p99_ms"]
+        if p99_ms is not None and p99_ms > LATE_MS:
+            yield f"{name} is {p99_ms / 1000:.1f} s late (p99 since push time, or our clock is off)"
+
+
+def _space(live: dict[str, Any], days_left: float | None) -> Iterable[str]:
+    pressure = live.get("pressure", {})
+    if live.get("paused"):
+        yield "the disk is slower than the market: reading is paused"
+    elif pressure.get("level", "ease") != "ease":
+        yield f"the disk is behind by {live['backlog_bytes'] >> 10:,} KiB: rolling is paused"
+    vitals = live.get("vitals", {})
+    free, total = vitals.get("disk_free_bytes"), vitals.get("disk_total_bytes")
+    if days_left is not None and days_left < DAYS_LEFT:
+        yield f"the disk is full in {days_left * 24:.0f} h at the present rate"
+    elif free is not None and total and free < FREE_SHARE * total:
+        yield f"the disk has {free / total:.1%} left"
+
+
+def most(names: list[str]) -> str:
+    """A few names, and how many more there are."""
+    more = len(names) - NAMED
+    return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,170 @@
+"""The status for people: readable with six hundred feeds, for it sums up by class and names what is troubled."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from recorder.health import is_troubled
+
+__all__ = ["age", "amount", "print_status", "print_troubles"]
+
+FEW = 20
+"""So many feeds are always shown one by one."""
+SHOWN_TROUBLED = 40
+SECOND_NS = 1_000_000_000
+
+
+def print_status(status: dict[str, Any], *, every: bool = False, now_ns: int | None = None) -> None:
+    """Write the status of a data directory (``recorder.status.data_status``).
+
+    Args:
+        status: of the directory.
+        every: show every feed.
+        now_ns: wall clock, for ages.
+    """
+    now_ns = time.time_ns() if now_ns is None else now_ns
+    if not status["collectors"]:
+        print(f"{status['data']}: nothing recorded yet")
+    for found in status["collectors"]:
+        for line in _collector(found, every, now_ns):
+            print(line)
+    disk = status["disk"]
+    if status["collectors"]:
+        lasts = "" if disk["days_left"] is None else f", full in {disk['days_left']:,.1f} days at this rate"
+        print(f"disk: {amount(disk['free_bytes'])} of {amount(disk['total_bytes'])} free{lasts}")
+
+
+def print_troubles(status: dict[str, Any], *, json: bool) -> int:
+    """Say what is not well, a line each; returns the exit code: 1 if anything is."""
+    found = [(each["collector"], words) for each in status["collectors"] for words in each["troubles"]]
+    if not any(each["running"] for each in status["collectors"]):
+        found.append(("", "nothing is recording"))
+    for collector, words in found:
+        if json:
+            print(msgspec.json.encode({"collector": collector or None, "trouble": words}).decode())
+        else:
+            print(f"{collector or status['data']}: {words}")
+    return 1 if found else 0
+
+
+def amount(count: float | None) -> str:
+    """Bytes, for people."""
+    if count is None:
+        return "unknown"
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:,.0f} {unit}" if unit == "bytes" else f"{count:,.1f} {unit}"
+        count /= 1024
+    return f"{count:,.1f} TiB"
+
+
+def age(seconds: float) -> str:
+    """A time span, for people."""
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:,.1f} {unit}"
+    return f"{seconds:,.1f} s"
+
+
+def _ms(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,.1f} ms" if abs(value) < 10_000 else f"{value / 1000:,.1f} s"
+
+
+def _collector(found: dict[str, Any], every: bool, now_ns: int) -> Iterator[str]:
+    counts = ", ".join(f"{count} {state}" for state, count in found["segments"].items() if count)
+    rows = ", ".join(f"{count:,} {table}" for table, count in sorted(found["rows"].items())) or "none"
+    live = found.get("live") if found["running"] else None
+    doing = "recording" if found["running"] else "not running"
+    if live is not None:
+        doing += f" {live.get('category', '')} of {live.get('environment', '')}"
+        doing += f" for {age(live['seconds'])}" if "seconds" in live else ""
+    yield f"{found['collector']}: {doing}"
+    yield f"  segments  {counts or 'none'}  ({amount(found['journal_bytes'])})"
+    yield f"  archive   {rows}  ({amount(found['archive_bytes'])}, {found['gaps']:,} gaps)"
+    if found["last_receive_time"]:
+        yield f"  last row  {found['last_receive_time']}  ({age(found['age_s'])} ago)"
+    if live is not None:
+        yield from _live(live)
+    yield from _feeds(found, live, every, now_ns)
+    for words in found["troubles"]:
+        yield f"  trouble   {words}"
+
+
+def _live(live: dict[str, Any]) -> Iterator[str]:
+    undecodable = sum(live.get("undecodable", {}).values())
+    odd = f", {undecodable:,} undecodable" if undecodable else ""
+    odd += f", {live['unknown_topics']:,} of unknown topics" if live.get("unknown_topics") else ""
+    if "frames" in live:
+        yield f"  frames    {live['frames']:,}  ({amount(live['frame_bytes'])}{odd}; {live['resyncs']:,} resyncs)"
+    lines = live["lines"]
+    if len(lines) > 4:
+        up = sum(line["connected"] for line in lines)
+        yield f"  lines     {up} of {len(lines)} up ({sum(line['connects'] for line in lines)} connects)"
+    else:
+        named = ", ".join(
+            f"line {line['line']} {'up' if line['connected'] else 'down'} ({line['connects']} connects)"
+            for line in lines
+        )
+        yield f"  lines     {named or 'none'}"
+    pressure = live.get("pressure", {})
+    paused = ", reading paused" if live["paused"] else ""
+    held = (
+        f", paused {pressure['held']} times, {pressure['held_seconds']:,.1f} s"
+        if pressure.get("held")
+        else ""
+    )
+    yield f"  backlog   {live['backlog_bytes']:,} bytes{paused}{held}"
+    lateness = live.get("lateness")
+    if lateness:
+        ways = ", ".join(
+            f"{name} {_ms(lateness[name]['recent']['p50_ms'])} / {_ms(lateness[name]['recent']['p99_ms'])}"
+            for name in ("applied", "journaled")
+        )
+        yield f"  behind    {ways}  (p50 / p99 from receive, last minute)"
+    if "vitals" in live:
+        yield f"  memory    {amount(live['vitals']['resident_bytes'])}"
+
+
+def _feeds(found: dict[str, Any], live: dict[str, Any] | None, every: bool, now_ns: int) -> Iterator[str]:
+    feeds = found["feeds"]
+    if not feeds:
+        return
+    late = (live or {}).get("lateness", {}).get("classes", {})
+    width = max(5, *(len(name) for name in found["classes"]))
+    yield (
+        f"  {'class':<{width}}  {'feeds':>5} {'live':>5} {'messages':>13} {'gaps':>6} {'bytes':>12} "
+        f"{'last':>9}  late by push time p50 / p99, by match time p50 / p99"
+    )
+    for name, sums in found["classes"].items():
+        last = "-" if not sums["last_receive_ns"] else age((now_ns - sums["last_receive_ns"]) / SECOND_NS)
+        ways = late.get(name)
+        told = "" if ways is None else ", ".join(
+            f"{_ms(ways[way]['recent']['p50_ms'])} / {_ms(ways[way]['recent']['p99_ms'])}"
+            for way in ("push", "match")
+        )  # fmt: skip
+        yield (
+            f"  {name:<{width}}  {sums['feeds']:>5,} {sums['states'].get('live', 0):>5,} {sums['messages']:>13,} "
+            f"{sums['gaps']:>6,} {amount(sums['bytes']):>12} {last:>9}  {told}".rstrip()
+        )
+    whole = every or len(feeds) <= FEW
+    shown = feeds if whole else [feed for feed in feeds if is_troubled(feed)]
+    if not shown:
+        return
+    hidden = 0 if whole else max(0, len(shown) - SHOWN_TROUBLED)
+    shown = shown[: len(shown) - hidden]
+    width = max(len(feed["topic"]) for feed in shown)
+    yield f"  {'feed':<{width}}  {'state':<8} {'messages':>10} {'gaps':>6} {'bytes':>14}"
+    for feed in shown:
+        state = "refused" if feed["refused"] is not None else feed["state"]
+        yield (
+            f"  {feed['topic']:<{width}}  {state:<8} {feed['messages']:>10,} {feed['gaps']:>6,} "
+            f"{feed['bytes']:>14,}"
+        )
+    if hidden:
+        yield f"  and {hidden:,} more that are not live; --all shows every feed"
