@@ -118,6 +118,7 @@ class Market:
         start_ns -= start_ns % MS
         self.category = category
         self.now_ns = start_ns
+        self._restarted_ns: int | None = None
         self._flows = {name: OrderFlow(listing(category, name), seed, start_ns, rate) for name in names}
         self._books: dict[str, dict[str, BookStream]] = {name: {} for name in names}
         self._tickers: dict[str, TickerStream] = {}
@@ -166,7 +167,7 @@ class Market:
         streams = self._books[symbol]
         stream = streams.get(topic)
         if stream is None:
-            stream = streams[topic] = BookStream(topic, depth, flow, self.now_ns)
+            stream = streams[topic] = BookStream(topic, depth, flow, self.now_ns, self._restarted_ns)
         return MarketFrame(self.now_ns, topic, "snapshot", stream.update_id, stream.snapshot(self.now_ns))
 
     def unfollow(self, topic: str) -> None:
@@ -181,6 +182,23 @@ class Market:
             self._tickers.pop(symbol, None)
         else:
             self._books[symbol].pop(topic, None)
+
+    def restart(self) -> list[MarketFrame]:
+        """Start the push service anew: every book followed begins a new chain.
+
+        Returns:
+            A snapshot of each, with update id 1, and one of each ticker.
+        """
+        self._restarted_ns = self.now_ns
+        frames = []
+        for streams in self._books.values():
+            for stream in streams.values():
+                payload = stream.restart(self.now_ns)
+                frames.append(MarketFrame(self.now_ns, stream.topic, "snapshot", stream.update_id, payload))
+        for ticker in self._tickers.values():
+            payload = ticker.snapshot(self.now_ns)
+            frames.append(MarketFrame(self.now_ns, ticker.topic, "snapshot", None, payload))
+        return frames
 
     def advance(self, to_ns: int) -> list[MarketFrame]:
         """Let time pass and return every frame that fell due, ordered by time, then symbol, then topic."""

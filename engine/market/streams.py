@@ -55,7 +55,9 @@ class BookStream:
 
     Args:
         now_ns: when the stream begins. Its update ids lie above those of any earlier stream of the topic, as
-            ids grow by one per push at most and begin with the count of push intervals since the epoch.
+            ids grow by one per push at most and begin with the count of push intervals since the epoch, or since
+            the last restart.
+        restarted_ns: when the push service was last started anew, None for never.
     """
 
     __slots__ = (
@@ -71,7 +73,9 @@ class BookStream:
         "update_id",
     )
 
-    def __init__(self, topic: str, depth: int, flow: OrderFlow, now_ns: int) -> None:
+    def __init__(
+        self, topic: str, depth: int, flow: OrderFlow, now_ns: int, restarted_ns: int | None = None
+    ) -> None:
         self.topic = topic
         self.depth = depth
         self._flow = flow
@@ -80,7 +84,12 @@ class BookStream:
         self._match_ns = flow.match_ns
         self.sequence = flow.sequence
         self._pushed_ns = now_ns
-        self.update_id = now_ns // book_interval_ns(depth) % 10**10 + zlib.crc32(topic.encode()) % 10**6 + 2
+        if restarted_ns is None:
+            self.update_id = (
+                now_ns // book_interval_ns(depth) % 10**10 + zlib.crc32(topic.encode()) % 10**6 + 2
+            )
+        else:
+            self.update_id = (now_ns - restarted_ns) // book_interval_ns(depth) + 2
 
     def push(self, now_ns: int) -> tuple[str, bytes] | None:
         """Return (kind, frame) if this push has something to say, else None."""
@@ -103,6 +112,12 @@ class BookStream:
     def snapshot(self, now_ns: int) -> bytes:
         """Return the state as last pushed, as the answer to a new subscription."""
         return self._frame("snapshot", now_ns, self._bids.items(), self._asks.items())
+
+    def restart(self, now_ns: int) -> bytes:
+        """Begin a new chain with the state as last pushed; returns its snapshot."""
+        self.update_id = 1
+        self._pushed_ns = now_ns
+        return self.snapshot(now_ns)
 
     def levels(self) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
         """Return (bids, asks) as last pushed, best first, as texts."""

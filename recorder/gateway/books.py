@@ -182,6 +182,13 @@ class BookState:
             match_ms=self._match_ms,
         )
 
+    def restart(self) -> int | None:
+        """Number the state 1, as a restarted push service does; returns what it was, None while it can't be known."""
+        if not self.is_valid:
+            return None
+        update_id, self._update_id = self._update_id, 1
+        return update_id
+
     def snapshot(self, category: Category, topic: str, now_ms: int) -> tuple[int, bytes] | None:
         """Build (u, snapshot frame) of the present state, or None while it can't be known."""
         view = self.view()
@@ -340,6 +347,21 @@ class Feeds:
             payload = ticker.snapshot(self._category, topic, now_ms)
             return None if payload is None else (None, payload)
         return None
+
+    def restart(self, now_ms: int) -> list[tuple[str, int, FrameInfo, bytes]]:
+        """Number every known book 1; returns (topic, update id until now, what the frame is, its snapshot)."""
+        restarted = []
+        for topic, book in self._books.items():
+            update_id = book.restart()
+            rebuilt = book.snapshot(self._category, topic, now_ms)
+            if update_id is not None and rebuilt is not None:
+                restarted.append((topic, update_id, FrameInfo(topic, 1, "snapshot"), rebuilt[1]))
+        return restarted
+
+    def view(self, topic: str) -> BookView | None:
+        """Return a topic's book, or None where there is none or it can't be known."""
+        book = self._books.get(topic)
+        return None if book is None else book.view()
 
     def book(self, symbol: str, depths: Sequence[int]) -> BookView | None:
         """Return the book of the first of these depths that has one."""

@@ -77,11 +77,20 @@ def gateway(
     ledger: Annotated[
         Path | None, typer.Option(help="Write a JSON line per frame sent and per fault to this file.")
     ] = None,
+    ledger_books: Annotated[
+        bool,
+        typer.Option(
+            "--ledger-books",
+            help="In the ledger, note also what is published, whoever gets it, and its book.",
+        ),
+    ] = False,
     fault: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME=VALUE,...",
-            help="Do damage: shares of drop, repeat, reorder, corrupt, cut, stall; close=SECONDS; seed=N.",
+            help="Do damage. Shares of frames: drop, repeat, reorder, corrupt, cut, stall, half_open, late; of "
+            "requests: refuse, slow_ack, data_first, lost_ack, double_ack; of handshakes: forbidden, too_many, "
+            "unavailable. Seconds: close, restart, delay. KiB: slow_reader. And seed=N. See docs/gateway.md.",
         ),
     ] = None,
     symbol_count: Annotated[int, typer.Option(help="Symbols of each simulated category.")] = 4,
@@ -101,6 +110,7 @@ def gateway(
         is_looping=loop,
         is_retiming=retime,
         ledger=ledger,
+        ledgers_books=ledger_books,
         faults=parse_faults(fault or []),
         symbol_count=symbol_count,
         rate=rate,

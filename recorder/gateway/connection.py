@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final
 
 from recorder.gateway.books import FrameInfo
 from recorder.gateway.faults import Deed, FaultInjector, Outcome
 from recorder.gateway.ledger import Ledger
+from recorder.gateway.request_faults import RequestFaults
 
 __all__ = ["Connection", "DataFrame", "text_message"]
 
@@ -42,11 +43,14 @@ class Connection:
         drain: waits until the socket takes more.
         ledger: where to account, or None.
         injector: what goes wrong, or None.
+        requests: what befalls its requests, or None.
+        delay_seconds: how long late frames and slow answers take.
         max_backlog_bytes: unread bytes that :meth:`flush` tolerates before it disconnects the reader.
         on_lost: called once, when the connection is given up from this side.
 
     Attributes:
-        topics: subscribed, in order. is_open: whether anything can still be sent.
+        topics: subscribed, in order. is_open: whether anything can still be sent. is_half_open: whether a fault
+            has made it swallow whatever comes, from either side.
     """
 
     def __init__(
@@ -57,18 +61,24 @@ class Connection:
         *,
         ledger: Ledger | None,
         injector: FaultInjector[DataFrame] | None,
+        requests: RequestFaults | None = None,
+        delay_seconds: float = 0.5,
         max_backlog_bytes: int,
         on_lost: Callable[[Connection], None],
     ) -> None:
         self.number = number
         self.topics: dict[str, None] = {}
         self.is_open = True
+        self.is_half_open = False
         self._transport = transport
         self._drain = drain
         self._draining: asyncio.Task[None] | None = None
         self._cutting: asyncio.Task[None] | None = None
         self._ledger = ledger
         self._injector = injector
+        self._requests = requests
+        self._delay_seconds = delay_seconds
+        self._held: asyncio.TimerHandle | None = None
         self._max_backlog_bytes = max_backlog_bytes
         self._on_lost = on_lost
         self._outgoing: list[bytes] = []
@@ -91,7 +101,7 @@ class Connection:
             message: the payload framed by :func:`text_message`.
             rebuilt: whether the frame was made for this subscriber rather than taken from the source.
         """
-        if not self.is_open:
+        if not self.is_open or self.is_half_open:
             return
         if self._injector is None:
             self._outgoing.append(message)
@@ -116,10 +126,31 @@ class Connection:
         if self._ledger is not None:
             self._ledger.event("unsubscribe", self.number, topic=topic)
 
-    def reply(self, payload: bytes) -> None:
-        """Send an answer to a request; faults never touch these."""
-        if self.is_open:
-            self._outgoing.append(text_message(payload))
+    def fault_of(self, topics: Sequence[str], *, subscribes: bool) -> Deed | None:
+        """Return what befalls a request about these topics, and note it."""
+        if self._requests is None or not topics:
+            return None
+        deed = self._requests.next(subscribes=subscribes)
+        if deed is not None and self._ledger is not None:
+            self._ledger.request_fault(self.number, deed, topics)
+        return deed
+
+    def refused(self, topics: Sequence[str]) -> str:
+        """Return the topic that a request is refused for."""
+        assert self._requests is not None
+        return self._requests.refused(topics)
+
+    def reply(self, payload: bytes, deed: Deed | None = None) -> None:
+        """Send an answer to a request, as a fault of requests has it."""
+        if deed is Deed.SLOW_ACK:
+            asyncio.get_running_loop().call_later(self._delay_seconds, self._reply_late, payload)
+        elif deed is not Deed.LOST_ACK and self.is_open and not self.is_half_open:
+            message = text_message(payload)
+            self._outgoing += [message, message] if deed is Deed.DOUBLE_ACK else [message]
+
+    def _reply_late(self, payload: bytes) -> None:
+        self.reply(payload)
+        self.flush()
 
     def release_held(self) -> None:
         """Send what a reorder fault holds back, because no further frame will come."""
@@ -127,15 +158,29 @@ class Connection:
             self._perform(self._injector.release())
 
     def flush(self) -> None:
-        """Write what has gathered; a reader that is too far behind is disconnected."""
-        if not self._outgoing:
+        """Write what has gathered, unless it is late; a reader that is too far behind is disconnected."""
+        if not self._outgoing or self._held is not None:
             return
         outgoing, self._outgoing = self._outgoing, []
         if not self.is_open or self._transport.is_closing():
             return
         self._transport.write(b"".join(outgoing))
         if self.backlog_bytes > self._max_backlog_bytes:
+            if self._ledger is not None:
+                self._ledger.fault(self.number, Deed.SLOW_READER)
             self.abort()
+
+    def _hold(self) -> None:
+        """Be late from here on, for a while: like a stalled TCP stream, everything waits for what is in front."""
+        if self._held is None:
+            self.flush()
+            self._held = asyncio.get_running_loop().call_later(self._delay_seconds, self._let_go)
+
+    def _let_go(self) -> None:
+        if self._held is not None:
+            self._held.cancel()
+            self._held = None
+        self.flush()
 
     async def drain(self) -> None:
         """Wait until the socket takes more, or the connection is gone."""
@@ -159,7 +204,7 @@ class Connection:
         if self._injector is not None:
             for topic in self.topics:
                 self._perform(self._injector.unsubscribe(topic))
-        self.flush()
+        self._let_go()
         self.is_open = False
         self._on_lost(self)
 
@@ -170,16 +215,21 @@ class Connection:
 
     def _perform(self, outcomes: Iterable[Outcome[DataFrame]]) -> None:
         for outcome in outcomes:
-            if not self.is_open:
+            if not self.is_open or self.is_half_open:
                 return
             info, rebuilt = outcome.tag
             if outcome.deed is not None and self._ledger is not None:
                 self._ledger.fault(self.number, outcome.deed, info, outcome.original)
+            if outcome.deed is Deed.LATE:
+                self._hold()
             if outcome.payload is not None:
                 self._outgoing.append(text_message(outcome.payload))
                 if self._ledger is not None:
                     damage = outcome.deed if outcome.deed is Deed.CORRUPT else None
                     self._ledger.frame(self.number, info, outcome.payload, rebuilt=rebuilt, fault=damage)
+            elif outcome.deed is Deed.HALF_OPEN:
+                self._let_go()
+                self.is_half_open = True
             elif outcome.deed is Deed.CUT:
                 message = text_message(outcome.original)
                 self._outgoing.append(message[: len(message) // 2])

@@ -156,6 +156,16 @@ class Dialect:
             return self._unsubscribe(request)
         return Answer(self._refusal("error:invalid op", request.req_id, request.op))
 
+    def refuse(self, message: bytes, granted: Answer, refused: str) -> Answer:
+        """Refuse one topic of a subscribe request that was granted, in the words for a topic that doesn't exist."""
+        request = _REQUEST.decode(message)
+        if self._category is Category.OPTION:
+            rest = [topic for topic in dict.fromkeys(request.args) if topic != refused]
+            fresh = [topic for topic in granted.topics if topic != refused]
+            return Answer(self._option_ack(rest, [refused]), Action.SUBSCRIBE, fresh)
+        words = f"error:handler not found,topic:{refused}"
+        return Answer(self._refusal(words, request.req_id, request.op))
+
     def _subscribe(self, request: _Request, subscribed: Collection[str]) -> Answer:
         problem = self._limit(request.args, subscribed)
         if problem:

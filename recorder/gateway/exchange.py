@@ -7,6 +7,8 @@ import asyncio
 from recorder.gateway.books import FrameInfo
 from recorder.gateway.connection import Connection, text_message
 from recorder.gateway.dialect import Action, Answer
+from recorder.gateway.faults import Deed
+from recorder.gateway.published import Published
 from recorder.gateway.venue import Venue
 
 __all__ = ["Exchange", "Subscriptions"]
@@ -48,13 +50,18 @@ class Subscriptions:
 class Exchange:
     """One category: its venue and the connections to it."""
 
-    def __init__(self, venue: Venue, subscriptions: Subscriptions) -> None:
+    def __init__(
+        self, venue: Venue, subscriptions: Subscriptions, published: Published | None = None
+    ) -> None:
         self.venue = venue
         self._subscriptions = subscriptions
+        self._published = published
         self._subscribers: dict[str, dict[Connection, None]] = {}
 
     def publish(self, info: FrameInfo, payload: bytes, touched: set[Connection]) -> None:
         """Hand a data frame to every connection that has its topic, and add those to ``touched``."""
+        if self._published is not None:
+            self._published.note(info, payload)
         subscribers = self._subscribers.get(info.topic)
         if not subscribers:
             return
@@ -64,9 +71,25 @@ class Exchange:
             connection.deliver(info, payload, message)
             touched.add(connection)
 
-    def perform(self, connection: Connection, answer: Answer, now_ms: int) -> None:
-        """Send an answer and do what it says; a fresh snapshot follows each new subscription."""
-        connection.reply(answer.payload)
+    def restart(self, now_ms: int, touched: set[Connection]) -> None:
+        """Start the push service anew, for every connection alike."""
+        for info, payload in self.venue.restart(now_ms):
+            self.publish(info, payload, touched)
+
+    def perform(self, connection: Connection, answer: Answer, now_ms: int, deed: Deed | None = None) -> None:
+        """Send an answer and do what it says; a fresh snapshot follows each new subscription.
+
+        Args:
+            deed: what befalls the answer.
+        """
+        if deed is Deed.DATA_FIRST:
+            self._obey(connection, answer, now_ms)
+            connection.reply(answer.payload)
+        else:
+            connection.reply(answer.payload, deed)
+            self._obey(connection, answer, now_ms)
+
+    def _obey(self, connection: Connection, answer: Answer, now_ms: int) -> None:
         for topic in answer.topics:
             if answer.action is Action.SUBSCRIBE:
                 self._join(connection, topic, now_ms)
@@ -89,6 +112,8 @@ class Exchange:
         first = self.venue.first_frame(topic, now_ms)
         if first is not None:
             info, payload = first
+            if self._published is not None:
+                self._published.note(info, payload, rebuilt=True)
             connection.deliver(info, payload, text_message(payload), rebuilt=True)
 
     def _leave(self, connection: Connection, topic: str) -> None:

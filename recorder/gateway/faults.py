@@ -1,4 +1,5 @@
-"""Deliberate damage to data frames, drawn from a seed so that a run repeats. Pure: bytes in, deeds out."""
+"""Deliberate damage, drawn from a seed so that a run repeats: what is planned, and what befalls data frames. Pure:
+bytes in, deeds out."""
 
 from __future__ import annotations
 
@@ -11,7 +12,18 @@ from typing import Final, Generic, NamedTuple, TypeVar
 
 from schemas.errors import ConfigError
 
-__all__ = ["SHARES", "Deed", "FaultInjector", "FaultPlan", "Outcome", "corrupted", "parse_faults"]
+__all__ = [
+    "FRAME_DEEDS",
+    "HANDSHAKE_DEEDS",
+    "REQUEST_DEEDS",
+    "Deed",
+    "FaultInjector",
+    "FaultPlan",
+    "Outcome",
+    "choose",
+    "corrupted",
+    "parse_faults",
+]
 
 
 class Deed(StrEnum):
@@ -23,11 +35,36 @@ class Deed(StrEnum):
     CORRUPT = "corrupt"
     CUT = "cut"
     STALL = "stall"
+    HALF_OPEN = "half_open"
+    LATE = "late"
+    REFUSE = "refuse"
+    SLOW_ACK = "slow_ack"
+    DATA_FIRST = "data_first"
+    LOST_ACK = "lost_ack"
+    DOUBLE_ACK = "double_ack"
+    FORBIDDEN = "forbidden"
+    TOO_MANY = "too_many"
+    UNAVAILABLE = "unavailable"
     CLOSE = "close"
+    RESTART = "restart"
+    SLOW_READER = "slow_reader"
 
 
-SHARES: Final = (Deed.DROP, Deed.REPEAT, Deed.REORDER, Deed.CORRUPT, Deed.CUT, Deed.STALL)
+FRAME_DEEDS: Final = (
+    Deed.DROP,
+    Deed.REPEAT,
+    Deed.REORDER,
+    Deed.CORRUPT,
+    Deed.CUT,
+    Deed.STALL,
+    Deed.HALF_OPEN,
+    Deed.LATE,
+)
 """Faults given as a share of data frames."""
+REQUEST_DEEDS: Final = (Deed.REFUSE, Deed.SLOW_ACK, Deed.DATA_FIRST, Deed.LOST_ACK, Deed.DOUBLE_ACK)
+"""Faults given as a share of requests to subscribe or unsubscribe."""
+HANDSHAKE_DEEDS: Final = (Deed.FORBIDDEN, Deed.TOO_MANY, Deed.UNAVAILABLE)
+"""Faults given as a share of opening handshakes."""
 
 _MEANINGS: Final = {
     "drop": "share of frames not sent",
@@ -36,24 +73,59 @@ _MEANINGS: Final = {
     "corrupt": "share made undecodable",
     "cut": "share of which half goes out before the TCP connection is aborted",
     "stall": "share that silence their topic on the connection until it is subscribed again",
+    "half_open": "share from which on the connection swallows everything in both directions, TCP staying up",
+    "late": "share that hold back everything on their connection for the delay",
+    "refuse": "share of subscribe requests refused for one of their topics",
+    "slow_ack": "share of requests answered after the delay",
+    "data_first": "share of subscribe requests answered behind their first data",
+    "lost_ack": "share of requests obeyed and never answered",
+    "double_ack": "share of requests answered twice",
+    "forbidden": "share of handshakes answered HTTP 403, as to the wrong region",
+    "too_many": "share of handshakes answered HTTP 429",
+    "unavailable": "share of handshakes answered HTTP 503",
     "close": "close every connection each N seconds",
-    "seed": "whole number that decides which frames",
+    "restart": "restart the push service each N seconds: snapshots with u=1 begin new chains",
+    "slow_reader": "disconnect whoever leaves more than N KiB unread, also at full speed",
+    "delay": "seconds, of late and slow_ack; 0.5 unless given",
+    "seed": "whole number that decides which ones",
 }
+_NUMBERS: Final = {"close", "restart", "slow_reader", "delay", "seed"}
+_MOST_SECONDS: Final = 1e6
 
 
 @dataclass(frozen=True, slots=True)
 class FaultPlan:
-    """What to do to which share of frames.
+    """What to do to which share of frames, requests and handshakes.
 
     Attributes:
-        shares: per fault, its share of data frames; they exclude one another and add up to at most 1.
+        shares: per fault, its share; those of frames exclude one another and add up to at most 1, so do those of
+            requests and those of handshakes.
         seed: of the generators; each connection has its own, by its number.
         close_seconds: life of a connection, None for ever.
+        restart_seconds: life of the push service, None for ever.
+        slow_reader_kib: what a reader may leave unread, None for the gateway's own limit.
+        delay_seconds: how long late frames and slow acknowledgements take.
     """
 
     shares: dict[Deed, float]
     seed: int = 0
     close_seconds: float | None = None
+    restart_seconds: float | None = None
+    slow_reader_kib: float | None = None
+    delay_seconds: float = 0.5
+
+    def thresholds(self, deeds: Iterable[Deed]) -> list[tuple[float, Deed]]:
+        """Return the shares of these faults added up, for :func:`choose`."""
+        thresholds, total = [], 0.0
+        for deed in deeds:
+            total += self.shares.get(deed, 0.0)
+            thresholds.append((total, deed))
+        return thresholds
+
+
+def choose(thresholds: Iterable[tuple[float, Deed]], draw: float) -> Deed | None:
+    """Return which fault a number drawn from [0, 1) means, None for none."""
+    return next((deed for threshold, deed in thresholds if draw < threshold), None)
 
 
 def parse_faults(specs: Iterable[str]) -> FaultPlan | None:
@@ -63,7 +135,8 @@ def parse_faults(specs: Iterable[str]) -> FaultPlan | None:
         ConfigError: with the list of what is valid.
     """
     shares: dict[Deed, float] = {}
-    seed, close_seconds, given = 0, None, False
+    numbers: dict[str, float] = {}
+    seed, given = 0, False
     for part in (part.strip() for spec in specs for part in spec.split(",")):
         given = True
         name, equals, text = part.partition("=")
@@ -78,23 +151,38 @@ def parse_faults(specs: Iterable[str]) -> FaultPlan | None:
             value = float(text)
         except ValueError:
             raise _bad(part, f"{text!r} is not a number") from None
-        if name == "close":
-            if not 0 < value <= 1e6:
-                raise _bad(part, "expected seconds above 0")
-            close_seconds = value
+        if name in _NUMBERS:
+            if not 0 < value <= _MOST_SECONDS:
+                raise _bad(
+                    part, "expected KiB above 0" if name == "slow_reader" else "expected seconds above 0"
+                )
+            numbers[name] = value
         elif 0 <= value <= 1:
             shares[Deed(name)] = value
         else:
             raise _bad(part, "a share lies between 0 and 1")
-    if sum(shares.values()) > 1:
-        raise _bad(",".join(specs), "the shares add up to more than 1")
-    return FaultPlan(shares, seed, close_seconds) if given else None
+    for deeds, what in (
+        (FRAME_DEEDS, "frames"),
+        (REQUEST_DEEDS, "requests"),
+        (HANDSHAKE_DEEDS, "handshakes"),
+    ):
+        if sum(shares.get(deed, 0.0) for deed in deeds) > 1:
+            raise _bad(",".join(specs), f"the shares of {what} add up to more than 1")
+    if not given:
+        return None
+    return FaultPlan(
+        shares,
+        seed,
+        close_seconds=numbers.get("close"),
+        restart_seconds=numbers.get("restart"),
+        slow_reader_kib=numbers.get("slow_reader"),
+        delay_seconds=numbers.get("delay", 0.5),
+    )
 
 
 def _bad(part: str, why: str) -> ConfigError:
     valid = "; ".join(
-        f"{name}={'N' if name in ('close', 'seed') else 'SHARE'} ({meaning})"
-        for name, meaning in _MEANINGS.items()
+        f"{name}={'N' if name in _NUMBERS else 'SHARE'} ({meaning})" for name, meaning in _MEANINGS.items()
     )
     return ConfigError(f"fault {part!r}: {why}. Valid: {valid}")
 
@@ -128,11 +216,7 @@ class FaultInjector(Generic[Tag]):
 
     def __init__(self, plan: FaultPlan, connection: int) -> None:
         self._random = random.Random(f"fault/{plan.seed}/{connection}")
-        self._thresholds: list[tuple[float, Deed]] = []
-        total = 0.0
-        for deed in SHARES:
-            total += plan.shares.get(deed, 0.0)
-            self._thresholds.append((total, deed))
+        self._thresholds = plan.thresholds(FRAME_DEEDS)
         self._held: dict[str, tuple[bytes, Tag]] = {}
         self._stalled: set[str] = set()
 
@@ -147,8 +231,7 @@ class FaultInjector(Generic[Tag]):
         return outcomes
 
     def _draw(self, topic: str, payload: bytes, tag: Tag, *, may_hold: bool) -> list[Outcome[Tag]]:
-        draw = self._random.random()
-        deed = next((deed for threshold, deed in self._thresholds if draw < threshold), None)
+        deed = choose(self._thresholds, self._random.random())
         if deed is None:
             return [Outcome(None, payload, payload, tag)]
         if deed is Deed.REPEAT:
@@ -161,6 +244,8 @@ class FaultInjector(Generic[Tag]):
             self._held[topic] = (payload, tag)
         elif deed is Deed.STALL:
             self._stalled.add(topic)
+        elif deed is Deed.LATE:
+            return [Outcome(deed, payload, payload, tag)]
         return [Outcome(deed, None, payload, tag)]
 
     def subscribe(self, topic: str) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import time
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -25,8 +26,12 @@ class Ledger:
 
         {"event":"frame","connection":1,"topic":…,"u":…,"crc32":"89abcdef","type":"delta","rebuilt":false,"sent_ns":…}
         {"event":"fault","fault":"drop","connection":1,"topic":…,"u":…,"crc32":…}
-        {"event":"open"|"close","connection":1}
+        {"event":"fault","fault":"slow_ack","connection":1,"topics":[…]}     of a request, by the topics that it names
+        {"event":"fault","fault":"restart"|"forbidden"|…,"connection":0}     of no connection
+        {"event":"open","connection":1,"conn_id":…}
+        {"event":"close","connection":1}
         {"event":"subscribe"|"unsubscribe","connection":1,"topic":…}
+        {"event":"published","connection":0,"topic":…,"u":…,"seq":…,"type":…,"crc32":…,"book":…,"rebuilt":false}
 
     Raises:
         ConfigError: the file cannot be created.
@@ -55,6 +60,22 @@ class Ledger:
             f'{damage},"sent_ns":{time.time_ns()}}}\n'
         )
 
+    def published(
+        self, info: FrameInfo, payload: bytes, *, rebuilt: bool, sequence: int | None, book: str | None
+    ) -> None:
+        """Note a frame that the exchange pushes, whoever gets it, and the checksum of the book behind it."""
+        self._line(
+            event="published",
+            connection=0,
+            topic=info.topic,
+            u=info.update_id,
+            seq=sequence,
+            type=info.kind,
+            crc32=f"{zlib.crc32(payload):08x}",
+            book=book,
+            rebuilt=rebuilt,
+        )
+
     def fault(
         self, connection: int, fault: str, info: FrameInfo | None = None, original: bytes | None = None
     ) -> None:
@@ -63,6 +84,10 @@ class Ledger:
         update_id = None if info is None else info.update_id
         crc = None if original is None else f"{zlib.crc32(original):08x}"
         self._line(event="fault", fault=fault, connection=connection, topic=topic, u=update_id, crc32=crc)
+
+    def request_fault(self, connection: int, fault: str, topics: Sequence[str]) -> None:
+        """Note a fault that befell a request about these topics."""
+        self._line(event="fault", fault=fault, connection=connection, topics=list(topics))
 
     def event(self, event: str, connection: int, **details: str) -> None:
         """Note that a connection opened, closed, subscribed or unsubscribed."""

@@ -49,6 +49,7 @@ class GatewayOptions:
         is_looping: start the replay over at its end.
         is_retiming: shift the clocks in replayed frames to now.
         ledger: file for one JSON line per frame sent and per fault.
+        ledgers_books: note also each frame that is published, whoever gets it, with the checksum of its book.
         faults: what goes wrong on purpose.
         symbol_count: symbols of a simulated category.
         rate: factor on the simulated order flow.
@@ -71,6 +72,7 @@ class GatewayOptions:
     is_looping: bool = False
     is_retiming: bool = False
     ledger: Path | None = None
+    ledgers_books: bool = False
     faults: FaultPlan | None = None
     symbol_count: int = 4
     rate: float = 1.0
@@ -87,6 +89,8 @@ class GatewayOptions:
             )
         if self.tls_key is not None and self.tls_cert is None:
             raise ConfigError("--tls-key is the key of a certificate: give that too, with --tls-cert")
+        if self.ledgers_books and self.ledger is None:
+            raise ConfigError("--ledger-books writes to the ledger: give --ledger FILE too")
         if not 0 <= self.settle_seconds <= 3600:
             raise ConfigError(f"settle {self.settle_seconds}: expected seconds from 0 to 3600")
         if not 0 <= self.port <= 65535:

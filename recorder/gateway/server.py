@@ -14,12 +14,15 @@ from aiohttp import WSCloseCode, WSMsgType, web
 
 from recorder.gateway.books import Feeds
 from recorder.gateway.connection import Connection
-from recorder.gateway.dialect import MAX_REQUEST_BYTES, Dialect
+from recorder.gateway.dialect import MAX_REQUEST_BYTES, Action, Dialect
 from recorder.gateway.exchange import Exchange, Subscriptions
 from recorder.gateway.faults import Deed, FaultInjector
 from recorder.gateway.ledger import Ledger
 from recorder.gateway.options import GatewayOptions
+from recorder.gateway.published import Published
+from recorder.gateway.request_faults import STATUS_OF, HandshakeFaults, RequestFaults
 from recorder.gateway.rest import ENDPOINTS, RestError, server_time
+from recorder.gateway.restarts import Renumbering
 from recorder.gateway.sources import ReplaySource
 from recorder.gateway.timeline import MarketTimeline, Outlet, ReplayTimeline, Timeline
 from recorder.gateway.venue import MarketVenue, ReplayVenue
@@ -32,6 +35,7 @@ __all__ = ["Gateway"]
 MAX_CONNECTIONS: Final = 1_000
 """At once, as the exchange allows per IP and category."""
 _CLOSE_PATIENCE_S: Final = 2.0
+_HALF_OPEN_LOOK_S: Final = 0.02
 _MS: Final = 1_000_000
 
 
@@ -63,6 +67,8 @@ class Gateway:
         self._timeline: Timeline
         self._playing: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
+        self._outlet = Outlet(self._flush_ledger)
+        self._handshakes = None if options.faults is None else HandshakeFaults(options.faults)
 
     def __repr__(self) -> str:
         return f"<Gateway {self.url} ({self.describe()}), {len(self._connections)} connections>"
@@ -97,6 +103,7 @@ class Gateway:
             self._timeline = self._build()
             await self._listen(stack)
             self._playing = asyncio.create_task(self._timeline.run(), name="gateway timeline")
+            self._restart_each(stack)
             stack.push_async_callback(self._close_connections)
             stack.push_async_callback(self._stop_playing)
             self._stack = stack.pop_all()
@@ -114,24 +121,38 @@ class Gateway:
 
     def _build(self) -> Timeline:
         options = self._options
-        subscriptions, outlet = Subscriptions(), Outlet(self._flush_ledger)
+        subscriptions, outlet = Subscriptions(), self._outlet
         if options.replay is not None:
             category = options.category or Category.LINEAR
             source = ReplaySource(options.replay)
             survey = source.survey(category)
-            feeds = Feeds(category)
-            exchange = Exchange(ReplayVenue(category, feeds, survey), subscriptions)
+            feeds, renumbering = Feeds(category), Renumbering()
+            venue = ReplayVenue(category, feeds, survey, renumbering)
+            exchange = Exchange(venue, subscriptions, self._published(category))
             self._exchanges = {category: exchange}
             return ReplayTimeline(
-                source, survey.first_ns, feeds, exchange, subscriptions, outlet, options, self._release_held
+                source,
+                survey.first_ns,
+                feeds,
+                exchange,
+                subscriptions,
+                outlet,
+                options,
+                self._release_held,
+                renumbering,
             )
         categories = list(Category) if options.category is None else [options.category]
         exchanges = self._exchanges
         timeline = MarketTimeline(options.simulate or 0, exchanges, subscriptions, outlet, options)
         for category in categories:
-            venue = MarketVenue(category, lambda category=category: timeline.open_market(category))  # type: ignore[misc]
-            exchanges[category] = Exchange(venue, subscriptions)
+            market = MarketVenue(category, lambda category=category: timeline.open_market(category))  # type: ignore[misc]
+            exchanges[category] = Exchange(market, subscriptions, self._published(category))
         return timeline
+
+    def _published(self, category: Category) -> Published | None:
+        if self._ledger is None or not self._options.ledgers_books:
+            return None
+        return Published(self._ledger, category)
 
     async def _listen(self, stack: AsyncExitStack) -> None:
         application = web.Application()
@@ -165,19 +186,32 @@ class Gateway:
             raise web.HTTPNotFound(text=f"no such stream here; served: {served}\n")
         if len(self._connections) >= MAX_CONNECTIONS:
             raise web.HTTPTooManyRequests(text=f"{MAX_CONNECTIONS} connections are open already\n")
+        refusal = None if self._handshakes is None else self._handshakes.next()
+        if refusal is not None:
+            self._note_fault(refusal)
+            return web.Response(status=STATUS_OF[refusal], text=f"fault {refusal}\n")
         # Without compression, frames can be framed once and written to every socket as they are.
         socket = web.WebSocketResponse(
-            compress=False, max_msg_size=MAX_REQUEST_BYTES, timeout=_CLOSE_PATIENCE_S
+            compress=False,
+            max_msg_size=MAX_REQUEST_BYTES,
+            timeout=_CLOSE_PATIENCE_S,
+            autoping=False,
+            autoclose=False,
         )
         writer = await socket.prepare(request)
         transport = request.transport
         if transport is None:
             return socket
-        connection = self._open(exchange, transport, writer)
+        identity = str(uuid.uuid4())
+        connection = self._open(exchange, transport, writer, identity)
         self._connections[connection] = socket
         lifetime = self._limit_life(connection)
         try:
-            await self._converse(exchange, connection, socket)
+            await self._converse(exchange, connection, socket, identity)
+            while connection.is_half_open and not transport.is_closing():  # noqa: ASYNC110 - nobody tells of its end
+                # Even a goodbye stays unanswered, for as long as the other side keeps the connection.
+                await asyncio.sleep(_HALF_OPEN_LOOK_S)
+            await socket.close()
         finally:
             if lifetime is not None:
                 lifetime.cancel()
@@ -186,36 +220,52 @@ class Gateway:
             self._note("close", connection)
         return socket
 
-    def _open(self, exchange: Exchange, transport: asyncio.Transport, writer: Any) -> Connection:
+    def _open(
+        self, exchange: Exchange, transport: asyncio.Transport, writer: Any, identity: str
+    ) -> Connection:
         self._connections_total += 1
         plan = self._options.faults
+        most = self._options.max_backlog_bytes if self._options.speed is not None else sys.maxsize
+        if plan is not None and plan.slow_reader_kib is not None:
+            most = int(plan.slow_reader_kib * 1024)
         connection = Connection(
             self._connections_total,
             transport,
             writer.drain,
             ledger=self._ledger,
             injector=None if plan is None else FaultInjector(plan, self._connections_total),
-            max_backlog_bytes=self._options.max_backlog_bytes
-            if self._options.speed is not None
-            else sys.maxsize,
+            requests=None if plan is None else RequestFaults(plan, self._connections_total),
+            delay_seconds=0.0 if plan is None else plan.delay_seconds,
+            max_backlog_bytes=most,
             on_lost=exchange.remove,
         )
-        self._note("open", connection)
+        if self._ledger is not None:
+            self._ledger.event("open", connection.number, conn_id=identity)
+            self._ledger.flush()
         return connection
 
     async def _converse(
-        self, exchange: Exchange, connection: Connection, socket: web.WebSocketResponse
+        self, exchange: Exchange, connection: Connection, socket: web.WebSocketResponse, identity: str
     ) -> None:
-        dialect = Dialect(exchange.venue.category, str(uuid.uuid4()), exchange.venue.has_symbol)
+        dialect = Dialect(exchange.venue.category, identity, exchange.venue.has_symbol)
         async for message in socket:
             if message.type is WSMsgType.TEXT:
                 request = message.data.encode()
             elif message.type is WSMsgType.BINARY:
                 request = message.data
+            elif message.type is WSMsgType.PING and not connection.is_half_open:
+                await socket.pong(message.data)
+                continue
             else:
-                return
+                continue
+            if connection.is_half_open:
+                continue
             now_ms = self._timeline.now_ns() // _MS
-            exchange.perform(connection, dialect.answer(request, connection.topics, now_ms), now_ms)
+            answer = dialect.answer(request, connection.topics, now_ms)
+            deed = connection.fault_of(answer.topics, subscribes=answer.action is Action.SUBSCRIBE)
+            if deed is Deed.REFUSE:
+                answer = dialect.refuse(request, answer, connection.refused(answer.topics))
+            exchange.perform(connection, answer, now_ms, deed)
             connection.flush()
             self._flush_ledger()
             # Whoever asks without reading the answers waits here, alone.
@@ -227,6 +277,8 @@ class Gateway:
             return None
 
         def end() -> None:
+            if connection.is_half_open:
+                return
             if self._ledger is not None:
                 self._ledger.fault(connection.number, Deed.CLOSE)
             self._closing.add(task := asyncio.create_task(self._close(connection)))
@@ -239,6 +291,9 @@ class Gateway:
         socket = self._connections.get(connection)
         connection.close()
         self._flush_ledger()
+        if connection.is_half_open:
+            connection.abort()
+            return
         if socket is None:
             return
         with suppress(TimeoutError, ConnectionError):
@@ -246,6 +301,20 @@ class Gateway:
                 await socket.close(code=WSCloseCode.GOING_AWAY)
                 return
         connection.abort()
+
+    def _restart_each(self, stack: AsyncExitStack) -> None:
+        plan = self._options.faults
+        if plan is not None and plan.restart_seconds is not None:
+            restarting = asyncio.create_task(self._restart(plan.restart_seconds), name="gateway restarts")
+            stack.callback(restarting.cancel)
+
+    async def _restart(self, seconds: float) -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            self._note_fault(Deed.RESTART)
+            for exchange in self._exchanges.values():
+                exchange.restart(self._timeline.now_ns() // _MS, self._outlet.touched)
+            self._outlet.flush()
 
     async def _close_connections(self) -> None:
         await asyncio.gather(
@@ -299,6 +368,11 @@ class Gateway:
     def _note(self, event: str, connection: Connection) -> None:
         if self._ledger is not None:
             self._ledger.event(event, connection.number)
+            self._ledger.flush()
+
+    def _note_fault(self, deed: Deed) -> None:
+        if self._ledger is not None:
+            self._ledger.fault(0, deed)
             self._ledger.flush()
 
     def _flush_ledger(self) -> None:

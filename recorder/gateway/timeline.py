@@ -12,6 +12,7 @@ from recorder.gateway.books import Feeds, FrameInfo, topic_of
 from recorder.gateway.connection import Connection
 from recorder.gateway.exchange import Exchange, Subscriptions
 from recorder.gateway.options import GatewayOptions
+from recorder.gateway.restarts import Renumbering
 from recorder.gateway.sources import ReplaySource, retimed
 from recorder.gateway.venue import MarketVenue
 from schemas.names import Category
@@ -66,6 +67,7 @@ class ReplayTimeline:
     Args:
         first_ns: receive time of the recording's first frame.
         release_held: called at the end of each pass, when nothing more will follow what faults hold back.
+        renumbering: of the frames, since the push service was restarted.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class ReplayTimeline:
         outlet: Outlet,
         options: GatewayOptions,
         release_held: Callable[[], None],
+        renumbering: Renumbering,
     ) -> None:
         self._source = source
         self._feeds = feeds
@@ -86,6 +89,7 @@ class ReplayTimeline:
         self._outlet = outlet
         self._options = options
         self._release_held = release_held
+        self._renumbering = renumbering
         self._monotonic_s = asyncio.get_running_loop().time
         self._first_ns = first_ns
         self._reached_ns = first_ns
@@ -111,6 +115,7 @@ class ReplayTimeline:
         while True:
             await self._subscriptions.settled(0.0 if self._is_started else self._options.settle_seconds)
             self._feeds.reset()
+            self._renumbering.reset()
             self._start_s = self._monotonic_s()
             self._start_wall_ns = time.time_ns()
             self._reached_ns = self._first_ns
@@ -164,6 +169,7 @@ class ReplayTimeline:
             return
         if self._options.is_retiming:
             payload = retimed(payload, (wall_ns - receive_ns) // 1_000_000)
+        payload = self._renumbering.renumber(topic, payload)
         info = self._feeds.apply(topic, payload)
         self._exchange.publish(info, payload, self._outlet.touched)
 

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from engine.market import BOOK_DEPTHS, BookView, Instrument, Market
 from recorder.gateway.books import Feeds, FrameInfo
+from recorder.gateway.restarts import Renumbering
 from recorder.gateway.sources import Survey
 from schemas.names import Category
 
@@ -29,6 +30,9 @@ class Venue(Protocol):
     def abandon(self, topic: str) -> None:
         """Nobody is subscribed to the topic any more."""
 
+    def restart(self, now_ms: int) -> list[tuple[FrameInfo, bytes]]:
+        """Start the push service anew: every book begins a chain with update id 1; returns their snapshots."""
+
     def instruments(self) -> list[Instrument]:
         """What is traded, in listing order."""
 
@@ -45,10 +49,11 @@ class Venue(Protocol):
 class ReplayVenue:
     """A recording at the moment that its replay has reached."""
 
-    def __init__(self, category: Category, feeds: Feeds, survey: Survey) -> None:
+    def __init__(self, category: Category, feeds: Feeds, survey: Survey, renumbering: Renumbering) -> None:
         self.category = category
         self._feeds = feeds
         self._survey = survey
+        self._renumbering = renumbering
         self._depths = BOOK_DEPTHS[category][::-1]
 
     def has_symbol(self, symbol: str) -> bool:
@@ -65,6 +70,14 @@ class ReplayVenue:
 
     def abandon(self, topic: str) -> None:
         """A replay goes on whoever listens."""
+
+    def restart(self, now_ms: int) -> list[tuple[FrameInfo, bytes]]:
+        """Rebuild every book under update id 1; what follows in the recording is renumbered."""
+        frames = []
+        for topic, update_id, info, payload in self._feeds.restart(now_ms):
+            self._renumbering.restart(topic, update_id)
+            frames.append((info, payload))
+        return frames
 
     def instruments(self) -> list[Instrument]:
         """Symbols of the recording with steps taken from its decimals."""
@@ -116,6 +129,15 @@ class MarketVenue:
     def abandon(self, topic: str) -> None:
         """Stop building frames nobody wants."""
         self.market.unfollow(topic)
+
+    def restart(self, now_ms: int) -> list[tuple[FrameInfo, bytes]]:  # noqa: ARG002 - has a clock
+        """Restart the market's push service, if anybody has asked for anything yet."""
+        if self.opened is None:
+            return []
+        return [
+            (FrameInfo(frame.topic, frame.update_id, frame.kind), frame.payload)
+            for frame in self.opened.restart()
+        ]
 
     def instruments(self) -> list[Instrument]:
         """What the market lists."""

@@ -38,13 +38,37 @@ def test_parse() -> None:
         {Deed.DROP: 0.001, Deed.REPEAT: 0.5}, seed=7, close_seconds=2.5
     )
     assert parse_faults(["seed=-3"]) == FaultPlan({}, seed=-3)
+    assert parse_faults(
+        ["half_open=0.1,refuse=0.7,drop=0.9,forbidden=1,restart=3,slow_reader=64,delay=0.1"]
+    ) == FaultPlan(
+        {Deed.HALF_OPEN: 0.1, Deed.REFUSE: 0.7, Deed.DROP: 0.9, Deed.FORBIDDEN: 1.0},
+        restart_seconds=3.0,
+        slow_reader_kib=64.0,
+        delay_seconds=0.1,
+    )
 
 
 @pytest.mark.parametrize(
     "spec",
     [
         *("drop", "drop=", "drop=x", "drop=1.5", "drop=-0.1", "drop=nan", "lose=0.1", "", "drop=0.6,cut=0.6"),
-        *("close=0", "close=-1", "close=inf", "close=nan", "seed=1.5", "seed=", "drop=0.1;seed=1"),
+        *(
+            "drop=0.5,late=0.6",
+            "refuse=0.6,lost_ack=0.6",
+            "forbidden=0.6,too_many=0.6",
+            "restart=0",
+            "delay=-1",
+        ),
+        *(
+            "slow_reader=0",
+            "close=0",
+            "close=-1",
+            "close=inf",
+            "close=nan",
+            "seed=1.5",
+            "seed=",
+            "drop=0.1;seed=1",
+        ),
     ],
 )
 def test_a_bad_spec_is_refused_with_the_list_of_valid_ones(spec: str) -> None:
@@ -115,6 +139,12 @@ def test_stall_withholds_everything_until_subscribed_again() -> None:
     assert sent(quiet, topic="tickers.X") != []
     quiet.subscribe(TOPIC)
     assert sent(quiet) != []
+
+
+def test_late_sends_the_frame_and_half_open_does_not() -> None:
+    for deed, payload in (("late", FRAMES[0]), ("half_open", None)):
+        (outcome,) = injector(**{deed: 1.0}).pass_frame(TOPIC, FRAMES[0], 3)
+        assert (outcome.deed, outcome.payload) == (Deed(deed), payload)
 
 
 def test_cut_sends_nothing_itself() -> None:

@@ -262,7 +262,8 @@ async def test_ledger_tells_every_frame(
         await client.subscribe(*TOPICS)
         await client.until(len(lines))
         told = ledger_lines(ledger)
-        assert told[0] == {"event": "open", "connection": 1}
+        assert (told[0]["event"], told[0]["connection"]) == ("open", 1)
+        assert told[0]["conn_id"] == client.answers[0]["conn_id"]
         assert [line["topic"] for line in told if line["event"] == "subscribe"] == TOPICS
         frames = [line for line in told if line["event"] == "frame"]
         assert [line["crc32"] for line in frames] == [f"{zlib.crc32(frame):08x}" for frame in client.frames]
