@@ -90,7 +90,7 @@ def gateway(
             metavar="NAME=VALUE,...",
             help="Do damage. Shares of frames: drop, repeat, reorder, corrupt, cut, stall, half_open, late; of "
             "requests: refuse, slow_ack, data_first, lost_ack, double_ack; of handshakes: forbidden, too_many, "
-            "unavailable. Seconds: close, restart, delay. KiB: slow_reader. And seed=N. See docs/gateway.md.",
+            "unavailable. Seconds: close, restart, until, delay. KiB: slow_reader. And seed=N. See docs/gateway.md.",
         ),
     ] = None,
     symbol_count: Annotated[int, typer.Option(help="Symbols of each simulated category.")] = 4,

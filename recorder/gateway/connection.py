@@ -152,6 +152,14 @@ class Connection:
         self.reply(payload)
         self.flush()
 
+    def calm(self) -> None:
+        """No further fault; what has happened to the connection or to a topic stays as it is."""
+        self.release_held()
+        if self._injector is not None:
+            self._injector.calm()
+        if self._requests is not None:
+            self._requests.calm()
+
     def release_held(self) -> None:
         """Send what a reorder fault holds back, because no further frame will come."""
         if self._injector is not None:

@@ -86,10 +86,11 @@ _MEANINGS: Final = {
     "close": "close every connection each N seconds",
     "restart": "restart the push service each N seconds: snapshots with u=1 begin new chains",
     "slow_reader": "disconnect whoever leaves more than N KiB unread, also at full speed",
+    "until": "seconds after the first subscription; no further fault from then on",
     "delay": "seconds, of late and slow_ack; 0.5 unless given",
     "seed": "whole number that decides which ones",
 }
-_NUMBERS: Final = {"close", "restart", "slow_reader", "delay", "seed"}
+_NUMBERS: Final = {"close", "restart", "slow_reader", "until", "delay", "seed"}
 _MOST_SECONDS: Final = 1e6
 
 
@@ -103,6 +104,7 @@ class FaultPlan:
         seed: of the generators; each connection has its own, by its number.
         close_seconds: life of a connection, None for ever.
         restart_seconds: life of the push service, None for ever.
+        until_seconds: after the first subscription no further fault happens from then on; None for never.
         slow_reader_kib: what a reader may leave unread, None for the gateway's own limit.
         delay_seconds: how long late frames and slow acknowledgements take.
     """
@@ -111,6 +113,7 @@ class FaultPlan:
     seed: int = 0
     close_seconds: float | None = None
     restart_seconds: float | None = None
+    until_seconds: float | None = None
     slow_reader_kib: float | None = None
     delay_seconds: float = 0.5
 
@@ -175,6 +178,7 @@ def parse_faults(specs: Iterable[str]) -> FaultPlan | None:
         seed,
         close_seconds=numbers.get("close"),
         restart_seconds=numbers.get("restart"),
+        until_seconds=numbers.get("until"),
         slow_reader_kib=numbers.get("slow_reader"),
         delay_seconds=numbers.get("delay", 0.5),
     )
@@ -219,6 +223,10 @@ class FaultInjector(Generic[Tag]):
         self._thresholds = plan.thresholds(FRAME_DEEDS)
         self._held: dict[str, tuple[bytes, Tag]] = {}
         self._stalled: set[str] = set()
+
+    def calm(self) -> None:
+        """Do no further damage; a topic that is stalled stays so until it is subscribed again."""
+        self._thresholds = []
 
     def pass_frame(self, topic: str, payload: bytes, tag: Tag) -> list[Outcome[Tag]]:
         """Decide what becomes of a data frame; what was held back for it follows it."""

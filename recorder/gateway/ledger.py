@@ -30,6 +30,7 @@ class Ledger:
         {"event":"fault","fault":"restart"|"forbidden"|…,"connection":0}     of no connection
         {"event":"open","connection":1,"conn_id":…}
         {"event":"close","connection":1}
+        {"event":"calm","connection":0}
         {"event":"subscribe"|"unsubscribe","connection":1,"topic":…}
         {"event":"published","connection":0,"topic":…,"u":…,"seq":…,"type":…,"crc32":…,"book":…,"rebuilt":false}
 

@@ -38,6 +38,10 @@ class RequestFaults:
         self._random = random.Random(f"request/{plan.seed}/{connection}")
         self._thresholds = plan.thresholds(REQUEST_DEEDS)
 
+    def calm(self) -> None:
+        """Let every further request be."""
+        self._thresholds = []
+
     def next(self, *, subscribes: bool) -> Deed | None:
         """Return what befalls a request, pings not counted.
 

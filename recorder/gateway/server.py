@@ -68,7 +68,9 @@ class Gateway:
         self._playing: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
         self._outlet = Outlet(self._flush_ledger)
+        self._plan = options.faults
         self._handshakes = None if options.faults is None else HandshakeFaults(options.faults)
+        self._subscriptions = Subscriptions()
 
     def __repr__(self) -> str:
         return f"<Gateway {self.url} ({self.describe()}), {len(self._connections)} connections>"
@@ -103,7 +105,7 @@ class Gateway:
             self._timeline = self._build()
             await self._listen(stack)
             self._playing = asyncio.create_task(self._timeline.run(), name="gateway timeline")
-            self._restart_each(stack)
+            self._disturb(stack)
             stack.push_async_callback(self._close_connections)
             stack.push_async_callback(self._stop_playing)
             self._stack = stack.pop_all()
@@ -121,7 +123,7 @@ class Gateway:
 
     def _build(self) -> Timeline:
         options = self._options
-        subscriptions, outlet = Subscriptions(), self._outlet
+        subscriptions, outlet = self._subscriptions, self._outlet
         if options.replay is not None:
             category = options.category or Category.LINEAR
             source = ReplaySource(options.replay)
@@ -186,7 +188,7 @@ class Gateway:
             raise web.HTTPNotFound(text=f"no such stream here; served: {served}\n")
         if len(self._connections) >= MAX_CONNECTIONS:
             raise web.HTTPTooManyRequests(text=f"{MAX_CONNECTIONS} connections are open already\n")
-        refusal = None if self._handshakes is None else self._handshakes.next()
+        refusal = None if self._plan is None or self._handshakes is None else self._handshakes.next()
         if refusal is not None:
             self._note_fault(refusal)
             return web.Response(status=STATUS_OF[refusal], text=f"fault {refusal}\n")
@@ -224,7 +226,7 @@ class Gateway:
         self, exchange: Exchange, transport: asyncio.Transport, writer: Any, identity: str
     ) -> Connection:
         self._connections_total += 1
-        plan = self._options.faults
+        plan = self._plan
         most = self._options.max_backlog_bytes if self._options.speed is not None else sys.maxsize
         if plan is not None and plan.slow_reader_kib is not None:
             most = int(plan.slow_reader_kib * 1024)
@@ -272,12 +274,12 @@ class Gateway:
             await connection.drain()
 
     def _limit_life(self, connection: Connection) -> asyncio.TimerHandle | None:
-        plan = self._options.faults
+        plan = self._plan
         if plan is None or plan.close_seconds is None:
             return None
 
         def end() -> None:
-            if connection.is_half_open:
+            if connection.is_half_open or self._plan is None:
                 return
             if self._ledger is not None:
                 self._ledger.fault(connection.number, Deed.CLOSE)
@@ -302,19 +304,36 @@ class Gateway:
                 return
         connection.abort()
 
-    def _restart_each(self, stack: AsyncExitStack) -> None:
-        plan = self._options.faults
-        if plan is not None and plan.restart_seconds is not None:
-            restarting = asyncio.create_task(self._restart(plan.restart_seconds), name="gateway restarts")
-            stack.callback(restarting.cancel)
+    def _disturb(self, stack: AsyncExitStack) -> None:
+        """Start what happens at times, rather than to frames or requests."""
+        plan = self._plan
+        if plan is None:
+            return
+        if plan.restart_seconds is not None:
+            stack.callback(asyncio.create_task(self._restart(plan.restart_seconds)).cancel)
+        if plan.until_seconds is not None:
+            stack.callback(asyncio.create_task(self._calm(plan.until_seconds)).cancel)
 
     async def _restart(self, seconds: float) -> None:
         while True:
             await asyncio.sleep(seconds)
+            if self._plan is None:
+                return
             self._note_fault(Deed.RESTART)
             for exchange in self._exchanges.values():
                 exchange.restart(self._timeline.now_ns() // _MS, self._outlet.touched)
             self._outlet.flush()
+
+    async def _calm(self, seconds: float) -> None:
+        await self._subscriptions.settled(0.0)
+        await asyncio.sleep(seconds)
+        self._plan = None
+        for connection in self._connections:
+            connection.calm()
+            connection.flush()
+        if self._ledger is not None:
+            self._ledger.event("calm", 0)
+            self._ledger.flush()
 
     async def _close_connections(self) -> None:
         await asyncio.gather(

@@ -49,11 +49,13 @@ class Venue(Protocol):
 class ReplayVenue:
     """A recording at the moment that its replay has reached."""
 
-    def __init__(self, category: Category, feeds: Feeds, survey: Survey, renumbering: Renumbering) -> None:
+    def __init__(
+        self, category: Category, feeds: Feeds, survey: Survey, renumbering: Renumbering | None = None
+    ) -> None:
         self.category = category
         self._feeds = feeds
         self._survey = survey
-        self._renumbering = renumbering
+        self._renumbering = renumbering or Renumbering()
         self._depths = BOOK_DEPTHS[category][::-1]
 
     def has_symbol(self, symbol: str) -> bool:

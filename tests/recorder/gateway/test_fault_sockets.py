@@ -215,6 +215,18 @@ async def test_a_restart_begins_new_chains_for_everybody(
         assert sum(fault["fault"] == "restart" for fault in told(tmp_path)) >= 2
 
 
+async def test_calm_after_a_while(join: Make, tmp_path: Path) -> None:
+    faults = "reorder=1,restart=0.2,until=0.5,seed=1"
+    async with Gateway(options(tmp_path, faults)) as gateway:
+        client = await join(gateway)
+        await client.subscribe(BOOK)
+        await until(lambda: told(tmp_path, "calm"), "calm")
+        before = told(tmp_path)
+        assert {fault["fault"] for fault in before} == {"reorder", "restart"}
+        await client.until(len(client.frames) + 100)
+        assert told(tmp_path) == before
+
+
 async def test_slow_readers_are_disconnected_even_at_full_speed(join: Make, tmp_path: Path) -> None:
     limits = options(tmp_path, "slow_reader=64", speed=None, rate=20.0)
     async with Gateway(limits) as gateway:

@@ -39,10 +39,11 @@ def test_parse() -> None:
     )
     assert parse_faults(["seed=-3"]) == FaultPlan({}, seed=-3)
     assert parse_faults(
-        ["half_open=0.1,refuse=0.7,drop=0.9,forbidden=1,restart=3,slow_reader=64,delay=0.1"]
+        ["half_open=0.1,refuse=0.7,drop=0.9,forbidden=1,restart=3,until=2.5,slow_reader=64,delay=0.1"]
     ) == FaultPlan(
         {Deed.HALF_OPEN: 0.1, Deed.REFUSE: 0.7, Deed.DROP: 0.9, Deed.FORBIDDEN: 1.0},
         restart_seconds=3.0,
+        until_seconds=2.5,
         slow_reader_kib=64.0,
         delay_seconds=0.1,
     )
@@ -139,6 +140,13 @@ def test_stall_withholds_everything_until_subscribed_again() -> None:
     assert sent(quiet, topic="tickers.X") != []
     quiet.subscribe(TOPIC)
     assert sent(quiet) != []
+
+
+def test_calm_ends_the_damage() -> None:
+    made = injector(drop=1.0)
+    assert sent(made) == []
+    made.calm()
+    assert sent(made) == FRAMES
 
 
 def test_late_sends_the_frame_and_half_open_does_not() -> None:
