@@ -112,6 +112,14 @@ def record(
             "--ca-file", metavar="PEM", help="One more certificate authority to trust, for your own wss://."
         ),
     ] = None,
+    state_dir: Annotated[
+        str | None,
+        typer.Option(
+            "--state-dir",
+            help="Where the collectors of this machine share their budget of new connections and requests.",
+            show_default="~/.local/state/tapebook",
+        ),
+    ] = None,
     data: Annotated[str | None, DATA] = None,
     name: Annotated[
         str | None, typer.Option("--name", help="Name of the collector.", show_default="the category")
@@ -162,6 +170,7 @@ def record(
             "region": region,
             "endpoint": endpoint,
             "ca_file": ca_file,
+            "state_dir": state_dir,
             "data": data,
             "name": name,
             "lines": lines,

@@ -19,6 +19,7 @@ from engine.bybit.events import (
     Unexplained,
     Unsubscribed,
 )
+from engine.bybit.limits import CONNECTS_PER_WINDOW
 from engine.bybit.session import StreamSession
 from engine.freshness import Resyncs, needs_snapshot
 from engine.timing import Timing
@@ -36,6 +37,9 @@ FIRST_ATTEMPTS = 3
 
 CATCH_UP_NS = 10**9
 """How long a line that reads again is not judged by what it has heard."""
+
+AMPLE_CONNECTS = CONNECTS_PER_WINDOW // 2
+"""Below it a connection that had held proves nothing: the backoff goes on."""
 
 log = logging.getLogger("tapebook")
 
@@ -230,7 +234,9 @@ class Line:
         if was_connected and self._session is not None:
             now_ns = time.monotonic_ns()
             self._session.closed(now_ns)
-            if now_ns - self._opened_ns >= self._timing.steady_ns:
+            is_steady = now_ns - self._opened_ns >= self._timing.steady_ns
+            # Connections that are made as fast as they break would use up what all collectors have together.
+            if is_steady and self._budget.left(now_ns) >= AMPLE_CONNECTS:
                 self._backoff.reset()
             if not self._stopping:
                 self.last_reason = self.last_reason or reason

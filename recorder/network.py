@@ -6,16 +6,25 @@ import logging
 import ssl as tls
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from engine.bybit.backoff import Budget, connect_budget
-from engine.bybit.endpoints import environment_of, normalise_root, root_of
-from engine.bybit.limits import REST_REQUESTS_PER_WINDOW, REST_WINDOW_NS
+from engine.bybit.endpoints import environment_of, normalise_root, root_of, stream_domain
+from engine.bybit.limits import (
+    CONNECT_WINDOW_NS,
+    CONNECTS_PER_WINDOW,
+    REST_REQUESTS_PER_WINDOW,
+    REST_WINDOW_NS,
+)
+from recorder.shared_budget import SharedBudget, state_directory
 from recorder.tls import client_context
 from schemas.config import RecordConfig
 from schemas.names import Environment
 
 __all__ = ["Network", "Spending", "open_network"]
+
+REST_SHARE: Final = REST_REQUESTS_PER_WINDOW * 5 // 6
+"""HTTP requests of all collectors of this machine: what is left is for other programs behind the same address."""
 
 log = logging.getLogger("tapebook")
 
@@ -47,7 +56,7 @@ class Network:
     root: str
     ssl: tls.SSLContext | None = None
     connects: Spending = field(default_factory=connect_budget)
-    requests: Spending = field(default_factory=lambda: Budget(REST_REQUESTS_PER_WINDOW, REST_WINDOW_NS))
+    requests: Spending = field(default_factory=lambda: Budget(REST_SHARE, REST_WINDOW_NS))
 
     @classmethod
     def of(cls, where: Network | str) -> Network:
@@ -72,4 +81,12 @@ def open_network(config: RecordConfig) -> Network:
         if (config.environment or config.region) and chosen != root:
             log.warning("--endpoint %s is given: --environment and --region are not used", chosen)
         root = chosen
-    return Network(root, client_context(Path(config.ca_file)) if config.ca_file else None)
+    directory = state_directory(config.state_dir)
+    domain = stream_domain(root)
+    address = domain if environment_of(root) is Environment.GATEWAY else "exchange"
+    return Network(
+        root,
+        client_context(Path(config.ca_file)) if config.ca_file else None,
+        SharedBudget(directory, f"connects-{domain}", CONNECTS_PER_WINDOW, CONNECT_WINDOW_NS),
+        SharedBudget(directory, f"requests-{address}", REST_SHARE, REST_WINDOW_NS),
+    )

@@ -27,6 +27,8 @@ class RecordConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         environment: ``mainnet`` (the default) or ``testnet``.
         region: where the account is registered (``tr``, ``eu``, ...); empty for the global hosts.
         endpoint: root of the stream, instead of those two.
+        state_dir: where the collectors of this machine share their budgets of connections and requests; empty for
+            ``tapebook`` in the user's state directory.
         ca_file: PEM file with one more authority to trust, for an endpoint of your own.
         data: data directory.
         name: of the collector; empty for the category.
@@ -47,6 +49,7 @@ class RecordConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     region: str = ""
     endpoint: str = ""
     ca_file: str = ""
+    state_dir: str = ""
     data: str = "data"
     name: str = ""
     lines: int = 1

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import struct
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
+from engine.bybit.limits import CONNECT_WINDOW_NS, CONNECTS_PER_WINDOW
+from recorder.shared_budget import SharedBudget
 from tests.processes import gateway, json_lines, recording, tapebook
 from tests.tls import Certificates, make_certificates
 
@@ -102,3 +107,48 @@ def test_too_many_connections_are_told_as_such(tmp_path: Path) -> None:
     assert done.code == 3
     assert "HTTP 429" in done.err.splitlines()[-1]
     assert "too many connections: wait" in done.err.splitlines()[-1]
+
+
+def test_collectors_of_one_machine_share_the_connects(tmp_path: Path) -> None:
+    """All but two of the 500 are taken already, and come back in two seconds: three collectors want one each."""
+    with gateway(tmp_path / "gateway", "--simulate", 3, "--category", "linear") as exchange:
+        domain = exchange.url.removeprefix("ws://")
+        shared = SharedBudget(
+            tmp_path / "state", f"connects-{domain}", CONNECTS_PER_WINDOW, CONNECT_WINDOW_NS
+        )
+        back_ns = time.monotonic_ns() + 2 * 10**9
+        earlier = SharedBudget(
+            tmp_path / "state",
+            f"connects-{domain}",
+            CONNECTS_PER_WINDOW,
+            CONNECT_WINDOW_NS,
+            clock=lambda: back_ns - CONNECT_WINDOW_NS,
+        )
+        for _ in range(CONNECTS_PER_WINDOW - 2):
+            assert earlier.take(0)
+        with ExitStack() as stack:
+            recorders = [
+                stack.enter_context(
+                    recording(
+                        tmp_path / name,
+                        exchange.url,
+                        tmp_path / "data",
+                        *("--symbols", "BTCUSDT", "--name", name, "--no-roll"),
+                        *("--state-dir", tmp_path / "state"),
+                    )
+                )
+                for name in ("one", "two", "three")
+            ]
+            for recorder, name in zip(recorders, ("one", "two", "three"), strict=True):
+                status = tmp_path / "data" / "journal" / name / "status.json"
+                recorder.until(
+                    lambda status=status: status.exists() and json.loads(status.read_bytes())["frames"] > 0,  # type: ignore[misc]
+                    "a frame",
+                )
+            for recorder in recorders:
+                assert recorder.stop().code == 0
+        content = shared.path.read_bytes()
+        times = sorted(struct.unpack_from(f"<{CONNECTS_PER_WINDOW}q", content, 40))
+    taken = [at for at in times if at > back_ns - CONNECT_WINDOW_NS]
+    assert len(taken) == 3
+    assert taken[2] >= back_ns  # two were left; the third had to wait

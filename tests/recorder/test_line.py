@@ -15,7 +15,7 @@ import recorder.line
 from engine.bybit.backoff import Backoff, Budget, connect_budget
 from engine.freshness import Resyncs
 from recorder.journal import Record, SegmentReader
-from recorder.line import CATCH_UP_NS, FIRST_ATTEMPTS, Line
+from recorder.line import AMPLE_CONNECTS, CATCH_UP_NS, FIRST_ATTEMPTS, Line
 from schemas import notes
 from schemas.errors import ConnectError, StoreError, TapebookError
 from schemas.names import Category, FeedState, RecordKind
@@ -397,3 +397,25 @@ async def test_a_line_is_not_given_up_where_another_has_reached_the_exchange(
     await wired.connection()
     assert wired.failures == []
     await wired.end()
+
+
+async def test_a_connection_proves_itself_only_while_the_budget_is_ample(
+    wired: Wired, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ceilings: list[int] = []
+
+    def next_delay_ns(backoff: Backoff, status: int | None = None) -> int:
+        ceilings.append(backoff.failures)
+        backoff.failures += 1
+        return 0
+
+    monkeypatch.setattr(Backoff, "next_delay_ns", next_delay_ns)
+    for number in range(5):
+        connection = await wired.connection(number)
+        wired.line._opened_ns -= MINUTE_NS  # it has held for long
+        if number == 2:
+            while wired.budget.left(time.monotonic_ns()) >= AMPLE_CONNECTS:
+                assert wired.budget.take(time.monotonic_ns())
+        connection.drop("bye")
+    await wired.connection(5)
+    assert ceilings == [0, 0, 1, 2, 3]
