@@ -218,6 +218,41 @@ static void shift(tb_side *side, const tb_changes *in, const tb_shift *shifts, i
     }
 }
 
+/* Many shifts leave short runs: those are cheaper put together anew, in blocks, than moved one by one. A block may be longer than
+ * its run: what it writes too much is overwritten by the next one, and the last is exact. */
+#define FEW_SHIFTS 2
+#define BLOCK 4
+#define MOST_ASIDE 512
+
+static int may_assemble(const tb_side *side, const tb_changes *in, const tb_shift *shifts, int32_t count)
+{
+    return count > FEW_SHIFTS && side->capacity - side->count - in->count >= BLOCK &&
+           side->levels + side->count - shifts[count - 1].at <= MOST_ASIDE;
+}
+
+static __attribute__((noinline)) void assemble(tb_side *side, const tb_changes *in, const tb_shift *shifts, int32_t count)
+{
+    tb_level aside[MOST_ASIDE + BLOCK]; /* what lies above the worst shift, as it was */
+    tb_level *const worst = shifts[count - 1].at, *to = worst;
+    const tb_level *const end = aside + (side->levels + side->count - worst), *from = aside;
+    memcpy(aside, worst, (size_t)((const uint8_t *)end - (const uint8_t *)aside));
+    for (int32_t k = count; k-- > 0;) {
+        const int64_t price = in->prices[shifts[k].change], size = in->sizes[shifts[k].change], goes = size == 0;
+        const tb_level *const until = aside + (shifts[k].at - worst);
+        tb_level *const next = to + (until - from);
+        do {
+            memcpy(to, from, BLOCK * sizeof *to);
+            to += BLOCK;
+            from += BLOCK;
+        } while (from < until);
+        *next = (tb_level){price, size}; /* one that goes is overwritten in turn */
+        to = next + 1 - goes;
+        from = until + goes;
+    }
+    memcpy(to, from, (size_t)((const uint8_t *)end - (const uint8_t *)from));
+    side->count = (int32_t)(to + (end - from) - side->levels);
+}
+
 /* What the changes do to the digest; and how many levels differ after them. Loops over arrays, which the compiler can make
  * vectors of where the machine multiplies those. */
 TB_VECTORS
@@ -267,7 +302,9 @@ TB_INLINE void apply_side(tb_side *side, int s, const tb_changes *message, uint6
             count += (int32_t)((-before ^ -size) < 0);
         }
         *digest ^= account_for(s, &in, befores, changed);
-        if (count)
+        if (may_assemble(side, &in, shifts, count))
+            assemble(side, &in, shifts, count);
+        else if (count)
             shift(side, &in, shifts, count);
     }
 }

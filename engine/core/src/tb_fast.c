@@ -24,8 +24,8 @@ TB_INLINE int begins(const uint8_t *p, const char *text, size_t length)
 {
     const uint8_t *t = (const uint8_t *)text;
     uint64_t differs = 0;
-    if (length < 8)
-        return memcmp(p, t, length) == 0;
+    if (length < 8) /* at least 4 */
+        return ((tb_load4(p) ^ tb_load4(t)) | (tb_load4(p + length - 4) ^ tb_load4(t + length - 4))) == 0;
     for (size_t i = 0; i + 8 < length; i += 8)
         differs |= tb_load8(p + i) ^ tb_load8(t + i);
     return (differs | (tb_load8(p + length - 8) ^ tb_load8(t + length - 8))) == 0;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import numpy as np
@@ -194,3 +195,30 @@ def test_the_lowest_integer_is_no_price() -> None:
 def test_what_it_says_about_itself() -> None:
     book = _book([(100, 2)], NONE)
     assert repr(book) == f"<Book depth=2 bids=1 asks=0 digest={book.digest:016x}>"
+
+
+@pytest.mark.parametrize("levels", [1, 5, 50, 200, 1100])
+@pytest.mark.parametrize("seed", range(8))
+def test_many_levels_come_and_go_at_once(levels: int, seed: int) -> None:
+    """Runs of every length between levels that come and go, in books of which one is larger than what is put aside."""
+    draw = random.Random(f"{levels}/{seed}")
+    book = _book([(-1, 1)], [(10**6, 1)])
+    sides: list[dict[int, int]] = [{-1: 1}, {10**6: 1}]
+    for _ in range(60):
+        named: list[list[tuple[int, int]]] = []
+        for side, held in enumerate(sides):
+            share = draw.choice([0.02, 0.1, 0.4, 0.9])
+            prices = {price for price in held if draw.random() < share}
+            prices |= {draw.randint(1, 3 * levels) for _ in range(int(share * levels) + draw.randint(0, 3))}
+            keep = draw.choice([0.2, 0.5, 0.8])
+            changes = [(price, draw.randint(1, 9) if draw.random() < keep else 0) for price in prices]
+            named.append(sorted(changes, reverse=side == 0))
+            for price, size in changes:
+                if size:
+                    held[price] = size
+                else:
+                    held.pop(price, None)
+        book.apply(*_columns(*named), -1, -3)
+        assert book.bids(10**6) == sorted(sides[0].items(), reverse=True)
+        assert book.asks(10**6) == sorted(sides[1].items())
+        assert book.digest == book.recomputed_digest()
