@@ -147,6 +147,20 @@ def record(
     segment_mib: Annotated[
         float | None, typer.Option("--segment-mib", help="Largest segment.", show_default="512")
     ] = None,
+    backlog_mib: Annotated[
+        float | None,
+        typer.Option(
+            "--backlog-mib", help="Data waiting for the disk before reading pauses.", show_default="64"
+        ),
+    ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            "--metrics",
+            metavar="HOST:PORT",
+            help="Serve /metrics (Prometheus), /status and /healthz; without a host on the loopback address.",
+        ),
+    ] = None,
     commit_ledger: Annotated[
         Path | None,
         typer.Option(
@@ -181,6 +195,8 @@ def record(
             "fsync_s": fsync_s,
             "segment_seconds": segment_seconds,
             "segment_mib": segment_mib,
+            "backlog_mib": backlog_mib,
+            "metrics": metrics,
         },
     )
     report = run_record(loaded, commit_ledger=commit_ledger)

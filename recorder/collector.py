@@ -123,6 +123,7 @@ class Collector:
         self.resyncs = Resyncs(self.engine, self._timing)
         self.freshness = Freshness(self.engine, whole=config.stop_after_idle is None, timing=self._timing)
         self.lines: LineSet
+        self.is_recording = False
 
     def stop(self, why: str) -> None:
         """End the recording cleanly; the first reason counts."""
@@ -186,6 +187,7 @@ class Collector:
             timing=self._timing,
         )
         self.lateness.applied = self.capture.applied
+        self.is_recording = True
         try:
             self.capture.begin(self.topics, self._crashed)
             await self._announce()

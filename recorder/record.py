@@ -15,6 +15,7 @@ from recorder.collector import Collector, Report
 from recorder.crashes import crashed_feeds
 from recorder.journal import CollectorLock, Commit, SegmentReader, recover, segments
 from recorder.manifest import read_manifest
+from recorder.metrics_server import serving
 from recorder.network import Network, open_network
 from recorder.roll import report_recoveries
 from recorder.roller import Roller
@@ -141,7 +142,12 @@ async def _record(
         len(topics), config.category, network.root, data, config.collector,
     )  # fmt: skip
     try:
-        return await collector.run()
+        async with serving(
+            config.metrics, lambda: [collector.status()] if collector.is_recording else []
+        ) as url:
+            if url is not None:
+                log.info("metrics at %s/metrics, status at %s/status, health at %s/healthz", url, url, url)
+            return await collector.run()
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)

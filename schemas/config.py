@@ -40,6 +40,7 @@ class RecordConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         fsync_s: what a power cut can lose.
         segment_seconds, segment_mib: a segment is sealed at whichever comes first.
         backlog_mib: data waiting for the disk before reading pauses.
+        metrics: HOST:PORT of /metrics, /status and /healthz; without a host on the loopback address; empty for none.
     """
 
     category: Category = Category.LINEAR
@@ -61,6 +62,7 @@ class RecordConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     segment_seconds: Positive = 900.0
     segment_mib: Positive = 512.0
     backlog_mib: Positive = 64.0
+    metrics: str = ""
 
     @property
     def collector(self) -> str:
