@@ -14,6 +14,7 @@ import pyarrow as pa
 from engine.arrow_rows import column_of
 from engine.core.feeds import Engine, parse_feed
 from engine.events import Event, EventKind
+from engine.instruments import InstrumentLog
 from engine.recorded import apply_answer, apply_note, apply_session
 from schemas.names import Category, RecordKind, Table
 from schemas.notes import (
@@ -23,6 +24,7 @@ from schemas.notes import (
     FeedCheckpoint,
     Note,
     OpenGap,
+    RestAnswer,
     Subscribed,
     Unsubscribed,
     decode_note,
@@ -99,6 +101,8 @@ class Replay:
         self._coverage: list[dict[str, Any]] = []
         self._spans: dict[str, _Span] = {}
         self._left: set[str] = set()
+        self._instruments = InstrumentLog()
+        self._instrument_rows: list[dict[str, Any]] = []
 
     def batch(self, batch: pa.RecordBatch) -> None:
         """Take the next batch of records (the journal's columns)."""
@@ -150,6 +154,7 @@ class Replay:
         out = self.take_rows()
         out.update(_tables(Table.GAPS, self._gaps))
         out.update(_tables(Table.COVERAGE, self._coverage))
+        out.update(_tables(Table.INSTRUMENTS, self._instrument_rows))
         return out
 
     # ---- records ----
@@ -168,11 +173,21 @@ class Replay:
                     self._cover(topic, self.engine.feed_index(topic))
                     self._end_span(topic, receive_ns)
         elif kind == RecordKind.REST:
-            apply_answer(self.engine, decode_rest(payload), receive_ns=receive_ns, sequence=sequence)
+            self._answer(decode_rest(payload), receive_ns, sequence)
         if self.engine.pending:
             self._events(self.engine.take_events())
 
+    def _answer(self, answer: RestAnswer, receive_ns: int, sequence: int) -> None:
+        self._keep_instruments(self._instruments.answer(answer, receive_ns, sequence), receive_ns)
+        apply_answer(self.engine, answer, receive_ns=receive_ns, sequence=sequence)
+
+    def _keep_instruments(self, rows: list[dict[str, Any]], receive_ns: int) -> None:
+        """Instruments of a category share a file: most rows come once, and all at once."""
+        place = {"key": ("_", day_of_ns(receive_ns)), "collector": self.collector}
+        self._instrument_rows += [place | row for row in rows]
+
     def _note(self, note: Note, receive_ns: int, sequence: int) -> None:
+        self._keep_instruments(self._instruments.note(note, receive_ns, sequence), receive_ns)
         apply_note(self.engine, note, receive_ns=receive_ns, sequence=sequence)
         if isinstance(note, Digest):
             self._digest(note, sequence)

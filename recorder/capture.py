@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from engine.core.delays import Delays
 from engine.core.feeds import CONTROL, Engine
 from engine.events import Event, EventKind
+from engine.instruments import InstrumentLog
 from engine.recorded import apply_answer, apply_note, apply_session
 from recorder.journal import JournalWriter
 from schemas.names import FeedState, RecordKind
@@ -67,6 +68,7 @@ class Capture:
         self.feed_bytes: list[int] = []
         self.topics: list[str] = []
         self.gaps: Counter[str] = Counter()
+        self.instruments = InstrumentLog()
         self.applied = Delays()
         self._on_event = on_event
         self._clock = clock
@@ -75,6 +77,7 @@ class Capture:
         """The first records of a run: what is ours, and what the run before this one left open."""
         self.note(Begin(run=self.run, continued=False))
         self.note(Feeds(topics=topics))
+        self.note(self.instruments.checkpoint())
         self.topics = self.engine.topics()
         self.feed_bytes = [0] * len(self.topics)
         for note in crashed:
@@ -121,6 +124,7 @@ class Capture:
         """Record a note and let it act on the feeds."""
         receive_ns = self._clock()
         sequence = self.journal.append(receive_ns, 0, RecordKind.NOTE, encode(note))
+        self.instruments.note(note, receive_ns, sequence)
         apply_note(self.engine, note, receive_ns=receive_ns, sequence=sequence)
         self._drain(receive_ns)
 
@@ -129,6 +133,7 @@ class Capture:
         answer = RestAnswer(path=path, body=body.decode("utf-8", "replace"))
         receive_ns = self._clock()
         sequence = self.journal.append(receive_ns, 0, RecordKind.REST, encode(answer))
+        self.instruments.answer(answer, receive_ns, sequence)
         apply_answer(self.engine, answer, receive_ns=receive_ns, sequence=sequence)
         self._drain(receive_ns)
 
@@ -155,6 +160,7 @@ class Capture:
         shared: Shared = self.engine.shared()
         notes: list[Note] = [Begin(run=self.run, continued=True), shared]
         notes.extend(self.engine.checkpoint(feed) for feed in range(self.engine.feed_count))
+        notes.append(self.instruments.checkpoint())
         self.journal.rotate(now_ns, [(now_ns, 0, int(RecordKind.NOTE), encode(note)) for note in notes])
 
     def finish(self, lines: Iterable[int]) -> None:

@@ -39,6 +39,7 @@ _DELTA = {
     Table.TICKERS: ("sequence", "receive_time", "push_time", "cross_sequence"),
     Table.GAPS: (),
     Table.COVERAGE: (),
+    Table.INSTRUMENTS: (),
 }  # fmt: skip
 
 

@@ -317,6 +317,8 @@ def _feed_of(row: pa.Table, table: Table, symbol: str) -> str | None:
         return f"orderbook.{row.column('depth')[0].as_py()}.{symbol}"
     if table in (Table.GAPS, Table.COVERAGE):
         return str(row.column("topic")[0].as_py())
+    if table is Table.INSTRUMENTS:
+        return str(row.column("symbol")[0].as_py())
     return {Table.TRADES: "publicTrade", Table.TICKERS: "tickers"}[table] + f".{symbol}"
 
 

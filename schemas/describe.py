@@ -29,6 +29,10 @@ _ROWS: Final = {
     Table.TICKERS: "The merged state of a ticker after a message.",
     Table.GAPS: "One span in which a feed is not trustworthy.",
     Table.COVERAGE: "One span in which a feed was recorded.",
+    Table.INSTRUMENTS: (
+        "What instruments-info says about an instrument, whenever that changed. All symbols of a category share files, "
+        "which are filed under `_`."
+    ),
 }
 
 

@@ -96,3 +96,4 @@ class Table(StrEnum):
     TICKERS = "tickers"
     GAPS = "gaps"
     COVERAGE = "coverage"
+    INSTRUMENTS = "instruments"

@@ -21,6 +21,8 @@ __all__ = [
     "End",
     "FeedCheckpoint",
     "Feeds",
+    "Gone",
+    "Instruments",
     "LineCheckpoint",
     "Note",
     "OpenGap",
@@ -167,6 +169,18 @@ class Crashed(_Note, frozen=True, tag="crashed"):
     update_id: int | None = None
 
 
+class Instruments(_Note, frozen=True, tag="instruments"):
+    """Checkpoint of what instruments-info has said: a digest (16 hex digits) of each symbol's fields."""
+
+    known: dict[str, str]
+
+
+class Gone(_Note, frozen=True, tag="gone"):
+    """These symbols are listed no longer; the recorder has asked for each of them."""
+
+    symbols: list[str]
+
+
 class Close(_Note, frozen=True, tag="close", omit_defaults=False):
     """The last record of a sealed segment (alone in the last batch); its counts leave itself out.
 
@@ -184,7 +198,20 @@ class Close(_Note, frozen=True, tag="close", omit_defaults=False):
     bytes_set_aside: int = 0
 
 
-Note = Begin | End | Feeds | Shared | FeedCheckpoint | Digest | Widened | Stale | Crashed | Close
+Note = (
+    Begin
+    | End
+    | Feeds
+    | Shared
+    | FeedCheckpoint
+    | Digest
+    | Widened
+    | Stale
+    | Crashed
+    | Instruments
+    | Gone
+    | Close
+)
 
 
 class _Session(msgspec.Struct, frozen=True, tag_field="event", omit_defaults=True, kw_only=True):

@@ -14,6 +14,7 @@ from typing import Final
 
 import pyarrow as pa
 
+from schemas.instruments import INSTRUMENT_FIELDS, INSTRUMENT_KINDS
 from schemas.names import Table
 
 __all__ = [
@@ -313,12 +314,46 @@ _COVERAGE = pa.schema(
     ]
 )
 
+_INSTRUMENT_TYPES = {
+    "text": pa.string(),
+    "decimal": TICKER_DECIMAL,
+    "integer": pa.int64(),
+    "time": EXCHANGE,
+    "flag": pa.bool_(),
+    "json": pa.string(),
+}
+
+_INSTRUMENTS = pa.schema(
+    [
+        _SEQUENCE,
+        _COLLECTOR,
+        _field("receive_time", RECEIVE, "When the recorder took the answer in (our wall clock, ns)."),
+        _field("symbol", pa.string(), "Symbol of the instrument."),
+        _field(
+            "kind",
+            NAME,
+            "`listed` when the recording run first saw it, `changed` when a field did, `gone` when it is no longer listed: "
+            "then nothing else is filled. One of " + ", ".join(INSTRUMENT_KINDS) + ".",
+        ),
+        *(
+            _field(
+                f.column,
+                _INSTRUMENT_TYPES[f.kind],
+                f"{f.meaning} (`{'.'.join(f.path)}`; null where not sent, empty, or no such value)",
+                null=True,
+            )
+            for f in INSTRUMENT_FIELDS
+        ),
+    ]
+)
+
 SCHEMAS: Final[dict[Table, pa.Schema]] = {
     Table.BOOK_UPDATES: _BOOK_UPDATES,
     Table.TRADES: _TRADES,
     Table.TICKERS: _TICKERS,
     Table.GAPS: _GAPS,
     Table.COVERAGE: _COVERAGE,
+    Table.INSTRUMENTS: _INSTRUMENTS,
 }
 
 

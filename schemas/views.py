@@ -12,6 +12,7 @@ view                 shows
 ``tickers``          rows that may be believed (all when not masked)
 ``gaps``             one row per gap: the closed one where a later segment healed it
 ``coverage``         one row per span: pieces that follow each other without a break are joined
+``instruments``      what instruments-info says, whenever that changed; ``instruments_now`` is its latest state
 ===================  =======================================================================================
 """
 
@@ -21,6 +22,7 @@ from importlib.resources import files
 from typing import Final
 
 from schemas.names import Table
+from schemas.tables import SCHEMAS
 
 __all__ = ["MASKED_VARIABLE", "files_variable", "view_statements"]
 
@@ -38,10 +40,17 @@ def view_statements() -> str:
     return "\n".join(
         (
             _sql("macros"),
-            *(raw.format(table=table.value) for table in Table),
+            *(raw.format(table=table.value, **_symbol(table)) for table in Table),
             *(_sql(table.value) for table in Table),
         )
     )
+
+
+def _symbol(table: Table) -> dict[str, str]:
+    """Where a table's symbols are: in its rows if it has that column, else in the path of its files."""
+    if "symbol" in SCHEMAS[table].names:
+        return {"symbol": "symbol", "excluded": "filename, symbol"}
+    return {"symbol": "url_decode(substr(string_split(filename, '/')[-3], 8))", "excluded": "filename"}
 
 
 def _sql(name: str) -> str:

@@ -22,6 +22,7 @@ __all__ = [
     "RestBook",
     "RestTrade",
     "exponent_of",
+    "instrument_rows",
     "instruments_request",
     "order_book_request",
     "parse_instruments",
@@ -370,6 +371,14 @@ def parse_instruments(body: bytes, subject: str = "market/instruments-info") -> 
         for row in rows
     )
     return InstrumentPage(instruments, page.next_cursor, malformed)
+
+
+def instrument_rows(body: bytes) -> tuple[list[dict[str, Any]], int]:
+    """Read a page of instruments as the exchange's own keys and values; returns also the count of malformed rows.
+
+    Raises as `parse_time` does.
+    """
+    return _rows(_result("market/instruments-info", body, _List).rows, dict[str, Any])
 
 
 def parse_order_book(body: bytes, subject: str = "market/orderbook") -> RestBook:

@@ -1,9 +1,10 @@
 -- One table exactly as recorded, over the files that the manifest names. Category, symbol and date come from the
--- path, as expressions of the file name alone: DuckDB evaluates a filter on them per file before it opens any.
+-- path, as expressions of the file name alone: DuckDB evaluates a filter on them per file before it opens any. Where
+-- rows of many symbols share a file, the symbol is a column of its own.
 CREATE VIEW {table}_raw AS
 SELECT
     substr(string_split(filename, '/')[-4], 10) AS category,
-    url_decode(substr(string_split(filename, '/')[-3], 8)) AS symbol,
+    {symbol} AS symbol,
     CAST(substr(string_split(filename, '/')[-2], 6) AS DATE) AS date,
-    * EXCLUDE (filename)
+    * EXCLUDE ({excluded})
 FROM read_parquet(getvariable('{table}_files'), hive_partitioning = false, filename = true);

@@ -43,21 +43,22 @@ def test_a_run_from_its_first_word_to_its_last(tmp_path: Path) -> None:
     tape.frames([SNAPSHOT])
     tape.stop()
     said = _said(_records(tmp_path))
-    assert said[:4] == [
+    assert said[:5] == [
         notes.Begin(run=START_NS, continued=False),
         notes.Feeds(topics=[BOOK]),
+        notes.Instruments(known={}),
         notes.Subscribed(topics=[BOOK]),
         SNAPSHOT,
     ]
-    assert said[4] == notes.Widened(symbol="BTCUSDT", price_decimals=1, size_decimals=0, source="frame")
+    assert said[5] == notes.Widened(symbol="BTCUSDT", price_decimals=1, size_decimals=0, source="frame")
     digest = f"{tape.engine.digest(0):016x}"
-    assert said[5] == notes.Digest(topic=BOOK, update_id=10, digest=digest)
-    assert said[6:8] == [
+    assert said[6] == notes.Digest(topic=BOOK, update_id=10, digest=digest)
+    assert said[7:9] == [
         notes.Disconnected(reason="the recording ends", clean=True),
         notes.End(reason="stopped"),
     ]
-    assert isinstance(said[8], notes.Close)
-    assert len(said) == 9
+    assert isinstance(said[9], notes.Close)
+    assert len(said) == 10
 
 
 def test_sequences_have_no_holes_and_stamps_are_the_callers(tmp_path: Path) -> None:

@@ -50,7 +50,8 @@ def data(pristine: Path, tmp_path: Path) -> Path:
 
 
 def _file(data: Path, table: Table, index: int = 0) -> ManifestFile:
-    return read_manifest(data / "archive").select(table, symbol="BTCUSDT")[index]
+    symbol = "_" if table is Table.INSTRUMENTS else "BTCUSDT"
+    return read_manifest(data / "archive").select(table, symbol=symbol)[index]
 
 
 def _rewrite(
@@ -190,6 +191,13 @@ def test_each_table_is_checked(data: Path, table: Table, tmp_path: Path) -> None
         tape.frames(frame for frame in market(0, 30) if b'"u":1010' not in frame)
         tape.stop()
         data = tmp_path / "gaps"
+        roll_data(data)
+    elif table is Table.INSTRUMENTS:  # and nobody asked for any
+        tape = Tape(tmp_path / "instruments")
+        body = b'{"retCode":0,"result":{"list":[{"symbol":"BTCUSDT"},{"symbol":"ETHUSDT"}]}}'
+        tape.capture.rest("/v5/market/instruments-info?category=linear", body)
+        tape.stop()
+        data = tmp_path / "instruments"
         roll_data(data)
     entry = _file(data, table)
     row = entry.rows // 2
