@@ -16,6 +16,7 @@ from engine.core.feeds import Engine, parse_feed
 from engine.events import Event, EventKind
 from engine.instruments import InstrumentLog
 from engine.recorded import apply_answer, apply_note, apply_session
+from engine.upkeep_rows import UpkeepRows
 from schemas.names import Category, RecordKind, Table
 from schemas.notes import (
     Begin,
@@ -97,6 +98,7 @@ class Replay:
         self.close_ns: int | None = None
         self.digests = 0
         self.mismatches: list[Mismatch] = []
+        self._upkeep = UpkeepRows(collector, lambda topic: symbol_of(category, topic))
         self._gaps: list[dict[str, Any]] = []
         self._coverage: list[dict[str, Any]] = []
         self._spans: dict[str, _Span] = {}
@@ -155,6 +157,8 @@ class Replay:
         out.update(_tables(Table.GAPS, self._gaps))
         out.update(_tables(Table.COVERAGE, self._coverage))
         out.update(_tables(Table.INSTRUMENTS, self._instrument_rows))
+        for table, rows in self._upkeep.rows.items():
+            out.update(_tables(table, rows))
         return out
 
     # ---- records ----
@@ -200,6 +204,8 @@ class Replay:
         elif isinstance(note, Close):
             self.close = note
             self.close_ns = receive_ns
+        else:
+            self._upkeep.note(note, receive_ns, sequence)
 
     def _digest(self, note: Digest, sequence: int) -> None:
         index = self.engine.feed_index(note.topic)

@@ -19,7 +19,8 @@ import pyarrow as pa
 from engine.arrow_rows import plain_array
 from engine.core.replay import depth_of, record_batches
 from engine.core.sample import Sampler
-from schemas.tables import LEVEL_COLUMNS, MANTISSAS, RECEIVE
+from schemas.columns import RECEIVE
+from schemas.tables import LEVEL_COLUMNS, MANTISSAS
 
 __all__ = ["Clock", "Rows", "depth_profile", "order_flow", "snapshots"]
 

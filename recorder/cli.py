@@ -161,6 +161,14 @@ def record(
             help="Serve /metrics (Prometheus), /status and /healthz; without a host on the loopback address.",
         ),
     ] = None,
+    clock_every: Annotated[
+        float | None,
+        typer.Option(
+            "--clock-every",
+            help="Ask for the exchange's clock each so many seconds; 0 for never.",
+            show_default="30",
+        ),
+    ] = None,
     commit_ledger: Annotated[
         Path | None,
         typer.Option(
@@ -197,6 +205,7 @@ def record(
             "segment_mib": segment_mib,
             "backlog_mib": backlog_mib,
             "metrics": metrics,
+            "clock_every": clock_every,
         },
     )
     report = run_record(loaded, commit_ledger=commit_ledger)

@@ -21,6 +21,7 @@ from engine.freshness import Freshness, IdleClock, Resyncs, needs_snapshot
 from engine.pressure import Level, Pressure
 from engine.timing import Timing
 from recorder.capture import Capture
+from recorder.checks import Checks
 from recorder.journal import (
     Commit,
     JournalOptions,
@@ -188,6 +189,7 @@ class Collector:
         )
         self.lateness.applied = self.capture.applied
         self.is_recording = True
+        self.checks = Checks(config, self.capture, self.lines, self._warnings)
         try:
             self.capture.begin(self.topics, self._crashed)
             await self._announce()
@@ -235,6 +237,7 @@ class Collector:
     async def _record(self) -> None:
         self.lines.add_topics(self.topics)
         tasks = [asyncio.create_task(self._commits()), asyncio.create_task(self._ticks())]
+        tasks.append(asyncio.create_task(self.checks.run(RestClient(self.endpoint))))
         for task in tasks:
             task.add_done_callback(self._task_ended)
         try:
@@ -402,6 +405,7 @@ class Collector:
             "vitals": self._vitals.told(time.monotonic_ns(), self.journal.accepted_bytes),
             "seconds": (time.monotonic_ns() - self._started_ns) / SECOND_NS,
             "resyncs": self.resyncs.count,
+            **self.checks.status(),
             "lateness": self.lateness.told(time.monotonic_ns()),
             "lines": [
                 {

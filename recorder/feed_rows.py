@@ -20,10 +20,11 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from recorder.archive import Archive
+from schemas.columns import EXCHANGE
 from schemas.errors import Corrupt, StoreError
 from schemas.manifest import ManifestFile, ManifestSegment
 from schemas.names import Table
-from schemas.tables import EXCHANGE, schema_of
+from schemas.tables import schema_of
 from schemas.time import NS_PER_MS
 
 __all__ = [

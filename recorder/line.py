@@ -90,6 +90,7 @@ class Line:
         self.connected = False
         self.data_ns = 0
         self.round_trip_ns: int | None = None
+        self.last_pong: Pong | None = None
         self.last_reason = ""
         self.last_error: ConnectError | None = None
         self.answered = False
@@ -335,6 +336,8 @@ class Line:
         elif isinstance(event, Pong):
             if event.round_trip_ns is not None:
                 self.round_trip_ns = event.round_trip_ns
+                if event.exchange_ms is not None:
+                    self.last_pong = event
         elif isinstance(event, Unexplained):
             log.warning("line %d: a message without a topic (%s): %s", self.slot, event.cause, event.excerpt)
         elif isinstance(event, Dead):

@@ -200,7 +200,7 @@ class ArchiveFile:
 
 
 def _writer(path: Path, table: Table, schema: pa.Schema) -> pq.ParquetWriter:
-    delta = _DELTA[table]
+    delta = _DELTA.get(table, ())
     leaves = [
         f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name for field in schema
     ]

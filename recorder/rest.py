@@ -105,6 +105,31 @@ class RestClient:
         body = await self.fetch(shapes.time_request())
         return body, shapes.parse_time(body)
 
+    async def timed_server_time(self) -> tuple[int, int, int]:
+        """Ask for the exchange's clock once, and say between which moments of ours it was read.
+
+        Returns:
+            (the exchange's ns since the epoch, our monotonic ns before the question, and after the answer).
+
+        Raises:
+            ConnectError: there was no answer.
+            ExchangeError: the answer isn't what is documented.
+        """
+        await self._pace()
+        request = shapes.time_request()
+        sent_ns = time.monotonic_ns()
+        try:
+            status, body = await self._get(request)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise ConnectError(f"{self._root}{request.path}: {error or type(error).__name__}") from error
+        received_ns = time.monotonic_ns()
+        if status != 200:
+            problem = f"HTTP {status}: {body[:_EXCERPT_BYTES].decode('utf-8', 'replace')!r}"
+            if status == 403:
+                self._stop(problem)
+            raise ConnectError(f"{self._root}{request.path}: {problem}")
+        return shapes.parse_time(body), sent_ns, received_ns
+
     async def instruments(
         self, category: Category, symbols: Iterable[str] | None = None
     ) -> tuple[list[bytes], list[Instrument]]:

@@ -24,6 +24,10 @@ from schemas.time import format_ns
 __all__ = ["data_status", "require_data"]
 
 STATUS_BYTES = 64 << 20
+ABOUT_RECORDING = {
+    table.value for table in (Table.COVERAGE, Table.INSTRUMENTS, Table.CLOCK_OFFSETS, Table.AUDITS)
+}
+"""Tables whose rows come whether or not the market says anything."""
 
 
 class _Feed(msgspec.Struct):
@@ -93,7 +97,7 @@ def data_status(data: Path, *, now_ns: int | None = None) -> dict[str, Any]:
         found["rows"][file.table] = found["rows"].get(file.table, 0) + file.rows
         if file.table == Table.GAPS.value:
             found["gaps"] += file.rows
-        elif file.receive_ns is not None and file.table != Table.COVERAGE.value:
+        elif file.receive_ns is not None and file.table not in ABOUT_RECORDING:
             found["last_receive_time"] = max(found["last_receive_time"] or 0, file.receive_ns[1])
     for name, found in collectors.items():
         live = _live(data, name)

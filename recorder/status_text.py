@@ -96,6 +96,13 @@ def _collector(found: dict[str, Any], every: bool, now_ns: int) -> Iterator[str]
         yield f"  trouble   {words}"
 
 
+def _clock(clock: dict[str, Any] | None) -> str:
+    if not clock or clock["offset_ns"] is None:
+        return "offset to the exchange unknown"
+    jumps = f", ours jumped {clock['steps']} times" if clock["steps"] else ""
+    return f"the exchange is {clock['offset_ns'] / 1e6:+,.3f} ms ahead, ± {clock['error_ns'] / 1e6:,.3f} ms{jumps}"
+
+
 def _live(live: dict[str, Any]) -> Iterator[str]:
     undecodable = sum(live.get("undecodable", {}).values())
     odd = f", {undecodable:,} undecodable" if undecodable else ""
@@ -120,6 +127,7 @@ def _live(live: dict[str, Any]) -> Iterator[str]:
         else ""
     )
     yield f"  backlog   {live['backlog_bytes']:,} bytes{paused}{held}"
+    yield f"  clock     {_clock(live.get('clock'))}"
     lateness = live.get("lateness")
     if lateness:
         ways = ", ".join(

@@ -315,11 +315,11 @@ def _feed_of(row: pa.Table, table: Table, symbol: str) -> str | None:
         return None
     if table is Table.BOOK_UPDATES:
         return f"orderbook.{row.column('depth')[0].as_py()}.{symbol}"
-    if table in (Table.GAPS, Table.COVERAGE):
+    if "topic" in row.schema.names:
         return str(row.column("topic")[0].as_py())
     if table is Table.INSTRUMENTS:
         return str(row.column("symbol")[0].as_py())
-    return {Table.TRADES: "publicTrade", Table.TICKERS: "tickers"}[table] + f".{symbol}"
+    return {Table.TRADES: "publicTrade", Table.TICKERS: "tickers"}.get(table, table.value) + f".{symbol}"
 
 
 def _check_order(segments_of: dict[tuple[str, int], ManifestSegment], result: Verification) -> None:

@@ -11,6 +11,7 @@ from schemas.names import Category
 __all__ = ["DEFAULT_TOPICS", "RecordConfig"]
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
+NotNegative = Annotated[float, msgspec.Meta(ge=0)]
 
 
 DEFAULT_TOPICS = ("orderbook.50", "publicTrade", "tickers")
@@ -41,6 +42,7 @@ class RecordConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         segment_seconds, segment_mib: a segment is sealed at whichever comes first.
         backlog_mib: data waiting for the disk before reading pauses.
         metrics: HOST:PORT of /metrics, /status and /healthz; without a host on the loopback address; empty for none.
+        clock_every: ask for the exchange's clock each so many seconds; 0 for never.
     """
 
     category: Category = Category.LINEAR
@@ -63,6 +65,7 @@ class RecordConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     segment_mib: Positive = 512.0
     backlog_mib: Positive = 64.0
     metrics: str = ""
+    clock_every: NotNegative = 30.0
 
     @property
     def collector(self) -> str:

@@ -33,6 +33,8 @@ _ROWS: Final = {
         "What instruments-info says about an instrument, whenever that changed. All symbols of a category share files, "
         "which are filed under `_`."
     ),
+    Table.CLOCK_OFFSETS: "One estimate of how far the exchange's clock is from ours, or one jump of ours.",
+    Table.AUDITS: "One or more comparisons of a book with another source of the same book.",
 }
 
 

@@ -97,3 +97,5 @@ class Table(StrEnum):
     GAPS = "gaps"
     COVERAGE = "coverage"
     INSTRUMENTS = "instruments"
+    CLOCK_OFFSETS = "clock_offsets"
+    AUDITS = "audits"

@@ -11,7 +11,10 @@ from typing import Any
 import msgspec
 
 __all__ = [
+    "Audited",
     "Begin",
+    "ClockOffset",
+    "ClockStepped",
     "Close",
     "Connected",
     "Control",
@@ -161,6 +164,55 @@ class Stale(_Note, frozen=True, tag="stale"):
     cause: str
 
 
+class ClockOffset(_Note, frozen=True, tag="clock"):
+    """An estimate: the exchange's clock minus our wall clock at this record's receive stamp, within ``error_ns``.
+
+    Attributes:
+        method: of the observation that it follows (``schemas.upkeep_tables.CLOCK_METHODS``).
+        round_trip_ns: of that observation, where a question was asked.
+    """
+
+    offset_ns: int
+    error_ns: int
+    method: str
+    round_trip_ns: int | None = None
+
+
+class ClockStepped(_Note, frozen=True, tag="clock_stepped"):
+    """Our wall clock jumped by so much against the monotonic one, some time since the last look."""
+
+    step_ns: int
+
+
+class Audited(_Note, frozen=True, tag="audited"):
+    """A book was held against another source of it.
+
+    Attributes:
+        topic: the book.
+        against: ``rest``, or another depth's topic.
+        outcome: of ``schemas.upkeep_tables.AUDIT_OUTCOMES``.
+        comparisons: how many this note stands for; the rest is of the last one.
+        update_id, cross_sequence: of ``topic`` when it was compared.
+        levels: compared a side.
+        side, level: the first that differs: ``bid`` or ``ask``, from 1.
+        ours, theirs: its price and size as decimals; null where one side has no such level.
+        disbelieved: one disagreement too many in a row; ``Stale`` notes follow.
+    """
+
+    topic: str
+    against: str
+    outcome: str
+    comparisons: int = 1
+    update_id: int | None = None
+    cross_sequence: int | None = None
+    levels: int | None = None
+    side: str | None = None
+    level: int | None = None
+    ours: tuple[str, str] | None = None
+    theirs: tuple[str, str] | None = None
+    disbelieved: bool = False
+
+
 class Crashed(_Note, frozen=True, tag="crashed"):
     """The run before this one ended without a word: the feed's gap from its last good frame on."""
 
@@ -210,6 +262,9 @@ Note = (
     | Crashed
     | Instruments
     | Gone
+    | ClockOffset
+    | ClockStepped
+    | Audited
     | Close
 )
 

@@ -14,6 +14,12 @@ from typing import Final
 
 import pyarrow as pa
 
+from schemas import upkeep_tables
+from schemas.columns import COLLECTOR as _COLLECTOR
+from schemas.columns import DECIMAL as TICKER_DECIMAL
+from schemas.columns import EXCHANGE, NAME, RECEIVE
+from schemas.columns import SEQUENCE as _SEQUENCE
+from schemas.columns import column as _field
 from schemas.instruments import INSTRUMENT_FIELDS, INSTRUMENT_KINDS
 from schemas.names import Table
 
@@ -31,10 +37,6 @@ __all__ = [
 
 SCHEMA_VERSION: Final = 1
 
-RECEIVE = pa.timestamp("ns", tz="UTC")
-EXCHANGE = pa.timestamp("ms", tz="UTC")
-TICKER_DECIMAL = pa.decimal128(38, 18)
-NAME = pa.dictionary(pa.int8(), pa.string())
 MANTISSAS = pa.list_(pa.field("element", pa.int64(), nullable=False))
 
 ROW_KINDS: Final = ("snapshot", "delta", "keyframe")
@@ -54,14 +56,6 @@ CAUSES: Final = (
 )
 
 
-def _field(name: str, type_: pa.DataType, meaning: str, *, null: bool = False) -> pa.Field:
-    return pa.field(name, type_, nullable=null, metadata={"meaning": meaning})
-
-
-_SEQUENCE = _field(
-    "sequence", pa.int64(), "Ordinal, in its collector's journal, of the record this row comes from."
-)
-_COLLECTOR = _field("collector", pa.string(), "Name of the collector that recorded the row.")
 _RECEIVE = _field("receive_time", RECEIVE, "When the frame's bytes left our socket (our wall clock, ns).")
 _PUSH = _field("push_time", EXCHANGE, "When the exchange's push gateway made the frame (`ts`).")
 _MATCH = _field("match_time", EXCHANGE, "Matching-engine time of this book state (`cts`).", null=True)
@@ -294,7 +288,12 @@ _GAPS = pa.schema(
             null=True,
         ),
         _field("cause", NAME, "Why: " + ", ".join(CAUSES) + "."),
-        _field("healed_by", NAME, "`snapshot`, `message`, `subscribed`; null while open.", null=True),
+        _field(
+            "healed_by",
+            NAME,
+            "`snapshot`, `message`, `subscribed`, or `backfill` (the trades were fetched back); null while open.",
+            null=True,
+        ),
     ]
 )
 
@@ -354,6 +353,8 @@ SCHEMAS: Final[dict[Table, pa.Schema]] = {
     Table.GAPS: _GAPS,
     Table.COVERAGE: _COVERAGE,
     Table.INSTRUMENTS: _INSTRUMENTS,
+    Table.CLOCK_OFFSETS: upkeep_tables.CLOCK_OFFSETS,
+    Table.AUDITS: upkeep_tables.AUDITS,
 }
 
 

@@ -13,6 +13,8 @@ view                 shows
 ``gaps``             one row per gap: the closed one where a later segment healed it
 ``coverage``         one row per span: pieces that follow each other without a break are joined
 ``instruments``      what instruments-info says, whenever that changed; ``instruments_now`` is its latest state
+``clock_offsets``    how far the exchange's clock is from ours, with error bounds, and jumps of ours
+``audits``           books held against REST and against other depths, and what came of it
 ===================  =======================================================================================
 """
 

@@ -23,9 +23,11 @@ class Pong(msgspec.Struct, frozen=True):
 
     Attributes:
         request_id: echo of the ping's id, empty where the socket doesn't echo it.
+        exchange_ms: the exchange's clock, where the socket tells it (options, spread).
     """
 
     request_id: str
+    exchange_ms: int | None = None
 
 
 class Acknowledgement(msgspec.Struct, frozen=True):
@@ -68,6 +70,7 @@ class _Frame(msgspec.Struct):
     req_id: Any = ""
     data: msgspec.Raw = msgspec.Raw(b"null")
     topic: Any = None
+    args: Any = None
 
 
 class _Topics(msgspec.Struct):
@@ -91,6 +94,15 @@ def _text(value: object) -> str:
     return value[:_WORDS_CHARACTERS] if isinstance(value, str) else ""
 
 
+def _milliseconds(arguments: object) -> int | None:
+    """The stamp of ``{"args":["1672916271846"],"op":"pong"}``."""
+    if isinstance(arguments, list) and len(arguments) == 1 and isinstance(arguments[0], str):
+        text = arguments[0]
+        if text.isascii() and text.isdigit() and len(text) <= 16:
+            return int(text)
+    return None
+
+
 def read_control(frame: bytes) -> Pong | Acknowledgement | Unreadable:
     """Tell what a frame without a topic is.
 
@@ -106,7 +118,7 @@ def read_control(frame: bytes) -> Pong | Acknowledgement | Unreadable:
         return Unreadable("unknown_shape")
     op, words, request_id = _text(read.op), _text(read.ret_msg), _text(read.req_id)
     if "pong" in (op, words):
-        return Pong(request_id)
+        return Pong(request_id, _milliseconds(read.args))
     if not isinstance(read.success, bool):
         return Unreadable("unknown_shape")
     if read.type != "COMMAND_RESP":

@@ -54,9 +54,13 @@ class Pong(msgspec.Struct, frozen=True, tag_field="event", tag="pong"):
 
     Attributes:
         round_trip_ns: null when several pings were open and the answer doesn't tell which it means.
+        received_ns: monotonic.
+        exchange_ms: the exchange's clock, where the socket tells it.
     """
 
     round_trip_ns: int | None
+    received_ns: int = 0
+    exchange_ms: int | None = None
 
 
 class Silent(msgspec.Struct, frozen=True, tag_field="event", tag="silent"):

@@ -279,7 +279,7 @@ class StreamSession:
             self.counters["unasked_pongs"] += 1
             return
         self.counters["pongs"] += 1
-        self._events.append(Pong(self._heartbeat.ponged(pong.request_id, now_ns)))
+        self._events.append(Pong(self._heartbeat.ponged(pong.request_id, now_ns), now_ns, pong.exchange_ms))
 
     def _acknowledge(self, answer: Acknowledgement, now_ns: int) -> bool:
         if answer.request_id in self._expired:

@@ -53,6 +53,9 @@ class NoRest:
     async def instruments(self, category: Any, symbols: Any = None) -> tuple[list[bytes], list[Instrument]]:
         raise ConnectError("nobody listens")
 
+    async def timed_server_time(self) -> tuple[int, int, int]:
+        raise ConnectError("nobody listens")
+
 
 class Recording:
     """A collector at work."""

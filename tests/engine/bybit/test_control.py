@@ -14,17 +14,21 @@ from engine.bybit.control import (
 
 
 @pytest.mark.parametrize(
-    ("frame", "request_id"),
+    ("frame", "request_id", "exchange_ms"),
     [
-        (b'{"success":true,"ret_msg":"pong","conn_id":"0970","op":"ping"}', ""),
-        (b'{"success":true,"ret_msg":"pong","conn_id":"4657","req_id":"p1","op":"ping"}', "p1"),
-        (b'{"success":true,"ret_msg":"pong","conn_id":"4657","req_id":"","op":"ping"}', ""),
-        (b'{"args":["1672916271846"],"op":"pong"}', ""),
-        (b'{"req_id":"p1","op":"pong","args":["1675418560633"],"conn_id":"cfcb-1b"}', "p1"),
+        (b'{"success":true,"ret_msg":"pong","conn_id":"0970","op":"ping"}', "", None),
+        (b'{"success":true,"ret_msg":"pong","conn_id":"4657","req_id":"p1","op":"ping"}', "p1", None),
+        (b'{"success":true,"ret_msg":"pong","conn_id":"4657","req_id":"","op":"ping"}', "", None),
+        (b'{"args":["1672916271846"],"op":"pong"}', "", 1672916271846),
+        (b'{"req_id":"p1","op":"pong","args":["1675418560633"],"conn_id":"cfcb-1b"}', "p1", 1675418560633),
+        (b'{"args":["-5"],"op":"pong"}', "", None),
+        (b'{"args":["99999999999999999999"],"op":"pong"}', "", None),
+        (b'{"args":[1672916271846],"op":"pong"}', "", None),
+        (b'{"args":{"a":1},"op":"pong"}', "", None),
     ],
 )
-def test_every_shape_of_pong(frame: bytes, request_id: str) -> None:
-    assert read_control(frame) == Pong(request_id)
+def test_every_shape_of_pong(frame: bytes, request_id: str, exchange_ms: int | None) -> None:
+    assert read_control(frame) == Pong(request_id, exchange_ms)
 
 
 @pytest.mark.parametrize(

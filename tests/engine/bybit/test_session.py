@@ -594,7 +594,10 @@ def test_heartbeat_in_every_shape(category: Category) -> None:
         session.tick(now_ns)
         (message,) = session.to_send()
         session.control(exchange.answer(message), now_ns + 7)
-        assert session.events() == [Pong(7)]
+        (pong,) = session.events()
+        assert isinstance(pong, Pong)
+        assert (pong.round_trip_ns, pong.received_ns) == (7, now_ns + 7)
+        assert (pong.exchange_ms is None) == (category is not Category.OPTION)
         assert session.next_deadline_ns() == now_ns + 20 * SECOND
     assert session.counters["pings"] == session.counters["pongs"] == 5
 
@@ -616,10 +619,10 @@ def test_one_missed_pong_is_forgiven() -> None:
     session.received(20 * SECOND)
     session.tick(20 * SECOND)
     session.control(b'{"op":"pong"}', 21 * SECOND)
-    assert session.events() == [Pong(None)]
+    assert session.events() == [Pong(None, 21 * SECOND)]
     session.tick(40 * SECOND)
     session.control(b'{"op":"pong"}', 41 * SECOND)
-    assert session.events() == [Pong(SECOND)]
+    assert session.events() == [Pong(SECOND, 41 * SECOND)]
 
 
 def test_nothing_at_all_for_too_long_is_death() -> None:

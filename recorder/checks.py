@@ -1,0 +1,46 @@
+"""What a collector asks the exchange beside the stream, all through one paced REST client: its clock, books to audit,
+trades that a gap lost. None of it can end a recording, and all of it that counts is in the journal."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+from recorder.capture import Capture
+from recorder.clock import ClockWatch
+from recorder.line import Line
+from recorder.rest import RestClient
+from recorder.warnings import Warnings
+from schemas.config import RecordConfig
+
+__all__ = ["Checks"]
+
+
+class Checks:
+    """The side work of one collector.
+
+    Args:
+        config: which of it is wanted, and how often.
+        capture: where notes and answers go.
+        lines: the connections.
+        warnings: where trouble is told.
+    """
+
+    def __init__(
+        self, config: RecordConfig, capture: Capture, lines: Iterable[Line], warnings: Warnings
+    ) -> None:
+        self.clock = ClockWatch(capture, capture.engine, lines, config.clock_every, warnings)
+
+    async def run(self, client: RestClient) -> None:
+        """Work until cancelled.
+
+        Args:
+            client: not entered yet.
+        """
+        async with client as rest, asyncio.TaskGroup() as group:
+            group.create_task(self.clock.run(rest))
+
+    def status(self) -> dict[str, Any]:
+        """What ``tapebook status`` shows."""
+        return {"clock": self.clock.status()}
