@@ -29,6 +29,11 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
         steady_ns: a connection that held this long has proved itself: the next failure starts the backoff anew.
             One such cycle after another stays well below the exchange's limit of new connections.
         backoff_base_ns, backoff_cap_ns: ceiling of the second pause between connections, and of all.
+        look_ns: how often the rates of the connections are looked at.
+        over_ns, thin_ns: how long a connection must have been too busy, or two of them too quiet, before topics move.
+        pause_ns: after a move; the measured rates need that long to tell what it did.
+        move_ns: how long a topic may take to come through on its new connection.
+        quiet_move_ns: how long one that comes only now and then must have been acknowledged there.
         tick_s: how often the recorder looks at its clocks.
     """
 
@@ -40,6 +45,12 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     steady_ns: int = 2 * _SECOND_NS
     backoff_base_ns: int = 500_000_000
     backoff_cap_ns: int = 30 * _SECOND_NS
+    look_ns: int = 10 * _SECOND_NS
+    over_ns: int = 60 * _SECOND_NS
+    thin_ns: int = 600 * _SECOND_NS
+    pause_ns: int = 60 * _SECOND_NS
+    move_ns: int = 60 * _SECOND_NS
+    quiet_move_ns: int = 5 * _SECOND_NS
     tick_s: float = 0.25
 
     def __post_init__(self) -> None:

@@ -127,6 +127,14 @@ def record(
     lines: Annotated[
         int | None, typer.Option("--lines", help="Connections per feed.", show_default="1")
     ] = None,
+    frames_per_connection: Annotated[
+        float | None,
+        typer.Option(
+            "--frames-per-connection",
+            help="Frames a second that one connection should carry; topics are spread by it.",
+            show_default="4000",
+        ),
+    ] = None,
     duration: Annotated[float | None, typer.Option("--duration", help="Stop after so many seconds.")] = None,
     stop_after_idle: Annotated[
         float | None,
@@ -196,6 +204,7 @@ def record(
             "data": data,
             "name": name,
             "lines": lines,
+            "frames_per_connection": frames_per_connection,
             "duration": duration,
             "stop_after_idle": stop_after_idle,
             "roll": False if no_roll else None,

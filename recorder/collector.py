@@ -184,6 +184,7 @@ class Collector:
             budget=self.network.connects,
             ssl=self.network.ssl,
             fail=self.fail,
+            most=config.frames_per_connection,
             ended=self._task_ended,
             timing=self._timing,
         )

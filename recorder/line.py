@@ -159,6 +159,8 @@ class Line:
         if self._session is not None and self.connected:
             self._session.unsubscribe(gone, now_ns)
             self._pump()
+        else:
+            self._capture.session(self.slot, notes.Unsubscribed(topics=sorted(gone)))
 
     async def retire(self) -> None:
         """Close a connection that has nothing to carry any more; nothing that it carried is lost by that."""
@@ -180,6 +182,21 @@ class Line:
         if self._session is not None and self.connected and not self._paused and now_ns >= self._hearing_ns:
             self._session.tick(now_ns)
             self._pump()
+
+    def is_subscribed(self, topic: str) -> bool:
+        """Whether the exchange has acknowledged the topic on the connection that is up now."""
+        return self.connected and self._session is not None and self._session.is_subscribed(topic)
+
+    def delivers(self, topic: str) -> bool:
+        """Whether it has sent something of it since."""
+        return self.is_subscribed(topic) and topic not in self._awaited()
+
+    def begins_with_a_frame(self, topic: str) -> bool:
+        """Whether a subscription of this topic is answered by a frame at once, however quiet it is."""
+        return self._session is not None and self._session.begins_with_a_frame(topic)
+
+    def _awaited(self) -> set[str]:
+        return set() if self._session is None else self._session.awaiting_data
 
     def resync(self, topic: str, now_ns: int) -> None:
         """Subscribe one topic anew."""

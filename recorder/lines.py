@@ -13,7 +13,10 @@ from collections.abc import Callable, Iterable, Iterator
 from random import Random
 
 from engine.bybit.backoff import Backoff
-from engine.bybit.limits import CONNECTIONS_PER_ADDRESS, distribute, has_room
+from engine.bybit.limits import CONNECTIONS_PER_ADDRESS, has_room
+from engine.bybit.rates import Rates
+from engine.bybit.spread import spread
+from engine.bybit.weights import expected_frames_per_second
 from engine.freshness import Resyncs
 from engine.timing import Timing
 from recorder.capture import Capture
@@ -40,6 +43,7 @@ class LineSet:
         fail: called with what ends the recording as a whole.
         ended: called with the task of a line that ended by itself.
         copies: connections that carry each topic.
+        most: frames per second that one connection should carry.
         timing: how patient every line is.
     """
 
@@ -55,6 +59,7 @@ class LineSet:
         fail: Callable[[TapebookError], None],
         ended: Ended = lambda _: None,
         copies: int = 1,
+        most: float = 4_000.0,
         timing: Timing | None = None,
     ) -> None:
         self._url = url
@@ -66,6 +71,10 @@ class LineSet:
         self._fail = fail
         self._ended = ended
         self._copies = copies
+        self._most = most
+        self.rates = Rates()
+        self._observed_ns = 0
+        self.turnovers: dict[str, float] = {}
         self._timing = timing or Timing()
         self._lines: dict[int, Line] = {}
         self._lines_of: dict[str, list[Line]] = {}
@@ -113,9 +122,9 @@ class LineSet:
         self._capture.add_feeds(fresh)
         for copy, (on_lines, groups) in enumerate(plans):
             for slot, group in on_lines.items():
-                self._give(self._lines[slot], group)
+                self.give(self._lines[slot], group)
             for group in groups:
-                self._give(self._open(copy), group)
+                self.give(self.open(copy), group)
 
     def remove_topics(self, topics: Iterable[str]) -> None:
         """Carry these topics no longer; a line that is left with none is closed."""
@@ -126,27 +135,43 @@ class LineSet:
                 by_line.setdefault(line.slot, []).append(topic)
             self._resyncs.forget(topic)
         for slot, on_line in by_line.items():
-            line = self._lines[slot]
-            line.remove(on_line, time.monotonic_ns())
-            if not line.topics:
-                self._retire(line)
+            self._lighten(self._lines[slot], on_line)
+
+    def weight(self, topic: str) -> float:
+        """Frames per second of a topic: as measured, else as expected."""
+        known = self.rates.of(topic)
+        if known is not None:
+            return known
+        symbol = topic.rpartition(".")[2]
+        return expected_frames_per_second(self._category, topic, self.turnovers.get(symbol))
 
     def _plan(self, copy: int, topics: list[str]) -> tuple[dict[int, list[str]], list[list[str]]]:
         """Which topics go on which line of this copy, and the groups that need new lines."""
-        lines = [line for line in self if line.copy == copy and line.topics]
         on_lines: dict[int, list[str]] = {}
         left: list[str] = []
+        lines = [
+            (line, sum(map(self.weight, line.topics))) for line in self if line.copy == copy and line.topics
+        ]
         for topic in topics:
-            for line in lines:
+            weight = self.weight(topic)
+            for at, (line, rate) in enumerate(lines):
                 given = on_lines.get(line.slot, [])
-                if has_room(self._category, [*line.topics, *given], topic):
+                if rate + weight <= self._most and has_room(self._category, [*line.topics, *given], topic):
                     on_lines.setdefault(line.slot, []).append(topic)
+                    lines[at] = line, rate + weight
                     break
             else:
                 left.append(topic)
-        return on_lines, distribute(self._category, left)
+        return on_lines, spread(self._category, left, self.weight, self._most)
 
-    def _give(self, line: Line, topics: list[str]) -> None:
+    # ---- lines ----
+
+    def line(self, slot: int) -> Line:
+        """The line in a slot."""
+        return self._lines[slot]
+
+    def give(self, line: Line, topics: list[str]) -> None:
+        """Let a line carry these topics, beside those that carry them already."""
         for topic in topics:
             self._lines_of.setdefault(topic, []).append(line)
         line.add(topics, time.monotonic_ns())
@@ -154,7 +179,19 @@ class LineSet:
             task = self._tasks[line.slot] = asyncio.create_task(line.run(), name=f"line {line.slot}")
             task.add_done_callback(self._ended)
 
-    def _open(self, copy: int) -> Line:
+    def take(self, line: Line, topics: list[str]) -> None:
+        """Let a line carry these topics no longer, others do; one that is left with none is closed."""
+        for topic in topics:
+            self._lines_of[topic].remove(line)
+        self._lighten(line, topics)
+
+    def _lighten(self, line: Line, topics: list[str]) -> None:
+        line.remove(topics, time.monotonic_ns())
+        if not line.topics:
+            self._retire(line)
+
+    def open(self, copy: int) -> Line:
+        """Make a line; it connects once it is given topics."""
         slot = next(slot for slot in range(len(self._lines) + 1) if slot not in self._lines)
         line = Line(
             slot,
@@ -200,6 +237,12 @@ class LineSet:
         """Let every session look at the time (monotonic)."""
         for line in self:
             line.tick(now_ns)
+        if now_ns - self._observed_ns >= self._timing.look_ns:
+            self._observed_ns = now_ns
+            engine = self._capture.engine
+            self.rates.observe(
+                ((topic, engine.messages(engine.feed_index(topic))) for topic in self._lines_of), now_ns
+            )
 
     def resync(self, topic: str, now_ns: int) -> None:
         """Subscribe one topic anew, on the first of its lines that is up."""
@@ -228,8 +271,13 @@ class LineSet:
 
     @property
     def refused(self) -> dict[str, str]:
-        """Topics that the exchange refused, and its words."""
-        return {topic: words for line in self for topic, words in line.refused.items()}
+        """Topics that the exchange refused on every line that is to carry them, and its words."""
+        return {
+            topic: words
+            for line in self
+            for topic, words in line.refused.items()
+            if all(topic in other.refused for other in self._lines_of.get(topic, ()))
+        }
 
     @property
     def all_refused(self) -> bool:

@@ -34,6 +34,9 @@ class RecordConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         data: data directory.
         name: of the collector; empty for the category.
         lines: redundant connections per feed.
+        frames_per_connection: what one connection should carry a second. A wake-up for a lone frame costs as much as
+            several frames, so few busy connections are cheaper than many quiet ones; but one that is lost, or waits for
+            a lost packet, holds up all that it carries.
         duration: stop after so many seconds.
         stop_after_idle: stop after so many seconds without a data frame.
         roll: turn sealed segments into the archive while recording.
@@ -56,6 +59,7 @@ class RecordConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     data: str = "data"
     name: str = ""
     lines: int = 1
+    frames_per_connection: Positive = 4000.0
     duration: Positive | None = None
     stop_after_idle: Positive | None = None
     roll: bool = True

@@ -144,6 +144,14 @@ class StreamSession:
         """Every topic that is asked for, whatever has come of it so far; refused ones have left."""
         return tuple(topic for topic, phase in self._topics.items() if phase is not _Phase.UNSUBSCRIBING)
 
+    def is_subscribed(self, topic: str) -> bool:
+        """Whether a topic is acknowledged."""
+        return self._topics.get(topic) is _Phase.SUBSCRIBED
+
+    def begins_with_a_frame(self, topic: str) -> bool:
+        """Whether a topic's subscription is answered by a frame, however quiet the market is (section 3)."""
+        return not topic.startswith(_NO_SNAPSHOT_PREFIX)
+
     @property
     def settled(self) -> bool:
         """Whether every request so far has had its answer."""

@@ -25,7 +25,9 @@ AT_MS = 1_700_000_000_000
 class Wired:
     """A line set, its exchange, and where it writes."""
 
-    def __init__(self, data: Path, exchange: FakeExchange, *, copies: int = 1) -> None:
+    def __init__(
+        self, data: Path, exchange: FakeExchange, *, copies: int = 1, most: float = 1_000_000
+    ) -> None:
         self.tape = Tape(data, [])
         self.exchange = exchange
         self.engine = self.tape.engine
@@ -41,6 +43,7 @@ class Wired:
             fail=self.failures.append,
             ended=self._ended,
             copies=copies,
+            most=most,
         )
 
     def _ended(self, task: asyncio.Task[None]) -> None:
@@ -101,6 +104,22 @@ async def test_as_many_lines_as_the_limits_ask_for(wired: Wired) -> None:
     assert wired.engine.feed_count == 900
     wired.lines.add_topics(topics)  # those carried already are left alone
     assert [len(line.topics) for line in wired.lines] == [419, 419, 62]
+
+
+async def test_as_many_lines_as_the_expected_rates_ask_for(tmp_path: Path, exchange: FakeExchange) -> None:
+    wired = Wired(tmp_path, exchange, most=40)
+    topics = [
+        f"orderbook.50.{symbol}" for symbol in ("A", "B", "C", "D", "E")
+    ]  # 15 frames/s each are expected
+    wired.lines.turnovers["B"] = 5e9
+    wired.lines.add_topics(topics)
+    assert [line.topics for line in wired.lines] == [topics[:1], topics[1:2], topics[2:4], topics[4:]]
+    # what was measured counts more than what is expected
+    wired.lines.rates.observe([(topic, 0) for topic in topics], 0)
+    wired.lines.rates.observe([(topic, 30) for topic in topics], 30 * 10**9)
+    wired.lines.add_topics(["orderbook.50.F"])
+    assert [len(line.topics) for line in wired.lines] == [2, 1, 2, 1]
+    await wired.end()
 
 
 async def test_more_topics_while_it_runs_go_where_there_is_room(wired: Wired) -> None:
@@ -210,3 +229,18 @@ async def test_new_lines_are_born_paused_while_the_disk_is_behind(wired: Wired) 
     assert (await wired.connection()).paused
     wired.lines.pause(False)
     assert not wired.exchange.connections[0].paused
+
+
+async def test_rates_are_measured_as_it_runs(wired: Wired) -> None:
+    wired.lines.add_topics([BOOK, TRADES])
+    connection = await wired.connection()
+    connection.acknowledge()
+    update_id = 0
+    for second in range(10, 60, 10):
+        wired.lines.tick(second * 10**9)
+        for _ in range(50):
+            update_id += 1
+            connection.deliver(book("delta" if update_id > 1 else "snapshot", update_id, [], [], AT_MS))
+    assert wired.lines.weight(BOOK) == pytest.approx(5)
+    assert wired.lines.weight(TRADES) == 0
+    assert wired.lines.weight(TICKER) > 0  # not measured: as expected
