@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from engine.arrow_rows import column_of
 from engine.core.feeds import Engine, parse_feed
+from engine.drivers.events import NO_SYMBOL
 from engine.events import Event, EventKind
 from engine.instruments import InstrumentLog
 from engine.recorded import apply_answer, apply_note, apply_session
@@ -68,10 +69,11 @@ def day_of_ns(ns: int) -> int:
 
 
 def symbol_of(category: Category, topic: str) -> str:
-    """The symbol under which rows about a topic are filed; ``_`` where the topic is unknown."""
+    """The symbol under which rows about a topic are filed; ``_`` where the topic is unknown or names none."""
     if not topic:
-        return "_"
-    return parse_feed(category, topic)[2] or topic.split(".", 1)[1]
+        return NO_SYMBOL
+    kind, _, symbol = parse_feed(category, topic)
+    return symbol or (NO_SYMBOL if kind == "driven" else topic.split(".", 1)[1])
 
 
 class Replay:

@@ -214,7 +214,8 @@ class Collector:
         """Ask for the instruments' steps, so that exponents are right from the first frame. Not having them is no
         reason not to record: the frames widen the pair themselves."""
         category = self.config.category
-        symbols = sorted({parse_topic(category, topic).symbol for topic in self.topics})
+        topics = [parse_topic(category, topic) for topic in self.topics]
+        symbols = sorted({topic.symbol for topic in topics if topic.kind.names_symbol})
         if category is Category.OPTION:
             symbols = [symbol for symbol in symbols if "-" in symbol]
         if not symbols:

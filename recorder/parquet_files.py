@@ -40,6 +40,12 @@ _DELTA = {
     Table.GAPS: (),
     Table.COVERAGE: (),
     Table.INSTRUMENTS: (),
+    Table.KLINES: ("sequence", "receive_time", "push_time", "match_time"),
+    Table.LIQUIDATIONS: ("sequence", "receive_time", "push_time", "match_time"),
+    Table.INSURANCE: ("sequence", "receive_time", "push_time"),
+    Table.ADL_ALERTS: ("sequence", "receive_time", "push_time"),
+    Table.PRICE_LIMITS: ("sequence", "receive_time", "push_time"),
+    Table.SYSTEM_STATUS: ("sequence", "receive_time", "push_time"),
 }  # fmt: skip
 
 

@@ -310,6 +310,17 @@ def _short(value: object) -> str:
     return text if len(text) <= 120 else text[:117] + "…"
 
 
+_TOPICS = {
+    Table.TRADES: "publicTrade",
+    Table.TICKERS: "tickers",
+    Table.LIQUIDATIONS: "allLiquidation",
+    Table.INSURANCE: "insurance",
+    Table.ADL_ALERTS: "adlAlert",
+    Table.PRICE_LIMITS: "priceLimit",
+    Table.SYSTEM_STATUS: "system.status",
+}
+
+
 def _feed_of(row: pa.Table, table: Table, symbol: str) -> str | None:
     if row.num_rows == 0:
         return None
@@ -319,7 +330,11 @@ def _feed_of(row: pa.Table, table: Table, symbol: str) -> str | None:
         return str(row.column("topic")[0].as_py())
     if table is Table.INSTRUMENTS:
         return str(row.column("symbol")[0].as_py())
-    return {Table.TRADES: "publicTrade", Table.TICKERS: "tickers"}.get(table, table.value) + f".{symbol}"
+    if table is Table.KLINES:
+        return f"kline.{row.column('interval')[0].as_py()}.{symbol}"
+    if table in (Table.INSURANCE, Table.ADL_ALERTS):
+        return f"{_TOPICS[table]}.{row.column('pool_group')[0].as_py()}"
+    return _TOPICS.get(table, table.value) + ("" if symbol == "_" else f".{symbol}")
 
 
 def _check_order(segments_of: dict[tuple[str, int], ManifestSegment], result: Verification) -> None:

@@ -7,6 +7,7 @@ from typing import Final
 
 import pyarrow as pa
 
+from schemas.event_tables import EVENT_ROWS
 from schemas.names import Table
 from schemas.tables import SCHEMA_VERSION, SCHEMAS, TICKER_FIELDS
 
@@ -35,6 +36,7 @@ _ROWS: Final = {
     ),
     Table.CLOCK_OFFSETS: "One estimate of how far the exchange's clock is from ours, or one jump of ours.",
     Table.AUDITS: "One or more comparisons of a book with another source of the same book.",
+    **EVENT_ROWS,
 }
 
 

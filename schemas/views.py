@@ -15,6 +15,12 @@ view                 shows
 ``instruments``      what instruments-info says, whenever that changed; ``instruments_now`` is its latest state
 ``clock_offsets``    how far the exchange's clock is from ours, with error bounds, and jumps of ours
 ``audits``           books held against REST and against other depths, and what came of it
+``klines``, ...      every row of the tables of `schemas.event_tables`: each is complete in itself
+``candles``          one row per candle of ``klines``: the final one, or the last that was heard of it
+``mark_prices``,     what ``tickers`` carries of these, one row per message that named it
+``index_prices``,
+``funding_rates``,
+``deliveries``
 ===================  =======================================================================================
 """
 
@@ -24,7 +30,7 @@ from importlib.resources import files
 from typing import Final
 
 from schemas.names import Table
-from schemas.tables import SCHEMAS
+from schemas.tables import SCHEMAS, TICKER_FIELDS
 
 __all__ = ["MASKED_VARIABLE", "files_variable", "view_statements"]
 
@@ -44,6 +50,7 @@ def view_statements() -> str:
             _sql("macros"),
             *(raw.format(table=table.value, **_symbol(table)) for table in Table),
             *(_sql(table.value) for table in Table),
+            _sql("of_tickers").format(**{field.key: 1 << bit for bit, field in enumerate(TICKER_FIELDS)}),
         )
     )
 

@@ -47,7 +47,7 @@ _MAXIMUM_UNEXPLAINED: Final = 16
 _MAXIMUM_EXPIRED: Final = 64
 _ALREADY_SUBSCRIBED: Final = "already subscribed"
 _NAMED_TOPIC: Final = "topic:"
-_NO_SNAPSHOT_PREFIX: Final = f"{TopicKind.PUBLIC_TRADE.value}."
+_NO_SNAPSHOT_PREFIXES: Final = tuple(f"{kind.value}." for kind in TopicKind if not kind.has_first_snapshot)
 _COUNTERS: Final = (
     "control_frames",
     "pings",
@@ -357,7 +357,7 @@ class StreamSession:
         begun = [topic for topic in topics if self._topics.get(topic) is _Phase.SUBSCRIBING]
         for topic in begun:
             self._topics[topic] = _Phase.SUBSCRIBED
-            if not topic.startswith(_NO_SNAPSHOT_PREFIX):
+            if not topic.startswith(_NO_SNAPSHOT_PREFIXES):
                 self._first_data.arm(topic, now_ns)
         if begun:
             self._events.append(Subscribed(tuple(begun), fresh))

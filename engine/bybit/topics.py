@@ -13,9 +13,31 @@ from engine.bybit.limits import PUSH_INTERVAL_MS
 from schemas.errors import ConfigError
 from schemas.names import Category
 
-__all__ = ["Topic", "TopicKind", "depths_of", "expand", "parse_topic", "recorded_prefixes"]
+__all__ = [
+    "GROUPS",
+    "INTERVALS",
+    "SYSTEM_STATUS",
+    "Topic",
+    "TopicKind",
+    "depths_of",
+    "expand",
+    "parse_topic",
+    "recorded_prefixes",
+]
 
 _MAXIMUM_SYMBOL: Final = 64
+
+INTERVALS: Final = ("1", "3", "5", "15", "30", "60", "120", "240", "360", "720", "D", "W", "M")
+"""Of klines: minutes, a day, a week, a month (section 3.6)."""
+
+GROUPS: Final[dict[Category, tuple[str, ...]]] = {
+    Category.LINEAR: ("USDT", "USDC"),
+    Category.INVERSE: ("inverse",),
+}
+"""Of insurance pools and ADL alerts, by category (sections 3.8, 3.9)."""
+
+SYSTEM_STATUS: Final = "system.status"
+"""The one topic that names nothing; it has a socket of its own beside every category's (section 3.11)."""
 
 
 class TopicKind(StrEnum):
@@ -24,6 +46,23 @@ class TopicKind(StrEnum):
     ORDER_BOOK = "orderbook"
     PUBLIC_TRADE = "publicTrade"
     TICKERS = "tickers"
+    KLINE = "kline"
+    ALL_LIQUIDATION = "allLiquidation"
+    INSURANCE = "insurance"
+    ADL_ALERT = "adlAlert"
+    PRICE_LIMIT = "priceLimit"
+    SYSTEM = "system"
+
+    @property
+    def has_first_snapshot(self) -> bool:
+        """Whether a subscription is answered with data at once. A kline may take a minute, others speak when something
+        happens."""
+        return self in (TopicKind.ORDER_BOOK, TopicKind.TICKERS, TopicKind.PRICE_LIMIT)
+
+    @property
+    def names_symbol(self) -> bool:
+        """Whether its topics name a symbol, or the base coin of some."""
+        return self not in (*_BY_GROUP, TopicKind.SYSTEM)
 
 
 class Topic(msgspec.Struct, frozen=True):
@@ -32,7 +71,7 @@ class Topic(msgspec.Struct, frozen=True):
     Attributes:
         text: what is sent to the exchange and echoed in every frame.
         depth: of an order book, else null.
-        symbol: the last part; a base coin for trades of options.
+        symbol: the last part; a base coin for trades of options, a group of pools, `status` of the system.
     """
 
     text: str
@@ -43,25 +82,28 @@ class Topic(msgspec.Struct, frozen=True):
     @property
     def has_first_snapshot(self) -> bool:
         """Whether a subscription is answered with a snapshot; trades only come when someone trades."""
-        return self.kind is not TopicKind.PUBLIC_TRADE
+        return self.kind.has_first_snapshot
 
 
+_BY_GROUP: Final = (TopicKind.INSURANCE, TopicKind.ADL_ALERT)
 _CONTRACTS: Final = frozenset({Category.LINEAR, Category.INVERSE})
 _NOT_OPTION: Final = _CONTRACTS | {Category.SPOT}
+
+# Where the kinds of topics exist that don't exist everywhere (section 3).
+_WHERE: Final[dict[str, frozenset[Category]]] = {
+    TopicKind.KLINE: _NOT_OPTION,
+    TopicKind.ALL_LIQUIDATION: _CONTRACTS,
+    TopicKind.INSURANCE: _CONTRACTS,
+    TopicKind.ADL_ALERT: _CONTRACTS,
+    TopicKind.PRICE_LIMIT: _NOT_OPTION,
+}
 
 # Topics that exist and are not recorded yet, and where they exist.
 _NOT_RECORDED: Final[dict[str, frozenset[Category]]] = {
     "orderbook.rpi": _NOT_OPTION,
     "orderbook.full": frozenset({Category.SPOT}),
-    "kline": _NOT_OPTION,
-    "allLiquidation": _CONTRACTS,
-    "insurance": _CONTRACTS,
-    "adlAlert": _CONTRACTS,
-    "priceLimit": _NOT_OPTION,
-    "system": frozenset(),
     "rfq": frozenset(),
 }
-_GROUPS: Final = ("USDT", "USDC", "inverse")
 
 # First words that guides name and the exchange doesn't have: why, and what has the data.
 _TICKERS_INSTEAD: Final = "tickers.{symbol}"
@@ -76,18 +118,18 @@ _GUIDES: Final[dict[str, tuple[str, str]]] = {
     ),
     "openInterest": ("does not exist; openInterest is a key of tickers", _TICKERS_INSTEAD),
     "liquidation": (
-        "was retired in favour of allLiquidation.{symbol}, which is not recorded yet",
-        "publicTrade.{symbol}",
+        "was retired in favour of allLiquidation.{symbol}, which linear and inverse have",
+        "allLiquidation.{symbol}",
     ),
     "trade": ("is the name of an older dialect", "publicTrade.{symbol}"),
     "trades": ("does not exist", "publicTrade.{symbol}"),
     "ticker": ("does not exist", _TICKERS_INSTEAD),
     "bookticker": ("was retired with the older spot dialect", "orderbook.1.{symbol}"),
     "instrument_info": ("is the name of an older dialect", _TICKERS_INSTEAD),
-    "candle": ("is the name of an older dialect of kline, which is not recorded yet", _TICKERS_INSTEAD),
+    "candle": ("is the name of an older dialect of kline", "kline.1.{symbol}"),
     "orderBookL2_25": ("is the name of an older dialect", "orderbook.50.{symbol}"),
     "orderBook_200": ("is the name of an older dialect", "orderbook.200.{symbol}"),
-    "kline_lt": ("was retired with the leveraged tokens", _TICKERS_INSTEAD),
+    "kline_lt": ("was retired with the leveraged tokens", "kline.1.{symbol}"),
     "tickers_lt": ("was retired with the leveraged tokens", _TICKERS_INSTEAD),
     "lt": ("was retired with the leveraged tokens", _TICKERS_INSTEAD),
     **dict.fromkeys(
@@ -103,22 +145,45 @@ def depths_of(category: Category) -> tuple[int, ...]:
 
 
 def recorded_prefixes(category: Category) -> tuple[str, ...]:
-    """Return every topic prefix of a category that can be recorded."""
-    books = (f"{TopicKind.ORDER_BOOK.value}.{depth}" for depth in depths_of(category))
-    return (*books, TopicKind.PUBLIC_TRADE.value, TopicKind.TICKERS.value)
+    """Return every topic prefix of a category that can be recorded, and the full topic that names nothing."""
+    out: list[str] = []
+    for kind in TopicKind:
+        if category not in _WHERE.get(kind, frozenset(Category)):
+            continue
+        if kind is TopicKind.ORDER_BOOK:
+            out += [f"{kind.value}.{depth}" for depth in depths_of(category)]
+        elif kind is TopicKind.KLINE:
+            out += [f"{kind.value}.{interval}" for interval in INTERVALS]
+        else:
+            out.append(SYSTEM_STATUS if kind is TopicKind.SYSTEM else kind.value)
+    return tuple(out)
+
+
+def _shown(category: Category) -> str:
+    """The same in few words."""
+    klines = f"{TopicKind.KLINE.value}.INTERVAL"
+    shown = dict.fromkeys(
+        klines if prefix.startswith("kline.") else prefix for prefix in recorded_prefixes(category)
+    )
+    return ", ".join(shown)
 
 
 def _refuse(category: Category, text: str, why: str, right: str) -> ConfigError:
     return ConfigError(
         f"topic {text[:100]!r} {why}; the nearest valid one on {category} is {right} "
-        f"(recorded: {', '.join(recorded_prefixes(category))})"
+        f"(recorded: {_shown(category)})"
     )
 
 
 def _nearest(category: Category, head: str) -> str:
-    candidates = {prefix.lower(): prefix for prefix in recorded_prefixes(category)}
+    """Return the nearest prefix that is combined with a symbol."""
+    candidates = {prefix.lower(): prefix for prefix in recorded_prefixes(category) if _by_symbol(prefix)}
     near = difflib.get_close_matches(head[:_MAXIMUM_SYMBOL].lower(), candidates, n=1, cutoff=0.0)
     return candidates[near[0]] if near else recorded_prefixes(category)[0]
+
+
+def _by_symbol(prefix: str) -> bool:
+    return TopicKind(prefix.partition(".")[0]).names_symbol
 
 
 def _split(text: str) -> tuple[str, str | None, str | None]:
@@ -160,11 +225,6 @@ def _check_unrecorded(
     """Raise for a topic that is not recorded, with the real reason."""
     shown = symbol or "SYMBOL"
     name = f"{head}.{middle}" if head == TopicKind.ORDER_BOOK else head
-    if head == "insurance" and symbol is not None and symbol not in _GROUPS:
-        groups = ", ".join(f"insurance.{group}" for group in _GROUPS)
-        raise _refuse(
-            category, text, f"does not exist, the pools are {groups} and not recorded yet", f"tickers.{shown}"
-        )
     where = _NOT_RECORDED.get(name)
     if where is not None:
         if category in where:
@@ -187,9 +247,11 @@ def _check_unrecorded(
 
 
 def _available(category: Category, right: str) -> str:
-    """Return the replacement, with a depth that the category has."""
+    """Return the replacement, with a depth that the category has, or what the category has instead."""
     head, middle, _ = _split(right)
-    if middle is None or int(middle) in depths_of(category):
+    if category not in _WHERE.get(head, frozenset(Category)):
+        return _TICKERS_INSTEAD if head == TopicKind.KLINE else f"{TopicKind.PUBLIC_TRADE.value}.{{symbol}}"
+    if head != TopicKind.ORDER_BOOK or middle is None or int(middle) in depths_of(category):
         return right
     return f"{head}.{_nearest_depth(category, int(middle))}.{{symbol}}"
 
@@ -220,13 +282,47 @@ def _depth(category: Category, text: str, middle: str | None, symbol: str | None
     raise _refuse(category, text, why, f"orderbook.{_nearest_depth(category, depth)}.{shown}")
 
 
+def _check_where(category: Category, text: str, kind: TopicKind, symbol: str | None) -> None:
+    """Raise for a topic that other categories have."""
+    where = _WHERE.get(kind)
+    if where is None or category in where:
+        return
+    why = f"does not exist on {category} (only on {', '.join(sorted(where))})"
+    if category is Category.OPTION and kind is TopicKind.KLINE:
+        why = f"does not exist on {category}: it would be acknowledged and stay silent"
+    right = TopicKind.PUBLIC_TRADE.value if kind is TopicKind.ALL_LIQUIDATION else TopicKind.TICKERS.value
+    raise _refuse(category, text, why, f"{right}.{symbol if symbol and kind.names_symbol else 'SYMBOL'}")
+
+
+def _check_rest(
+    category: Category, text: str, kind: TopicKind, middle: str | None, symbol: str | None
+) -> None:
+    """Raise for an interval, a group of pools or a system topic that doesn't exist."""
+    if kind is TopicKind.KLINE and middle not in INTERVALS:
+        why = (
+            "names no interval"
+            if symbol is None
+            else f"has an interval that is none of {', '.join(INTERVALS)}"
+        )
+        raise _refuse(category, text, why, f"{kind.value}.1.{symbol or middle or 'SYMBOL'}")
+    if kind in _BY_GROUP and symbol is not None and symbol not in GROUPS[category]:
+        groups = ", ".join(f"{kind.value}.{group}" for group in GROUPS[category])
+        raise _refuse(
+            category, text, f"does not exist, the pools of {category} are {groups}", groups.split(",")[0]
+        )
+    if kind is TopicKind.SYSTEM and text != SYSTEM_STATUS:
+        raise _refuse(category, text, "does not exist", SYSTEM_STATUS)
+
+
 def _parse(category: Category, text: str) -> tuple[TopicKind, int | None, str | None]:
     head, middle, symbol = _split(text)
     if head not in TopicKind.__members__.values():
         _check_unrecorded(category, text, head, middle, symbol)
     kind = TopicKind(head)
+    _check_where(category, text, kind, symbol)
+    _check_rest(category, text, kind, middle, symbol)
     depth = _depth(category, text, middle, symbol) if kind is TopicKind.ORDER_BOOK else None
-    if symbol is not None:
+    if symbol is not None and kind.names_symbol:
         _check_symbol(category, text, symbol)
     return kind, depth, symbol
 
@@ -239,7 +335,9 @@ def parse_topic(category: Category, text: str) -> Topic:
     """
     kind, depth, symbol = _parse(category, text)
     if symbol is None:
-        raise ConfigError(f"topic {text!r} names no symbol: expected {text}.{_example(category)}")
+        last = _example(category) if kind.names_symbol else GROUPS[category][0]
+        what = "symbol" if kind.names_symbol else "group of pools"
+        raise ConfigError(f"topic {text!r} names no {what}: expected {text}.{last}")
     if kind is TopicKind.PUBLIC_TRADE and category is Category.OPTION and "-" in symbol:
         raise _refuse(
             category,
@@ -259,7 +357,8 @@ def expand(category: Category, prefixes: Iterable[str], symbols: Iterable[str]) 
 
     Args:
         category: of the connection.
-        prefixes: such as ``orderbook.50``, ``publicTrade``, or a full ``tickers.BTCUSDT``.
+        prefixes: such as ``orderbook.50``, ``publicTrade``, ``kline.1``, or a full ``tickers.BTCUSDT``; ``insurance``
+            and ``adlAlert`` are combined with the category's groups of pools instead of symbols.
         symbols: such as ``BTCUSDT``; for trades of options their base coins are used.
 
     Returns:
@@ -276,6 +375,10 @@ def expand(category: Category, prefixes: Iterable[str], symbols: Iterable[str]) 
             topic = parse_topic(category, prefix)
             topics[topic.text] = topic
             continue
+        if kind in _BY_GROUP:
+            for group in GROUPS[category]:
+                topics[f"{prefix}.{group}"] = Topic(f"{prefix}.{group}", kind, None, group)
+            continue
         if not symbols:
             raise ConfigError(
                 f"topic {prefix!r} names no symbol and none was given: add --symbols {_example(category)} "
@@ -288,8 +391,5 @@ def expand(category: Category, prefixes: Iterable[str], symbols: Iterable[str]) 
             text = f"{prefix}.{name}"
             topics[text] = Topic(text, kind, depth, name)
     if not topics:
-        raise ConfigError(
-            f"no topics were given: expected some of {', '.join(recorded_prefixes(category))}, "
-            "separated by commas"
-        )
+        raise ConfigError(f"no topics were given: expected some of {_shown(category)}, separated by commas")
     return list(topics.values())

@@ -7,11 +7,22 @@ a function of (category, topic) that returns a `Driven`, or None for a topic tha
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from engine.drivers.base import Driver, Silence, Stamp, UndecodableError
+from engine.drivers.events import (
+    EventDriver,
+    Read,
+    read_adl_alerts,
+    read_insurance,
+    read_klines,
+    read_liquidations,
+    read_price_limit,
+    read_system_status,
+)
 from engine.drivers.rows import Rows
-from schemas.names import Category
+from schemas.names import Category, Table
 
 if TYPE_CHECKING:
     from engine.core.feeds import Engine
@@ -37,7 +48,33 @@ class Driven(NamedTuple):
     silence: Silence | None = None
 
 
-KINDS: dict[str, Callable[[Category, str], Driven | None]] = {}
+Make = Callable[[Category, str], Driven | None]
+
+
+def _events(
+    table: Table, read: Read, *, parts: int = 2, by_symbol: bool = True, silence: Silence | None = None
+) -> Make:
+    """Topics of so many parts, whose last one may hold dots. Those whose silence can't be judged are quiet."""
+
+    def make(_: Category, topic: str) -> Driven | None:
+        found = topic.split(".", parts - 1)
+        if len(found) != parts or not all(found):
+            return None
+        driver = partial(EventDriver, table=table, read=read)
+        return Driven(driver, found[-1] if by_symbol else "", quiet=silence is None, silence=silence)
+
+    return make
+
+
+KINDS: dict[str, Make] = {
+    # at least every 60 s, however quiet the market is (protocol section 3)
+    "kline": _events(Table.KLINES, read_klines, parts=3, silence=Silence(least=12)),
+    "allLiquidation": _events(Table.LIQUIDATIONS, read_liquidations),
+    "insurance": _events(Table.INSURANCE, read_insurance, by_symbol=False),
+    "adlAlert": _events(Table.ADL_ALERTS, read_adl_alerts, by_symbol=False),
+    "priceLimit": _events(Table.PRICE_LIMITS, read_price_limit, silence=Silence()),
+    "system": _events(Table.SYSTEM_STATUS, read_system_status, by_symbol=False),
+}
 
 
 def driven(category: Category, topic: str) -> Driven | None:

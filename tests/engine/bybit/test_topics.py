@@ -2,7 +2,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.bybit.topics import Topic, TopicKind, depths_of, expand, parse_topic, recorded_prefixes
+from engine.bybit.topics import (
+    INTERVALS,
+    Topic,
+    TopicKind,
+    depths_of,
+    expand,
+    parse_topic,
+    recorded_prefixes,
+)
 from schemas.errors import ConfigError
 from schemas.names import Category
 
@@ -20,6 +28,13 @@ BOOK, TRADE, TICKERS = TopicKind.ORDER_BOOK, TopicKind.PUBLIC_TRADE, TopicKind.T
         (Category.OPTION, "tickers.XRP-30OCT26-0.4-P-USDT", TICKERS, None, "XRP-30OCT26-0.4-P-USDT"),
         (Category.OPTION, "publicTrade.BTC", TRADE, None, "BTC"),
         (Category.LINEAR, "tickers.SOLUSDT_SOL/USDT", TICKERS, None, "SOLUSDT_SOL/USDT"),
+        (Category.LINEAR, "kline.1.BTCUSDT", TopicKind.KLINE, None, "BTCUSDT"),
+        (Category.SPOT, "kline.M.BTCUSDT", TopicKind.KLINE, None, "BTCUSDT"),
+        (Category.INVERSE, "allLiquidation.BTCUSD", TopicKind.ALL_LIQUIDATION, None, "BTCUSD"),
+        (Category.LINEAR, "insurance.USDC", TopicKind.INSURANCE, None, "USDC"),
+        (Category.INVERSE, "adlAlert.inverse", TopicKind.ADL_ALERT, None, "inverse"),
+        (Category.SPOT, "priceLimit.BTCUSDT", TopicKind.PRICE_LIMIT, None, "BTCUSDT"),
+        (Category.OPTION, "system.status", TopicKind.SYSTEM, None, "status"),
     ],
 )
 def test_parse(category: Category, text: str, kind: TopicKind, depth: int | None, symbol: str) -> None:
@@ -32,13 +47,27 @@ def test_depths_are_those_of_the_exchange() -> None:
         assert depths_of(category) == (1, 50, 200, 1000)
 
 
-def test_books_and_tickers_begin_with_a_snapshot_and_trades_do_not() -> None:
-    first = {
-        t: parse_topic(Category.LINEAR, f"{t}.X").has_first_snapshot
-        for t in recorded_prefixes(Category.LINEAR)
-    }
-    assert first.pop("publicTrade") is False
-    assert set(first.values()) == {True}
+def test_what_is_recorded_where() -> None:
+    books = [f"orderbook.{depth}" for depth in (1, 50, 200, 1000)]
+    klines = [f"kline.{interval}" for interval in INTERVALS]
+    assert recorded_prefixes(Category.SPOT) == (
+        *books, "publicTrade", "tickers", *klines, "priceLimit", "system.status"
+    )  # fmt: skip
+    assert recorded_prefixes(Category.LINEAR) == recorded_prefixes(Category.INVERSE) == (
+        *books, "publicTrade", "tickers", *klines, "allLiquidation", "insurance", "adlAlert", "priceLimit",
+        "system.status",
+    )  # fmt: skip
+    assert recorded_prefixes(Category.OPTION) == (
+        "orderbook.25", "orderbook.100", "publicTrade", "tickers", "system.status"
+    )  # fmt: skip
+
+
+def test_which_topics_answer_a_subscription_at_once() -> None:
+    topics = [f"{prefix}.X" for prefix in ("orderbook.50", "tickers", "priceLimit")]
+    assert all(parse_topic(Category.LINEAR, topic).has_first_snapshot for topic in topics)
+    topics = [*(f"{prefix}.X" for prefix in ("publicTrade", "kline.1", "allLiquidation")),
+              "insurance.USDT", "adlAlert.USDT", "system.status"]  # fmt: skip
+    assert not any(parse_topic(Category.LINEAR, topic).has_first_snapshot for topic in topics)
 
 
 # What is refused, a word of the reason, and the nearest valid topic.
@@ -57,21 +86,28 @@ REFUSALS = [
     (Category.LINEAR, "orderbook.rpi.BTCUSDT", "is not recorded yet", "orderbook."),
     (Category.SPOT, "orderbook.full.BTCUSDT", "is not recorded yet", "orderbook."),
     (Category.LINEAR, "orderbook.full.BTCUSDT", "only on spot", "orderbook."),
-    (Category.LINEAR, "kline.1.BTCUSDT", "is not recorded yet", ".BTCUSDT"),
-    (Category.OPTION, "kline.1.BTC-1JAN27-1-C", "does not exist on option", ".BTC-1JAN27-1-C"),
-    (Category.LINEAR, "allLiquidation.BTCUSDT", "is not recorded yet", ".BTCUSDT"),
-    (Category.SPOT, "allLiquidation.BTCUSDT", "only on inverse, linear", ".BTCUSDT"),
-    (Category.LINEAR, "liquidation.BTCUSDT", "allLiquidation.BTCUSDT", "publicTrade.BTCUSDT"),
-    (Category.LINEAR, "insurance.USDT", "is not recorded yet", "tickers.USDT"),
+    (Category.LINEAR, "kline.2.BTCUSDT", "interval that is none of 1, 3, 5", "kline.1.BTCUSDT"),
+    (Category.LINEAR, "kline.BTCUSDT", "names no interval", "kline.1.BTCUSDT"),
+    (Category.LINEAR, "kline", "names no interval", "kline.1."),
+    (Category.OPTION, "kline.1.BTC-1JAN27-1-C", "stay silent", "tickers.BTC-1JAN27-1-C"),
+    (Category.LINEAR, "candle.1.BTCUSDT", "older dialect of kline", "kline.1."),
+    (Category.OPTION, "candle.1.X", "older dialect of kline", "tickers."),
+    (Category.SPOT, "allLiquidation.BTCUSDT", "only on inverse, linear", "publicTrade.BTCUSDT"),
+    (Category.SPOT, "allLiquidation", "only on inverse, linear", "publicTrade."),
+    (Category.LINEAR, "liquidation.BTCUSDT", "allLiquidation.BTCUSDT", "allLiquidation.BTCUSDT"),
+    (Category.SPOT, "liquidation.BTCUSDT", "linear and inverse", "publicTrade.BTCUSDT"),
+    (Category.SPOT, "insurance.USDT", "only on inverse, linear", "tickers."),
+    (Category.INVERSE, "insurance.BTCUSD", "insurance.inverse", "insurance.inverse"),
+    (Category.LINEAR, "system.health", "does not exist", "system.status"),
+    (Category.LINEAR, "system", "does not exist", "system.status"),
+    (Category.OPTION, "priceLimit.X", "only on inverse, linear, spot", "tickers.X"),
+    (Category.LINEAR, "rfq.open.public.trades", "socket of its own", "."),
     (
         Category.LINEAR,
         "insurance.BTCUSDT",
-        "insurance.USDT, insurance.USDC, insurance.inverse",
-        "tickers.BTCUSDT",
+        "insurance.USDT, insurance.USDC",
+        "insurance.USDT",
     ),
-    (Category.LINEAR, "adlAlert.USDT", "is not recorded yet", "USDT"),
-    (Category.SPOT, "priceLimit.BTCUSDT", "is not recorded yet", "BTCUSDT"),
-    (Category.SPOT, "system.status", "socket of its own", "."),
     (Category.LINEAR, "markPrice.1.BTCUSDT", "key markPrice of tickers", "tickers."),
     (Category.LINEAR, "indexPrice.1.BTCUSDT", "key indexPrice of tickers", "tickers."),
     (Category.LINEAR, "funding.BTCUSDT", "fundingRate", "tickers.BTCUSDT"),
@@ -99,7 +135,9 @@ def test_refusal_names_the_reason_and_the_nearest_valid_topic(
     nearest = rest.partition(" is ")[2].partition(" ")[0]
     assert why in reason
     assert right in nearest
-    assert nearest.startswith(tuple(f"{prefix}." for prefix in recorded_prefixes(category)))
+    assert nearest == "system.status" or nearest.startswith(
+        tuple(f"{prefix}." for prefix in recorded_prefixes(category))
+    )
     assert len(str(refusal.value)) < 600
 
 
@@ -138,6 +176,17 @@ def test_expand_asks_trades_of_options_by_base_coin_once() -> None:
     assert texts == ["publicTrade.BTC", "publicTrade.ETH", *(f"orderbook.25.{symbol}" for symbol in symbols)]
 
 
+def test_expand_combines_pools_with_their_groups() -> None:
+    texts = [t.text for t in expand(Category.LINEAR, ["insurance", "kline.5", "adlAlert.USDC"], ["BTCUSDT"])]
+    assert texts == ["insurance.USDT", "insurance.USDC", "kline.5.BTCUSDT", "adlAlert.USDC"]
+    assert [t.text for t in expand(Category.INVERSE, ["adlAlert", "system.status"], [])] == [
+        "adlAlert.inverse",
+        "system.status",
+    ]
+    with pytest.raises(ConfigError, match=r"names no group of pools: expected adlAlert\.USDT"):
+        parse_topic(Category.LINEAR, "adlAlert")
+
+
 def test_expand_full_topics_need_no_symbols() -> None:
     assert [t.text for t in expand(Category.SPOT, iter(["tickers.BTCUSDT"]), iter([]))] == ["tickers.BTCUSDT"]
 
@@ -172,4 +221,4 @@ def test_any_rest_of_a_topic_parses_or_is_refused(category: Category, head: str,
     except ConfigError:
         return
     assert topic.kind.value == head
-    assert topic.symbol == (rest if topic.depth is None else rest.partition(".")[2])
+    assert topic.symbol == (rest if head == "tickers" else rest.partition(".")[2])

@@ -1,0 +1,3 @@
+-- Insurance pools whose balance changed.
+CREATE VIEW insurance AS
+SELECT * FROM insurance_raw;

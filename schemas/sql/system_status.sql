@@ -1,0 +1,3 @@
+-- Maintenances and incidents, as announced.
+CREATE VIEW system_status AS
+SELECT * FROM system_status_raw;
