@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 
-from engine.bybit.endpoints import public_url
-from engine.bybit.topics import parse_topic
+from engine.bybit.endpoints import public_url, status_url
+from engine.bybit.topics import SYSTEM_STATUS, parse_topic
 from engine.core.feeds import Engine
 from engine.events import Event, EventKind
 from engine.freshness import Freshness, IdleClock, Resyncs, needs_snapshot
@@ -186,6 +186,7 @@ class Collector:
             fail=self.fail,
             most=config.frames_per_connection,
             ended=self._task_ended,
+            elsewhere={SYSTEM_STATUS: status_url(self.endpoint)},
             timing=self._timing,
         )
         self.lateness.applied = self.capture.applied

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import ssl as tls
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from random import Random
 
 from engine.bybit.backoff import Backoff
@@ -44,6 +44,7 @@ class LineSet:
         ended: called with the task of a line that ended by itself.
         copies: connections that carry each topic.
         most: frames per second that one connection should carry.
+        elsewhere: topics that have a stream of their own, and its URL.
         timing: how patient every line is.
     """
 
@@ -60,6 +61,7 @@ class LineSet:
         ended: Ended = lambda _: None,
         copies: int = 1,
         most: float = 4_000.0,
+        elsewhere: Mapping[str, str] | None = None,
         timing: Timing | None = None,
     ) -> None:
         self._url = url
@@ -75,6 +77,7 @@ class LineSet:
         self.rates = Rates()
         self._observed_ns = 0
         self.turnovers: dict[str, float] = {}
+        self._elsewhere = dict(elsewhere or {})
         self._timing = timing or Timing()
         self._lines: dict[int, Line] = {}
         self._lines_of: dict[str, list[Line]] = {}
@@ -124,7 +127,7 @@ class LineSet:
             for slot, group in on_lines.items():
                 self.give(self._lines[slot], group)
             for group in groups:
-                self.give(self.open(copy), group)
+                self.give(self.open(copy, self._url_of(group[0])), group)
 
     def remove_topics(self, topics: Iterable[str]) -> None:
         """Carry these topics no longer; a line that is left with none is closed."""
@@ -156,19 +159,34 @@ class LineSet:
             weight = self.weight(topic)
             for at, (line, rate) in enumerate(lines):
                 given = on_lines.get(line.slot, [])
-                if rate + weight <= self._most and has_room(self._category, [*line.topics, *given], topic):
+                is_theirs = line.url == self._url_of(topic) and rate + weight <= self._most
+                if is_theirs and has_room(self._category, [*line.topics, *given], topic):
                     on_lines.setdefault(line.slot, []).append(topic)
                     lines[at] = line, rate + weight
                     break
             else:
                 left.append(topic)
-        return on_lines, spread(self._category, left, self.weight, self._most)
+        by_url: dict[str, list[str]] = {}
+        for topic in left:
+            by_url.setdefault(self._url_of(topic), []).append(topic)
+        return on_lines, [
+            group
+            for topics in by_url.values()
+            for group in spread(self._category, topics, self.weight, self._most)
+        ]
+
+    def _url_of(self, topic: str) -> str:
+        return self._elsewhere.get(topic, self._url)
 
     # ---- lines ----
 
     def line(self, slot: int) -> Line:
         """The line in a slot."""
         return self._lines[slot]
+
+    def is_to_category(self, line: Line) -> bool:
+        """Whether a line goes to the category's stream, so that its topics may change places with others."""
+        return line.url == self._url
 
     def give(self, line: Line, topics: list[str]) -> None:
         """Let a line carry these topics, beside those that carry them already."""
@@ -190,12 +208,12 @@ class LineSet:
         if not line.topics:
             self._retire(line)
 
-    def open(self, copy: int) -> Line:
-        """Make a line; it connects once it is given topics."""
+    def open(self, copy: int, url: str = "") -> Line:
+        """Make a line, to the category's stream unless another is given; it connects once it is given topics."""
         slot = next(slot for slot in range(len(self._lines) + 1) if slot not in self._lines)
         line = Line(
             slot,
-            self._url,
+            url or self._url,
             self._category,
             [],
             self._capture,

@@ -79,6 +79,8 @@ class Mover:
     def _loads(self) -> list[LineLoad]:
         loads = []
         for line in self._lines:
+            if not self._lines.is_to_category(line):
+                continue
             topics = [topic for topic in line.topics if topic not in line.refused]
             if line.connected and line.acknowledged and topics:
                 rates = {topic: self._lines.weight(topic) for topic in topics}

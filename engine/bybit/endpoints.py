@@ -27,6 +27,7 @@ __all__ = [
     "public_url",
     "rest_root",
     "root_of",
+    "status_url",
     "stream_domain",
 ]
 
@@ -215,6 +216,15 @@ def public_url(root: str, category: Category) -> str:
         ConfigError: see `normalise_root`.
     """
     return f"{normalise_root(root)}/v5/public/{category.value}"
+
+
+def status_url(root: str) -> str:
+    """Return the URL of the stream that carries ``system.status`` and nothing else (section 1.1).
+
+    Raises:
+        ConfigError: see `normalise_root`.
+    """
+    return f"{normalise_root(root)}/v5/public/misc/status"
 
 
 def rest_root(root: str) -> str:

@@ -150,7 +150,7 @@ class StreamSession:
 
     def begins_with_a_frame(self, topic: str) -> bool:
         """Whether a topic's subscription is answered by a frame, however quiet the market is (section 3)."""
-        return not topic.startswith(_NO_SNAPSHOT_PREFIX)
+        return not topic.startswith(_NO_SNAPSHOT_PREFIXES)
 
     @property
     def settled(self) -> bool:

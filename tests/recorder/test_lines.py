@@ -20,6 +20,8 @@ from tests.recorder.lines import FakeConnection, FakeExchange, until
 from tests.recorder.recordings import BOOK, TICKER, TRADES, Tape, book
 
 AT_MS = 1_700_000_000_000
+STATUS = "system.status"
+STATUS_URL = "ws://127.0.0.1:1/v5/public/misc/status"
 
 
 class Wired:
@@ -44,6 +46,7 @@ class Wired:
             ended=self._ended,
             copies=copies,
             most=most,
+            elsewhere={STATUS: STATUS_URL},
         )
 
     def _ended(self, task: asyncio.Task[None]) -> None:
@@ -82,6 +85,19 @@ async def wired(tmp_path: Path, exchange: FakeExchange) -> AsyncIterator[Wired]:
 def _events(records: list[Record], kind: type[notes.Session]) -> list[tuple[int, notes.Session]]:
     decoded = [(r.line, notes.decode_session(r.payload)) for r in records if r.kind == RecordKind.SESSION]
     return [(line, event) for line, event in decoded if isinstance(event, kind)]
+
+
+async def test_a_topic_with_a_stream_of_its_own(wired: Wired) -> None:
+    wired.lines.add_topics([STATUS, BOOK])
+    first, second = await wired.connection(0), await wired.connection(1)
+    carried = {connection.url: connection.topics("subscribe") for connection in (first, second)}
+    assert carried == {STATUS_URL: [STATUS], "ws://127.0.0.1:1/v5/public/linear": [BOOK]}
+    wired.lines.add_topics([TRADES])
+    await until(lambda: TRADES in [*first.topics("subscribe"), *second.topics("subscribe")], "its request")
+    assert [line.topics for line in wired.lines if line.url == STATUS_URL] == [[STATUS]]
+    wired.lines.remove_topics([STATUS])
+    await until(lambda: len(wired.lines) == 1, "the end of its line")
+    assert wired.lines.topics == [BOOK, TRADES]
 
 
 async def test_one_line_as_long_as_its_limits_allow(wired: Wired) -> None:

@@ -9,6 +9,7 @@ from engine.bybit.endpoints import (
     public_url,
     rest_root,
     root_of,
+    status_url,
     stream_domain,
 )
 from schemas.errors import ConfigError
@@ -18,6 +19,10 @@ from schemas.names import Category, Environment
 @pytest.mark.parametrize("category", list(Category))
 def test_public_url_appends_the_path_of_the_category(category: Category) -> None:
     assert public_url("wss://stream.bybit.com", category) == f"wss://stream.bybit.com/v5/public/{category}"
+
+
+def test_the_status_has_a_path_of_its_own() -> None:
+    assert status_url("ws://127.0.0.1:9001/") == "ws://127.0.0.1:9001/v5/public/misc/status"
 
 
 @pytest.mark.parametrize(
