@@ -22,10 +22,13 @@ from recorder.manifest import append_manifest, manifest_path, read_manifest
 from recorder.report import verify_and_report
 from recorder.roll import roll_data
 from recorder.verify import Finding, Verification, verify
+from schemas.event_tables import EVENT_SCHEMAS
 from schemas.manifest import ManifestFile, ManifestSegment, decode_line, encode_lines
 from schemas.names import RecordKind, Table
 from schemas.notes import Audited, ClockOffset, Digest, encode
 from schemas.tables import schema_of
+from tests.engine.drivers.messages import SAMPLES
+from tests.engine.drivers.messages import TOPICS as EVENT_TOPICS
 from tests.recorder.recordings import BOOK, START_NS, TRADES, Tape, book, market, record_day
 
 
@@ -201,7 +204,14 @@ def test_each_table_is_checked(data: Path, table: Table, tmp_path: Path) -> None
         tape.stop()
         data = tmp_path / "instruments"
         roll_data(data)
-    entry = _file(data, table)
+    elif table in EVENT_SCHEMAS:
+        tape = Tape(tmp_path / "events", EVENT_TOPICS)
+        tape.frames(SAMPLES * 3)
+        tape.stop()
+        data = tmp_path / "events"
+        roll_data(data)
+        assert _failures(data) == []
+    entry = read_manifest(data / "archive").select(table)[0]
     row = entry.rows // 2
 
     def later(rows: pa.Table) -> pa.Table:
@@ -213,6 +223,7 @@ def test_each_table_is_checked(data: Path, table: Table, tmp_path: Path) -> None
     found = [finding for finding in _failures(data) if finding.where.endswith(entry.path)]
     assert (found[0].row, "sequence is" in found[0].what) == (row, True)
     assert found[0].feed is not None
+    assert table not in EVENT_SCHEMAS or found[0].feed in EVENT_TOPICS
 
 
 @pytest.mark.parametrize("forge", [False, True])
