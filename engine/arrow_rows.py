@@ -12,9 +12,17 @@ import numpy as np
 import pyarrow as pa
 
 from schemas.names import Table
-from schemas.tables import LEVEL_COLUMNS, ROW_KINDS, TICKER_FIELDS, schema_of
+from schemas.tables import LEVEL_COLUMNS, ROW_KINDS, RPI_LEVEL_COLUMNS, TICKER_FIELDS, schema_of
 
-__all__ = ["book_table", "column_of", "plain_array", "split_by_day", "ticker_table", "trade_table"]
+__all__ = [
+    "book_table",
+    "column_of",
+    "plain_array",
+    "rpi_book_table",
+    "split_by_day",
+    "ticker_table",
+    "trade_table",
+]
 
 Column = np.ndarray[Any, Any]
 Dated = tuple[pa.Table, Column]
@@ -101,7 +109,18 @@ def _assemble(table: Table, columns: dict[str, pa.Array], days: Column) -> Dated
 
 def book_table(c: dict[str, Column], levels: Sequence[Column], collector: str) -> Dated:
     """book_updates from its columns and four runs of int64: bid prices, bid sizes, ask prices, ask sizes."""
-    schema = schema_of(Table.BOOK_UPDATES)
+    return _books(Table.BOOK_UPDATES, LEVEL_COLUMNS, c, levels, collector)
+
+
+def rpi_book_table(c: dict[str, Column], levels: Sequence[Column], collector: str) -> Dated:
+    """rpi_book_updates from its columns and six runs of int64: those of ``book_table``, bid and ask RPI sizes."""
+    return _books(Table.RPI_BOOK_UPDATES, RPI_LEVEL_COLUMNS, c, levels, collector)
+
+
+def _books(
+    table: Table, names: Sequence[str], c: dict[str, Column], levels: Sequence[Column], collector: str
+) -> Dated:
+    schema = schema_of(table)
     columns = {
         "sequence": plain_array(c["sequence"], pa.int64()),
         "collector": _repeated(collector, len(c["sequence"])),
@@ -118,9 +137,9 @@ def book_table(c: dict[str, Column], levels: Sequence[Column], collector: str) -
         "digest": plain_array(c["digest"], pa.uint64(), c["has_digest"] != 0),
         "line": plain_array(c["line"], pa.uint16()),
     }
-    for i, name in enumerate(LEVEL_COLUMNS):
-        columns[name] = _lists(c["bid_end" if i < 2 else "ask_end"], levels[i], schema.field(name).type)
-    return _assemble(Table.BOOK_UPDATES, columns, c["day"])
+    for name, values in zip(names, levels, strict=True):
+        columns[name] = _lists(c[f"{name[:3]}_end"], values, schema.field(name).type)
+    return _assemble(table, columns, c["day"])
 
 
 def trade_table(c: dict[str, Column], ids: Column, collector: str) -> Dated:

@@ -22,7 +22,7 @@ MEMORY_NS: Final = 300 * SECOND_NS
 """Time constant with which a feed's rate is forgotten."""
 LEAST_MESSAGES: Final = 20
 """A feed that has said less than this is not judged."""
-INTERVALS: Final = {"book": 20, "ticker": 20, "trades": 60}
+INTERVALS: Final = {"book": 20, "rpi": 20, "ticker": 20, "trades": 60}
 """Silence in multiples of the mean interval. Trades come in bursts; 20 intervals of a steady feed are chance 2e-9."""
 
 MOST_PATIENCE: Final = 64

@@ -31,7 +31,10 @@ def book(
     ] = None,
     clock: Annotated[Clock, typer.Option(help="Clock that the moment is on.")] = Clock.MATCH,
     topic: Annotated[
-        str | None, typer.Option(help="Topic, e.g. orderbook.50; the deepest recorded one by default.")
+        str | None,
+        typer.Option(
+            help="Topic, e.g. orderbook.50, orderbook.full, orderbook.rpi; the deepest recorded one by default."
+        ),
     ] = None,
     depth: Annotated[int, typer.Option(min=1, help="Levels a side to show.")] = 10,
     style: Annotated[Literal["table", "json"], typer.Option("--format", help="How to write it.")] = "table",
@@ -52,7 +55,10 @@ def book(
 
 
 def book_object(answer: BookAnswer, depth: int) -> dict[str, Any]:
-    """Return the answer as one JSON object (design section 7): exact decimals as text, best level first."""
+    """Return the answer as one JSON object (design section 7): exact decimals as text, best level first.
+
+    Levels are [price, size], of ``orderbook.rpi`` [price, size, RPI size].
+    """
     age_ms, rest = divmod(answer.age_ns, NS_PER_MS)
     return {
         "category": answer.category,
@@ -89,21 +95,27 @@ def book_text(answer: BookAnswer, depth: int) -> str:
     ):
         lines.append(f"{name:<7} {_moment(moment) or _MISSING}")
     bids, asks = _levels(answer, answer.bids[:depth]), _levels(answer, answer.asks[:depth])
-    rows = [["bid size", "bid", "ask", "ask size"]]
+    is_rpi = any(len(level) == 3 for level in (*bids, *asks))
+    names = ["", " size", " RPI size"] if is_rpi else ["", " size"]
+    nothing = [""] * len(names)
+    rows = [[f"bid{name}" for name in reversed(names)] + [f"ask{name}" for name in names]]
     for index in range(max(len(bids), len(asks))):
-        bid_price, bid_size = bids[index] if index < len(bids) else ["", ""]
-        ask_price, ask_size = asks[index] if index < len(asks) else ["", ""]
-        rows.append([bid_size, bid_price, ask_price, ask_size])
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+        bid = bids[index] if index < len(bids) else nothing
+        ask = asks[index] if index < len(asks) else nothing
+        rows.append([*reversed(bid), *ask])
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines.append("")
     lines += ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     return "\n".join(lines) + "\n"
 
 
-def _levels(answer: BookAnswer, levels: list[tuple[int, int]]) -> list[list[str]]:
+def _levels(answer: BookAnswer, levels: list[tuple[int, ...]]) -> list[list[str]]:
     return [
-        [format_decimal(price, answer.price_exponent), format_decimal(size, answer.size_exponent)]
-        for price, size in levels
+        [
+            format_decimal(price, answer.price_exponent),
+            *(format_decimal(size, answer.size_exponent) for size in sizes),
+        ]
+        for price, *sizes in levels
     ]
 
 
@@ -112,7 +124,13 @@ def _moment(ns: int | None) -> str | None:
 
 
 def _only_category(archive: Archive, symbol: str) -> str:
-    pairs = archive.manifest.symbols(Table.BOOK_UPDATES)
+    pairs = sorted(
+        {
+            pair
+            for table in (Table.BOOK_UPDATES, Table.RPI_BOOK_UPDATES)
+            for pair in archive.manifest.symbols(table)
+        }
+    )
     categories = sorted({category for category, its_symbol in pairs if its_symbol == symbol})
     if len(categories) > 1:
         raise ConfigError(f"{symbol} was recorded in {', '.join(categories)}; choose one with --category")

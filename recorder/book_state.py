@@ -8,7 +8,6 @@ never built across a gap: inside one, the last good book is shown and called sta
 from __future__ import annotations
 
 import difflib
-import re
 from typing import Any, Final, NamedTuple, cast
 
 import msgspec
@@ -16,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from engine.core.book import Book
+from engine.rpi_book import RpiBook, apply_levels, load_levels
 from recorder.archive import Archive
 from recorder.feed_rows import (
     NO_MOMENT,
@@ -28,12 +28,11 @@ from recorder.feed_rows import (
 )
 from schemas.errors import ConfigError, Corrupt, NoData
 from schemas.names import FeedState, RowKind, Table
-from schemas.tables import LEVEL_COLUMNS
+from schemas.tables import LEVEL_COLUMNS, RPI_LEVEL_COLUMNS, book_of_topic, book_topic
 from schemas.time import format_ns
 
 __all__ = ["BookAnswer", "book_at", "choose_topic"]
 
-_TOPIC: Final = re.compile(r"orderbook\.(?P<depth>[1-9][0-9]{0,3})(?:\.(?P<symbol>.+))?", re.ASCII)
 _MOST_SPANS_NAMED: Final = 4
 
 
@@ -48,7 +47,8 @@ class BookAnswer(msgspec.Struct, frozen=True):
         update_id, cross_sequence: of the message that made this state.
         match_ns, push_ns, receive_ns: its three times; match and cross sequence may be unknown (None).
         price_exponent, size_exponent: of the mantissas.
-        bids, asks: (price, size) mantissas, best first, at most as many as the topic's depth.
+        bids, asks: (price, size) mantissas, of RPI books (price, size, RPI size), best first, at most as many as the
+            topic's depth.
     """
 
     category: str
@@ -66,8 +66,8 @@ class BookAnswer(msgspec.Struct, frozen=True):
     receive_ns: int
     price_exponent: int
     size_exponent: int
-    bids: list[tuple[int, int]]
-    asks: list[tuple[int, int]]
+    bids: list[tuple[int, ...]]
+    asks: list[tuple[int, ...]]
 
     @property
     def age_ns(self) -> int:
@@ -79,16 +79,16 @@ class BookAnswer(msgspec.Struct, frozen=True):
 
 
 def choose_topic(archive: Archive, category: str, symbol: str, wanted: str | None) -> str:
-    """Return the full topic that was asked for, or the deepest recorded ``orderbook.N`` of the symbol.
+    """Return the full topic that was asked for, or the deepest recorded book of the symbol, RPI last.
 
     Raises:
         ConfigError: the text is no order-book topic of this symbol.
         NoData: it was not recorded; the message names what was.
     """
     recorded = {
-        int(found["depth"]): topic
+        (found[0] is Table.BOOK_UPDATES, found[1]): topic
         for topic in archive.manifest.topics(category, symbol)
-        if (found := _TOPIC.fullmatch(topic)) is not None and found["symbol"] == symbol
+        if (found := book_of_topic(topic)) is not None and found[2] == symbol
     }
     if wanted is None:
         if not recorded:
@@ -96,12 +96,15 @@ def choose_topic(archive: Archive, category: str, symbol: str, wanted: str | Non
                 f"no order book of {category} {symbol} was recorded{_nearest_symbols(archive, symbol)}"
             )
         return recorded[max(recorded)]
-    asked = _TOPIC.fullmatch(wanted)
-    if asked is None or asked["symbol"] not in (None, symbol):
-        raise ConfigError(f"topic {wanted!r} is no order book of {symbol}; write it like orderbook.50")
-    topic = f"orderbook.{asked['depth']}.{symbol}"
+    asked = book_of_topic(wanted)
+    if asked is None or asked[2] not in ("", symbol):
+        raise ConfigError(
+            f"topic {wanted!r} is no order book of {symbol}; "
+            "write it like orderbook.50, orderbook.full or orderbook.rpi"
+        )
+    topic = book_topic(asked[0], asked[1], symbol)
     if topic not in recorded.values():
-        others = ", ".join(recorded[depth] for depth in sorted(recorded))
+        others = ", ".join(recorded[place] for place in sorted(recorded))
         raise NoData(
             f"{topic} of {category} was not recorded; "
             + (f"recorded: {others}" if others else f"nor any other depth{_nearest_symbols(archive, symbol)}")
@@ -125,15 +128,16 @@ def book_at(
         NoData: the moment lies outside coverage, or before the first book; the message names what is near.
         Corrupt: the rows cannot be what was written.
     """
-    found = _TOPIC.fullmatch(topic)
-    if found is None or found["symbol"] != symbol:
+    found = book_of_topic(topic)
+    if found is None or found[2] != symbol:
         raise ConfigError(
             f"topic {topic!r} is no order book of {symbol}; write it like orderbook.50.{symbol}"
         )
+    table, depth, _ = found
     history = feed_history(archive, category, symbol, topic)
     reaches: list[tuple[int, int, str]] = []
     for span in history.spans:
-        rows = FeedRows(archive, category, symbol, int(found["depth"]), span, clock)
+        rows = FeedRows(archive, table, category, symbol, depth, span, clock)
         reach = rows.reach_ns()
         if reach is None:
             continue
@@ -150,7 +154,7 @@ def book_at(
             (good.last_receive_ns, rows.cut_receive_ns(at_ns)),
             good.is_followed,
         )
-        book = _replayed(archive, topic, int(found["depth"]), good.rows)
+        book = _replayed(archive, topic, table, depth, good.rows)
         update_id, cross_sequence, match_ns = (
             int(integers(good.rows, "update_id")[-1]),
             int(integers(good.rows, "cross_sequence")[-1]),
@@ -172,8 +176,8 @@ def book_at(
             receive_ns=times[Clock.RECEIVE],
             price_exponent=book.price_exponent,
             size_exponent=book.size_exponent,
-            bids=book.bids(),
-            asks=book.asks(),
+            bids=[*book.bids()],
+            asks=[*book.asks()],
         )
     raise NoData(_nothing(f"{category} {topic}", at_ns, clock, reaches))
 
@@ -264,28 +268,20 @@ def _gap_cause(
     return None
 
 
-def _replayed(archive: Archive, topic: str, depth: int, rows: pa.Table) -> Book:
-    book = Book(depth)
+def _replayed(archive: Archive, topic: str, table: Table, depth: int, rows: pa.Table) -> Book | RpiBook:
+    is_rpi = table is Table.RPI_BOOK_UPDATES
+    book: Book | RpiBook = RpiBook(depth) if is_rpi else Book(depth)
     offsets, values = [], []
-    for side in LEVEL_COLUMNS:
+    for side in RPI_LEVEL_COLUMNS if is_rpi else LEVEL_COLUMNS:
         lists = cast("pa.ListArray[Any]", rows[side].combine_chunks())
         offsets.append(lists.offsets.to_numpy())
         values.append(np.asarray(lists.values.to_numpy(), dtype=np.int64))
     price_exponents, size_exponents = integers(rows, "price_exponent"), integers(rows, "size_exponent")
     for row in range(rows.num_rows):
-        bid_prices, bid_sizes, ask_prices, ask_sizes = (
-            levels[start[row] : start[row + 1]] for start, levels in zip(offsets, values, strict=True)
-        )
-        take = book.apply if row else book.load
+        levels = [its[start[row] : start[row + 1]] for start, its in zip(offsets, values, strict=True)]
+        take = apply_levels if row else load_levels
         try:
-            take(
-                bid_prices,
-                bid_sizes,
-                ask_prices,
-                ask_sizes,
-                int(price_exponents[row]),
-                int(size_exponents[row]),
-            )
+            take(book, levels, (int(price_exponents[row]), int(size_exponents[row])))
         except ValueError as error:
             sequence = int(integers(rows, "sequence")[row])
             raise Corrupt(
@@ -312,6 +308,12 @@ def _nothing(feed: str, at_ns: int, clock: Clock, reaches: list[tuple[int, int, 
 
 
 def _nearest_symbols(archive: Archive, symbol: str) -> str:
-    known = sorted({name for _, name in archive.manifest.symbols(Table.BOOK_UPDATES)})
+    known = sorted(
+        {
+            name
+            for table in (Table.BOOK_UPDATES, Table.RPI_BOOK_UPDATES)
+            for _, name in archive.manifest.symbols(table)
+        }
+    )
     near = difflib.get_close_matches(symbol, known, n=5, cutoff=0.5) or known[:5]
     return f"; recorded symbols near it: {', '.join(near)}" if near else "; no order book at all was recorded"

@@ -172,13 +172,21 @@ class FeedRows:
 
     Args:
         archive: where they are.
+        table: ``book_updates``, or ``rpi_book_updates``.
         category, symbol, depth: which feed.
         span: which recording of it.
         clock: the clock that moments are given on.
     """
 
     def __init__(
-        self, archive: Archive, category: str, symbol: str, depth: int, span: FeedSpan, clock: Clock
+        self,
+        archive: Archive,
+        table: Table,
+        category: str,
+        symbol: str,
+        depth: int,
+        span: FeedSpan,
+        clock: Clock,
     ) -> None:
         self._archive = archive
         self._depth = depth
@@ -186,9 +194,7 @@ class FeedRows:
         self._clock = clock
         files = [
             file
-            for file in archive.files(
-                Table.BOOK_UPDATES, category=category, symbol=symbol, collector=span.collector
-            )
+            for file in archive.files(table, category=category, symbol=symbol, collector=span.collector)
             if file.sequence is not None
             and file.sequence[1] >= span.first_sequence
             and (span.end_sequence is None or file.sequence[0] < span.end_sequence)

@@ -114,8 +114,15 @@ class Manifest:
 
     def topics(self, category: str, symbol: str) -> list[str]:
         """Return the topics that the symbol's book files name, sorted."""
-        files = self._by_table.get(Table.BOOK_UPDATES.value, {}).get((category, symbol), [])
-        return sorted({topic for file in files for topic in file.feeds})
+        return sorted(
+            topic
+            for table in (Table.BOOK_UPDATES, Table.RPI_BOOK_UPDATES)
+            for topic in {
+                topic
+                for file in self._by_table.get(table.value, {}).get((category, symbol), [])
+                for topic in file.feeds
+            }
+        )
 
     def run_of(self, file: ManifestFile) -> int:
         """Return the start_ns of the recording run that a file belongs to."""

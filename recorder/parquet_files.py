@@ -21,7 +21,7 @@ from recorder.version import SOFTWARE
 from schemas.errors import StoreError
 from schemas.manifest import FeedEnds, ManifestFile
 from schemas.names import Table
-from schemas.tables import SCHEMA_VERSION, schema_of
+from schemas.tables import SCHEMA_VERSION, book_topic, schema_of
 
 __all__ = ["ROW_GROUP_ROWS", "ArchiveFile", "date_of_day", "file_path", "sync_directory"]
 
@@ -32,6 +32,10 @@ COMPRESSION_LEVEL = 6
 # Integers that grow by small steps: differences compress far better than the values.
 _DELTA = {
     Table.BOOK_UPDATES: (
+        "sequence", "receive_time", "push_time", "match_time", "update_id", "cross_sequence",
+        "bid_price_mantissa.list.element", "ask_price_mantissa.list.element",
+    ),
+    Table.RPI_BOOK_UPDATES: (
         "sequence", "receive_time", "push_time", "match_time", "update_id", "cross_sequence",
         "bid_price_mantissa.list.element", "ask_price_mantissa.list.element",
     ),
@@ -185,11 +189,10 @@ class ArchiveFile:
                 continue
             before = self._ranges.get(name, (low, high))
             self._ranges[name] = (min(low, before[0]), max(high, before[1]))
-        if self.table is Table.BOOK_UPDATES:
+        if self.table in (Table.BOOK_UPDATES, Table.RPI_BOOK_UPDATES):
             for depth in pc.unique(rows.column("depth")).to_pylist():
-                self._note_feed(
-                    f"orderbook.{depth}.{self.symbol}", rows.filter(pc.equal(rows.column("depth"), depth))
-                )
+                topic = book_topic(self.table, depth, self.symbol)
+                self._note_feed(topic, rows.filter(pc.equal(rows.column("depth"), depth)))
 
     def _note_feed(self, topic: str, rows: pa.Table) -> None:
         digests = rows.column("digest").drop_null()

@@ -22,21 +22,22 @@ import pyarrow.parquet as pq
 
 from engine.core.book import Book
 from engine.replay import Mismatch
+from engine.rpi_book import RpiBook, apply_levels, load_levels
 from recorder.journal import segments
 from recorder.manifest import Manifest, read_manifest
 from recorder.roll import Rolled, roll_fully
 from schemas.errors import Corrupt, TapebookError
 from schemas.manifest import ManifestFile, ManifestSegment
 from schemas.names import Table
-from schemas.tables import schema_of
+from schemas.tables import LEVEL_COLUMNS, RPI_LEVEL_COLUMNS, book_topic, schema_of
 from schemas.time import NS_PER_MS, format_ns
 
 __all__ = ["Finding", "Verification", "verify"]
 
 BOOK_COLUMNS = (
-    "sequence", "depth", "kind", "applied", "update_id", "bid_price_mantissa", "bid_size_mantissa",
-    "ask_price_mantissa", "ask_size_mantissa", "price_exponent", "size_exponent", "digest",
+    "sequence", "depth", "kind", "applied", "update_id", "price_exponent", "size_exponent", "digest",
 )  # fmt: skip
+LEVELS_OF = {Table.BOOK_UPDATES: LEVEL_COLUMNS, Table.RPI_BOOK_UPDATES: RPI_LEVEL_COLUMNS}
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -324,8 +325,8 @@ _TOPICS = {
 def _feed_of(row: pa.Table, table: Table, symbol: str) -> str | None:
     if row.num_rows == 0:
         return None
-    if table is Table.BOOK_UPDATES:
-        return f"orderbook.{row.column('depth')[0].as_py()}.{symbol}"
+    if table in LEVELS_OF:
+        return book_topic(table, row.column("depth")[0].as_py(), symbol)
     if "topic" in row.schema.names:
         return str(row.column("topic")[0].as_py())
     if table is Table.INSTRUMENTS:
@@ -358,14 +359,15 @@ def _check_order(segments_of: dict[tuple[str, int], ManifestSegment], result: Ve
 class _BookWalk:
     """The rows of one feed of one collector, applied one by one across its files."""
 
-    def __init__(self, topic: str, depth: int) -> None:
-        self.topic = topic
+    def __init__(self, table: Table, symbol: str, depth: int) -> None:
+        self.topic = book_topic(table, depth, symbol)
+        self.is_rpi = table is Table.RPI_BOOK_UPDATES
         self.depth = depth
-        self.book: Book | None = None
+        self.book: Book | RpiBook | None = None
         self.update_id = -1
         self.sequence = -1
 
-    def row(self, r: dict[str, Any], levels: tuple[Any, Any, Any, Any], result: Verification) -> str | None:
+    def row(self, r: dict[str, Any], levels: tuple[Any, ...], result: Verification) -> str | None:
         """Apply one row; returns what is wrong with it."""
         sequence, kind, update_id = r["sequence"], r["kind"], r["update_id"]
         exponents = r["price_exponent"], r["size_exponent"]
@@ -374,8 +376,8 @@ class _BookWalk:
         self.sequence = sequence
         if kind == "keyframe":
             result.keyframes += 1
-            fresh = Book(self.depth)
-            fresh.load(*levels, *exponents)
+            fresh = self._empty()
+            load_levels(fresh, levels, exponents)
             same = self.book is not None and self.update_id == update_id
             if same and fresh.digest != self._digest_at(exponents):
                 return f"the keyframe at update id {update_id} is not the book that the rows before it make"
@@ -383,15 +385,15 @@ class _BookWalk:
         elif not r["applied"]:
             return None
         elif kind == "snapshot":
-            self.book = Book(self.depth)
-            self.book.load(*levels, *exponents)
+            self.book = self._empty()
+            load_levels(self.book, levels, exponents)
             self.update_id = update_id
         else:
             if self.book is None:
                 return f"update id {update_id} is applied, and no snapshot or keyframe comes before it"
             if update_id != self.update_id + 1:
                 return f"update id {update_id} is applied after {self.update_id}"
-            self.book.apply(*levels, *exponents)
+            apply_levels(self.book, levels, exponents)
             self.update_id = update_id
         result.books += 1
         if r["digest"] is not None:
@@ -403,10 +405,13 @@ class _BookWalk:
                 )
         return None
 
+    def _empty(self) -> Book | RpiBook:
+        return RpiBook(self.depth) if self.is_rpi else Book(self.depth)
+
     def _digest_at(self, exponents: tuple[int, int]) -> int:
         """The running book's digest at a keyframe's exponents, which another feed of the symbol may have widened."""
         assert self.book is not None
-        self.book.apply(_NONE, _NONE, _NONE, _NONE, *exponents)
+        apply_levels(self.book, [_NONE] * (6 if self.is_rpi else 4), exponents)
         return self.book.digest
 
 
@@ -416,14 +421,15 @@ _NONE = np.empty(0, np.int64)
 def _check_books(
     archive: Path, manifest: Manifest, result: Verification, progress: Callable[[str], None]
 ) -> None:
-    for category, symbol in manifest.symbols(Table.BOOK_UPDATES):
+    feeds = [(table, *names) for table in LEVELS_OF for names in manifest.symbols(table)]
+    for table, category, symbol in feeds:
         progress(f"books {category} {symbol}")
         walks: dict[tuple[str, int], _BookWalk] = {}
-        files = manifest.select(Table.BOOK_UPDATES, category=category, symbol=symbol)
+        files = manifest.select(table, category=category, symbol=symbol)
         for file in sorted(files, key=lambda f: (f.collector, f.segment, f.date)):
             path = archive / file.path
             try:
-                bad = _walk_file(path, file, symbol, walks, result)
+                bad = _walk_file(path, file, table, walks, result)
             except (OSError, pa.ArrowException, TapebookError, ValueError, KeyError) as error:
                 result.fail(path, f"its rows can't be applied: {error}")
                 bad = True
@@ -435,7 +441,7 @@ def _check_books(
 def _walk_file(
     path: Path,
     file: ManifestFile,
-    symbol: str,
+    table: Table,
     walks: dict[tuple[str, int], _BookWalk],
     result: Verification,
 ) -> bool:
@@ -444,14 +450,12 @@ def _walk_file(
     for key, walk in walks.items():
         if key[0] == file.collector:
             walk.sequence = -1  # rows of one segment may alternate between the files of two dates
-    for columns, levels in _book_batches(path):
+    for columns, levels in _book_batches(path, table):
         for i in range(len(columns["sequence"])):
             row = {name: values[i] for name, values in columns.items()}
             depth = row["depth"]
             if depth not in broken:
-                walk = walks.setdefault(
-                    (file.collector, depth), _BookWalk(f"orderbook.{depth}.{symbol}", depth)
-                )
+                walk = walks.setdefault((file.collector, depth), _BookWalk(table, file.symbol, depth))
                 what = walk.row(row, tuple(side(i) for side in levels), result)
                 if what is not None:
                     result.fail(path, what, feed=walk.topic, row=index)
@@ -460,12 +464,14 @@ def _walk_file(
     return bool(broken)
 
 
-def _book_batches(path: Path) -> Iterator[tuple[dict[str, list[Any]], list[Callable[[int], Any]]]]:
+def _book_batches(
+    path: Path, table: Table
+) -> Iterator[tuple[dict[str, list[Any]], list[Callable[[int], Any]]]]:
     """Batches of a book file: plain columns as lists, and one function per level list that cuts row i out of it."""
     with pq.ParquetFile(path) as parquet:
-        if not parquet.schema_arrow.equals(schema_of(Table.BOOK_UPDATES)):
+        if not parquet.schema_arrow.equals(schema_of(table)):
             raise ValueError("other columns than its table has")
-        for batch in parquet.iter_batches(batch_size=8192, columns=list(BOOK_COLUMNS)):
+        for batch in parquet.iter_batches(batch_size=8192, columns=[*BOOK_COLUMNS, *LEVELS_OF[table]]):
             columns: dict[str, list[Any]] = {}
             levels: list[Callable[[int], Any]] = []
             for name, column in zip(batch.schema.names, batch.columns, strict=True):

@@ -26,6 +26,7 @@ columns that may be null.
 
 _ROWS: Final = {
     Table.BOOK_UPDATES: "One order-book message, or a keyframe (the whole book) written by roll.",
+    Table.RPI_BOOK_UPDATES: "One message of `orderbook.rpi`, or a keyframe written by roll.",
     Table.TRADES: "One trade.",
     Table.TICKERS: "The merged state of a ticker after a message.",
     Table.GAPS: "One span in which a feed is not trustworthy.",

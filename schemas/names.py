@@ -92,6 +92,7 @@ class Table(StrEnum):
     """The archive's tables."""
 
     BOOK_UPDATES = "book_updates"
+    RPI_BOOK_UPDATES = "rpi_book_updates"
     TRADES = "trades"
     TICKERS = "tickers"
     GAPS = "gaps"

@@ -24,12 +24,14 @@ __all__ = [
     "End",
     "FeedCheckpoint",
     "Feeds",
+    "FullBook",
     "Gone",
     "Instruments",
     "LineCheckpoint",
     "Note",
     "OpenGap",
     "Refused",
+    "Rest",
     "RestAnswer",
     "Session",
     "Shared",
@@ -114,6 +116,7 @@ class FeedCheckpoint(_Note, frozen=True, tag="feed"):
         update_id, cross_sequence, match_ms, push_ms, receive_ns, sequence: of the last good frame.
         seen: spans of update ids recorded in this chain.
         bids, asks: [price, size] mantissas at the decimals of ``Shared``, best first.
+        rpi_bids, rpi_asks: the same with the second sizes of an RPI book, where they are not 0.
         trade_ids: hashes of the last trade ids, 32 hex digits each, oldest first.
         driven: what the feed's driver keeps beyond that (`engine.drivers`).
     """
@@ -134,6 +137,8 @@ class FeedCheckpoint(_Note, frozen=True, tag="feed"):
     digest: str | None = None
     bids: list[tuple[int, int]] = []
     asks: list[tuple[int, int]] = []
+    rpi_bids: list[tuple[int, int]] = []
+    rpi_asks: list[tuple[int, int]] = []
     gap: OpenGap | None = None
     ticker: TickerState | None = None
     trade_ids: str = ""
@@ -321,10 +326,31 @@ class RestAnswer(msgspec.Struct, frozen=True, tag_field="rest", tag="answer"):
     body: str
 
 
+class FullBook(msgspec.Struct, frozen=True, tag_field="rest", tag="full_book"):
+    """The full book that a REST answer gave, and what the stream had said since.
+
+    With it an ``orderbook.full`` feed begins anew (protocol section 3.3).
+
+    Attributes:
+        topic: of the feed.
+        path: of the request, with its query.
+        body: the answer as received.
+        deltas: frames of the feed that follow the answer, as received; each is a record of its own too.
+    """
+
+    topic: str
+    path: str
+    body: str
+    deltas: list[str]
+
+
+Rest = RestAnswer | FullBook
+
 _ENCODER = msgspec.json.Encoder()
 _NOTES: msgspec.json.Decoder[Note] = msgspec.json.Decoder(Note)
 _ANSWERS: msgspec.json.Decoder[RestAnswer] = msgspec.json.Decoder(RestAnswer)
 _SESSIONS: msgspec.json.Decoder[Session] = msgspec.json.Decoder(Session)
+_RESTS: msgspec.json.Decoder[Rest] = msgspec.json.Decoder(Rest)
 
 
 def encode(value: msgspec.Struct) -> bytes:
@@ -345,3 +371,8 @@ def decode_rest(payload: bytes) -> RestAnswer:
 def decode_session(payload: bytes) -> Session:
     """Decode a SESSION payload. Raises ``msgspec.DecodeError`` or ``msgspec.ValidationError``."""
     return _SESSIONS.decode(payload)
+
+
+def decode_rest(payload: bytes) -> Rest:
+    """Decode a REST payload. Raises ``msgspec.DecodeError`` or ``msgspec.ValidationError``."""
+    return _RESTS.decode(payload)

@@ -26,13 +26,18 @@ from schemas.names import Table
 
 __all__ = [
     "CAUSES",
+    "FULL_DEPTH",
     "LEVEL_COLUMNS",
     "ROW_KINDS",
+    "RPI_DEPTH",
+    "RPI_LEVEL_COLUMNS",
     "SCHEMAS",
     "SCHEMA_VERSION",
     "TICKER_DECIMAL",
     "TICKER_FIELDS",
     "TickerField",
+    "book_of_topic",
+    "book_topic",
     "schema_of",
 ]
 
@@ -43,6 +48,12 @@ MANTISSAS = pa.list_(pa.field("element", pa.int64(), nullable=False))
 ROW_KINDS: Final = ("snapshot", "delta", "keyframe")
 LEVEL_COLUMNS: Final = ("bid_price_mantissa", "bid_size_mantissa", "ask_price_mantissa", "ask_size_mantissa")
 """The lists of levels of `book_updates`, in the order of the core's buffers."""
+RPI_LEVEL_COLUMNS: Final = (*LEVEL_COLUMNS, "bid_rpi_size_mantissa", "ask_rpi_size_mantissa")
+"""The lists of levels of `rpi_book_updates`, in the order of the core's buffers."""
+FULL_DEPTH: Final = 32_767
+"""What `depth` says of `orderbook.full`: everything there is, as far as the column can count."""
+RPI_DEPTH: Final = 50
+"""Levels a side that `orderbook.rpi` shows (protocol section 3.2)."""
 CAUSES: Final = (
     "lost",
     "undecodable",
@@ -71,7 +82,11 @@ _BOOK_UPDATES = pa.schema(
         _RECEIVE,
         _PUSH,
         _MATCH,
-        _field("depth", pa.int16(), "Depth of the topic: the 50 of `orderbook.50.BTCUSDT`."),
+        _field(
+            "depth",
+            pa.int16(),
+            "Depth of the topic: the 50 of `orderbook.50.BTCUSDT`; 32767 stands for `orderbook.full`.",
+        ),
         _field(
             "kind",
             NAME,
@@ -110,6 +125,22 @@ _BOOK_UPDATES = pa.schema(
             null=True,
         ),
         _LINE,
+    ]
+)
+
+_RPI_SIZES = (
+    _field(
+        "bid_rpi_size_mantissa",
+        MANTISSAS,
+        "New absolute sizes of retail-price-improvement orders at the bid prices; a price goes when both its sizes are 0.",
+    ),
+    _field("ask_rpi_size_mantissa", MANTISSAS, "The same at the ask prices."),
+)
+_RPI_BOOK_UPDATES = pa.schema(
+    [
+        field
+        for known in _BOOK_UPDATES
+        for field in ((*_RPI_SIZES, known) if known.name == "price_exponent" else (known,))
     ]
 )
 
@@ -349,6 +380,7 @@ _INSTRUMENTS = pa.schema(
 
 SCHEMAS: Final[dict[Table, pa.Schema]] = {
     Table.BOOK_UPDATES: _BOOK_UPDATES,
+    Table.RPI_BOOK_UPDATES: _RPI_BOOK_UPDATES,
     Table.TRADES: _TRADES,
     Table.TICKERS: _TICKERS,
     Table.GAPS: _GAPS,
@@ -358,6 +390,28 @@ SCHEMAS: Final[dict[Table, pa.Schema]] = {
     Table.AUDITS: upkeep_tables.AUDITS,
     **EVENT_SCHEMAS,
 }
+
+
+def book_topic(table: Table, depth: int, symbol: str) -> str:
+    """Return the topic whose messages the rows of a book table with this depth are."""
+    if table is Table.RPI_BOOK_UPDATES:
+        return f"orderbook.rpi.{symbol}"
+    return f"orderbook.{'full' if depth == FULL_DEPTH else depth}.{symbol}"
+
+
+def book_of_topic(topic: str) -> tuple[Table, int, str] | None:
+    """Return table, depth and symbol of an order-book topic; None for others. The symbol may be missing: "orderbook.50"."""
+    name, _, rest = topic.partition(".")
+    depth, _, symbol = rest.partition(".")
+    if name != "orderbook":
+        return None
+    if depth == "rpi":
+        return Table.RPI_BOOK_UPDATES, RPI_DEPTH, symbol
+    if depth == "full":
+        return Table.BOOK_UPDATES, FULL_DEPTH, symbol
+    if depth.isascii() and depth.isdigit() and len(depth) <= 4 and depth[0] != "0":
+        return Table.BOOK_UPDATES, int(depth), symbol
+    return None
 
 
 def schema_of(table: Table) -> pa.Schema:

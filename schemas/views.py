@@ -8,6 +8,7 @@ view                 shows
 ===================  =======================================================================================
 ``<table>_raw``      every row as recorded, with ``category``, ``symbol`` and ``date`` in front
 ``book_updates``     rows that a book took (all when not masked), prices and sizes as lists of doubles beside
+``rpi_book_updates`` the same of RPI books, which have two sizes a level
 ``trades``           all trades, ``price`` and ``size`` as doubles beside
 ``tickers``          rows that may be believed (all when not masked)
 ``gaps``             one row per gap: the closed one where a later segment healed it

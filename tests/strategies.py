@@ -310,8 +310,9 @@ class Step:
     """One thing that happens.
 
     Attributes:
-        action: ``frame``, ``subscribed``, ``disconnect``, ``stale`` or ``announce``.
+        action: ``frame``, ``subscribed``, ``disconnect``, ``stale``, ``announce`` or ``restate``.
         frame: the bytes of a ``frame``.
+        frames: what a ``restate`` brings.
         line: which connection.
         topic: what a ``subscribed`` or ``stale`` is about.
         decimals: what an ``announce`` says.
@@ -322,6 +323,7 @@ class Step:
     line: int = 0
     topic: str = ""
     decimals: tuple[int, int] = (0, 0)
+    frames: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -344,11 +346,14 @@ class _Exchange:
     trade_id: int = 0
     now_ms: int = 1_700_000_000_000
     sent: list[bytes] = field(default_factory=list)
+    full: list[bytes] = field(default_factory=list)
 
     def topics(self) -> list[str]:
         base = self.symbol.partition("-")[0] if self.category is Category.OPTION else self.symbol
         depths = DEPTHS.get(self.category, DEFAULT_DEPTHS)
         books = [f"orderbook.{depth}.{self.symbol}" for depth in depths]
+        if self.category is not Category.OPTION:
+            books += [f"orderbook.{depth}.{self.symbol}" for depth in ("rpi", "full")]
         return [*books, f"publicTrade.{base}", f"tickers.{self.symbol}"]
 
     def message(self, draw: st.DrawFn, topic: str, decimals: st.SearchStrategy[int]) -> dict[str, Any]:
@@ -366,7 +371,12 @@ class _Exchange:
         level_1 = topic.startswith("orderbook.1.")
         last = self.update_ids.get(topic)
         kind, jump = "delta", 1
-        if last is None:
+        if topic.startswith("orderbook.full.") and (last is None or draw(st.integers(0, 9))):
+            # Deltas only; a snapshot that comes all the same is tried, too.
+            last = draw(st.sampled_from([100, 0, 2**63 - 9])) if last is None else last
+            if draw(st.integers(0, 14)) == 14:
+                last = 0
+        elif last is None:
             kind, last = "snapshot", draw(st.sampled_from([100, 0, 1, 5, 2**63 - 4]))
             jump = 0
         else:
@@ -379,10 +389,14 @@ class _Exchange:
         self.update_ids[topic] = update_id
         bids = draw(_levels(1_000, 1 if level_1 else 4, decimals=decimals))
         asks = draw(_levels(1_025, 1 if level_1 else 4, decimals=decimals))
+        is_rpi = topic.startswith("orderbook.rpi.")
         if draw(st.integers(0, 24)) == 24:
             bids = _bulk(1, draw(st.sampled_from([2, 3, 51, 60, 101])))
         if draw(st.integers(0, 39)) == 39:
             bids.append([draw(decimal_texts(signed=True)), draw(decimal_texts())])
+        if is_rpi:
+            for level in (*bids, *asks):
+                level.append(draw(st.sampled_from(["0", "0.0", "2.5", "1", level[1]])))
         return _book_message(self.category, topic, kind, update_id, bids, asks, self.now_ms)
 
     def _trades(self, draw: st.DrawFn, topic: str, decimals: st.SearchStrategy[int]) -> dict[str, Any]:
@@ -449,7 +463,28 @@ def _say(
 ) -> list[Step]:
     frame = write(exchange.message(draw, topic, decimals), draw(layouts))
     exchange.sent.append(frame)
+    if topic.startswith("orderbook.full."):
+        exchange.full.append(frame)
     return [Step("frame", frame, line)]
+
+
+def _answer(
+    draw: st.DrawFn, exchange: _Exchange, topic: str, line: int, decimals: st.SearchStrategy[int]
+) -> list[Step]:
+    """A REST answer about the full book, and what the stream has said since; now and then one that doesn't fit."""
+    if not topic.startswith("orderbook.full."):
+        return _say(draw, exchange, topic, line, decimals)
+    back = draw(st.integers(0, min(4, len(exchange.full))))
+    behind = exchange.full[len(exchange.full) - back :]
+    known = exchange.update_ids.get(topic, 5)
+    update_id = draw(st.sampled_from([max(0, known - back), max(0, known - back), known, 1]))
+    bids = draw(_levels(1_000, 6, decimals=decimals))
+    asks = draw(_levels(1_025, 6, decimals=decimals))
+    kind = draw(st.sampled_from(["snapshot"] * 7 + ["delta"]))
+    message = _book_message(exchange.category, topic, kind, update_id, bids, asks, exchange.now_ms)
+    if draw(st.integers(0, 9)) == 9:
+        message = draw(_spoiled(message))
+    return [Step("restate", topic=topic, frames=(write(message, draw(layouts)), *behind))]
 
 
 def _drop(
@@ -519,6 +554,6 @@ def _announce(
     return [Step("announce", decimals=(draw(st.integers(0, 19)), draw(st.integers(0, 4))))]
 
 
-_CALM: list[Action] = [_say, _say, _say, _say, _say, _say, _again]
+_CALM: list[Action] = [_say, _say, _say, _say, _say, _say, _again, _answer]
 _TROUBLED: list[Action] = [*_CALM, _drop, _swap, _again, _subscribe, _disconnect, _silence, _announce]
 _HOSTILE: list[Action] = [*_TROUBLED, _spoil, _spoil, _hurt, _hurt, _hurt, _other]

@@ -89,3 +89,4 @@ cdef class Book:
 
 
 cdef Book view_of_feed(const tb_feed *feed, object engine)
+cdef Book view_of_rpi(const tb_feed *feed, object engine)

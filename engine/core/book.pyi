@@ -9,6 +9,8 @@ from schemas.names import Side
 
 MAX_BUCKETS: Final[int]
 
+def joint_digest(sizes: Book, rpi_sizes: Book) -> int: ...
+
 class Book:
     @property
     def depth(self) -> int: ...

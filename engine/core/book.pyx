@@ -17,6 +17,7 @@ from engine.core.core cimport (
     tb_book_digest_recomputed,
     tb_book_free,
     tb_book_init,
+    tb_book_joint_digest,
     tb_book_level,
     tb_book_load,
     tb_book_reserve,
@@ -383,12 +384,24 @@ cdef class Book:
             free(rows.memory)
 
 
+def joint_digest(Book sizes not None, Book rpi_sizes not None):
+    """The digest of an RPI book that is kept as two books (docs/verify.md)."""
+    return tb_book_joint_digest(tb_book_digest(sizes.handle), tb_book_digest(rpi_sizes.handle))
+
+
 cdef Book view_of_feed(const tb_feed *feed, object engine):
     # Engine.book: the feed and its book stay where they are as long as the engine lives.
     cdef Book book = Book.__new__(Book, feed.depth)
     book.feed = feed
     book.handle = &feed.book
     book.engine = engine
+    return book
+
+
+cdef Book view_of_rpi(const tb_feed *feed, object engine):
+    # Engine.rpi_book: of an RPI feed, the second size of each level.
+    cdef Book book = view_of_feed(feed, engine)
+    book.handle = feed.rpi
     return book
 
 

@@ -15,6 +15,8 @@ cdef extern from "tb_types.h" nogil:
         TB_KIND_TRADES
         TB_KIND_TICKER
         TB_KIND_DRIVEN
+        TB_KIND_RPI
+        TB_FULL_DEPTH
         TB_CAUSE_COUNT
 
 
@@ -51,6 +53,7 @@ cdef extern from "tb_book.h" nogil:
     int tb_book_can_widen(const tb_book *book, unsigned price_decimals, unsigned size_decimals)
     void tb_book_widen(tb_book *book, unsigned price_decimals, unsigned size_decimals)
     uint64_t tb_book_digest(const tb_book *book)
+    uint64_t tb_book_joint_digest(uint64_t sizes, uint64_t rpi_sizes)
     uint64_t tb_book_digest_recomputed(const tb_book *book)
     int tb_book_crossed(const tb_book *book)
     tb_level tb_book_level(const tb_book *book, int side, int32_t i)
@@ -81,10 +84,12 @@ cdef extern from "tb_rows.h" nogil:
         TB_TABLE_BOOKS
         TB_TABLE_TRADES
         TB_TABLE_TICKERS
+        TB_TABLE_RPI_BOOKS
         TB_TICKER_FIRST_FIELD
         TB_BID_PRICES
         TB_IDS_OF_TRADES
         TB_TEXTS_OF_TICKERS
+        TB_RPI_BID_PRICES
         TB_BUFFER_COUNT
     ctypedef int tb_table_kind
     ctypedef struct tb_column:
@@ -98,8 +103,8 @@ cdef extern from "tb_rows.h" nogil:
         uint8_t *bytes
         size_t used
     ctypedef struct tb_rows:
-        tb_table tables[3]
-        tb_buffer buffers[7]
+        tb_table tables[4]
+        tb_buffer buffers[13]
     const tb_column *tb_columns_of(tb_table_kind table, int *count)
     void tb_table_forget(tb_table *table)
     void tb_buffer_forget(tb_buffer *buffer)
@@ -178,6 +183,7 @@ cdef extern from "tb_engine.h" nogil:
         int64_t last_row
         tb_ticker *ticker
         tb_trade_ids *trade_ids
+        tb_book *rpi
     ctypedef struct tb_symbol:
         char name[64]
         uint32_t name_length
@@ -258,6 +264,11 @@ cdef extern from "tb_engine.h" nogil:
     int tb_engine_widen(tb_engine *engine, int32_t symbol, unsigned price_decimals, unsigned size_decimals,
                         int64_t sequence, int64_t receive_ns)
     void tb_engine_keyframe(tb_engine *engine, int32_t feed)
+    int32_t tb_engine_restate(tb_engine *engine, int32_t feed, const uint8_t *const *frames, const size_t *lengths,
+                              int32_t count, int64_t receive_ns, int64_t sequence)
+    uint64_t tb_feed_digest(const tb_feed *feed)
+    uint64_t tb_feed_digest_recomputed(const tb_feed *feed)
+    int32_t tb_rpi_levels(const tb_feed *feed, int side, int64_t *prices, int64_t *sizes, int64_t *rpi_sizes)
     int tb_engine_set_digest(tb_engine *engine, int32_t feed, int64_t update_id, uint64_t digest)
     int tb_engine_backfill(tb_engine *engine, const uint8_t *bytes, size_t length, int64_t receive_ns, int64_t sequence) nogil
     ctypedef struct tb_stamp:

@@ -10,7 +10,7 @@ from cpython.ref cimport Py_INCREF, Py_XDECREF, PyObject
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memset
 
-from engine.core.book cimport view_of_feed
+from engine.core.book cimport view_of_feed, view_of_rpi
 from engine.core.delays cimport histogram_of
 from engine.core.core cimport *
 
@@ -24,13 +24,13 @@ cdef extern from "Python.h":
 
 import numpy as np
 
-from engine.arrow_rows import book_table, split_by_day, ticker_table, trade_table
+from engine.arrow_rows import book_table, rpi_book_table, split_by_day, ticker_table, trade_table
 from engine.drivers import Rows, Stamp, UndecodableError, driven
 from engine.events import ERRORS, Event, EventKind
 from schemas.errors import ConfigError
 from schemas.names import Category, FeedState, Table
 from schemas.notes import FeedCheckpoint, LineCheckpoint, OpenGap, Shared, TickerState
-from schemas.tables import CAUSES, TICKER_FIELDS
+from schemas.tables import CAUSES, FULL_DEPTH, RPI_DEPTH, TICKER_FIELDS
 
 CONTROL = -1
 UNKNOWN_TOPIC = -2
@@ -38,7 +38,8 @@ UNDECODABLE = -3
 
 HEALERS = ("snapshot", "message", "subscribed")
 STATES = (FeedState.EMPTY, FeedState.SYNCING, FeedState.LIVE, FeedState.STALE)
-KINDS = ("book", "trades", "ticker", "driven")
+KINDS = ("book", "trades", "ticker", "driven", "rpi")
+assert FULL_DEPTH == TB_FULL_DEPTH
 
 # The tuple that stands for a book's best levels: most frames leave them as they were.
 ctypedef struct quote_cache:
@@ -101,6 +102,23 @@ cdef object _take_buffer(tb_buffer *buffer, dtype):
     return np.frombuffer(memory, dtype)
 
 
+cdef list _pairs(const tb_book *book, int side):
+    """The levels of a side, best first."""
+    cdef tb_level level
+    cdef list out = []
+    cdef int32_t i
+    for i in range(book.sides[side].count):
+        level = tb_book_level(book, side, i)
+        out.append((level.price, level.size))
+    return out
+
+
+cdef list _rpi_side(const tb_feed *feed, int side, object columns):
+    cdef int64_t[:, ::1] at = columns
+    count = tb_rpi_levels(feed, side, &at[0, 0], &at[1, 0], &at[2, 0])
+    return list(zip(*columns[:, :count].tolist()))
+
+
 cdef object _optional(int64_t value):
     return None if value < 0 else value
 
@@ -110,12 +128,17 @@ cdef int64_t _required(value):
 
 
 def parse_feed(category, topic):
-    """Split a topic into (kind, depth, symbol): kind book, trades, ticker or driven. Raises ConfigError for others.
+    """Split a topic into (kind, depth, symbol): kind book, rpi, trades, ticker or driven. Raises ConfigError for others.
 
-    A ticker's depth is 1 where each message is a whole snapshot (spot, options), else 0; trades have depth 0. Only books
-    whose update ids are consecutive have a depth above 1. The symbol is empty where rows name their own.
+    A ticker's depth is 1 where each message is a whole snapshot (spot, options), else 0; trades have depth 0; the full book's
+    is FULL_DEPTH. Only books whose update ids are consecutive have a depth above 1. The symbol is empty where rows name their own.
     """
     parts = topic.split(".", 2)
+    if parts[0] == "orderbook" and len(parts) == 3 and parts[2]:
+        if parts[1] == "full":
+            return "book", FULL_DEPTH, parts[2]
+        if parts[1] == "rpi":
+            return "rpi", RPI_DEPTH, parts[2]
     if parts[0] == "orderbook" and len(parts) == 3 and parts[1].isdigit() and 0 < int(parts[1]) <= 1000 and parts[2]:
         return "book", int(parts[1]), parts[2]
     parts = topic.split(".", 1)
@@ -128,7 +151,7 @@ def parse_feed(category, topic):
     if other is not None:
         return "driven", other.depth, other.symbol
     raise ConfigError(
-        f"found topic {topic!r}, expected orderbook.DEPTH.SYMBOL, publicTrade.SYMBOL or tickers.SYMBOL"
+        f"found topic {topic!r}, expected orderbook.DEPTH.SYMBOL (a number, rpi or full), publicTrade.SYMBOL or tickers.SYMBOL"
     )
 
 
@@ -385,6 +408,34 @@ cdef class Engine:
             raise ConfigError(f"{symbol}: no room for another symbol (names up to 64 bytes)")
         return tb_engine_widen(&self.engine, index, price_decimals, size_decimals, sequence, receive_ns) == TB_OK
 
+    def restate(self, topic: str, frames, int64_t receive_ns, int64_t sequence):
+        """Bring an orderbook.full feed to what a REST answer and the deltas behind it tell (protocol section 3.3).
+
+        Args:
+            topic: of the feed, registered if need be.
+            frames: bytes of the feed's frames: the answer as a snapshot, then deltas whose ids go on from it.
+
+        Returns:
+            How many were taken; 0 leaves everything as it was. One digest is reported, behind the last.
+        """
+        cdef int32_t index = self.add_feed(topic)
+        if self.engine.feeds[index].kind != TB_KIND_BOOK or self.engine.feeds[index].depth != TB_FULL_DEPTH:
+            raise ConfigError(f"{topic}: is restated by its own snapshots, expected orderbook.full.SYMBOL")
+        cdef list held = [bytes(frame) for frame in frames]
+        cdef int32_t count = len(held)
+        cdef const uint8_t **at = <const uint8_t **>malloc(max(count, 1) * sizeof(uint8_t *))
+        cdef size_t *lengths = <size_t *>malloc(max(count, 1) * sizeof(size_t))
+        try:
+            if at == NULL or lengths == NULL:
+                raise MemoryError
+            for i in range(count):
+                at[i] = <const uint8_t *>PyBytes_AS_STRING(held[i])
+                lengths[i] = PyBytes_GET_SIZE(held[i])
+            return tb_engine_restate(&self.engine, index, at, lengths, count, receive_ns, sequence)
+        finally:
+            free(at)
+            free(lengths)
+
     def set_digest(self, topic: str, int64_t update_id, uint64_t digest):
         """Put a live digest on the feed's newest row. False if that row has another update id."""
         cdef int feed = self.add_feed(topic)
@@ -481,11 +532,11 @@ cdef class Engine:
         """Digest of the feed's book."""
         if feed in self.drivers:
             return self.drivers[feed].digest()
-        return tb_book_digest(&self._feed(feed).book)
+        return tb_feed_digest(self._feed(feed))
 
     def recomputed_digest(self, int feed):
         """The same, computed afresh from every level."""
-        return tb_book_digest_recomputed(&self._feed(feed).book)
+        return tb_feed_digest_recomputed(self._feed(feed))
 
     def best(self, int feed):
         """(bid price, bid size, ask price, ask size) mantissas; None, None for an empty side."""
@@ -520,11 +571,30 @@ cdef class Engine:
 
     def book(self, int feed):
         """A read-only ``Book`` over a book feed's levels; it follows every frame, keeps the engine, and is the truth only while
-        its ``live`` is. ConfigError for a feed of another kind."""
+        its ``live`` is. Of an RPI feed it has the sizes that are no RPI. ConfigError for a feed of another kind."""
         cdef tb_feed *f = self._feed(feed)
-        if f.kind != TB_KIND_BOOK:
+        if f.kind != TB_KIND_BOOK and f.kind != TB_KIND_RPI:
             raise ConfigError(f"{self._topic(feed)}: has no book, expected a feed of orderbook.DEPTH.SYMBOL")
         return view_of_feed(f, self)
+
+    def rpi_book(self, int feed):
+        """A ``Book`` as ``book`` gives it, over the second sizes of an RPI feed: retail-price-improvement orders alone."""
+        cdef tb_feed *f = self._feed(feed)
+        if f.kind != TB_KIND_RPI:
+            raise ConfigError(f"{self._topic(feed)}: has no RPI sizes, expected a feed of orderbook.rpi.SYMBOL")
+        return view_of_rpi(f, self)
+
+    def rpi_levels(self, int feed):
+        """(bids, asks) of an RPI feed: every level held, as (price, size, RPI size) mantissas, best first."""
+        cdef tb_feed *f = self._feed(feed)
+        if f.kind != TB_KIND_RPI:
+            raise ConfigError(f"{self._topic(feed)}: has no RPI sizes, expected a feed of orderbook.rpi.SYMBOL")
+        out = []
+        for side in range(2):
+            most = f.book.sides[side].count + f.rpi.sides[side].count
+            columns = np.empty((3, max(most, 1)), np.int64)
+            out.append(_rpi_side(f, side, columns))
+        return out[0], out[1]
 
     def exponents(self, symbol: str):
         """(price, size) exponents in force for the symbol, each in -18..0."""
@@ -638,14 +708,8 @@ cdef class Engine:
     def checkpoint(self, int feed):
         """The feed's whole state, as a ``FeedCheckpoint``."""
         cdef tb_feed *f = self._feed(feed)
-        cdef tb_level level
-        cdef list sides = []
-        for side in range(2):
-            out = []
-            for i in range(f.book.sides[side].count):
-                level = tb_book_level(&f.book, side, i)
-                out.append((level.price, level.size))
-            sides.append(out)
+        sides = [_pairs(&f.book, side) for side in range(2)]
+        rpi = [_pairs(f.rpi, side) if f.rpi != NULL else [] for side in range(2)]
         ticker = None
         if f.ticker != NULL and f.state == TB_LIVE:
             values = {}
@@ -671,9 +735,9 @@ cdef class Engine:
             match_ms=_optional(f.match_ms), push_ms=_optional(f.push_ms), receive_ns=_optional(f.receive_ns),
             sequence=_optional(f.sequence), since_digest=f.since_digest,
             seen=[(f.seen[i].low, f.seen[i].high) for i in range(f.seen_count)],
-            digest=f"{tb_book_digest(&f.book):016x}" if f.kind == TB_KIND_BOOK and f.state == TB_LIVE else None,
-            bids=sides[0], asks=sides[1], gap=self._gap(&f.gap), ticker=ticker, trade_ids=ids.hex(),
-            driven=self.drivers[feed].checkpoint() if feed in self.drivers else None,
+            digest=f"{tb_feed_digest(f):016x}" if f.kind in (TB_KIND_BOOK, TB_KIND_RPI) and f.state == TB_LIVE else None,
+            bids=sides[0], asks=sides[1], rpi_bids=rpi[0], rpi_asks=rpi[1], gap=self._gap(&f.gap), ticker=ticker,
+            trade_ids=ids.hex(), driven=self.drivers[feed].checkpoint() if feed in self.drivers else None,
         )
 
     def restore(self, note):
@@ -703,8 +767,10 @@ cdef class Engine:
             f.seen[f.seen_count].low = low
             f.seen[f.seen_count].high = high
             f.seen_count += 1
-        if f.kind == TB_KIND_BOOK:
-            self._restore_book(f, note.bids, note.asks)
+        if f.kind == TB_KIND_RPI:
+            self._restore_book(f, f.rpi, note.rpi_bids, note.rpi_asks)
+        if f.kind == TB_KIND_BOOK or f.kind == TB_KIND_RPI:
+            self._restore_book(f, &f.book, note.bids, note.asks)
             tb_engine_keyframe(&self.engine, index)
         if f.ticker != NULL and note.ticker is not None:
             f.ticker.keys = note.ticker.keys
@@ -726,7 +792,7 @@ cdef class Engine:
         if index in self.drivers and note.driven is not None:
             self.drivers[index].restore(note.driven)
 
-    cdef int _restore_book(self, tb_feed *f, list bids, list asks) except -1:
+    cdef int _restore_book(self, tb_feed *f, tb_book *book, list bids, list asks) except -1:
         cdef tb_changes changes[2]
         cdef Py_ssize_t total = len(bids) + len(asks)
         cdef int64_t *memory = <int64_t *>malloc(4 * max(total, 1) * sizeof(int64_t))
@@ -745,7 +811,7 @@ cdef class Engine:
                 changes[<int>side].count = len(source)
                 prices += len(source)
                 sizes += len(source)
-            if tb_book_load(&f.book, changes) != TB_OK:
+            if tb_book_load(book, changes) != TB_OK:
                 raise ValueError(
                     f"found {len(bids)} bids and {len(asks)} asks, expected at most {2 * f.depth} of each: twice the depth"
                 )
@@ -783,6 +849,10 @@ cdef class Engine:
                 columns = _take_table(&rows.tables[TB_TABLE_BOOKS], TB_TABLE_BOOKS)
                 levels = [_take_buffer(&rows.buffers[TB_BID_PRICES + side], np.int64) for side in range(4)]
                 split_by_day(out, Table.BOOK_UPDATES, symbol, *book_table(columns, levels, collector))
+            if rows.tables[TB_TABLE_RPI_BOOKS].count:
+                columns = _take_table(&rows.tables[TB_TABLE_RPI_BOOKS], TB_TABLE_RPI_BOOKS)
+                levels = [_take_buffer(&rows.buffers[TB_RPI_BID_PRICES + side], np.int64) for side in range(6)]
+                split_by_day(out, Table.RPI_BOOK_UPDATES, symbol, *rpi_book_table(columns, levels, collector))
             if rows.tables[TB_TABLE_TRADES].count:
                 columns = _take_table(&rows.tables[TB_TABLE_TRADES], TB_TABLE_TRADES)
                 ids = _take_buffer(&rows.buffers[TB_IDS_OF_TRADES], np.uint8)

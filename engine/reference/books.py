@@ -10,9 +10,10 @@ from sortedcontainers import SortedDict
 
 from schemas.errors import DecimalError
 
-__all__ = ["Level", "ReferenceBook", "mantissa_of"]
+__all__ = ["Level", "ReferenceBook", "ReferenceRpiBook", "mantissa_of"]
 
-Level = tuple[Decimal, Decimal]
+Level = tuple[Decimal, ...]
+"""Price and size; in RPI books a second size behind them."""
 
 
 _WORD: Final = 2**64 - 1
@@ -53,8 +54,8 @@ class ReferenceBook:
 
     def snapshot(self, bids: Iterable[Level], asks: Iterable[Level]) -> None:
         """Replace both sides; levels of size zero are ignored."""
-        self.bids = SortedDict(level for level in bids if level[1])
-        self.asks = SortedDict(level for level in asks if level[1])
+        self.bids = SortedDict((price, size) for price, size in bids if size)
+        self.asks = SortedDict((price, size) for price, size in asks if size)
 
     def delta(self, bids: Iterable[Level], asks: Iterable[Level]) -> tuple[list[Level], list[Level]]:
         """Set absolute sizes, zero removes; return the delta that undoes this one (prices must differ)."""
@@ -62,7 +63,7 @@ class ReferenceBook:
 
     @staticmethod
     def _change(side: SortedDict, levels: Iterable[Level]) -> list[Level]:
-        undo = []
+        undo: list[Level] = []
         for price, size in levels:
             undo.append((price, side.pop(price, Decimal(0))))
             if size:
@@ -91,3 +92,62 @@ class ReferenceBook:
                 level = mantissa_of(price, price_decimals) * _SPREAD + mantissa_of(size, size_decimals)
                 digest ^= _finalise(level & _WORD ^ mark)
         return digest
+
+
+class ReferenceRpiBook:
+    """An RPI book: two sorted sides from price to (size, RPI size), never both zero (protocol section 3.2)."""
+
+    def __init__(self) -> None:
+        self.bids = SortedDict()
+        self.asks = SortedDict()
+
+    def snapshot(self, bids: Iterable[Level], asks: Iterable[Level]) -> None:
+        """Replace both sides; levels whose sizes are both zero are ignored."""
+        self.bids = SortedDict((price, sizes) for price, *sizes in bids if any(sizes))
+        self.asks = SortedDict((price, sizes) for price, *sizes in asks if any(sizes))
+
+    def delta(self, bids: Iterable[Level], asks: Iterable[Level]) -> tuple[list[Level], list[Level]]:
+        """Set absolute sizes, two zeros remove; return the delta that undoes this one (prices must differ)."""
+        return self._change(self.bids, bids), self._change(self.asks, asks)
+
+    @staticmethod
+    def _change(side: SortedDict, levels: Iterable[Level]) -> list[Level]:
+        undo: list[Level] = []
+        for price, *sizes in levels:
+            undo.append((price, *side.pop(price, (Decimal(0), Decimal(0)))))
+            if any(sizes):
+                side[price] = sizes
+        return undo
+
+    @property
+    def crossed(self) -> bool:
+        """Whether the sizes that are no RPI cross; RPI interest may hide and show itself again."""
+        bids = [price for price, (size, _) in self.bids.items() if size]
+        asks = [price for price, (size, _) in self.asks.items() if size]
+        return bool(bids and asks and bids[-1] >= asks[0])
+
+    @property
+    def deepest(self) -> int:
+        """Number of levels of the longer side, by the size of which there are more."""
+        return max(
+            sum(1 for sizes in side.values() if sizes[place])
+            for side in (self.bids, self.asks)
+            for place in (0, 1)
+        )
+
+    def top(self, count: int) -> tuple[list[Level], list[Level]]:
+        """Return at most ``count`` bids and asks as (price, size, RPI size), best first."""
+        bids = [(price, *sizes) for price, sizes in self.bids.items()[: -count - 1 : -1]]
+        return bids, [(price, *sizes) for price, sizes in self.asks.items()[:count]]
+
+    def digest(self, price_decimals: int, size_decimals: int) -> int:
+        """Return the digest of the sizes, mixed with that of the RPI sizes (docs/verify.md), recomputed in full."""
+        digests = []
+        for place in (0, 1):
+            book = ReferenceBook()
+            book.snapshot(
+                ((price, sizes[place]) for price, sizes in self.bids.items()),
+                ((price, sizes[place]) for price, sizes in self.asks.items()),
+            )
+            digests.append(book.digest(price_decimals, size_decimals))
+        return digests[0] ^ _finalise(digests[1])

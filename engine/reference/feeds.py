@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
-from engine.reference.books import ReferenceBook, mantissa_of
+from engine.reference.books import ReferenceBook, ReferenceRpiBook, mantissa_of
 from engine.reference.messages import (
     Book,
     Kind,
@@ -25,7 +25,7 @@ from engine.reference.messages import (
 )
 from schemas.errors import ConfigError, DecimalError
 from schemas.names import Category, FeedState, GapCause, RowKind, Table
-from schemas.tables import TICKER_FIELDS
+from schemas.tables import FULL_DEPTH, RPI_DEPTH, TICKER_FIELDS
 
 __all__ = ["Outcome", "ReferenceFeeds"]
 
@@ -64,7 +64,7 @@ class _Feed:
     good: _Arrival | None = None
     gap: Row | None = None
     # Books: `update_id` is of the last applied frame, `seen` are the ids of this chain.
-    book: ReferenceBook = field(default_factory=ReferenceBook)
+    book: ReferenceBook | ReferenceRpiBook = field(default_factory=ReferenceBook)
     update_id: int | None = None
     seen: set[int] = field(default_factory=set)
     crossed: bool = False
@@ -75,6 +75,14 @@ class _Feed:
     @property
     def has_consecutive_ids(self) -> bool:
         return self.kind is Kind.BOOK and self.depth > 1
+
+    @property
+    def is_rpi(self) -> bool:
+        return isinstance(self.book, ReferenceRpiBook)
+
+    @property
+    def is_full(self) -> bool:
+        return self.depth == FULL_DEPTH
 
 
 class ReferenceFeeds:
@@ -93,6 +101,7 @@ class ReferenceFeeds:
         self.category = Category(category)
         self.rows: dict[Table, list[Row]] = {
             Table.BOOK_UPDATES: [],
+            Table.RPI_BOOK_UPDATES: [],
             Table.TRADES: [],
             Table.TICKERS: [],
         }
@@ -125,19 +134,22 @@ class ReferenceFeeds:
         feed = self._feeds[topic]
         return feed.book.digest(*self.decimals(feed.symbol))
 
-    def top(self, topic: str, count: int) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    def top(self, topic: str, count: int) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
         """Return at most ``count`` (and at most the topic's depth) bids and asks as mantissas, best first."""
         bids, asks = self.levels(topic)
         count = min(count, self._feeds[topic].depth)
         return bids[:count], asks[:count]
 
-    def levels(self, topic: str) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    def levels(self, topic: str) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
         """Return all bids and asks as mantissas, best first, those beyond the topic's depth too."""
         feed = self._feeds[topic]
         price_decimals, size_decimals = self.decimals(feed.symbol)
         bids, asks = (
-            [(mantissa_of(price, price_decimals), mantissa_of(size, size_decimals)) for price, size in side]
-            for side in feed.book.top(feed.book.deepest)
+            [
+                (mantissa_of(price, price_decimals), *(mantissa_of(size, size_decimals) for size in sizes))
+                for price, *sizes in side
+            ]
+            for side in feed.book.top(max(len(feed.book.bids), len(feed.book.asks)))
         )
         return bids, asks
 
@@ -152,13 +164,17 @@ class ReferenceFeeds:
         """Register a topic: ``orderbook.N.SYMBOL``, ``publicTrade.X`` or ``tickers.SYMBOL``."""
         kind, _, rest = topic.partition(".")
         depth = "0"
+        book: ReferenceBook | ReferenceRpiBook = ReferenceBook()
         if kind == Kind.BOOK:
             depth, _, rest = rest.partition(".")
-        if kind not in list(Kind) or not rest or not re.fullmatch("0|[1-9][0-9]{0,3}", depth):
+            if depth == "rpi":
+                book = ReferenceRpiBook()
+            depth = {"rpi": str(RPI_DEPTH), "full": str(FULL_DEPTH)}.get(depth, depth)
+        if kind not in list(Kind) or not rest or not re.fullmatch("0|[1-9][0-9]{0,4}", depth):
             raise ConfigError(
                 f"topic {topic!r}: expected orderbook.N.SYMBOL, publicTrade.X or tickers.SYMBOL"
             )
-        self._feeds.setdefault(topic, _Feed(topic, Kind(kind), rest, int(depth)))
+        self._feeds.setdefault(topic, _Feed(topic, Kind(kind), rest, int(depth), book=book))
 
     def announce(self, symbol: str, price_decimals: int, size_decimals: int) -> None:
         """Widen the symbol's pair; ``DecimalError`` (and no change) where a book could not follow."""
@@ -188,6 +204,30 @@ class ReferenceFeeds:
         feed = self._feeds[topic]
         if feed.state is FeedState.LIVE:
             self._stale(feed, GapCause(cause), _Arrival(receive_ns, 0, feed.line))
+
+    def on_restate(self, topic: str, frames: Iterable[bytes], receive_ns: int, sequence: int) -> int:
+        """A REST answer, as a snapshot frame, and the deltas behind it: begin the full book anew. Return how many
+        frames were taken; whatever comes behind one that can't be is left out (protocol section 3.3)."""
+        feed = self._feeds[topic]
+        taken = 0
+        for frame in frames:
+            try:
+                decoded = self._decode(frame)
+                if decoded is None or decoded[0] is not feed or not isinstance(message := decoded[1], Book):
+                    break
+                follows = feed.update_id is not None and message.update_id == feed.update_id + 1
+                if message.kind is not (RowKind.DELTA if taken else RowKind.SNAPSHOT) or (
+                    taken and not follows
+                ):
+                    break
+                self._widen(feed, message)
+            except UndecodableError:
+                break
+            self._on_book(feed, message, _Arrival(receive_ns, sequence, feed.line, message.match_ms))
+            if feed.state is not FeedState.LIVE:
+                break
+            taken += 1
+        return taken
 
     def on_frame(self, frame: bytes, receive_ns: int, sequence: int, line: int = 0) -> Outcome:
         """Take one frame: all of it or, when it is undecodable, nothing."""
@@ -259,7 +299,7 @@ class ReferenceFeeds:
 
     def _read(self, feed: _Feed, envelope: Object) -> Book | Trades | Ticker:
         if feed.kind is Kind.BOOK:
-            return read_book(envelope, feed.symbol)
+            return read_book(envelope, feed.symbol, sizes=2 if feed.is_rpi else 1)
         if feed.kind is Kind.TICKERS:
             return read_ticker(envelope, feed.symbol)
         return read_trades(envelope, None if self.category is Category.OPTION else feed.symbol)
@@ -271,7 +311,9 @@ class ReferenceFeeds:
         if isinstance(message, Ticker):
             return
         if isinstance(message, Book):
-            numbers = [(feed.symbol, *level) for level in message.bids + message.asks]
+            numbers = [
+                (feed.symbol, price, size) for price, *sizes in message.bids + message.asks for size in sizes
+            ]
         else:
             numbers = [(trade.symbol, trade.price, trade.size) for trade in message.trades]
         pairs: dict[str, tuple[int, int]] = {}
@@ -299,9 +341,10 @@ class ReferenceFeeds:
         for feed in self._feeds.values():
             if feed.kind is Kind.BOOK and feed.symbol == symbol:
                 for side in (feed.book.bids, feed.book.asks):
-                    for price, size in side.items():
+                    for price, sizes in side.items():
                         mantissa_of(price, pair[0])
-                        mantissa_of(size, pair[1])
+                        for size in sizes if feed.is_rpi else [sizes]:
+                            mantissa_of(size, pair[1])
 
     # Books
 
@@ -326,17 +369,17 @@ class ReferenceFeeds:
             "size_exponent": -size_decimals,
         }
         for side, levels in (("bid", message.bids), ("ask", message.asks)):
-            row[f"{side}_price_mantissa"] = [mantissa_of(price.value, price_decimals) for price, _ in levels]
-            row[f"{side}_size_mantissa"] = [mantissa_of(size.value, size_decimals) for _, size in levels]
-        self.rows[Table.BOOK_UPDATES].append(row)
+            row[f"{side}_price_mantissa"] = [mantissa_of(level[0].value, price_decimals) for level in levels]
+            row[f"{side}_size_mantissa"] = [mantissa_of(level[1].value, size_decimals) for level in levels]
+            if feed.is_rpi:
+                sizes = [mantissa_of(level[2].value, size_decimals) for level in levels]
+                row[f"{side}_rpi_size_mantissa"] = sizes
+        self.rows[Table.RPI_BOOK_UPDATES if feed.is_rpi else Table.BOOK_UPDATES].append(row)
 
     def _snapshot(self, feed: _Feed, message: Book, arrival: _Arrival) -> bool:
         """A snapshot always replaces the book and begins a chain, unless it is far too long."""
         feed.seen.clear()
-        if (
-            max(sum(1 for _, size in side if size.value) for side in (message.bids, message.asks))
-            > 2 * feed.depth
-        ):
+        if message.most > 2 * feed.depth:
             self._stale(feed, GapCause.OVERFLOW, arrival, message.update_id)
             return False
         feed.book.snapshot(*message.levels())
@@ -349,12 +392,14 @@ class ReferenceFeeds:
         """Return whether the delta was applied; None for a repeat, which makes no row."""
         update_id = message.update_id
         if feed.state is not FeedState.LIVE or feed.update_id is None:
+            if feed.is_full:
+                self._await_answer(feed, update_id, arrival)
             if update_id in feed.seen:
                 return None
-            if feed.gap is None:
+            if feed.gap is None and not feed.is_full:
                 self._open(feed, GapCause.NO_SNAPSHOT, arrival, update_id)
             return False
-        if update_id == feed.update_id + 1:
+        if update_id == feed.update_id + 1 and not (feed.is_full and update_id == 1):
             return self._apply(feed, message, arrival)
         if update_id == 1:
             feed.seen.clear()
@@ -366,6 +411,14 @@ class ReferenceFeeds:
         damaged = self._unattributed.get(arrival.line, -1) > feed.good.sequence
         self._stale(feed, GapCause.UNDECODABLE if damaged else GapCause.LOST, arrival)
         return False
+
+    def _await_answer(self, feed: _Feed, update_id: int, arrival: _Arrival) -> None:
+        """The full book's snapshot comes by REST: to wait for it is no gap, a loss among what waits is one."""
+        last = max(feed.seen, default=None)
+        if update_id == 1 and last != 1:
+            feed.seen.clear()
+        elif last is not None and update_id > last + 1 and feed.gap is None:
+            self._open(feed, GapCause.LOST, arrival, last + 1)
 
     def _apply(self, feed: _Feed, message: Book, arrival: _Arrival) -> bool:
         """Apply the next delta; a book that comes out insane is put back as it was."""

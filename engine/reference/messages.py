@@ -82,13 +82,28 @@ class Book:
     match_ms: int | None
     update_id: int
     cross_sequence: int | None
-    bids: list[tuple[_Written, _Written]]
-    asks: list[tuple[_Written, _Written]]
+    bids: list[tuple[_Written, ...]]
+    asks: list[tuple[_Written, ...]]
+    """Price and size as written; of an RPI book a second size behind them."""
 
     def levels(self) -> tuple[list[Level], list[Level]]:
-        """Return (price, size) of both sides, in the message's order."""
-        bids, asks = ([(price.value, size.value) for price, size in side] for side in (self.bids, self.asks))
+        """Return price and size, or sizes, of both sides, in the message's order."""
+        bids, asks = (
+            [tuple(number.value for number in level) for level in side] for side in (self.bids, self.asks)
+        )
         return bids, asks
+
+    @property
+    def most(self) -> int:
+        """Levels of the longer side that are there, counted by each size alone."""
+        return max(
+            (
+                sum(1 for level in side if level[place].value)
+                for side in (self.bids, self.asks)
+                for place in range(1, len(side[0]) if side else 1)
+            ),
+            default=0,
+        )
 
 
 @dataclass(frozen=True)
@@ -278,19 +293,19 @@ def _row_kind(value: object) -> RowKind:
     return RowKind(kind)
 
 
-def _side(levels: object) -> list[tuple[_Written, _Written]]:
+def _side(levels: object, sizes: int) -> list[tuple[_Written, ...]]:
     side = []
     for level in _array(levels):
-        if len(_array(level)) != 2:
-            raise UndecodableError("expected [price, size]")
-        side.append((_fixed(level[0]), _size(level[1])))
-    if len({price.value for price, _ in side}) != len(side):
+        if len(_array(level)) != 1 + sizes:
+            raise UndecodableError("expected [price, size], of RPI books with a second size")
+        side.append((_fixed(level[0]), *map(_size, level[1:])))
+    if len({level[0].value for level in side}) != len(side):
         raise UndecodableError("a price twice")
     return side
 
 
-def read_book(envelope: Object, symbol: str) -> Book:
-    """Read an order-book frame, or raise UndecodableError."""
+def read_book(envelope: Object, symbol: str, sizes: int = 1) -> Book:
+    """Read an order-book frame whose levels have so many sizes, or raise UndecodableError."""
     top = _known(envelope, {"topic", "type", "ts", "data", "cts"}, {"topic", "type", "ts", "data"})
     data = _known(top["data"], {"s", "b", "a", "u", "seq"}, {"s", "b", "a", "u"})
     if text_of(data["s"]) != symbol:
@@ -301,8 +316,8 @@ def read_book(envelope: Object, symbol: str) -> Book:
         _clock(top["cts"]) if "cts" in top else None,
         _integer(data["u"]),
         _integer(data["seq"]) if "seq" in data else None,
-        _side(data["b"]),
-        _side(data["a"]),
+        _side(data["b"], sizes),
+        _side(data["a"], sizes),
     )
 
 

@@ -28,6 +28,8 @@ def drive(feeds: ReferenceFeeds, step: Step, sequence: int, symbol: str) -> Outc
         feeds.on_disconnect(step.line, now)
     elif step.action == "stale":
         feeds.on_stale(step.topic, GapCause.SILENCE, now)
+    elif step.action == "restate":
+        feeds.on_restate(step.topic, step.frames, now, sequence)
     else:
         with contextlib.suppress(DecimalError):
             feeds.announce(symbol, *step.decimals)

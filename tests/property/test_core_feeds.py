@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 from engine.reference import Outcome, ReferenceFeeds
 from schemas.errors import DecimalError
 from schemas.names import Category, GapCause, Table
-from schemas.tables import SCHEMAS
+from schemas.tables import SCHEMAS, book_topic
 from tests.property.driving import drive, receive_ns
 from tests.strategies import Run, Step, runs
 
 core = pytest.importorskip("engine.core.feeds", reason="the extensions are not built (make build)")
 events = pytest.importorskip("engine.events")
+parse_feed = core.parse_feed
 
 OUTCOMES = {
     core.UNDECODABLE: Outcome.UNDECODABLE,
@@ -52,6 +53,8 @@ class Pair:
             self.core.disconnect(step.line, now, sequence)
         elif step.action == "stale":
             self.core.stale(step.topic, GapCause.SILENCE.value, now, sequence)
+        elif step.action == "restate":
+            self.core.restate(step.topic, step.frames, now, sequence)
         else:
             with contextlib.suppress(DecimalError):
                 self.core.widen(self.symbol, *step.decimals, now, sequence)
@@ -70,9 +73,13 @@ class Pair:
             assert self.core.exponents(self.symbol) == tuple(
                 -item for item in self.model.decimals(self.symbol)
             )
-            bids, asks = self.core.levels(feed, int(topic.split(".")[1]))
-            assert (bids, asks) == self.model.top(topic, 10_000)
             assert self.core.digest(feed) == self.core.recomputed_digest(feed) == self.model.digest(topic)
+            if topic.startswith("orderbook.rpi."):
+                assert self.core.rpi_levels(feed) == self.model.levels(topic)
+                continue
+            depth = parse_feed(self.core.category, topic)[1]
+            bids, asks = self.core.levels(feed, depth)
+            assert (bids, asks) == self.model.top(topic, 10_000)
             best = tuple(side[0] if side else (None, None) for side in (bids, asks))
             assert self.core.best(feed) == best[0] + best[1]
 
@@ -96,7 +103,7 @@ class Pair:
         for (table, symbol, _), found in self.core.take_rows("linear").items():
             assert found.schema.equals(SCHEMAS[table])
             plain = _plain(found)
-            self.compare_keyframes(symbol, [row for row in plain if row.get("kind") == "keyframe"])
+            self.compare_keyframes(table, symbol, [row for row in plain if row.get("kind") == "keyframe"])
             rows.setdefault((table, symbol), []).extend(row for row in plain if row.get("kind") != "keyframe")
         expected: dict[tuple[Table, str], list[dict[str, Any]]] = {}
         for table, made in self.model.rows.items():
@@ -105,13 +112,14 @@ class Pair:
                 expected.setdefault((table, row["symbol"]), []).append(kept)
         assert {name: _sorted(found) for name, found in rows.items()} == expected
 
-    def compare_keyframes(self, symbol: str, keyframes: list[dict[str, Any]]) -> None:
+    def compare_keyframes(self, table: Table, symbol: str, keyframes: list[dict[str, Any]]) -> None:
         """A keyframe is the whole book after the row that it follows."""
+        names = ["price", "size", "rpi_size"] if table is Table.RPI_BOOK_UPDATES else ["price", "size"]
         for row in keyframes:
-            bids, asks = self.books[row["sequence"], f"orderbook.{row['depth']}.{symbol}"]
+            bids, asks = self.books[row["sequence"], book_topic(table, row["depth"], symbol)]
             for side, levels in (("bid", bids), ("ask", asks)):
-                pairs = zip(row[f"{side}_price_mantissa"], row[f"{side}_size_mantissa"], strict=True)
-                assert list(pairs) == levels
+                columns = (row[f"{side}_{name}_mantissa"] for name in names)
+                assert list(zip(*columns, strict=True)) == levels
 
 
 def _sorted(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -24,7 +24,7 @@ TRADES = "publicTrade.BTCUSDT"
 TICKER = "tickers.BTCUSDT"
 TOPICS = (BOOK, TOP, TRADES, TICKER)
 
-Levels = Sequence[tuple[str, str]]
+Levels = Sequence[tuple[str, ...]]
 
 
 def book(kind: str, update_id: int, bids: Levels, asks: Levels, at_ms: int, topic: str = BOOK) -> bytes:

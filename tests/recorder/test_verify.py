@@ -31,6 +31,8 @@ from tests.engine.drivers.messages import SAMPLES
 from tests.engine.drivers.messages import TOPICS as EVENT_TOPICS
 from tests.recorder.recordings import BOOK, START_NS, TRADES, Tape, book, market, record_day
 
+RPI = "orderbook.rpi.BTCUSDT"
+
 
 @pytest.fixture(autouse=True)
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,6 +189,64 @@ def test_a_flipped_byte_is_found_wherever_it_is(data: Path) -> None:
     assert len(manifest.files) == verify(data).files
 
 
+def _rpi_recording(data: Path) -> Path:
+    tape = Tape(data, topics=[RPI])
+    at_ms = START_NS // 1_000_000
+    tape.frames(
+        [book("snapshot", 5, [("100.5", "1", "0.5"), ("99", "0", "2")], [("101", "1", "0")], at_ms, RPI)]
+        + [
+            book(
+                "delta",
+                5 + i,
+                [("99", str(i % 2), str(i))],
+                [(str(101 + i % 7), "0", str(i % 3))],
+                at_ms + i,
+                RPI,
+            )
+            for i in range(1, 200)
+        ]
+    )
+    tape.rotate()
+    tape.frames([book("delta", 205, [("99", "0", "0")], [], at_ms + 300, RPI)])
+    tape.stop()
+    roll_data(data)
+    return data
+
+
+def test_rpi_rows_make_rpi_books(tmp_path: Path) -> None:
+    """One size altered, in the files and in what the manifest says of them, and the digests disagree."""
+    data = _rpi_recording(tmp_path / "rpi")
+    result = verify(data)
+    assert result.findings == []
+    assert (result.books, result.keyframes, result.archive_digests) == (202, 1, 4)
+    entry = _file(data, Table.RPI_BOOK_UPDATES)
+
+    def alter(rows: pa.Table) -> pa.Table:
+        sizes = rows.column("bid_rpi_size_mantissa").to_pylist()
+        sizes[5] = [sizes[5][0] + 1]
+        return _with(
+            rows, "bid_rpi_size_mantissa", pa.array(sizes, rows.schema.field("bid_rpi_size_mantissa").type)
+        )
+
+    # a size that a later row sets anew shows in no digest; one that stays does
+    _rewrite(data, entry, alter, forge=True)
+    assert any("bid_rpi_size_mantissa is" in finding.what for finding in _failures(data))
+    shutil.rmtree(data / "journal")
+    assert _failures(data) == []
+
+    def alter_first(rows: pa.Table) -> pa.Table:
+        sizes = rows.column("bid_rpi_size_mantissa").to_pylist()
+        sizes[0] = [sizes[0][0] + 1, *sizes[0][1:]]
+        return _with(
+            rows, "bid_rpi_size_mantissa", pa.array(sizes, rows.schema.field("bid_rpi_size_mantissa").type)
+        )
+
+    _rewrite(data, _file(data, Table.RPI_BOOK_UPDATES), alter_first, forge=True)
+    (finding,) = _failures(data)
+    assert finding.feed == RPI
+    assert "the rows make a book with digest" in finding.what
+
+
 @pytest.mark.parametrize("table", list(Table))
 def test_each_table_is_checked(data: Path, table: Table, tmp_path: Path) -> None:
     if table in (Table.GAPS, Table.CLOCK_OFFSETS, Table.AUDITS):  # the pristine recording has none
@@ -204,6 +264,8 @@ def test_each_table_is_checked(data: Path, table: Table, tmp_path: Path) -> None
         tape.stop()
         data = tmp_path / "instruments"
         roll_data(data)
+    elif table is Table.RPI_BOOK_UPDATES:
+        data = _rpi_recording(tmp_path / "rpi")
     elif table in EVENT_SCHEMAS:
         tape = Tape(tmp_path / "events", EVENT_TOPICS)
         tape.frames(SAMPLES * 3)

@@ -372,6 +372,11 @@ uint64_t tb_book_digest(const tb_book *book)
     return book->digest ^ exponent_digest(book);
 }
 
+uint64_t tb_book_joint_digest(uint64_t sizes, uint64_t rpi_sizes)
+{
+    return sizes ^ mix64(rpi_sizes);
+}
+
 uint64_t tb_book_digest_recomputed(const tb_book *book)
 {
     uint64_t digest = exponent_digest(book);

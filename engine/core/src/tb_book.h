@@ -66,6 +66,9 @@ void tb_book_widen(tb_book *book, unsigned price_decimals, unsigned size_decimal
 
 /* The 64-bit digest of the whole state with its exponents (docs/verify.md). */
 uint64_t tb_book_digest(const tb_book *book);
+/* Of a book whose levels have two sizes, kept as two books: the second digest is mixed once more, so that the two sizes of a
+ * level can't change places unseen. */
+uint64_t tb_book_joint_digest(uint64_t sizes, uint64_t rpi_sizes);
 /* The same, recomputed from the levels; equal by construction, which tests check. */
 uint64_t tb_book_digest_recomputed(const tb_book *book);
 

@@ -91,7 +91,7 @@ static int find_topic(void *context, const tb_slice *topic, tb_route *route)
     route->symbol.length = feed->symbol_length;
     route->price_decimals = engine->pairs[engine->found].price_decimals;
     route->size_decimals = engine->pairs[engine->found].size_decimals;
-    if (engine->feed_count > NEAR_FEEDS && feed->kind == TB_KIND_BOOK)
+    if (engine->feed_count > NEAR_FEEDS && feed->kind == TB_KIND_BOOK && feed->depth < TB_FULL_DEPTH)
         fetch_levels(feed, feed->depth);
     return feed->kind;
 }
@@ -122,7 +122,8 @@ int32_t tb_engine_apply(tb_engine *engine, const uint8_t *bytes, size_t length, 
         const int64_t last_update_id = feed->update_id, rows = feed->rows;
         const int measured = engine->delays != NULL && feed->state == TB_LIVE;
         switch (feed->kind) {
-        case TB_KIND_BOOK: error = tb_on_book(engine, result, frame, at); break;
+        case TB_KIND_BOOK:
+        case TB_KIND_RPI: error = tb_on_book(engine, result, frame, at); break;
         case TB_KIND_TRADES: error = tb_on_trades(engine, result, frame, at, 0); break;
         default: error = tb_on_ticker(engine, result, frame, at); break;
         }
@@ -150,6 +151,35 @@ tb_error tb_engine_backfill(tb_engine *engine, const uint8_t *bytes, size_t leng
         return TB_BAD_VALUE;
     at.line = engine->feeds[engine->found]->line;
     return tb_on_trades(engine, engine->found, &engine->frame, at, 1);
+}
+
+int32_t tb_engine_restate(tb_engine *engine, int32_t index, const uint8_t *const *frames, const size_t *lengths, int32_t count,
+                          int64_t receive_ns, int64_t sequence)
+{
+    tb_feed *feed = engine->feeds[index];
+    const tb_stamp at = {sequence, receive_ns, feed->line};
+    const int64_t messages = feed->messages, last_receive_ns = feed->last_receive_ns, first_receive_ns = feed->first_receive_ns,
+                  first_sequence = feed->first_sequence;
+    int32_t taken = 0;
+    engine->restating = 1;
+    for (; taken < count; taken++) {
+        tb_frame_status status = TB_FRAME_DATA;
+        const tb_frame *frame = &engine->frame;
+        engine->found = -1;
+        if (tb_frame_decode(&engine->frame, frames[taken], lengths[taken], find_topic, engine, &status) != TB_OK ||
+            status != TB_FRAME_DATA || engine->found != index ||
+            (taken ? frame->kind != TB_DELTA || frame->update_id - 1 != feed->update_id : frame->kind != TB_SNAPSHOT) ||
+            tb_on_book(engine, index, &engine->frame, at) != TB_OK || feed->state != TB_LIVE)
+            break;
+    }
+    engine->restating = 0;
+    feed->messages = messages;
+    feed->last_receive_ns = last_receive_ns;
+    feed->first_receive_ns = first_receive_ns;
+    feed->first_sequence = first_sequence;
+    if (taken)
+        tb_note_digest(engine, index, at);
+    return taken;
 }
 
 int64_t tb_engine_apply_batch(tb_engine *engine, const tb_batch *batch, int64_t from, int64_t to)
@@ -181,6 +211,8 @@ void tb_engine_stale(tb_engine *engine, int32_t index, int cause, int64_t receiv
     tb_stamp at = {sequence, receive_ns, engine->feeds[index]->line};
     if (engine->feeds[index]->state == TB_LIVE)
         tb_make_stale(engine, index, cause, at);
+    else if (cause == TB_CAUSE_NO_SNAPSHOT) /* of the full book, whose snapshot doesn't come with the stream */
+        tb_open_gap(engine, index, cause, TB_NONE, TB_NONE, at);
 }
 
 void tb_engine_disconnect(tb_engine *engine, uint16_t line, int64_t receive_ns, int64_t sequence)

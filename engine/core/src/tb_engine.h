@@ -71,7 +71,8 @@ typedef struct {
     int64_t last_row; /* index of the feed's newest book row, or -1 */
     tb_ticker *ticker;
     tb_trade_ids *trade_ids;
-    _Alignas(16) tb_level levels[]; /* of the book: fixed room for twice its depth a side */
+    tb_book *rpi; /* RPI books: the second size of each level; a level is there while one of the two sizes is */
+    _Alignas(16) tb_level levels[]; /* of the book: fixed room for twice its depth a side, none for orderbook.full */
 } tb_feed;
 
 /* The exponent pair in force, by feed: beside each other, because the decoder needs it before the feed is at hand. */
@@ -157,6 +158,8 @@ typedef struct {
     int64_t events_lost;
     tb_frame frame;
     tb_book aside; /* the last good book of a feed whose next frame may have to be refused */
+    tb_book aside_rpi; /* and of an RPI book its second one */
+    int restating; /* a REST answer is being applied: one digest behind it is enough */
     int32_t found; /* feed of the frame being decoded, or -1 */
     int64_t order; /* of that frame in its batch */
     int columns;   /* make rows and keyframes; otherwise live digests */
@@ -216,6 +219,20 @@ tb_error tb_engine_widen(tb_engine *engine, int32_t symbol, unsigned price_decim
 
 /* A keyframe of a LIVE book with deltas, as it stands: what a segment begins with, even if the feed stays quiet in it. */
 void tb_engine_keyframe(tb_engine *engine, int32_t feed);
+
+/* Bring an orderbook.full feed to the state that a REST answer and the deltas behind it tell (protocol section 3.3), given as
+ * frames of the feed: a snapshot, then deltas whose ids go on from it. They make rows, and count for no message. Returns how
+ * many were taken: what comes after the first that is no such frame is left out. */
+int32_t tb_engine_restate(tb_engine *engine, int32_t feed, const uint8_t *const *frames, const size_t *lengths, int32_t count,
+                          int64_t receive_ns, int64_t sequence);
+
+/* The digest of a book feed's whole state, kept or recomputed. */
+uint64_t tb_feed_digest(const tb_feed *feed);
+uint64_t tb_feed_digest_recomputed(const tb_feed *feed);
+
+/* The levels of one side of an RPI book, best first, those with either size; at most what both sizes hold together. Returns
+ * how many. */
+int32_t tb_rpi_levels(const tb_feed *feed, int side, int64_t *prices, int64_t *sizes, int64_t *rpi_sizes);
 
 /* Note a live digest in the feed's newest row. 0 when there is no such row. */
 int tb_engine_set_digest(tb_engine *engine, int32_t feed, int64_t update_id, uint64_t digest);

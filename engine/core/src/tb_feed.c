@@ -8,7 +8,8 @@ tb_error tb_can_widen(const tb_engine *engine, const tb_symbol *symbol, unsigned
     if (price <= symbol->price_decimals && size <= symbol->size_decimals)
         return TB_OK;
     for (int32_t i = symbol->first_feed; i >= 0; i = engine->feeds[i]->next_of_symbol)
-        if (tb_book_can_widen(&engine->feeds[i]->book, price, size) != TB_OK)
+        if (tb_book_can_widen(&engine->feeds[i]->book, price, size) != TB_OK ||
+            (engine->feeds[i]->rpi && tb_book_can_widen(engine->feeds[i]->rpi, price, size) != TB_OK))
             return TB_DECIMAL;
     return TB_OK;
 }
@@ -20,6 +21,8 @@ void tb_widen(tb_engine *engine, int32_t index, unsigned price, unsigned size, t
         return;
     for (int32_t i = symbol->first_feed; i >= 0; i = engine->feeds[i]->next_of_symbol) {
         tb_book_widen(&engine->feeds[i]->book, price, size);
+        if (engine->feeds[i]->rpi)
+            tb_book_widen(engine->feeds[i]->rpi, price, size);
         engine->pairs[i] = (tb_pair){(uint8_t)price, (uint8_t)size};
     }
     symbol->price_decimals = (uint8_t)price;

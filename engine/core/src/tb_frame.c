@@ -14,6 +14,8 @@ void tb_frame_free(tb_frame *frame)
         free(frame->prices[s]);
         free(frame->sizes[s]);
         free(frame->decimals[s]);
+        free(frame->rpi_sizes[s]);
+        free(frame->rpi_decimals[s]);
     }
     free(frame->trades);
     free(frame->text);
@@ -119,7 +121,42 @@ static int grow_levels(tb_frame *f, int side)
     return 1;
 }
 
-static int read_levels(tb_frame *f, tb_cursor *c, int side)
+/* Room for the second sizes of as many levels as there is room for first ones. */
+static int grow_rpi(tb_frame *f, int side)
+{
+    const int32_t capacity = f->capacity[side];
+    int64_t *sizes = realloc(f->rpi_sizes[side], (size_t)capacity * sizeof *sizes);
+    if (sizes)
+        f->rpi_sizes[side] = sizes;
+    uint8_t *decimals = realloc(f->rpi_decimals[side], (size_t)capacity);
+    if (decimals)
+        f->rpi_decimals[side] = decimals;
+    if (!sizes || !decimals)
+        return 0;
+    f->rpi_capacity[side] = capacity;
+    return 1;
+}
+
+/* The size that levels of RPI books have behind the other one. */
+static int read_rpi_size(tb_frame *f, tb_cursor *c, int side, int32_t n, unsigned *widest)
+{
+    uint8_t places;
+    if (TB_UNLIKELY(n >= f->rpi_capacity[side]) && !grow_rpi(f, side))
+        return tb_fail(c, TB_NO_MEMORY);
+    if (!tb_expect(c, ','))
+        return 0;
+    tb_space(c);
+    if (!tb_read_decimal(f, c, &f->rpi_sizes[side][n], &places))
+        return 0;
+    if (f->rpi_sizes[side][n] < 0)
+        return tb_fail(c, TB_BAD_NUMBER);
+    f->rpi_decimals[side][n] = places;
+    if (f->rpi_sizes[side][n] && places > *widest)
+        *widest = places;
+    return 1;
+}
+
+static int read_levels(tb_frame *f, tb_cursor *c, int side, int rpi)
 {
     unsigned price_widest = f->price_decimals, size_widest = f->size_decimals;
     int32_t n = 0;
@@ -149,10 +186,12 @@ static int read_levels(tb_frame *f, tb_cursor *c, int side)
                 return 0;
             if (TB_UNLIKELY(*size < 0))
                 return tb_fail(c, TB_BAD_NUMBER);
+            if (rpi && !read_rpi_size(f, c, side, n, &size_widest))
+                return 0;
             if (TB_UNLIKELY(!tb_accept(c, ']'))) {
                 if (!tb_expect(c, ','))
                     return 0;
-                return tb_fail(c, TB_WRONG_TYPE); /* more than price and size: not this kind of book */
+                return tb_fail(c, TB_WRONG_TYPE); /* more than this kind of book has */
             }
             f->decimals[side][2 * n] = price_places;
             f->decimals[side][2 * n + 1] = size_places;
@@ -171,7 +210,7 @@ static int read_levels(tb_frame *f, tb_cursor *c, int side)
     return 1;
 }
 
-static int read_book(tb_frame *f, tb_cursor *c, const tb_slice *symbol)
+static int read_book(tb_frame *f, tb_cursor *c, const tb_slice *symbol, int rpi)
 {
     enum { S = 1, B = 2, A = 4, U = 8, SEQ = 16 };
     unsigned seen = 0;
@@ -190,12 +229,12 @@ static int read_book(tb_frame *f, tb_cursor *c, const tb_slice *symbol)
         }
         case 'b':
             TB_ONCE(c, seen, B);
-            if (!read_levels(f, c, 0))
+            if (!read_levels(f, c, 0, rpi))
                 return 0;
             continue;
         case 'a':
             TB_ONCE(c, seen, A);
-            if (!read_levels(f, c, 1))
+            if (!read_levels(f, c, 1, rpi))
                 return 0;
             continue;
         case 'u':
@@ -224,7 +263,8 @@ static int read_data(tb_frame *f, tb_cursor *c, int kind, const tb_slice *symbol
 {
     switch (kind) {
     case TB_KIND_BOOK:
-        return read_book(f, c, symbol);
+    case TB_KIND_RPI:
+        return read_book(f, c, symbol, kind == TB_KIND_RPI);
     case TB_KIND_TRADES:
         return tb_read_trades(f, c, symbol);
     default:

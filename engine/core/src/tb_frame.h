@@ -50,6 +50,9 @@ typedef struct {
     int64_t *prices[2], *sizes[2];
     uint8_t *decimals[2]; /* two bytes a level: of its price, of its size */
     int32_t count[2], capacity[2];
+    int64_t *rpi_sizes[2]; /* of RPI books */
+    uint8_t *rpi_decimals[2];
+    int32_t rpi_capacity[2];
     uint8_t price_decimals, size_decimals; /* widest of the frame */
     uint8_t expected_price, expected_size; /* the pair in force */
     uint8_t ready; /* the levels come best first, and are at the pair in force already */

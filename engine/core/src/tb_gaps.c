@@ -41,7 +41,7 @@ tb_event *tb_push_event(tb_engine *engine, int type, int32_t feed, tb_stamp at)
 
 int tb_has_consecutive_ids(const tb_feed *feed)
 {
-    return (feed->kind == TB_KIND_BOOK || feed->kind == TB_KIND_DRIVEN) && feed->depth > 1;
+    return feed->kind != TB_KIND_TRADES && feed->kind != TB_KIND_TICKER && feed->depth > 1;
 }
 
 /* A gap from the last good frame on; or, when there was none, from what could not be used. */

@@ -55,6 +55,14 @@ static inline int32_t tb_apply_record(tb_engine *engine, const tb_batch *batch, 
                            batch->receive_ns[i], batch->sequences[i], batch->lines[i]);
 }
 
+/* Tells the live digest of a book. */
+void tb_note_digest(tb_engine *engine, int32_t index, tb_stamp at);
+
+static inline int tb_is_full(const tb_feed *feed)
+{
+    return feed->kind == TB_KIND_BOOK && feed->depth == TB_FULL_DEPTH;
+}
+
 static inline unsigned tb_max(unsigned a, unsigned b)
 {
     return a > b ? a : b;

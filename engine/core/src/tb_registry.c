@@ -189,8 +189,10 @@ int32_t tb_engine_add_feed(tb_engine *engine, const char *topic, size_t topic_le
     if (!pairs)
         return -1;
     engine->pairs = pairs;
-    const int32_t room = kind == TB_KIND_BOOK ? 2 * depth : 0;
-    const size_t bytes = sizeof(tb_feed) + (kind == TB_KIND_BOOK ? 2 * ((size_t)room + 1) * sizeof(tb_level) : 0);
+    /* the full book grows as it needs */
+    const int is_book = kind == TB_KIND_BOOK || kind == TB_KIND_RPI, is_fixed = is_book && depth < TB_FULL_DEPTH;
+    const int32_t room = is_fixed ? 2 * depth : 0;
+    const size_t bytes = sizeof(tb_feed) + (is_fixed ? 2 * ((size_t)room + 1) * sizeof(tb_level) : 0);
     tb_feed *feed = aligned_alloc(64, (bytes + 63) / 64 * 64);
     if (!feed)
         return -1;
@@ -207,7 +209,7 @@ int32_t tb_engine_add_feed(tb_engine *engine, const char *topic, size_t topic_le
     feed->file_day = TB_NO_DAY;
     feed->last_row = -1;
     tb_book_init(&feed->book);
-    if (kind == TB_KIND_BOOK)
+    if (is_fixed)
         tb_book_fix(&feed->book, feed->levels, room);
     int32_t index = engine->feed_count;
     if (kind == TB_KIND_TRADES) {
@@ -216,9 +218,20 @@ int32_t tb_engine_add_feed(tb_engine *engine, const char *topic, size_t topic_le
             tb_forget_trades(feed->trade_ids);
     } else if (kind == TB_KIND_TICKER) {
         feed->ticker = calloc(1, sizeof *feed->ticker);
+    } else if (kind == TB_KIND_RPI) {
+        feed->rpi = calloc(1, sizeof *feed->rpi);
+        if (feed->rpi && tb_book_reserve(feed->rpi, room, room) != TB_OK) {
+            tb_book_free(feed->rpi);
+            free(feed->rpi);
+            feed->rpi = NULL;
+        }
     }
     if ((kind == TB_KIND_TRADES && !feed->trade_ids) || (kind == TB_KIND_TICKER && !feed->ticker) ||
+        (kind == TB_KIND_RPI && !feed->rpi) ||
         !table_put(&engine->feed_table, topic_hash((const uint8_t *)topic, topic_length), index)) {
+        if (feed->rpi)
+            tb_book_free(feed->rpi);
+        free(feed->rpi);
         free(feed->trade_ids);
         free(feed->ticker);
         free(feed);
@@ -232,6 +245,10 @@ int32_t tb_engine_add_feed(tb_engine *engine, const char *topic, size_t topic_le
         feed->symbol_length = owner->name_length;
         feed->book.price_decimals = owner->price_decimals;
         feed->book.size_decimals = owner->size_decimals;
+        if (feed->rpi) {
+            feed->rpi->price_decimals = owner->price_decimals;
+            feed->rpi->size_decimals = owner->size_decimals;
+        }
         /* nearer at hand, where the topic ends with it */
         if (symbol_length <= topic_length && memcmp(feed->topic + topic_length - symbol_length, symbol, symbol_length) == 0)
             feed->symbol_name = feed->topic + topic_length - symbol_length;
@@ -253,6 +270,9 @@ void tb_engine_free(tb_engine *engine)
 {
     for (int32_t i = 0; i < engine->feed_count; i++) {
         tb_book_free(&engine->feeds[i]->book);
+        if (engine->feeds[i]->rpi)
+            tb_book_free(engine->feeds[i]->rpi);
+        free(engine->feeds[i]->rpi);
         free(engine->feeds[i]->ticker);
         free(engine->feeds[i]->trade_ids);
         free(engine->feeds[i]);
@@ -272,6 +292,7 @@ void tb_engine_free(tb_engine *engine)
     free(engine->delays);
     tb_frame_free(&engine->frame);
     tb_book_free(&engine->aside);
+    tb_book_free(&engine->aside_rpi);
     memset(engine, 0, sizeof *engine);
 }
 

@@ -24,7 +24,8 @@ __attribute__((constructor)) static void describe_ticker_fields(void)
 const tb_column *tb_columns_of(tb_table_kind table, int *count)
 {
     switch (table) {
-    case TB_TABLE_BOOKS: *count = TB_BOOK_COLUMN_COUNT; return book_columns;
+    case TB_TABLE_BOOKS:
+    case TB_TABLE_RPI_BOOKS: *count = TB_BOOK_COLUMN_COUNT; return book_columns;
     case TB_TABLE_TRADES: *count = TB_TRADE_COLUMN_COUNT; return trade_columns;
     default: *count = TB_TICKER_COLUMN_COUNT; return ticker_columns;
     }

@@ -6,7 +6,8 @@
 #include "tb_frame.h"
 #include "tb_types.h"
 
-typedef enum { TB_TABLE_BOOKS = 0, TB_TABLE_TRADES, TB_TABLE_TICKERS, TB_TABLE_COUNT } tb_table_kind;
+/* RPI_BOOKS has the columns of BOOKS, and values of its own. */
+typedef enum { TB_TABLE_BOOKS = 0, TB_TABLE_TRADES, TB_TABLE_TICKERS, TB_TABLE_RPI_BOOKS, TB_TABLE_COUNT } tb_table_kind;
 
 /* COLUMN(C type, NumPy type, name). An `end` column says where a row's part of some values ends; it has one more entry in
  * front, 0, which makes it the offsets of an Arrow list or string. Times and ids are TB_NONE where there is none. */
@@ -105,7 +106,13 @@ enum {
     TB_ASK_SIZES,
     TB_IDS_OF_TRADES, /* text */
     TB_TEXTS_OF_TICKERS,
-    TB_BUFFER_COUNT = TB_TEXTS_OF_TICKERS + TB_TICKER_TEXTS
+    TB_RPI_BID_PRICES = TB_TEXTS_OF_TICKERS + TB_TICKER_TEXTS, /* in the order of the first four */
+    TB_RPI_BID_SIZES,
+    TB_RPI_ASK_PRICES,
+    TB_RPI_ASK_SIZES,
+    TB_RPI_BID_RPI_SIZES,
+    TB_RPI_ASK_RPI_SIZES,
+    TB_BUFFER_COUNT
 };
 
 /* Everything that a symbol has to hand over. */

@@ -89,6 +89,7 @@ static int open_view(tb_engine *view, const tb_engine *engine)
     *view = *engine;
     memset(&view->frame, 0, sizeof view->frame);
     tb_book_init(&view->aside);
+    tb_book_init(&view->aside_rpi);
     view->events = NULL;
     view->delays = NULL; /* the whole engine's, and only measured live */
     view->event_count = view->event_capacity = 0;
@@ -109,6 +110,7 @@ static void close_view(tb_engine *view)
 {
     tb_frame_free(&view->frame);
     tb_book_free(&view->aside);
+    tb_book_free(&view->aside_rpi);
     free(view->events);
     free(view->lines);
 }

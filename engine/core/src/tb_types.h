@@ -62,8 +62,12 @@ typedef enum {
 
 typedef enum { TB_BY_SNAPSHOT = 0, TB_BY_MESSAGE, TB_BY_SUBSCRIBED } tb_healer;
 
-/* A driven feed's frames are routed here and read elsewhere: by a driver (tb_driven.c). */
-typedef enum { TB_KIND_BOOK = 0, TB_KIND_TRADES, TB_KIND_TICKER, TB_KIND_DRIVEN } tb_feed_kind;
+/* A driven feed's frames are routed here and read elsewhere: by a driver (tb_driven.c). RPI: a book whose levels have two sizes,
+ * [price, size, size of retail-price-improvement orders] (protocol section 3.2). */
+typedef enum { TB_KIND_BOOK = 0, TB_KIND_TRADES, TB_KIND_TICKER, TB_KIND_DRIVEN, TB_KIND_RPI } tb_feed_kind;
+
+/* Stands for "all of it" where a depth is asked for: of orderbook.full (protocol section 3.3). */
+#define TB_FULL_DEPTH 32767
 
 typedef enum { TB_SNAPSHOT = 0, TB_DELTA, TB_KEYFRAME } tb_row_kind;
 

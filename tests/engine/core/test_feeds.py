@@ -178,6 +178,8 @@ def test_an_announcement_that_a_level_has_no_room_for(driven: Driven) -> None:
     [
         (Category.LINEAR, "orderbook.50.BTCUSDT", ("book", 50, "BTCUSDT")),
         (Category.OPTION, "orderbook.25.XRP-30OCT26-0.4-P-USDT", ("book", 25, "XRP-30OCT26-0.4-P-USDT")),
+        (Category.SPOT, "orderbook.full.BTCUSDT", ("book", 32767, "BTCUSDT")),
+        (Category.INVERSE, "orderbook.rpi.BTCUSD", ("rpi", 50, "BTCUSD")),
         (Category.SPOT, "publicTrade.BTCUSDT", ("trades", 0, "BTCUSDT")),
         (Category.OPTION, "publicTrade.BTC", ("trades", 0, "")),
         (Category.LINEAR, "tickers.BTCUSDT", ("ticker", 0, "BTCUSDT")),
@@ -190,7 +192,8 @@ def test_topics(category: Category, topic: str, expected: tuple[str, int, str]) 
 @pytest.mark.parametrize(
     "topic",
     ["", "orderbook", "orderbook.50", "orderbook.50.", "orderbook.x.Y", "orderbook.0.Y", "orderbook.1001.Y",
-     "orderbook.-1.Y", "kline.1.Y", "tickers.", "tickers", "publicTrade.", "allLiquidation.Y", "orderbook.rpi.Y"],
+     "orderbook.-1.Y", "kline.1.Y", "tickers.", "tickers", "publicTrade.", "allLiquidation.Y",
+     "orderbook.rpi.", "orderbook.full", "orderbook.RPI.Y"],
 )  # fmt: skip
 def test_topics_that_are_none(topic: str) -> None:
     with pytest.raises(ConfigError, match=r"expected orderbook\.DEPTH\.SYMBOL"):
