@@ -6,6 +6,7 @@ the record and calls the same functions. So both walk through the same states.
 
 from __future__ import annotations
 
+from engine.bybit.full_sync import frames_of
 from engine.core.feeds import Engine
 from schemas.names import FeedState
 from schemas.notes import (
@@ -13,8 +14,9 @@ from schemas.notes import (
     Disconnected,
     FeedCheckpoint,
     Feeds,
+    FullBook,
     Note,
-    RestAnswer,
+    Rest,
     Session,
     Shared,
     Stale,
@@ -34,8 +36,11 @@ def apply_session(engine: Engine, event: Session, *, receive_ns: int, sequence: 
         engine.disconnect(line, receive_ns, sequence)
 
 
-def apply_answer(engine: Engine, answer: RestAnswer, *, receive_ns: int, sequence: int) -> None:
+def apply_answer(engine: Engine, answer: Rest, *, receive_ns: int, sequence: int) -> None:
     """Let a REST answer act on the feeds that live on such answers."""
+    if isinstance(answer, FullBook):
+        engine.restate(answer.topic, frames_of(answer), receive_ns, sequence)
+        return
     engine.answer(answer.path, answer.body, receive_ns, sequence)
 
 

@@ -26,6 +26,7 @@ from schemas.notes import (
     FeedCheckpoint,
     Note,
     OpenGap,
+    Rest,
     RestAnswer,
     Subscribed,
     Unsubscribed,
@@ -183,8 +184,9 @@ class Replay:
         if self.engine.pending:
             self._events(self.engine.take_events())
 
-    def _answer(self, answer: RestAnswer, receive_ns: int, sequence: int) -> None:
-        self._keep_instruments(self._instruments.answer(answer, receive_ns, sequence), receive_ns)
+    def _answer(self, answer: Rest, receive_ns: int, sequence: int) -> None:
+        if isinstance(answer, RestAnswer):
+            self._keep_instruments(self._instruments.answer(answer, receive_ns, sequence), receive_ns)
         apply_answer(self.engine, answer, receive_ns=receive_ns, sequence=sequence)
 
     def _keep_instruments(self, rows: list[dict[str, Any]], receive_ns: int) -> None:

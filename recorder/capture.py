@@ -26,7 +26,9 @@ from schemas.notes import (
     Disconnected,
     End,
     Feeds,
+    FullBook,
     Note,
+    Rest,
     RestAnswer,
     Session,
     Shared,
@@ -130,10 +132,18 @@ class Capture:
 
     def rest(self, path: str, body: bytes) -> None:
         """Record a REST answer that is about to be used, and let it act on the feeds."""
-        answer = RestAnswer(path=path, body=body.decode("utf-8", "replace"))
+        self._answer(RestAnswer(path=path, body=body.decode("utf-8", "replace")))
+
+    def full_book(self, topic: str, path: str, body: bytes, deltas: list[bytes]) -> None:
+        """Record the full book that a REST answer gave and the deltas behind it, and begin the feed anew with them."""
+        text = body.decode("utf-8", "replace")
+        self._answer(FullBook(topic=topic, path=path, body=text, deltas=[delta.decode() for delta in deltas]))
+
+    def _answer(self, answer: Rest) -> None:
         receive_ns = self._clock()
         sequence = self.journal.append(receive_ns, 0, RecordKind.REST, encode(answer))
-        self.instruments.answer(answer, receive_ns, sequence)
+        if isinstance(answer, RestAnswer):
+            self.instruments.answer(answer, receive_ns, sequence)
         apply_answer(self.engine, answer, receive_ns=receive_ns, sequence=sequence)
         self._drain(receive_ns)
 

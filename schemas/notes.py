@@ -348,7 +348,6 @@ Rest = RestAnswer | FullBook
 
 _ENCODER = msgspec.json.Encoder()
 _NOTES: msgspec.json.Decoder[Note] = msgspec.json.Decoder(Note)
-_ANSWERS: msgspec.json.Decoder[RestAnswer] = msgspec.json.Decoder(RestAnswer)
 _SESSIONS: msgspec.json.Decoder[Session] = msgspec.json.Decoder(Session)
 _RESTS: msgspec.json.Decoder[Rest] = msgspec.json.Decoder(Rest)
 
@@ -363,16 +362,11 @@ def decode_note(payload: bytes) -> Note:
     return _NOTES.decode(payload)
 
 
-def decode_rest(payload: bytes) -> RestAnswer:
+def decode_rest(payload: bytes) -> Rest:
     """Decode a REST payload. Raises ``msgspec.DecodeError`` or ``msgspec.ValidationError``."""
-    return _ANSWERS.decode(payload)
+    return _RESTS.decode(payload)
 
 
 def decode_session(payload: bytes) -> Session:
     """Decode a SESSION payload. Raises ``msgspec.DecodeError`` or ``msgspec.ValidationError``."""
     return _SESSIONS.decode(payload)
-
-
-def decode_rest(payload: bytes) -> Rest:
-    """Decode a REST payload. Raises ``msgspec.DecodeError`` or ``msgspec.ValidationError``."""
-    return _RESTS.decode(payload)

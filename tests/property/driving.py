@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import json
 
+from engine.bybit.full_sync import frames_of
 from engine.reference import Outcome, ReferenceFeeds
-from schemas.errors import DecimalError
+from schemas.errors import DecimalError, ExchangeError
 from schemas.names import GapCause
+from schemas.notes import FullBook
 from tests.strategies import Step
 
-__all__ = ["drive", "receive_ns"]
+__all__ = ["drive", "full_book_of", "receive_ns"]
 
 
 def receive_ns(sequence: int) -> int:
@@ -34,3 +37,18 @@ def drive(feeds: ReferenceFeeds, step: Step, sequence: int, symbol: str) -> Outc
         with contextlib.suppress(DecimalError):
             feeds.announce(symbol, *step.decimals)
     return None
+
+
+def full_book_of(step: Step) -> tuple[bytes, list[bytes]] | None:
+    """The REST answer and the deltas that a ``restate`` step stands for; None for one that nobody would record."""
+    try:
+        snapshot = json.loads(step.frames[0], parse_float=str)
+        data = snapshot["data"]
+        result = {key: data[key] for key in ("s", "b", "a", "u", "seq")} | {"ts": snapshot["ts"]}
+        body = json.dumps({"retCode": 0, "result": result})
+        frames_of(
+            FullBook(topic=step.topic, path="", body=body, deltas=[d.decode() for d in step.frames[1:]])
+        )
+    except (ValueError, KeyError, TypeError, RecursionError, ExchangeError):
+        return None
+    return body.encode(), list(step.frames[1:])

@@ -16,7 +16,7 @@ from recorder.journal import JournalWriter
 from recorder.journal.format import build_batch
 from schemas.names import Category, GapCause, RecordKind, Table
 from schemas.notes import Close, Disconnected, FeedCheckpoint, Shared, Subscribed, decode_note, encode
-from tests.property.driving import receive_ns
+from tests.property.driving import full_book_of, receive_ns
 from tests.strategies import Run, Step, runs
 
 COLLECTOR = "linear"
@@ -36,6 +36,8 @@ def _step(engine: Engine, step: Step, sequence: int, symbol: str) -> None:
         engine.disconnect(step.line, now, sequence)
     elif step.action == "stale":
         engine.stale(step.topic, GapCause.SILENCE.value, now, sequence)
+    elif step.action == "restate":
+        engine.restate(step.topic, step.frames, now, sequence)
     else:
         engine.widen(symbol, *step.decimals, now, sequence)
 
@@ -163,6 +165,10 @@ def _capture(run: Run, cuts: set[int]) -> list[list[Record]]:
             capture.session(step.line, Disconnected(reason="the way is gone"))
         elif step.action == "stale":
             capture.stale(step.topic, GapCause.SILENCE.value)
+        elif step.action == "restate":
+            answer = full_book_of(step)
+            if answer is not None:
+                capture.full_book(step.topic, "/v5/market/full_orderbook", *answer)
         else:
             capture.announce(run.symbol, *step.decimals)
     now = receive_ns(len(steps) + 1)
