@@ -34,6 +34,7 @@ from recorder.lateness import Lateness
 from recorder.lines import LineSet
 from recorder.network import Network
 from recorder.rest import RestClient
+from recorder.unlisted import tell_unlisted
 from recorder.version import SOFTWARE
 from recorder.vitals import Vitals
 from recorder.warnings import Warnings
@@ -224,6 +225,7 @@ class Collector:
         try:
             async with RestClient(self.network) as rest:
                 bodies, instruments = await rest.instruments(category, symbols)
+                await tell_unlisted(rest, category, symbols, (found.symbol for found in instruments))
         except ExchangeError as error:
             log.warning("instruments-info could not be had (%s): decimals are learned from the frames", error)
             return

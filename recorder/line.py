@@ -41,6 +41,14 @@ CATCH_UP_NS = 10**9
 AMPLE_CONNECTS = CONNECTS_PER_WINDOW // 2
 """Below it a connection that had held proves nothing: the backoff goes on."""
 
+_NOT_YET = "nothing trades there now, or its phase has no book yet; it is asked for again"
+_NOTHING_PROVED = (
+    "this socket acknowledges whatever it is asked, and only what exists delivers: check that the symbol is still "
+    "listed and that it has this topic; it is asked for again"
+)
+_SILENT = {category: _NOTHING_PROVED if category is Category.OPTION else _NOT_YET for category in Category}
+"""What it means that an acknowledged topic stays without its first frame (protocol section 2.3)."""
+
 log = logging.getLogger("tapebook")
 
 
@@ -110,6 +118,7 @@ class Line:
         self._stopping = False
         self._paused = False
         self._hearing_ns = 0
+        self._told_silent: set[str] = set()
 
     def __repr__(self) -> str:
         return f"<Line {self.slot} connects={self.connects} {self._session!r} {self._connection!r}>"
@@ -342,12 +351,19 @@ class Line:
             if gone:
                 self._capture.session(self.slot, notes.Unsubscribed(topics=gone))
         elif isinstance(event, Refused):
-            log.error("%s: refused by the exchange: %s", event.topic, event.words)
+            log.error(
+                "%s: refused by the exchange: %s: check the symbol and the category; the other topics go on",
+                event.topic, event.words,
+            )  # fmt: skip
             self.refused[event.topic] = event.words
             self._resyncs.forget(event.topic)
             self._capture.session(self.slot, notes.Refused(topic=event.topic, words=event.words))
         elif isinstance(event, Silent):
-            log.warning("%s: acknowledged, but no first frame came", event.topic)
+            if event.topic not in self._told_silent:
+                self._told_silent.add(event.topic)
+                log.warning(
+                    "%s: acknowledged, but no first frame came: %s", event.topic, _SILENT[self._category]
+                )
             if needs_snapshot(self._category, event.topic):
                 self._resyncs.want(event.topic, time.monotonic_ns())
         elif isinstance(event, Pong):

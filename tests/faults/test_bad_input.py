@@ -42,6 +42,8 @@ def test_refused_topics_are_named_and_the_good_ones_recorded(endpoint: str, tmp_
     assert "orderbook.50.NOSUCHUSDT" in feeds["orderbook.50.NOSUCHUSDT"]["refused"]
     assert "handler not found" in done.err
     assert "orderbook.50.NOSUCHUSDT" in done.err
+    assert "symbol NOSUCHUSDT: the exchange lists no such instrument of linear; the nearest is '" in done.err
+    assert "check the symbol and the category; the other topics go on" in done.err
     assert_verified(tmp_path)
 
 

@@ -13,6 +13,7 @@ import pytest
 
 import recorder.line
 from engine.bybit.backoff import Backoff, Budget, connect_budget
+from engine.bybit.events import Silent
 from engine.freshness import Resyncs
 from recorder.journal import Record, SegmentReader
 from recorder.line import AMPLE_CONNECTS, CATCH_UP_NS, FIRST_ATTEMPTS, Line
@@ -419,3 +420,11 @@ async def test_a_connection_proves_itself_only_while_the_budget_is_ample(
         connection.drop("bye")
     await wired.connection(5)
     assert ceilings == [0, 0, 1, 2, 3]
+
+
+async def test_a_topic_that_stays_silent_is_told_once(wired: Wired, caplog: pytest.LogCaptureFixture) -> None:
+    await wired.connection()
+    for _ in range(3):  # as after each of its resyncs
+        wired.line._event(Silent(BOOK))
+    assert caplog.text.count("no first frame came: nothing trades there now") == 1
+    assert len(wired.resyncs) == 1
