@@ -33,7 +33,8 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
         over_ns, thin_ns: how long a connection must have been too busy, or two of them too quiet, before topics move.
         pause_ns: after a move; the measured rates need that long to tell what it did.
         move_ns: how long a topic may take to come through on its new connection.
-        quiet_move_ns: how long one that comes only now and then must have been acknowledged there.
+        overlap_ns: how long one that has come through stays on its old connection too.
+        quiet_move_ns: how long one that comes only now and then must have been acknowledged on the new one.
         tick_s: how often the recorder looks at its clocks.
     """
 
@@ -50,6 +51,7 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     thin_ns: int = 600 * _SECOND_NS
     pause_ns: int = 60 * _SECOND_NS
     move_ns: int = 60 * _SECOND_NS
+    overlap_ns: int = 2 * _SECOND_NS
     quiet_move_ns: int = 5 * _SECOND_NS
     tick_s: float = 0.25
 

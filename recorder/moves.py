@@ -29,7 +29,7 @@ class _Moving:
     target: Line
     since_ns: int
     waiting: dict[str, int | None]
-    """Topics that are on both, and since when they are acknowledged on the new one."""
+    """Topics that are on both, and since when the new one is known to carry them."""
     failed: int = 0
 
 
@@ -101,25 +101,34 @@ class Mover:
     def _go_on(self, moving: _Moving, now_ns: int) -> None:
         source, target = moving.source, moving.target
         arrived, refused = [], []
-        for topic, since_ns in list(moving.waiting.items()):
+        for topic in list(moving.waiting):
             if topic not in source.topics or topic not in target.topics:  # it is no longer recorded
                 del moving.waiting[topic]
             elif topic in target.refused:
                 refused.append(topic)
-            elif target.delivers(topic):
+            elif self._has_come_through(moving, topic, now_ns):
                 arrived.append(topic)
-            elif target.is_subscribed(topic):
-                # What comes only now and then need not come for the move's sake, if it is acknowledged for good.
-                moving.waiting[topic] = since_ns = now_ns if since_ns is None else since_ns
-                if not target.begins_with_a_frame(topic) and now_ns - since_ns >= self._timing.quiet_move_ns:
-                    arrived.append(topic)
-            else:
-                moving.waiting[topic] = None
         self._settle(moving, arrived, refused)
         if moving.waiting and now_ns - moving.since_ns >= self._timing.move_ns:
             self._settle(moving, [], list(moving.waiting))
         if not moving.waiting:
             self._end(moving, now_ns)
+
+    def _has_come_through(self, moving: _Moving, topic: str, now_ns: int) -> bool:
+        """Whether the new line carries a topic for so long that the old one isn't needed any more.
+
+        Frames that overtake each other, and what has no number that must follow another, are sorted out
+        while both carry it. What comes only now and then need not come for the move's sake.
+        """
+        target = moving.target
+        delivers = target.delivers(topic)
+        if not (delivers or (target.is_subscribed(topic) and not target.begins_with_a_frame(topic))):
+            moving.waiting[topic] = None
+            return False
+        since_ns = moving.waiting[topic]
+        if since_ns is None:
+            since_ns = moving.waiting[topic] = now_ns
+        return now_ns - since_ns >= (self._timing.overlap_ns if delivers else self._timing.quiet_move_ns)
 
     def _settle(self, moving: _Moving, arrived: list[str], failed: list[str]) -> None:
         if arrived:

@@ -89,6 +89,8 @@ async def test_first_there_then_gone_here(moving: Moving) -> None:
     assert moving.on(BOOK) == [0, 1]
     target.deliver(book("snapshot", 7, [("1", "1")], [], AT_MS))
     moving.tick()
+    assert source.topics("unsubscribe") == []  # both carry it for a while
+    moving.tick()
     assert source.topics("unsubscribe") == [BOOK]
     assert moving.on(BOOK) == [1]
     assert moving.on(TRADES) == [0]
@@ -135,6 +137,8 @@ async def test_what_is_refused_there_stays_here(moving: Moving) -> None:
     assert moving.wired.lines.refused == {}  # it is recorded, on its old line
     target.deliver(book("snapshot", 7, [("1", "1")], [], AT_MS))
     moving.tick()
+    assert source.topics("unsubscribe") == []  # both carry it for a while
+    moving.tick()
     assert source.topics("unsubscribe") == [BOOK]
     assert (moving.on(BOOK), moving.on(TRADES)) == ([1], [0])
     assert moving.policy.ended == 1
@@ -172,6 +176,7 @@ async def test_the_old_line_is_lost_in_the_middle(moving: Moving) -> None:
     source.drop("bye")
     target.deliver(book("snapshot", 7, [("1", "1")], [], AT_MS))
     moving.tick()
+    moving.tick()
     assert moving.on(BOOK) == [1]
     again = await moving.wired.connection(2)
     assert again.topics("subscribe") == [TRADES, TICKER]
@@ -187,6 +192,7 @@ async def test_the_new_line_is_lost_in_the_middle(moving: Moving) -> None:
     assert again.topics("subscribe") == [BOOK]
     again.acknowledge()
     again.deliver(book("snapshot", 7, [("1", "1")], [], AT_MS))
+    moving.tick()
     moving.tick()
     assert source.topics("unsubscribe") == [BOOK]
 
