@@ -57,6 +57,7 @@ setup(
         [
             extension("decimals"),
             extension("delays"),
+            extension("merge"),
             extension("book", "tb_book.c", "tb_measure.c"),
             extension("replay", "tb_book.c", *REPLAYED[:2]),
             extension("sample", "tb_book.c", *REPLAYED),

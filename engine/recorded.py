@@ -21,6 +21,7 @@ from schemas.notes import (
     Shared,
     Stale,
     Subscribed,
+    Unsubscribed,
     Widened,
 )
 
@@ -32,6 +33,9 @@ def apply_session(engine: Engine, event: Session, *, receive_ns: int, sequence: 
     if isinstance(event, Subscribed):
         for topic in event.topics:
             engine.subscribed(topic, receive_ns, sequence, line)
+    elif isinstance(event, Unsubscribed):
+        for topic in event.topics:
+            engine.unsubscribed(topic, receive_ns, sequence, line)
     elif isinstance(event, Disconnected) and not event.clean:
         engine.disconnect(line, receive_ns, sequence)
 

@@ -177,8 +177,10 @@ class Replay:
                     self._begin_span(topic, receive_ns, sequence).lines.add(line)
             elif isinstance(event, Unsubscribed):
                 for topic in event.topics:
-                    self._cover(topic, self.engine.feed_index(topic))
-                    self._end_span(topic, receive_ns)
+                    index = self.engine.feed_index(topic)
+                    if self.engine.has_left(index):  # no other line carries it
+                        self._cover(topic, index)
+                        self._end_span(topic, receive_ns)
         elif kind == RecordKind.REST:
             self._answer(decode_rest(payload), receive_ns, sequence)
         if self.engine.pending:
@@ -200,8 +202,11 @@ class Replay:
         if isinstance(note, Digest):
             self._digest(note, sequence)
         elif isinstance(note, FeedCheckpoint):
-            if note.subscribed or note.receive_ns is not None:
-                self._begin_span(note.topic, self.start_ns, sequence).lines.add(note.line)
+            if note.left:
+                self._left.add(note.topic)
+            elif note.subscribed or note.receive_ns is not None:
+                lines = [note.line] if note.merge is None else [c.line for c in note.merge.carriers if c.up]
+                self._begin_span(note.topic, self.start_ns, sequence).lines.update(lines)
         elif isinstance(note, Begin):
             self.begin = note
             self.start_ns = receive_ns

@@ -13,11 +13,13 @@ import msgspec
 __all__ = [
     "Audited",
     "Begin",
+    "Carrier",
     "ClockOffset",
     "ClockStepped",
     "Close",
     "Connected",
     "Control",
+    "Copy",
     "Crashed",
     "Digest",
     "Disconnected",
@@ -28,6 +30,7 @@ __all__ = [
     "Gone",
     "Instruments",
     "LineCheckpoint",
+    "MergeState",
     "Note",
     "OpenGap",
     "Refused",
@@ -109,6 +112,60 @@ class TickerState(msgspec.Struct, frozen=True, omit_defaults=True):
     texts: tuple[str, str]
 
 
+class Carrier(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One line of a feed that several carry (docs/lines.md).
+
+    Attributes:
+        up: it carries the feed now; ``opened``: it has delivered since it was subscribed; ``met``: and has brought what
+            another did, or has led.
+        position: the last update id it brought; ``place``: the last frame by which it was compared with others.
+        since_ns: of its subscription, 0 for the beginning; ``heard_ns``, ``hurt_ns``: of its last frame and its last
+            damaged one.
+    """
+
+    line: int
+    up: bool = False
+    opened: bool = False
+    met: bool = False
+    position: int | None = None
+    place: int | None = None
+    since_ns: int = 0
+    heard_ns: int | None = None
+    hurt_ns: int | None = None
+    hurt_sequence: int | None = None
+
+
+class Copy(msgspec.Struct, frozen=True, array_like=True):
+    """A frame that is remembered, to know its copies: hash of its bytes, stamps, which carriers brought it (bits), and
+    whether it was taken, was its line's first, says nothing about others (bits 0 to 2)."""
+
+    hash: str
+    push_ms: int
+    match_ms: int | None
+    receive_ns: int
+    lines: int
+    flags: int
+
+
+class MergeState(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A feed over several lines.
+
+    Attributes:
+        elected: which of ``carriers``.
+        copies: the last frames before the one of ordinal ``next_copy``.
+    """
+
+    carriers: list[Carrier]
+    elected: int = 0
+    alike: int = 0
+    unanswered: int = 0
+    waiting_ns: int | None = None
+    head_ms: int | None = None
+    chain_ms: int | None = None
+    next_copy: int = 0
+    copies: list[Copy] = []
+
+
 class FeedCheckpoint(_Note, frozen=True, tag="feed"):
     """The whole state of one feed, so that a segment stands alone.
 
@@ -119,6 +176,7 @@ class FeedCheckpoint(_Note, frozen=True, tag="feed"):
         rpi_bids, rpi_asks: the same with the second sizes of an RPI book, where they are not 0.
         trade_ids: hashes of the last trade ids, 32 hex digits each, oldest first.
         driven: what the feed's driver keeps beyond that (`engine.drivers`).
+        carried: ``line`` carries the feed; ``merge``: where several do or did; ``left``: none does, and none is to.
     """
 
     topic: str
@@ -143,6 +201,9 @@ class FeedCheckpoint(_Note, frozen=True, tag="feed"):
     ticker: TickerState | None = None
     trade_ids: str = ""
     driven: dict[str, Any] | None = None
+    carried: bool = False
+    left: bool = False
+    merge: MergeState | None = None
 
 
 class Digest(_Note, frozen=True, tag="digest"):

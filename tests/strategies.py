@@ -19,10 +19,13 @@ from schemas.names import Category
 from schemas.tables import TICKER_FIELDS
 
 __all__ = [
+    "SYMBOLS",
+    "Exchange",
     "Raw",
     "Run",
     "Step",
     "categories",
+    "damaged",
     "decimal_texts",
     "layouts",
     "messages",
@@ -272,7 +275,7 @@ def _spoiled(draw: st.DrawFn, message: dict[str, Any]) -> dict[str, Any]:
 
 
 @st.composite
-def _damaged(draw: st.DrawFn, frame: bytes) -> bytes:
+def damaged(draw: st.DrawFn, frame: bytes) -> bytes:
     """A frame whose bytes were hurt: cut, changed, inserted, doubled, wrapped."""
     at = draw(st.integers(0, len(frame)))
     how = draw(st.sampled_from(["cut", "change", "insert", "twice", "bom", "deep", "repeat key"]))
@@ -316,6 +319,7 @@ class Step:
         line: which connection.
         topic: what a ``subscribed`` or ``stale`` is about.
         decimals: what an ``announce`` says.
+        late_ms: how much later than by its number it happens; never falls within a run.
     """
 
     action: str
@@ -324,6 +328,7 @@ class Step:
     topic: str = ""
     decimals: tuple[int, int] = (0, 0)
     frames: tuple[bytes, ...] = ()
+    late_ms: int = 0
 
 
 @dataclass(frozen=True)
@@ -337,12 +342,13 @@ class Run:
 
 
 @dataclass
-class _Exchange:
+class Exchange:
     """The exchange's side of a run: what it would say next on each topic."""
 
     category: Category
     symbol: str
     update_ids: dict[str, int] = field(default_factory=dict)
+    chains: dict[str, int] = field(default_factory=dict)
     trade_id: int = 0
     now_ms: int = 1_700_000_000_000
     sent: list[bytes] = field(default_factory=list)
@@ -429,7 +435,7 @@ layouts = st.just(0) | st.integers(0, 4_000)
 @st.composite
 def messages(draw: st.DrawFn, category: Category = Category.LINEAR) -> tuple[str, dict[str, Any]]:
     """A topic of the category and one message of it, to be written in any layout."""
-    exchange = _Exchange(category, SYMBOLS[category])
+    exchange = Exchange(category, SYMBOLS[category])
     topic = draw(st.sampled_from(exchange.topics()))
     return topic, exchange.message(draw, topic, st.just(2))
 
@@ -438,7 +444,7 @@ def messages(draw: st.DrawFn, category: Category = Category.LINEAR) -> tuple[str
 def runs(draw: st.DrawFn, category: Category | None = None, length: int = 40) -> Run:
     """A run of at most ``length`` steps, on one or two lines."""
     chosen = draw(categories) if category is None else category
-    exchange = _Exchange(chosen, SYMBOLS[chosen])
+    exchange = Exchange(chosen, SYMBOLS[chosen])
     topics = list(dict.fromkeys(draw(st.lists(st.sampled_from(exchange.topics()), min_size=1, max_size=4))))
     # Most runs keep one way of writing numbers, some widen as they go.
     decimals = draw(
@@ -455,11 +461,11 @@ def runs(draw: st.DrawFn, category: Category | None = None, length: int = 40) ->
     return Run(chosen, exchange.symbol, topics, steps)
 
 
-Action = Callable[[st.DrawFn, _Exchange, str, int, st.SearchStrategy[int]], list[Step]]
+Action = Callable[[st.DrawFn, Exchange, str, int, st.SearchStrategy[int]], list[Step]]
 
 
 def _say(
-    draw: st.DrawFn, exchange: _Exchange, topic: str, line: int, decimals: st.SearchStrategy[int]
+    draw: st.DrawFn, exchange: Exchange, topic: str, line: int, decimals: st.SearchStrategy[int]
 ) -> list[Step]:
     frame = write(exchange.message(draw, topic, decimals), draw(layouts))
     exchange.sent.append(frame)
@@ -469,7 +475,7 @@ def _say(
 
 
 def _answer(
-    draw: st.DrawFn, exchange: _Exchange, topic: str, line: int, decimals: st.SearchStrategy[int]
+    draw: st.DrawFn, exchange: Exchange, topic: str, line: int, decimals: st.SearchStrategy[int]
 ) -> list[Step]:
     """A REST answer about the full book, and what the stream has said since; now and then one that doesn't fit."""
     if not topic.startswith("orderbook.full."):
@@ -488,14 +494,14 @@ def _answer(
 
 
 def _drop(
-    draw: st.DrawFn, exchange: _Exchange, topic: str, line: int, decimals: st.SearchStrategy[int]
+    draw: st.DrawFn, exchange: Exchange, topic: str, line: int, decimals: st.SearchStrategy[int]
 ) -> list[Step]:
     _say(draw, exchange, topic, line, decimals)
     return []
 
 
 def _again(
-    draw: st.DrawFn, exchange: _Exchange, topic: str, line: int, decimals: st.SearchStrategy[int]
+    draw: st.DrawFn, exchange: Exchange, topic: str, line: int, decimals: st.SearchStrategy[int]
 ) -> list[Step]:
     """A frame comes once more, or one that was dropped comes late."""
     if not exchange.sent:
@@ -504,52 +510,52 @@ def _again(
 
 
 def _swap(
-    draw: st.DrawFn, exchange: _Exchange, topic: str, line: int, decimals: st.SearchStrategy[int]
+    draw: st.DrawFn, exchange: Exchange, topic: str, line: int, decimals: st.SearchStrategy[int]
 ) -> list[Step]:
     first = _say(draw, exchange, topic, line, decimals)
     return _say(draw, exchange, topic, line, decimals) + first
 
 
 def _spoil(
-    draw: st.DrawFn, exchange: _Exchange, topic: str, line: int, decimals: st.SearchStrategy[int]
+    draw: st.DrawFn, exchange: Exchange, topic: str, line: int, decimals: st.SearchStrategy[int]
 ) -> list[Step]:
     message = draw(_spoiled(exchange.message(draw, topic, decimals)))
     return [Step("frame", write(message, draw(layouts)), line)]
 
 
 def _hurt(
-    draw: st.DrawFn, exchange: _Exchange, topic: str, line: int, decimals: st.SearchStrategy[int]
+    draw: st.DrawFn, exchange: Exchange, topic: str, line: int, decimals: st.SearchStrategy[int]
 ) -> list[Step]:
     frame = write(exchange.message(draw, topic, decimals), draw(layouts))
-    return [Step("frame", draw(_damaged(frame)), line)]
+    return [Step("frame", draw(damaged(frame)), line)]
 
 
 def _other(
-    draw: st.DrawFn, exchange: _Exchange, topic: str, line: int, decimals: st.SearchStrategy[int]
+    draw: st.DrawFn, exchange: Exchange, topic: str, line: int, decimals: st.SearchStrategy[int]
 ) -> list[Step]:
     return [Step("frame", draw(_controls), line)]
 
 
 def _subscribe(
-    draw: st.DrawFn, exchange: _Exchange, topic: str, line: int, decimals: st.SearchStrategy[int]
+    draw: st.DrawFn, exchange: Exchange, topic: str, line: int, decimals: st.SearchStrategy[int]
 ) -> list[Step]:
     return [Step("subscribed", topic=topic, line=line)]
 
 
 def _disconnect(
-    draw: st.DrawFn, exchange: _Exchange, topic: str, line: int, decimals: st.SearchStrategy[int]
+    draw: st.DrawFn, exchange: Exchange, topic: str, line: int, decimals: st.SearchStrategy[int]
 ) -> list[Step]:
     return [Step("disconnect", line=line)]
 
 
 def _silence(
-    draw: st.DrawFn, exchange: _Exchange, topic: str, line: int, decimals: st.SearchStrategy[int]
+    draw: st.DrawFn, exchange: Exchange, topic: str, line: int, decimals: st.SearchStrategy[int]
 ) -> list[Step]:
     return [Step("stale", topic=topic, line=line)]
 
 
 def _announce(
-    draw: st.DrawFn, exchange: _Exchange, topic: str, line: int, decimals: st.SearchStrategy[int]
+    draw: st.DrawFn, exchange: Exchange, topic: str, line: int, decimals: st.SearchStrategy[int]
 ) -> list[Step]:
     return [Step("announce", decimals=(draw(st.integers(0, 19)), draw(st.integers(0, 4))))]
 

@@ -125,6 +125,49 @@ cdef extern from "tb_delays.h" nogil:
     void tb_add_delay(tb_delays *delays, int64_t ns, int64_t times)
 
 
+cdef extern from "tb_merge.h" nogil:
+    enum:
+        TB_CARRIERS
+        TB_COPIES
+    ctypedef struct tb_carrier:
+        uint16_t line
+        uint8_t up
+        uint8_t opened
+        uint8_t met
+        int64_t position
+        int64_t place
+        int64_t since_ns
+        int64_t heard_ns
+        int64_t hurt_ns
+        int64_t hurt_sequence
+        int64_t frames
+        int64_t taken
+        int64_t repeats
+        int64_t ahead
+        int64_t saved
+    ctypedef struct tb_copy:
+        int64_t push_ms
+        int64_t match_ms
+        int64_t receive_ns
+        uint8_t lines
+        uint8_t taken
+        uint8_t opening
+        uint8_t exempt
+    ctypedef struct tb_merge:
+        int32_t count
+        int32_t elected
+        int32_t alike
+        int32_t unanswered
+        int64_t waiting_ns
+        int64_t head_ms
+        int64_t chain_ms
+        int64_t first_copy
+        int64_t next_copy
+        tb_carrier carriers[8]
+        uint64_t hashes[128]
+        tb_copy copies[128]
+
+
 cdef extern from "tb_engine.h" nogil:
     enum:
         TB_TRADE_IDS
@@ -158,7 +201,9 @@ cdef extern from "tb_engine.h" nogil:
         uint16_t line
         uint8_t crossed
         uint8_t subscribed
-        int32_t since_digest
+        uint8_t carried
+        int16_t since_digest
+        tb_merge *merge
         tb_book book
         int64_t update_id
         int64_t cross_sequence
@@ -260,6 +305,7 @@ cdef extern from "tb_engine.h" nogil:
                                              int threads, int64_t least_run)
     void tb_engine_subscribed(tb_engine *engine, int32_t feed, uint16_t line, int64_t receive_ns, int64_t sequence)
     void tb_engine_disconnect(tb_engine *engine, uint16_t line, int64_t receive_ns, int64_t sequence)
+    void tb_engine_unsubscribed(tb_engine *engine, int32_t feed, uint16_t line, int64_t receive_ns, int64_t sequence)
     void tb_engine_stale(tb_engine *engine, int32_t feed, int cause, int64_t receive_ns, int64_t sequence)
     int tb_engine_widen(tb_engine *engine, int32_t symbol, unsigned price_decimals, unsigned size_decimals,
                         int64_t sequence, int64_t receive_ns)

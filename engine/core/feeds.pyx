@@ -13,6 +13,7 @@ from libc.string cimport memcpy, memset
 from engine.core.book cimport view_of_feed, view_of_rpi
 from engine.core.delays cimport histogram_of
 from engine.core.core cimport *
+from engine.core.merge cimport lines_of, merge_of, restore_merge
 
 
 cdef extern from "Python.h":
@@ -373,11 +374,15 @@ cdef class Engine:
             self.drivers[feed].subscribed(Stamp(sequence, receive_ns, line))
 
     def disconnect(self, uint16_t line, int64_t receive_ns, int64_t sequence):
-        """The line is gone: what it carried is stale."""
+        """The line is gone: what no other line carries is stale."""
         tb_engine_disconnect(&self.engine, line, receive_ns, sequence)
         for feed, driver in self.drivers.items():
             if self.engine.feeds[<int>feed].line == line:
                 driver.lost(Stamp(sequence, receive_ns, line))
+
+    def unsubscribed(self, topic: str, int64_t receive_ns, int64_t sequence, uint16_t line=0):
+        """The line carries the topic no longer, on purpose."""
+        tb_engine_unsubscribed(&self.engine, self.add_feed(topic), line, receive_ns, sequence)
 
     def stale(self, topic: str, cause: str, int64_t receive_ns, int64_t sequence):
         """Declare a LIVE feed stale for a reason that no frame shows."""
@@ -630,6 +635,18 @@ cdef class Engine:
         """Decoded frames of the feed."""
         return self._feed(feed).messages
 
+    def lines(self, int feed):
+        """What each line did for a feed that several carry or carried, as ``engine.lines.LineShare``; empty for one line."""
+        return lines_of(self._feed(feed))
+
+    def has_left(self, int feed):
+        """Whether the feed was given up on purpose: no line carries it, and none is to."""
+        return self._feed(feed).subscribed == 2
+
+    def leading_line(self, int feed):
+        """The line that brought the feed's last good frame, or took over from it."""
+        return self._feed(feed).line
+
     def counters(self):
         """Counts of the whole engine."""
         return {
@@ -730,7 +747,7 @@ cdef class Engine:
                 for i in range(f.trade_ids.count)
             )
         return FeedCheckpoint(
-            topic=self._topic(feed), state=STATES[f.state].value, line=f.line, subscribed=bool(f.subscribed),
+            topic=self._topic(feed), state=STATES[f.state].value, line=f.line, subscribed=f.subscribed == 1, left=f.subscribed == 2,
             crossed=bool(f.crossed), update_id=_optional(f.update_id), cross_sequence=_optional(f.cross_sequence),
             match_ms=_optional(f.match_ms), push_ms=_optional(f.push_ms), receive_ns=_optional(f.receive_ns),
             sequence=_optional(f.sequence), since_digest=f.since_digest,
@@ -738,6 +755,7 @@ cdef class Engine:
             digest=f"{tb_feed_digest(f):016x}" if f.kind in (TB_KIND_BOOK, TB_KIND_RPI) and f.state == TB_LIVE else None,
             bids=sides[0], asks=sides[1], rpi_bids=rpi[0], rpi_asks=rpi[1], gap=self._gap(&f.gap), ticker=ticker,
             trade_ids=ids.hex(), driven=self.drivers[feed].checkpoint() if feed in self.drivers else None,
+            carried=bool(f.carried), merge=merge_of(f),
         )
 
     def restore(self, note):
@@ -751,7 +769,9 @@ cdef class Engine:
         cdef bytes raw
         f.state = STATES.index(FeedState(note.state))
         f.line = note.line
-        f.subscribed = note.subscribed
+        f.subscribed = 2 if note.left else note.subscribed
+        f.carried = note.carried
+        restore_merge(f, note.merge)
         f.crossed = note.crossed
         f.update_id = _required(note.update_id)
         f.cross_sequence = _required(note.cross_sequence)

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
 from engine.reference.books import ReferenceBook, ReferenceRpiBook, mantissa_of
+from engine.reference.lines import FeedView, Merge, Said, Verdict
 from engine.reference.messages import (
     Book,
     Kind,
@@ -71,6 +72,11 @@ class _Feed:
     # Trades and tickers.
     trade_ids: deque[str] = field(default_factory=lambda: deque(maxlen=REMEMBERED_TRADES))
     values: Row = field(default_factory=dict)
+    # Lines: `carried` by `line`, until a second line comes and `merge` tells.
+    carried: bool = False
+    merge: Merge | None = None
+    cross_sequence: int | None = None
+    push_ms: int = -1
 
     @property
     def has_consecutive_ids(self) -> bool:
@@ -187,17 +193,26 @@ class ReferenceFeeds:
         """The exchange acknowledged a subscription."""
         for topic in topics:
             feed = self._feeds[topic]
-            feed.line = line
+            self._carry(feed, line, receive_ns)
             if feed.kind is Kind.TRADES:
                 self._heal(feed, _Arrival(receive_ns, sequence, line), "subscribed")
             elif feed.state is FeedState.EMPTY:
                 feed.state = FeedState.SYNCING
 
     def on_disconnect(self, line: int, receive_ns: int) -> None:
-        """A connection ended: its live feeds are stale from their last good frame on."""
+        """A connection ended: live feeds that no other line carries are stale from their last good frame on."""
         for feed in self._feeds.values():
-            if feed.state is FeedState.LIVE and feed.line == line:
-                self._stale(feed, GapCause.DISCONNECT, _Arrival(receive_ns, 0, line))
+            self._drop_line(feed, line, receive_ns)
+
+    def on_unsubscribed(self, topic: str, line: int, receive_ns: int) -> None:
+        """A line carries a topic no longer, on purpose."""
+        feed = self._feeds[topic]
+        if feed.merge is not None and any(carrier.line != line for carrier in feed.merge.up()):
+            self._drop_line(feed, line, receive_ns)
+        elif self._carries(feed, line):
+            feed.carried = False
+            if feed.merge is not None:
+                feed.merge.leave(line)
 
     def on_stale(self, topic: str, cause: GapCause | str, receive_ns: int) -> None:
         """Something outside (silence, a crash, a failed audit) says that a live feed may not be believed."""
@@ -220,9 +235,10 @@ class ReferenceFeeds:
                     taken and not follows
                 ):
                     break
-                self._widen(feed, message)
+                pairs = self._fit(feed, message)
             except UndecodableError:
                 break
+            self._decimals.update(pairs)
             self._on_book(feed, message, _Arrival(receive_ns, sequence, feed.line, message.match_ms))
             if feed.state is not FeedState.LIVE:
                 break
@@ -237,7 +253,7 @@ class ReferenceFeeds:
             if decoded is None:
                 return Outcome.OTHER
             feed, message = decoded
-            self._widen(feed, message)
+            pairs = self._fit(feed, message)
         except UndecodableError as damage:
             self._damaged(damage.topic, arrival)
             return Outcome.UNDECODABLE
@@ -245,7 +261,16 @@ class ReferenceFeeds:
         if line in self._line_gaps:
             self._close(self._line_gaps.pop(line), arrival, "message")
         if isinstance(message, Book):
-            self._on_book(feed, message, arrival._replace(match_ms=message.match_ms))
+            arrival = arrival._replace(match_ms=message.match_ms)
+        verdict = self._admit(feed, message, frame, arrival)
+        if verdict is Verdict.COPY:
+            self.repeated_deltas += 1
+            return Outcome.DATA
+        self._decimals.update(pairs)
+        if verdict is Verdict.LATE:
+            self._late(feed, message, arrival)
+        elif isinstance(message, Book):
+            self._on_book(feed, message, arrival)
         elif isinstance(message, Trades):
             self._on_trades(feed, message, arrival)
         else:
@@ -306,10 +331,10 @@ class ReferenceFeeds:
 
     # Exponents
 
-    def _widen(self, feed: _Feed, message: Book | Trades | Ticker) -> None:
-        """Widen the pairs to the frame's numbers, or refuse the frame and change nothing."""
+    def _fit(self, feed: _Feed, message: Book | Trades | Ticker) -> dict[str, tuple[int, int]]:
+        """Return the pairs that the frame's numbers need, or refuse the frame."""
         if isinstance(message, Ticker):
-            return
+            return {}
         if isinstance(message, Book):
             numbers = [
                 (feed.symbol, price, size) for price, *sizes in message.bids + message.asks for size in sizes
@@ -330,7 +355,7 @@ class ReferenceFeeds:
                 self._check_pair(symbol, pair)
         except DecimalError as error:
             raise UndecodableError(str(error), feed.topic) from error
-        self._decimals.update(pairs)
+        return pairs
 
     def _check_pair(self, symbol: str, pair: tuple[int, int]) -> None:
         """Raise ``DecimalError`` unless every level of the symbol's books fits int64 at this pair."""
@@ -346,6 +371,112 @@ class ReferenceFeeds:
                         for size in sizes if feed.is_rpi else [sizes]:
                             mantissa_of(size, pair[1])
 
+    # Lines
+
+    def _carry(self, feed: _Feed, line: int, receive_ns: int) -> None:
+        if feed.merge is None and (feed.line == line or not self._is_carried(feed)):
+            feed.line, feed.carried = line, True
+        else:
+            self._merge(feed).join(line, receive_ns)
+
+    @staticmethod
+    def _is_carried(feed: _Feed) -> bool:
+        return feed.carried or feed.state is FeedState.LIVE
+
+    @staticmethod
+    def _merge(feed: _Feed) -> Merge:
+        """The feed gets a second line; the one that it had is the elected one."""
+        if feed.merge is None:
+            feed.merge = Merge()
+            first = feed.merge.join(feed.line, 0)
+            assert first is not None
+            if feed.good is not None:
+                feed.merge.opened.add(feed.line)
+            if feed.state is FeedState.LIVE and feed.good is not None:
+                first.met = True
+                first.position = feed.update_id
+                first.heard_ns = feed.good.receive_ns
+                feed.merge.head_ms = feed.push_ms
+        return feed.merge
+
+    def _view(self, feed: _Feed) -> FeedView:
+        return FeedView(
+            feed.kind,
+            feed.has_consecutive_ids,
+            feed.kind is Kind.TICKERS and self.category not in (Category.SPOT, Category.OPTION),
+            feed.state,
+            feed.line,
+            feed.update_id,
+            feed.cross_sequence,
+            feed.seen,
+        )
+
+    def _admit(
+        self, feed: _Feed, message: Book | Trades | Ticker, frame: bytes, arrival: _Arrival
+    ) -> Verdict:
+        """Whether the feed follows a frame, or waits, or has had it."""
+        if feed.merge is None and feed.line == arrival.line:
+            return Verdict.TAKE
+        if feed.merge is None and not self._is_carried(feed):
+            feed.line, feed.carried = arrival.line, True
+            return Verdict.TAKE
+        merge = self._merge(feed)
+        book = message if isinstance(message, Book) else None
+        said = Said(
+            frame,
+            not isinstance(message, Trades) and message.kind is RowKind.SNAPSHOT,
+            message.push_ms,
+            book.match_ms if book else None,
+            book.update_id if book else None,
+            book.cross_sequence if book else None,
+            arrival.receive_ns,
+        )
+        verdict = merge.admit(self._view(feed), arrival.line, said)
+        if isinstance(message, Trades):
+            return Verdict.TAKE  # their ids say it
+        if merge.loss is not None:
+            self._lose(feed, merge.loss.cause, merge.loss.start, arrival)
+        return verdict
+
+    def _lose(self, feed: _Feed, cause: str, start: tuple[int, int | None] | None, arrival: _Arrival) -> None:
+        good = feed.good
+        if start is not None and good is not None:
+            feed.good = good._replace(receive_ns=start[0], match_ms=start[1])
+        self._stale(feed, GapCause(cause), arrival)
+        feed.good = good
+
+    def _drop_line(self, feed: _Feed, line: int, receive_ns: int) -> None:
+        arrival = _Arrival(receive_ns, 0, line)
+        if feed.merge is not None:
+            left = feed.merge.drop(self._view(feed), line, receive_ns)
+            if left is None:
+                return
+            goes_on, feed.line = left
+            if not goes_on and feed.state is FeedState.LIVE:
+                self._stale(feed, GapCause.DISCONNECT, arrival)
+        elif feed.line == line:
+            feed.carried = False
+            if feed.state is FeedState.LIVE:
+                self._stale(feed, GapCause.DISCONNECT, arrival)
+
+    def _is_covered(self, feed: _Feed, arrival: _Arrival) -> bool:
+        if feed.merge is None:
+            return feed.state is FeedState.LIVE and feed.line != arrival.line
+        return feed.merge.is_covered(self._view(feed), arrival.line, arrival.receive_ns, arrival.sequence)
+
+    def _carries(self, feed: _Feed, line: int) -> bool:
+        if feed.merge is None:
+            return feed.line == line and self._is_carried(feed)
+        carrier = feed.merge.find(line)
+        return carrier is not None and carrier.up
+
+    def _late(self, feed: _Feed, message: Book | Trades | Ticker, arrival: _Arrival) -> None:
+        """A frame that came too late makes a row that is not applied."""
+        if isinstance(message, Book):
+            self._book_row(feed, message, arrival, applied=False)
+        elif isinstance(message, Ticker):
+            self._ticker_row(feed, message, arrival, message.values, applied=False)
+
     # Books
 
     def _on_book(self, feed: _Feed, message: Book, arrival: _Arrival) -> None:
@@ -357,6 +488,9 @@ class ReferenceFeeds:
             self.repeated_deltas += 1
             return
         feed.seen.add(message.update_id)
+        self._book_row(feed, message, arrival, applied=applied)
+
+    def _book_row(self, feed: _Feed, message: Book, arrival: _Arrival, *, applied: bool) -> None:
         price_decimals, size_decimals = self.decimals(feed.symbol)
         row = self._row(feed, arrival, message.push_ms) | {
             "match_time": message.match_ms,
@@ -386,6 +520,7 @@ class ReferenceFeeds:
         feed.crossed = feed.book.crossed
         self._heal(feed, arrival, "snapshot", message.update_id)
         self._good(feed, arrival, message.update_id)
+        feed.cross_sequence, feed.push_ms = message.cross_sequence, message.push_ms
         return True
 
     def _delta(self, feed: _Feed, message: Book, arrival: _Arrival) -> bool | None:
@@ -406,9 +541,16 @@ class ReferenceFeeds:
             self._stale(feed, GapCause.RESET, arrival)
             return False
         if update_id <= feed.update_id:
+            if (message.cross_sequence or 0) > (
+                feed.cross_sequence if feed.cross_sequence is not None else INT64_MAXIMUM
+            ):  # newer, and yet not the next one: of a chain whose snapshot we lack
+                feed.seen.clear()
+                self._stale(feed, GapCause.RESET, arrival)
+                return False
             return None if update_id in feed.seen else False
         assert feed.good is not None
         damaged = self._unattributed.get(arrival.line, -1) > feed.good.sequence
+        damaged = damaged or (feed.merge is not None and feed.merge.was_hurt(feed.good.sequence))
         self._stale(feed, GapCause.UNDECODABLE if damaged else GapCause.LOST, arrival)
         return False
 
@@ -417,7 +559,12 @@ class ReferenceFeeds:
         last = max(feed.seen, default=None)
         if update_id == 1 and last != 1:
             feed.seen.clear()
-        elif last is not None and update_id > last + 1 and feed.gap is None:
+        elif (
+            last is not None
+            and update_id > last + 1
+            and feed.gap is None
+            and not (feed.merge is not None and feed.merge.may_be_brought(last + 1, arrival.line))
+        ):
             self._open(feed, GapCause.LOST, arrival, last + 1)
 
     def _apply(self, feed: _Feed, message: Book, arrival: _Arrival) -> bool:
@@ -435,6 +582,7 @@ class ReferenceFeeds:
             return False
         feed.crossed = crossed
         self._good(feed, arrival, message.update_id)
+        feed.cross_sequence, feed.push_ms = message.cross_sequence, message.push_ms
         return True
 
     # Trades and tickers
@@ -473,8 +621,14 @@ class ReferenceFeeds:
             feed.values = values
             self._heal(feed, arrival, "message" if snapshot_only else "snapshot")
             self._good(feed, arrival)
+            feed.push_ms = message.push_ms
         elif feed.gap is None:
             self._open(feed, GapCause.NO_SNAPSHOT, arrival)
+        self._ticker_row(feed, message, arrival, values, applied=applied)
+
+    def _ticker_row(
+        self, feed: _Feed, message: Ticker, arrival: _Arrival, values: Row, *, applied: bool
+    ) -> None:
         row = self._row(feed, arrival, message.push_ms) | {
             "kind": message.kind.value,
             "applied": applied,
@@ -558,12 +712,24 @@ class ReferenceFeeds:
         self.undecodable += 1
         if topic is None:
             self._unattributed[arrival.line] = arrival.sequence
-            if arrival.line not in self._line_gaps:
+            if arrival.line not in self._line_gaps and not self._all_are_covered(arrival):
                 start = self._line_good.get(arrival.line, arrival)
                 self._line_gaps[arrival.line] = self._gap("", GapCause.UNDECODABLE, start)
             return
         feed = self._feeds[topic]
+        is_merged = feed.merge is not None or feed.line != arrival.line
+        if is_merged and self._is_covered(feed, arrival):
+            return
         if feed.state is FeedState.LIVE:
             self._stale(feed, GapCause.UNDECODABLE, arrival)
         elif feed.gap is None:
             self._open(feed, GapCause.UNDECODABLE, arrival)
+
+    def _all_are_covered(self, arrival: _Arrival) -> bool:
+        """A damaged frame that may be of any feed of its line: whether other lines carry all of them."""
+        feeds = [feed for feed in self._feeds.values() if self._carries(feed, arrival.line)]
+        covered = [
+            feed.merge is not None and (self._is_covered(feed, arrival) or feed.gap is not None)
+            for feed in feeds
+        ]
+        return bool(feeds) and all(covered)

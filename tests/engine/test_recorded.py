@@ -84,13 +84,25 @@ def test_notes_that_only_tell(engine: Engine, note: Note) -> None:
     assert engine.pending == 0
 
 
+def test_a_topic_that_is_left_is_no_gap(engine: Engine) -> None:
+    _session(engine, Unsubscribed(topics=[BOOK]))
+    assert engine.has_left(engine.feed_index(BOOK))
+    assert not engine.has_left(engine.feed_index(TRADES))
+    assert engine.take_events() == []
+
+
+def test_a_topic_that_another_line_carries_is_not_left(engine: Engine) -> None:
+    apply_session(engine, Subscribed(topics=[BOOK]), receive_ns=200, sequence=2, line=1)
+    _session(engine, Unsubscribed(topics=[BOOK]))
+    assert not engine.has_left(engine.feed_index(BOOK))
+
+
 @pytest.mark.parametrize(
     "event",
     [
         Connected(url="ws://x"),
         Control(text="{}"),
         Refused(topic=BOOK, words="no"),
-        Unsubscribed(topics=[BOOK]),
         Disconnected(reason="the end", clean=True),
     ],
 )
@@ -111,7 +123,9 @@ def test_an_acknowledgement(engine: Engine) -> None:
     engine.add_feed("orderbook.200.BTCUSDT")
     _session(engine, Subscribed(topics=[BOOK, TRADES, "orderbook.200.BTCUSDT"]), line=3)
     assert [engine.state(i) for i in range(3)] == [FeedState.LIVE, FeedState.LIVE, FeedState.SYNCING]
-    assert [engine.checkpoint(i).line for i in range(3)] == [3, 3, 3]
+    # the book has come over line 0, which leads until line 3 brings something
+    assert [engine.leading_line(i) for i in range(3)] == [0, 3, 3]
+    assert [[share.line for share in engine.lines(i)] for i in range(3)] == [[0, 3], [], []]
 
 
 def test_a_lost_line_takes_its_own_feeds_only(engine: Engine) -> None:

@@ -12,7 +12,7 @@ from schemas.names import GapCause
 from schemas.notes import FullBook
 from tests.strategies import Step
 
-__all__ = ["drive", "full_book_of", "receive_ns"]
+__all__ = ["drive", "full_book_of", "moment", "receive_ns"]
 
 
 def receive_ns(sequence: int) -> int:
@@ -20,13 +20,20 @@ def receive_ns(sequence: int) -> int:
     return 1_700_000_000_000_000_000 + 1_001 * sequence
 
 
+def moment(step: Step, sequence: int) -> int:
+    """When this step of this number happened."""
+    return receive_ns(sequence) + step.late_ms * 1_000_000
+
+
 def drive(feeds: ReferenceFeeds, step: Step, sequence: int, symbol: str) -> Outcome | None:
     """Let one step happen; return what a frame was."""
-    now = receive_ns(sequence)
+    now = moment(step, sequence)
     if step.action == "frame":
         return feeds.on_frame(step.frame, now, sequence, step.line)
     if step.action == "subscribed":
         feeds.on_subscribed([step.topic], now, sequence, step.line)
+    elif step.action == "unsubscribed":
+        feeds.on_unsubscribed(step.topic, step.line, now)
     elif step.action == "disconnect":
         feeds.on_disconnect(step.line, now)
     elif step.action == "stale":

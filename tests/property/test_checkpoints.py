@@ -15,8 +15,18 @@ from recorder.capture import Capture
 from recorder.journal import JournalWriter
 from recorder.journal.format import build_batch
 from schemas.names import Category, GapCause, RecordKind, Table
-from schemas.notes import Close, Disconnected, FeedCheckpoint, Shared, Subscribed, decode_note, encode
-from tests.property.driving import full_book_of, receive_ns
+from schemas.notes import (
+    Close,
+    Disconnected,
+    FeedCheckpoint,
+    Shared,
+    Subscribed,
+    Unsubscribed,
+    decode_note,
+    encode,
+)
+from tests.lined import lined_runs
+from tests.property.driving import full_book_of, moment, receive_ns
 from tests.strategies import Run, Step, runs
 
 COLLECTOR = "linear"
@@ -27,11 +37,13 @@ START_NS = receive_ns(0)
 
 
 def _step(engine: Engine, step: Step, sequence: int, symbol: str) -> None:
-    now = receive_ns(sequence)
+    now = moment(step, sequence)
     if step.action == "frame":
         engine.apply(step.frame, now, sequence, step.line)
     elif step.action == "subscribed":
         engine.subscribed(step.topic, now, sequence, step.line)
+    elif step.action == "unsubscribed":
+        engine.unsubscribed(step.topic, now, sequence, step.line)
     elif step.action == "disconnect":
         engine.disconnect(step.line, now, sequence)
     elif step.action == "stale":
@@ -77,7 +89,7 @@ def _plain(table: pa.Table) -> list[dict[str, Any]]:
 
 
 @settings(deadline=None)
-@given(run=runs(), data=st.data(), columns=st.booleans())
+@given(run=runs() | lined_runs(length=30), data=st.data(), columns=st.booleans())
 def test_an_engine_goes_on_from_its_checkpoints(run: Run, data: st.DataObject, columns: bool) -> None:
     cut = data.draw(st.integers(0, len(run.steps)), label="cut")
     whole = Engine(run.category, columns)
@@ -154,13 +166,15 @@ def _capture(run: Run, cuts: set[int]) -> list[list[Record]]:
     capture.begin(run.topics, [])
     steps = [Step("subscribed", topic=topic) for topic in run.topics] + run.steps
     for number, step in enumerate(steps, 1):
-        now = receive_ns(number)
+        now = moment(step, number)
         if number in cuts:
             capture.rotate()
         if step.action == "frame":
             capture.frame_list(step.line, [step.frame], now)
         elif step.action == "subscribed":
             capture.session(step.line, Subscribed(topics=[step.topic]))
+        elif step.action == "unsubscribed":
+            capture.session(step.line, Unsubscribed(topics=[step.topic]))
         elif step.action == "disconnect":
             capture.session(step.line, Disconnected(reason="the way is gone"))
         elif step.action == "stale":
@@ -171,7 +185,7 @@ def _capture(run: Run, cuts: set[int]) -> list[list[Record]]:
                 capture.full_book(step.topic, "/v5/market/full_orderbook", *answer)
         else:
             capture.announce(run.symbol, *step.decimals)
-    now = receive_ns(len(steps) + 1)
+    now += 1_001
     capture.finish([0])
     journal.close("stopped")
     return journal.segments
@@ -252,7 +266,7 @@ def _coverage(segments: list[dict[Any, pa.Table]]) -> list[dict[str, Any]]:
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(run=runs(), data=st.data())
+@given(run=runs() | lined_runs(length=30), data=st.data())
 def test_a_rotation_changes_no_row(run: Run, data: st.DataObject) -> None:
     cuts = data.draw(st.sets(st.integers(1, len(run.steps) + len(run.topics)), max_size=2), label="cuts")
     (records,) = _capture(run, set())
@@ -274,7 +288,7 @@ def test_a_rotation_changes_no_row(run: Run, data: st.DataObject) -> None:
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(run=runs(), data=st.data())
+@given(run=runs() | lined_runs(length=30), data=st.data())
 def test_every_part_of_a_file_begins_with_a_book(run: Run, data: st.DataObject) -> None:
     """In each file the first applied row of a feed of consecutive ids is a snapshot or a keyframe."""
     cut = data.draw(st.integers(1, len(run.steps) + len(run.topics)), label="cut")
@@ -294,7 +308,7 @@ def test_every_part_of_a_file_begins_with_a_book(run: Run, data: st.DataObject) 
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(run=runs(), data=st.data())
+@given(run=runs() | lined_runs(length=30), data=st.data())
 def test_batches_leave_no_trace(run: Run, data: st.DataObject) -> None:
     (records,) = _capture(run, set())
     bounds = data.draw(st.lists(st.integers(1, len(records)), max_size=12), label="bounds")

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from engine.core.feeds import Engine
 from schemas.names import Category
 from schemas.notes import FeedCheckpoint
-from tests.property.driving import receive_ns
+from tests.lined import lined_runs
+from tests.property.driving import moment
 from tests.strategies import Step, runs
 
 SYMBOLS = (b"BTCUSDT", b"ETHUSDT", b"SOLUSDT")
@@ -30,7 +31,7 @@ def markets(draw: st.DrawFn) -> tuple[Category, list[str], list[Step]]:
     topics: dict[str, None] = {}
     queues: list[list[Step]] = []
     for symbol in SYMBOLS[: draw(st.sampled_from([3, 2, 1]))]:
-        run = draw(runs(category=category, length=25))
+        run = draw(runs(category=category, length=25) | lined_runs(category=category, length=25))
         own = run.symbol.encode()
         steps = [replace(step, frame=step.frame.replace(own, symbol)) for step in run.steps]
         queues.append([step for step in steps if not unbroken or step.frame.startswith(b'{"topic":"')])
@@ -45,9 +46,11 @@ def markets(draw: st.DrawFn) -> tuple[Category, list[str], list[Step]]:
 
 def _act(engine: Engine, step: Step, topics: Sequence[str], sequence: int) -> None:
     """What stands between frames."""
-    now = receive_ns(sequence)
+    now = moment(step, sequence)
     if step.action == "disconnect":
         engine.disconnect(step.line, now, sequence)
+    elif step.action == "unsubscribed":
+        engine.unsubscribed(topics[sequence % len(topics)], now, sequence, step.line)
     else:
         engine.subscribed(topics[sequence % len(topics)], now, sequence, step.line)
 
@@ -55,7 +58,7 @@ def _act(engine: Engine, step: Step, topics: Sequence[str], sequence: int) -> No
 def _one_by_one(engine: Engine, topics: Sequence[str], steps: Sequence[Step]) -> None:
     for sequence, step in enumerate(steps):
         if step.action == "frame":
-            engine.apply(step.frame, receive_ns(sequence), sequence, step.line)
+            engine.apply(step.frame, moment(step, sequence), sequence, step.line)
         else:
             _act(engine, step, topics, sequence)
 
@@ -68,7 +71,7 @@ def _in_batches(
     columns = (
         np.frombuffer(b"".join(frames) or b" ", np.uint8),
         np.cumsum([0, *map(len, frames)], dtype=np.int32),
-        np.array([receive_ns(i) for i in range(len(steps))], np.int64),
+        np.array([moment(step, i) for i, step in enumerate(steps)], np.int64),
         sequences,
         np.array([step.line for step in steps], np.uint16),
         np.array([step.action != "frame" for step in steps], np.uint8),
@@ -87,6 +90,7 @@ def _everything(engine: Engine) -> dict[str, Any]:
         "events": engine.take_events(),
         "checkpoints": checkpoints,
         "feeds": [engine.feed_counters(feed) for feed in range(engine.feed_count)],
+        "lines": [engine.lines(feed) for feed in range(engine.feed_count)],
         "shared": engine.shared(),
         "counters": engine.counters(),
         "rows": engine.take_rows("c"),

@@ -14,7 +14,8 @@ from engine.reference import Outcome, ReferenceFeeds
 from schemas.errors import DecimalError
 from schemas.names import Category, GapCause, Table
 from schemas.tables import SCHEMAS, book_topic
-from tests.property.driving import drive, receive_ns
+from tests.lined import lined_runs
+from tests.property.driving import drive, moment
 from tests.strategies import Run, Step, runs
 
 core = pytest.importorskip("engine.core.feeds", reason="the extensions are not built (make build)")
@@ -43,12 +44,14 @@ class Pair:
 
     def step(self, step: Step, sequence: int) -> None:
         outcome = drive(self.model, step, sequence, self.symbol)
-        now = receive_ns(sequence)
+        now = moment(step, sequence)
         if step.action == "frame":
             status = self.core.apply(step.frame, now, sequence, step.line)
             assert OUTCOMES.get(status, Outcome.DATA) is outcome, step.frame
         elif step.action == "subscribed":
             self.core.subscribed(step.topic, now, sequence, step.line)
+        elif step.action == "unsubscribed":
+            self.core.unsubscribed(step.topic, now, sequence, step.line)
         elif step.action == "disconnect":
             self.core.disconnect(step.line, now, sequence)
         elif step.action == "stale":
@@ -164,6 +167,7 @@ def _open_part(gap: dict[str, Any]) -> dict[str, Any]:
 
 
 def _drive(run: Run) -> Pair:
+    """Let a run happen to both."""
     pair = Pair(run.category, run.symbol, run.topics)
     for sequence, step in enumerate(run.steps, 1):
         pair.step(step, sequence)
@@ -180,6 +184,14 @@ def test_states_books_and_gaps(run: Run) -> None:
 @given(run=runs())
 def test_rows(run: Run) -> None:
     _drive(run).compare_rows()
+
+
+@settings(deadline=None)
+@given(run=lined_runs())
+def test_several_lines(run: Run) -> None:
+    pair = _drive(run)
+    pair.compare_gaps()
+    pair.compare_rows()
 
 
 @settings(deadline=None)

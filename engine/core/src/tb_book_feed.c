@@ -378,7 +378,7 @@ static void await_answer(tb_engine *engine, int32_t index, const tb_frame *frame
         last = feed->seen[i].high > last ? feed->seen[i].high : last;
     if (u == 1 && last != 1)
         feed->seen_count = 0; /* a new chain */
-    else if (last != TB_NONE && u > last && u - 1 != last)
+    else if (last != TB_NONE && u > last && u - 1 != last && !tb_may_be_brought(feed, last + 1, at))
         tb_open_gap(engine, index, TB_CAUSE_LOST, last + 1, frame->match_ms, at);
 }
 
@@ -395,7 +395,11 @@ static void on_break(tb_engine *engine, int32_t index, const tb_frame *frame, co
             feed->seen_count = 0;
         } else if (u > feed->update_id) {
             int damaged = at.line < engine->line_count && engine->lines[at.line].damage_sequence > feed->sequence;
-            tb_make_stale(engine, index, damaged ? TB_CAUSE_UNDECODABLE : TB_CAUSE_LOST, at);
+            tb_make_stale(engine, index, damaged || tb_was_hurt(feed) ? TB_CAUSE_UNDECODABLE : TB_CAUSE_LOST, at);
+        } else if (feed->cross_sequence != TB_NONE && frame->cross_sequence > feed->cross_sequence) {
+            /* newer, and yet not the next one: of a chain whose snapshot we lack */
+            tb_make_stale(engine, index, TB_CAUSE_RESET, at);
+            feed->seen_count = 0;
         }
     } else if (feed->state != TB_STALE) {
         tb_open_gap(engine, index, TB_CAUSE_NO_SNAPSHOT, tb_has_consecutive_ids(feed) ? u : TB_NONE, frame->match_ms, at);
@@ -446,12 +450,27 @@ static tb_error on_delta(tb_engine *engine, int32_t index, const tb_frame *frame
 
 /* A frame that the fast path has read: sorted, and at the pair in force. */
 static tb_error on_levels(tb_engine *engine, int32_t index, const tb_frame *frame, const tb_changes row[],
-                          const tb_changes changes[], tb_stamp at)
+                          const tb_changes changes[], tb_verdict verdict, tb_stamp at)
 {
     begin_file(engine, index, frame);
     tb_count_message(engine->feeds[index], at);
+    if (TB_UNLIKELY(verdict == TB_LATE)) {
+        frame_row(engine, index, frame, row, 0, at);
+        return TB_OK;
+    }
     return frame->kind == TB_SNAPSHOT ? on_snapshot(engine, index, frame, row, changes, at)
                                       : on_delta(engine, index, frame, row, changes, at);
+}
+
+/* Another line has brought it, or will: nothing happens. */
+static int is_copy(tb_engine *engine, int32_t index, const tb_frame *frame, tb_verdict *verdict, tb_stamp at)
+{
+    if (TB_LIKELY(!tb_is_merged(engine->feeds[index], at)) || engine->restating)
+        return 0;
+    *verdict = tb_admit(engine, index, frame, at);
+    if (*verdict == TB_COPY)
+        tb_count_message(engine->feeds[index], at);
+    return *verdict == TB_COPY;
 }
 
 /* Any other one is brought to that first. */
@@ -473,10 +492,11 @@ static tb_error on_other_levels(tb_engine *engine, int32_t index, tb_frame *fram
         error = sort_copy(row, sorted, sides, &memory);
     if (error == TB_OK)
         error = tb_can_widen(engine, symbol, price, size);
-    if (error == TB_OK) {
+    tb_verdict verdict = TB_TAKE;
+    if (error == TB_OK && !is_copy(engine, index, frame, &verdict, at)) {
         begin_file(engine, index, frame);
         tb_widen(engine, engine->feeds[index]->symbol, price, size, at);
-        error = on_levels(engine, index, frame, row, sorted, at);
+        error = on_levels(engine, index, frame, row, sorted, verdict, at);
     }
     free(memory);
     return error;
@@ -488,6 +508,9 @@ tb_error tb_on_book(tb_engine *engine, int32_t index, tb_frame *frame, tb_stamp 
                                {frame->prices[1], frame->sizes[1], frame->count[1]},
                                {frame->prices[0], frame->rpi_sizes[0], frame->count[0]},
                                {frame->prices[1], frame->rpi_sizes[1], frame->count[1]}};
-    return TB_LIKELY(frame->ready) ? on_levels(engine, index, frame, row, row, at)
-                                   : on_other_levels(engine, index, frame, row, at);
+    if (TB_UNLIKELY(!frame->ready))
+        return on_other_levels(engine, index, frame, row, at);
+    tb_verdict verdict = TB_TAKE;
+    return TB_UNLIKELY(is_copy(engine, index, frame, &verdict, at)) ? TB_OK
+                                                                     : on_levels(engine, index, frame, row, row, verdict, at);
 }

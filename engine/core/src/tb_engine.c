@@ -31,6 +31,20 @@ static int32_t blame(const tb_engine *engine, const uint8_t *bytes, size_t lengt
     return -1;
 }
 
+/* A damaged frame that may be of any feed of its line: whether other lines carry all of them. */
+static int all_are_covered(tb_engine *engine, tb_stamp at)
+{
+    int carried = 0, covered = 1;
+    for (int32_t i = 0; i < engine->feed_count; i++) {
+        tb_feed *feed = engine->feeds[i];
+        if (!tb_carries(feed, at.line))
+            continue;
+        carried = 1;
+        covered &= feed->merge && (tb_is_covered(feed, at) || feed->gap.open);
+    }
+    return carried && covered;
+}
+
 int32_t tb_undecodable(tb_engine *engine, int32_t index, tb_error error, tb_stamp at)
 {
     engine->undecodable[error]++;
@@ -38,6 +52,8 @@ int32_t tb_undecodable(tb_engine *engine, int32_t index, tb_error error, tb_stam
     event->detail = error;
     if (index >= 0) {
         tb_feed *feed = engine->feeds[index];
+        if (tb_is_merged(feed, at) && tb_is_covered(feed, at))
+            return TB_RESULT_UNDECODABLE;
         if (feed->state == TB_LIVE)
             tb_make_stale(engine, index, TB_CAUSE_UNDECODABLE, at);
         else
@@ -47,7 +63,7 @@ int32_t tb_undecodable(tb_engine *engine, int32_t index, tb_error error, tb_stam
         engine->unattributed++;
         if (line) {
             line->damage_sequence = at.sequence;
-            if (!line->gap.open) {
+            if (!line->gap.open && !all_are_covered(engine, at)) {
                 line->gap.open = 1;
                 line->gap.cause = TB_CAUSE_UNDECODABLE;
                 line->gap.first_update_id = line->gap.start_match_ms = TB_NONE;
@@ -104,6 +120,8 @@ int32_t tb_engine_apply(tb_engine *engine, const uint8_t *bytes, size_t length, 
     tb_frame_status status = TB_FRAME_DATA;
     int32_t result;
     engine->found = -1;
+    engine->bytes = bytes;
+    engine->length = length;
     tb_error error = tb_frame_decode(frame, bytes, length, find_topic, engine, &status);
     if (TB_UNLIKELY(error != TB_OK)) {
         result = tb_undecodable(engine, engine->found >= 0 ? engine->found : blame(engine, bytes, length), error, at);
@@ -196,7 +214,7 @@ void tb_engine_subscribed(tb_engine *engine, int32_t index, uint16_t line, int64
 {
     tb_feed *feed = engine->feeds[index];
     tb_stamp at = {sequence, receive_ns, line};
-    feed->line = line;
+    tb_carry(feed, at);
     feed->subscribed = 1;
     if (feed->quiet) {
         tb_close_gap(engine, index, &feed->gap, TB_BY_SUBSCRIBED, TB_NONE, TB_NONE, at);
@@ -217,7 +235,12 @@ void tb_engine_stale(tb_engine *engine, int32_t index, int cause, int64_t receiv
 
 void tb_engine_disconnect(tb_engine *engine, uint16_t line, int64_t receive_ns, int64_t sequence)
 {
+    const tb_stamp at = {sequence, receive_ns, line};
     for (int32_t i = 0; i < engine->feed_count; i++)
-        if (engine->feeds[i]->line == line)
-            tb_engine_stale(engine, i, TB_CAUSE_DISCONNECT, receive_ns, sequence);
+        tb_drop_line(engine, i, TB_CAUSE_DISCONNECT, at);
+}
+
+void tb_engine_unsubscribed(tb_engine *engine, int32_t index, uint16_t line, int64_t receive_ns, int64_t sequence)
+{
+    tb_leave(engine, index, (tb_stamp){sequence, receive_ns, line});
 }

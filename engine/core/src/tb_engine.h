@@ -6,6 +6,7 @@
 #include "tb_book.h"
 #include "tb_delays.h"
 #include "tb_frame.h"
+#include "tb_merge.h"
 #include "tb_rows.h"
 #include "tb_types.h"
 
@@ -49,8 +50,10 @@ typedef struct {
     char topic[TB_TOPIC_BYTES];
     uint16_t line;
     uint8_t crossed;
-    uint8_t subscribed;
-    int32_t since_digest;
+    uint8_t subscribed; /* 2: not any more, on purpose */
+    uint8_t carried; /* by `line`; where there is a merge, its carriers tell */
+    int16_t since_digest;
+    tb_merge *merge; /* NULL until a second line carries the feed */
     tb_book book;
     /* of the last good frame */
     int64_t update_id, cross_sequence, match_ms, push_ms, receive_ns, sequence;
@@ -162,6 +165,8 @@ typedef struct {
     int restating; /* a REST answer is being applied: one digest behind it is enough */
     int32_t found; /* feed of the frame being decoded, or -1 */
     int64_t order; /* of that frame in its batch */
+    const uint8_t *bytes; /* of that frame */
+    size_t length;
     int columns;   /* make rows and keyframes; otherwise live digests */
     int64_t undecodable[TB_ERROR_COUNT];
     int64_t unattributed, controls, unknown_topics, drift;
@@ -211,7 +216,10 @@ int64_t tb_engine_apply_batch_in_threads(tb_engine *engine, const tb_batch *batc
 
 /* What the bytes don't say. */
 void tb_engine_subscribed(tb_engine *engine, int32_t feed, uint16_t line, int64_t receive_ns, int64_t sequence);
+/* What a line carried is stale, unless another line carries it too. */
 void tb_engine_disconnect(tb_engine *engine, uint16_t line, int64_t receive_ns, int64_t sequence);
+/* A line carries a feed no longer, on purpose: no gap, if another line carries it, or if nobody is to carry it any more. */
+void tb_engine_unsubscribed(tb_engine *engine, int32_t feed, uint16_t line, int64_t receive_ns, int64_t sequence);
 void tb_engine_stale(tb_engine *engine, int32_t feed, int cause, int64_t receive_ns, int64_t sequence);
 /* Widen a symbol's pair to at least these decimals. TB_DECIMAL and no change if a level would not fit. */
 tb_error tb_engine_widen(tb_engine *engine, int32_t symbol, unsigned price_decimals, unsigned size_decimals,

@@ -73,6 +73,17 @@ void tb_make_stale(tb_engine *engine, int32_t index, int cause, tb_stamp at)
     feed->crossed = 0;
 }
 
+void tb_make_stale_since(tb_engine *engine, int32_t index, int cause, int64_t start_ns, int64_t start_match_ms, tb_stamp at)
+{
+    tb_feed *feed = engine->feeds[index];
+    const int64_t receive_ns = feed->receive_ns, match_ms = feed->match_ms;
+    feed->receive_ns = start_ns;
+    feed->match_ms = start_match_ms;
+    tb_make_stale(engine, index, cause, at);
+    feed->receive_ns = receive_ns;
+    feed->match_ms = match_ms;
+}
+
 void tb_close_gap(tb_engine *engine, int32_t index, tb_gap *gap, int healer, int64_t last_update_id,
                       int64_t match_ms, tb_stamp at)
 {

@@ -18,6 +18,8 @@ tb_event *tb_push_event(tb_engine *engine, int type, int32_t feed, tb_stamp at);
 int tb_has_consecutive_ids(const tb_feed *feed);
 void tb_open_gap(tb_engine *engine, int32_t index, int cause, int64_t first_update_id, int64_t match_ms, tb_stamp at);
 void tb_make_stale(tb_engine *engine, int32_t index, int cause, tb_stamp at);
+/* The same with a gap that began earlier than the last good frame. */
+void tb_make_stale_since(tb_engine *engine, int32_t index, int cause, int64_t start_ns, int64_t start_match_ms, tb_stamp at);
 void tb_close_gap(tb_engine *engine, int32_t index, tb_gap *gap, int healer, int64_t last_update_id, int64_t match_ms,
                   tb_stamp at);
 
@@ -28,6 +30,28 @@ int tb_seen(const tb_feed *feed, int64_t u);
 void tb_remember(tb_feed *feed, int64_t u);
 void tb_count_message(tb_feed *feed, tb_stamp at);
 void tb_good_frame(tb_feed *feed, const tb_frame *frame, tb_stamp at);
+
+/* tb_merge.c: what is to become of a frame, where a feed has or gets several lines; and what befalls the lines. */
+tb_verdict tb_admit(tb_engine *engine, int32_t index, const tb_frame *frame, tb_stamp at);
+static inline int tb_is_merged(const tb_feed *feed, tb_stamp at)
+{
+    return feed->merge != NULL || feed->line != at.line;
+}
+void tb_count_trades(tb_feed *feed, int64_t rows, int64_t repeats, tb_stamp at);
+/* The feed is carried by a line (anew). */
+void tb_carry(tb_feed *feed, tb_stamp at);
+/* It is not any more. Stale, unless another line has it. */
+void tb_drop_line(tb_engine *engine, int32_t index, int cause, tb_stamp at);
+void tb_leave(tb_engine *engine, int32_t index, tb_stamp at);
+int tb_carries(const tb_feed *feed, uint16_t line);
+/* A damaged frame of the line may have been of this feed: whether another line can be trusted to bring it. */
+int tb_is_covered(tb_feed *feed, tb_stamp at);
+/* Whether another line may still bring an update id. */
+int tb_may_be_brought(const tb_feed *feed, int64_t u, tb_stamp at);
+int tb_was_hurt(const tb_feed *feed);
+/* tb_copies.c: the same for feeds without ids */
+tb_verdict tb_admit_copy(tb_engine *engine, int32_t index, tb_carrier *carrier, const tb_frame *frame, tb_stamp at);
+int tb_has_pending(const tb_merge *merge, int32_t slot);
 
 /* tb_observe.c: a frame that a LIVE feed took; last_update_id is what it had before. */
 void tb_observe(tb_engine *engine, tb_feed *feed, const tb_frame *frame, int64_t last_update_id, tb_stamp at);

@@ -275,6 +275,7 @@ void tb_engine_free(tb_engine *engine)
         free(engine->feeds[i]->rpi);
         free(engine->feeds[i]->ticker);
         free(engine->feeds[i]->trade_ids);
+        free(engine->feeds[i]->merge);
         free(engine->feeds[i]);
     }
     for (int32_t i = 0; i < engine->symbol_count; i++) {

@@ -67,6 +67,14 @@ tb_error tb_on_ticker(tb_engine *engine, int32_t index, tb_frame *frame, tb_stam
 {
     tb_feed *feed = engine->feeds[index];
     tb_count_message(feed, at);
+    frame->match_ms = TB_NONE;
+    if (TB_UNLIKELY(tb_is_merged(feed, at))) {
+        const tb_verdict verdict = tb_admit(engine, index, frame, at);
+        if (verdict == TB_LATE)
+            ticker_row(engine, feed, frame, &frame->ticker, 0, at);
+        if (verdict != TB_TAKE)
+            return TB_OK;
+    }
     if (frame->kind == TB_DELTA && feed->state != TB_LIVE) {
         tb_open_gap(engine, index, TB_CAUSE_NO_SNAPSHOT, TB_NONE, TB_NONE, at);
         ticker_row(engine, feed, frame, &frame->ticker, 0, at);
@@ -78,7 +86,6 @@ tb_error tb_on_ticker(tb_engine *engine, int32_t index, tb_frame *frame, tb_stam
         feed->state = TB_LIVE;
     }
     merge_ticker(feed->ticker, &frame->ticker);
-    frame->match_ms = TB_NONE;
     tb_good_frame(feed, frame, at);
     ticker_row(engine, feed, frame, feed->ticker, 1, at);
     return TB_OK;

@@ -146,7 +146,11 @@ tb_error tb_on_trades(tb_engine *engine, int32_t index, tb_frame *frame, tb_stam
         lay_ids_anew(feed->trade_ids, frame);
     } else {
         int64_t first_match = frame->trade_count ? frame->trades[0].match_ms : TB_NONE;
+        const int64_t rows = feed->rows, repeats = feed->repeats;
+        if (TB_UNLIKELY(tb_is_merged(feed, at)))
+            (void)tb_admit(engine, index, frame, at);
         take_trades(engine, feed, frame, symbols, at, FROM_STREAM);
+        tb_count_trades(feed, feed->rows - rows, feed->repeats - repeats, at);
         tb_count_message(feed, at);
         tb_close_gap(engine, index, &feed->gap, TB_BY_MESSAGE, TB_NONE, first_match, at);
         feed->state = TB_LIVE;

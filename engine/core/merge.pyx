@@ -1,0 +1,94 @@
+"""The lines of a feed between the C core (src/tb_merge.h) and its checkpoints."""
+
+from libc.stdlib cimport calloc, free
+
+from engine.core.core cimport *
+from engine.lines import LineShare
+from schemas.notes import Carrier, Copy, MergeState
+
+
+cdef object _optional(int64_t value):
+    return None if value < 0 else value
+
+
+cdef int64_t _required(value):
+    return -1 if value is None else value
+
+
+cdef object merge_of(const tb_feed *feed):
+    """The feed's lines as a ``MergeState``, or None where it never had two."""
+    cdef const tb_merge *m = feed.merge
+    cdef const tb_carrier *c
+    cdef const tb_copy *copy
+    cdef int64_t i, first
+    cdef int at
+    if m == NULL:
+        return None
+    carriers = []
+    for at in range(m.count):
+        c = &m.carriers[at]
+        carriers.append(Carrier(
+            c.line, bool(c.up), bool(c.opened), bool(c.met), _optional(c.position), _optional(c.place), c.since_ns,
+            _optional(c.heard_ns), _optional(c.hurt_ns), _optional(c.hurt_sequence),
+        ))
+    copies = []
+    first = max(m.first_copy, m.next_copy - TB_COPIES)
+    for i in range(first, m.next_copy):
+        copy = &m.copies[i % TB_COPIES]
+        copies.append(Copy(
+            f"{m.hashes[i % TB_COPIES]:016x}", copy.push_ms, _optional(copy.match_ms), copy.receive_ns, copy.lines,
+            copy.taken | copy.opening << 1 | copy.exempt << 2,
+        ))
+    return MergeState(
+        carriers, m.elected, m.alike, m.unanswered, _optional(m.waiting_ns), _optional(m.head_ms), _optional(m.chain_ms),
+        m.next_copy, copies,
+    )
+
+
+cdef int restore_merge(tb_feed *feed, object note) except -1:
+    """Take up a ``MergeState``, or none."""
+    cdef tb_merge *m
+    cdef tb_carrier *c
+    cdef tb_copy *copy
+    cdef int64_t i
+    free(feed.merge)
+    feed.merge = NULL
+    if note is None:
+        return 0
+    if not (0 < len(note.carriers) <= TB_CARRIERS and len(note.copies) <= min(TB_COPIES, note.next_copy)
+            and 0 <= note.elected < len(note.carriers)):
+        raise ValueError(f"found {len(note.carriers)} carriers, the elected one {note.elected}, and {len(note.copies)} copies "
+                         f"before ordinal {note.next_copy}; expected at most {TB_CARRIERS} and {TB_COPIES}")
+    m = <tb_merge *>calloc(1, sizeof(tb_merge))
+    if m == NULL:
+        raise MemoryError
+    feed.merge = m
+    m.count, m.elected, m.alike, m.unanswered = len(note.carriers), note.elected, note.alike, note.unanswered
+    m.waiting_ns, m.head_ms, m.chain_ms = _required(note.waiting_ns), _required(note.head_ms), _required(note.chain_ms)
+    m.next_copy = note.next_copy
+    m.first_copy = note.next_copy - len(note.copies)
+    for i, item in enumerate(note.carriers):
+        c = &m.carriers[i]
+        c.line, c.up, c.opened, c.met = item.line, item.up, item.opened, item.met
+        c.position, c.place, c.since_ns = _required(item.position), _required(item.place), item.since_ns
+        c.heard_ns, c.hurt_ns = _required(item.heard_ns), _required(item.hurt_ns)
+        c.hurt_sequence = _required(item.hurt_sequence)
+    for i, item in enumerate(note.copies, m.first_copy):
+        m.hashes[i % TB_COPIES] = int(item.hash, 16)
+        copy = &m.copies[i % TB_COPIES]
+        copy.push_ms, copy.match_ms, copy.receive_ns = item.push_ms, _required(item.match_ms), item.receive_ns
+        copy.lines, copy.taken = item.lines, item.flags & 1
+        copy.opening, copy.exempt = item.flags >> 1 & 1, item.flags >> 2 & 1
+    return 0
+
+
+cdef list lines_of(const tb_feed *feed):
+    """What each line did, as ``LineShare``."""
+    cdef list out = []
+    cdef const tb_carrier *c
+    cdef int i
+    if feed.merge != NULL:
+        for i in range(feed.merge.count):
+            c = &feed.merge.carriers[i]
+            out.append(LineShare(c.line, bool(c.up), c.frames, c.taken, c.repeats, c.ahead, c.saved))
+    return out

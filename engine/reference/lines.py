@@ -1,0 +1,438 @@
+"""One feed over several lines, readable: which of their frames the feed follows (docs/lines.md).
+
+Books with consecutive ids: whoever brings the next id is followed, and a line that is ahead waits for the others.
+Trades: their ids say it. Level 1 and tickers: a copy has the same bytes; while the lines prove to carry the same bytes,
+whoever is first is followed, else only the elected line is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Final, NamedTuple
+
+from engine.reference.messages import Kind
+from schemas.names import FeedState
+
+__all__ = ["Carrier", "Copy", "FeedView", "Loss", "Merge", "Said", "Verdict"]
+
+SECOND_NS: Final = 10**9
+WAIT_NS: Final = SECOND_NS
+OVERLAP_NS: Final = SECOND_NS // 2
+HURT_NS: Final = 2 * SECOND_NS
+SILENCE_NS: Final = 10 * SECOND_NS
+UNANSWERED: Final = 3
+CARRIERS: Final = 8
+COPIES: Final = 128
+ALIKE: Final = 8
+MOST_ALIKE: Final = 32
+INT64_MAXIMUM: Final = 2**63 - 1
+MISS: Final = 4
+
+
+class Verdict(Enum):
+    """What becomes of a frame."""
+
+    TAKE = auto()
+    COPY = auto()
+    """Another line has brought it, or will: nothing happens."""
+    LATE = auto()
+    """What was followed lacks it, and it can't be put where it belongs any more."""
+
+
+class Loss(NamedTuple):
+    """A gap that the lines show: its cause, and where it begins if not behind the feed's last good frame."""
+
+    cause: str
+    start: tuple[int, int | None] | None = None
+
+
+class Said(NamedTuple):
+    """What the merging needs to know of a frame."""
+
+    payload: bytes
+    is_snapshot: bool
+    push_ms: int
+    match_ms: int | None
+    update_id: int | None
+    cross_sequence: int | None
+    receive_ns: int
+
+
+class FeedView(NamedTuple):
+    """What the merging needs to know of its feed, as it stands before the frame."""
+
+    kind: Kind
+    has_consecutive_ids: bool
+    needs_snapshot: bool
+    state: FeedState
+    line: int
+    update_id: int | None
+    cross_sequence: int | None
+    seen: frozenset[int] | set[int]
+
+
+@dataclass
+class Carrier:
+    """One line of a feed."""
+
+    line: int
+    since_ns: int
+    up: bool = True
+    met: bool = False
+    position: int | None = None
+    place: int = -1
+    heard_ns: int = -1
+    hurt_ns: int | None = None
+    hurt_sequence: int = -1
+
+
+@dataclass
+class Copy:
+    """A frame that is remembered, to know its copies."""
+
+    payload: bytes
+    push_ms: int
+    match_ms: int | None
+    receive_ns: int
+    lines: set[int]
+    taken: bool
+    opening: bool
+    exempt: bool
+
+
+@dataclass
+class Merge:
+    """The lines of one feed."""
+
+    carriers: list[Carrier] = field(default_factory=list)
+    elected: int = -1
+    alike: int = 0
+    unanswered: int = 0
+    waiting_ns: int | None = None
+    head_ms: int = -1
+    chain_ms: int = -1
+    forgotten: int = 0
+    copies: list[Copy] = field(default_factory=list)
+    opened: set[int] = field(default_factory=set)
+    loss: Loss | None = None
+
+    # Who carries the feed
+
+    def find(self, line: int) -> Carrier | None:
+        """Return the carrier of a line, up or not."""
+        return next((carrier for carrier in self.carriers if carrier.line == line), None)
+
+    def up(self) -> list[Carrier]:
+        """Return those that carry the feed now."""
+        return [carrier for carrier in self.carriers if carrier.up]
+
+    def join(self, line: int, receive_ns: int) -> Carrier | None:
+        """A line delivers, or is subscribed anew; None where there are too many."""
+        carrier = Carrier(line, receive_ns)
+        known = self.find(line)
+        down = next((other for other in self.carriers if not other.up), None)
+        if known is not None:
+            self.carriers[self.carriers.index(known)] = carrier
+        elif len(self.carriers) < CARRIERS:
+            self.carriers.append(carrier)
+        elif down is not None:
+            self._forget(down.line)
+            self.carriers[self.carriers.index(down)] = carrier
+        else:
+            return None
+        self._forget(line)
+        elected = self.find(self.elected)
+        if elected is None or not elected.up or elected is carrier:
+            self.elected = line
+        return carrier
+
+    def _forget(self, line: int) -> None:
+        self.opened.discard(line)
+        for copy in self.copies:
+            copy.lines.discard(line)
+
+    def leave(self, line: int) -> None:
+        """The last line carries the feed no longer, on purpose."""
+        for carrier in self.carriers:
+            carrier.up = carrier.up and carrier.line != line
+
+    # What becomes of a frame
+
+    def admit(self, feed: FeedView, line: int, said: Said) -> Verdict:
+        """Decide; ``loss`` is a gap that is to be opened first."""
+        self.loss = None
+        carrier = self.find(line)
+        if carrier is None or not carrier.up:
+            carrier = self.join(line, said.receive_ns)
+        if carrier is None:
+            return Verdict.COPY
+        verdict = Verdict.TAKE
+        if feed.has_consecutive_ids:
+            verdict = self._book(feed, carrier, said)
+        elif feed.kind is not Kind.TRADES:
+            verdict = self._copy(feed, carrier, said)
+        carrier.heard_ns = said.receive_ns
+        if feed.kind is not Kind.TRADES and verdict is not Verdict.COPY:
+            self.waiting_ns = None
+        return verdict
+
+    def _wait(self, receive_ns: int) -> bool:
+        if self.waiting_ns is None or receive_ns < self.waiting_ns:
+            self.waiting_ns = receive_ns
+        return receive_ns - self.waiting_ns <= WAIT_NS
+
+    # Books with consecutive ids
+
+    def _book(self, feed: FeedView, carrier: Carrier, said: Said) -> Verdict:
+        u, last = said.update_id, feed.update_id
+        assert u is not None
+        if feed.state is not FeedState.LIVE or last is None:
+            if said.is_snapshot and (u == 1 or (last is not None and u < last)):
+                self._begin_chain(carrier)
+            carrier.position = u
+            return Verdict.TAKE
+        newer = older = False
+        if said.cross_sequence is not None and feed.cross_sequence is not None:
+            newer = said.cross_sequence > feed.cross_sequence
+            older = said.cross_sequence < feed.cross_sequence
+        if said.is_snapshot:
+            return self._snapshot(feed, carrier, said.receive_ns, u, last, newer=newer, older=older)
+        if u > last and older:
+            return Verdict.COPY
+        if u <= last and newer:
+            carrier.position = INT64_MAXIMUM
+            return self._wait_or_take(carrier, last, said.receive_ns)
+        carrier.position = u if carrier.position is None else max(u, carrier.position)
+        if u <= last:
+            return Verdict.COPY
+        return Verdict.TAKE if u == last + 1 else self._wait_or_take(carrier, last, said.receive_ns)
+
+    def _snapshot(
+        self,
+        feed: FeedView,
+        carrier: Carrier,
+        receive_ns: int,
+        u: int,
+        last: int,
+        *,
+        newer: bool,
+        older: bool,
+    ) -> Verdict:
+        leads = carrier.line == feed.line and carrier.position is not None
+        restarts = u <= last and (newer or (u == 1 and not older and 1 not in feed.seen))
+        if leads or restarts:
+            if restarts or u < last:
+                self._begin_chain(carrier)
+            carrier.position = u
+            return Verdict.TAKE
+        if older and u > last:
+            return Verdict.COPY
+        carrier.position = u
+        if u <= last:
+            return Verdict.COPY
+        verdict = self._wait_or_take(carrier, last, receive_ns)
+        if verdict is Verdict.TAKE and u > last + 1:
+            self.loss = Loss("lost")
+        return verdict
+
+    def _begin_chain(self, carrier: Carrier) -> None:
+        for other in self.carriers:
+            if other is not carrier:
+                other.position = None
+
+    def _wait_or_take(self, carrier: Carrier, last: int, receive_ns: int) -> Verdict:
+        """Wait while a line that hasn't passed the feed's last id may still bring the next."""
+        if self.may_be_brought(min(last + 1, INT64_MAXIMUM), carrier.line) and self._wait(receive_ns):
+            return Verdict.COPY
+        return Verdict.TAKE
+
+    def may_be_brought(self, u: int, line: int) -> bool:
+        """Whether a line other than this one may still bring an update id."""
+        others = [other for other in self.up() if other.line != line]
+        return any(other.position is None or other.position < u for other in others)
+
+    # Feeds without ids
+
+    def _copy(self, feed: FeedView, carrier: Carrier, said: Said) -> Verdict:
+        live = feed.state is FeedState.LIVE
+        is_opening = carrier.line not in self.opened
+        is_elected = carrier.line == self.elected
+        place = carrier.place
+        self.opened.add(carrier.line)
+        if is_elected:
+            self.unanswered = 0
+        if feed.needs_snapshot and not live and said.is_snapshot:
+            self.forgotten += len(self.copies)
+            self.copies.clear()
+            for other in self.carriers:
+                other.met = other is carrier
+            self.elected = carrier.line
+            self.head_ms = self.chain_ms = said.push_ms
+            self._remember(carrier, said, taken=True, opening=is_opening)
+            return Verdict.TAKE
+        same = [i for i, copy in enumerate(self.copies) if copy.payload == said.payload]
+        fresh = [i for i in same if carrier.line not in self.copies[i].lines]
+        if fresh:
+            copy = self.copies[fresh[0]]
+            copy.lines.add(carrier.line)
+            is_lost = self._compare(carrier, fresh[0])
+            if copy.taken or not is_elected or (feed.needs_snapshot and not live):
+                return Verdict.COPY
+            if is_lost and live:
+                self.loss = Loss("lost", self._start_at(place))
+            copy.taken = True
+            self.head_ms = max(self.head_ms, said.push_ms)
+            return Verdict.TAKE
+        if feed.needs_snapshot and not live:
+            self._remember(carrier, said, taken=False, opening=is_opening)
+            return Verdict.TAKE
+        if live and said.push_ms < self.chain_ms and self._wait(said.receive_ns):
+            return Verdict.COPY
+        is_alike = self.alike >= ALIKE and carrier.met
+        if same and not ((is_elected or is_alike) and said.push_ms >= self.head_ms):
+            return Verdict.COPY
+        if not (is_elected or is_alike):
+            return self._unfollowed(feed, carrier, said, is_opening)
+        if live and said.push_ms < self.head_ms:
+            if is_alike:
+                self.loss = Loss("lost", self._start_before(said.push_ms))
+                self._remember(carrier, said, taken=True, opening=is_opening)
+                return Verdict.LATE
+            if feed.line != carrier.line and self._wait(said.receive_ns):
+                return Verdict.COPY
+        if is_elected:
+            carrier.met = True
+        if feed.line != carrier.line or said.push_ms > self.head_ms or not live:
+            self.head_ms = said.push_ms
+        self._remember(carrier, said, taken=True, opening=is_opening)
+        return Verdict.TAKE
+
+    def _unfollowed(self, feed: FeedView, carrier: Carrier, said: Said, is_opening: bool) -> Verdict:
+        """A frame of a line that is not followed is remembered; unless the elected one has fallen silent."""
+        elected = self.find(self.elected)
+        assert elected is not None
+        self.unanswered += 1
+        silence_ns = said.receive_ns - max(elected.heard_ns, elected.since_ns)
+        if self.unanswered < UNANSWERED or silence_ns <= SILENCE_NS:
+            self._remember(carrier, said, taken=False, opening=is_opening)
+            return Verdict.COPY
+        self._remember(carrier, said, taken=not feed.needs_snapshot, opening=is_opening)
+        if feed.state is FeedState.LIVE:
+            self.loss = Loss("silence")
+        self.elected = carrier.line
+        self.unanswered = 0
+        self.head_ms = said.push_ms
+        return Verdict.TAKE
+
+    def _remember(self, carrier: Carrier, said: Said, *, taken: bool, opening: bool) -> None:
+        self.copies.append(
+            Copy(
+                said.payload,
+                said.push_ms,
+                said.match_ms,
+                said.receive_ns,
+                {carrier.line},
+                taken,
+                opening,
+                not carrier.met,
+            )
+        )
+        if len(self.copies) > COPIES:
+            del self.copies[0]
+            self.forgotten += 1
+
+    def _compare(self, carrier: Carrier, found: int) -> bool:
+        """Learn from a copy whether the lines are alike; return whether what only others brought is lost."""
+        missed, lost, own = 0, False, False
+        if carrier.met:
+            for copy in self.copies[max(0, carrier.place + 1 - self.forgotten) : found]:
+                own = own or copy.lines == {carrier.line}
+                if not copy.exempt and carrier.line not in copy.lines:
+                    missed += 1
+                    lost = lost or not copy.taken
+        self.alike = max(0, min(MOST_ALIKE, self.alike + 1 - MISS * missed))
+        for one in self.up():  # it has met those who were before it, and they it
+            if one.line in self.copies[found].lines:
+                if one is carrier or not one.met:
+                    one.place = max(one.place, self.forgotten + found)
+                one.met = True
+        return lost and not own
+
+    def _start_at(self, place: int) -> tuple[int, int | None] | None:
+        if place < 0 or place < self.forgotten:
+            return None
+        copy = self.copies[place - self.forgotten]
+        return copy.receive_ns, copy.match_ms
+
+    def _start_before(self, push_ms: int) -> tuple[int, int | None] | None:
+        for copy in reversed(self.copies):
+            if copy.taken and copy.push_ms <= push_ms:
+                return copy.receive_ns, copy.match_ms
+        return None
+
+    # What befalls the lines
+
+    def drop(self, feed: FeedView, line: int, receive_ns: int) -> tuple[bool, int] | None:
+        """A line is gone. Returns whether the feed goes on without a gap, and the line that leads it then."""
+        lost = self.find(line)
+        if lost is None or not lost.up:
+            return None
+        lost.up = lost.met = False
+        lost.position = None
+        up = self.up()
+        if not up:
+            return False, feed.line
+        led = self.elected == line
+        if led or feed.has_consecutive_ids or feed.kind is Kind.TRADES:
+            able = [carrier for carrier in up if self._can_succeed(feed, carrier, receive_ns)]
+            able.sort(key=lambda carrier: not carrier.met)
+            goes_on, following = bool(able), (able or up)[0].line
+        else:
+            goes_on, following = True, self.elected
+        if led:
+            self.elected = following
+            self.unanswered = 0
+        return goes_on, following if feed.line == line else feed.line
+
+    def _can_succeed(self, feed: FeedView, carrier: Carrier, receive_ns: int) -> bool:
+        if feed.has_consecutive_ids:
+            return (
+                carrier.position is not None
+                and feed.update_id is not None
+                and carrier.position <= feed.update_id
+            )
+        return receive_ns - carrier.since_ns >= OVERLAP_NS and not self._has_pending(carrier)
+
+    def _has_pending(self, carrier: Carrier) -> bool:
+        """Whether it has brought something since the last frame that was followed."""
+        for copy in reversed(self.copies):
+            if copy.taken:
+                return False
+            if carrier.line in copy.lines and not copy.opening:
+                return True
+        return False
+
+    def is_covered(self, feed: FeedView, line: int, receive_ns: int, sequence: int) -> bool:
+        """A damaged frame of a line may have been of this feed: whether another can be trusted to bring it."""
+        hurt = self.find(line)
+        if hurt is None or not hurt.up:
+            return feed.state is FeedState.LIVE
+        others = [other for other in self.up() if other is not hurt]
+        if feed.state is not FeedState.LIVE:
+            others = []
+        if feed.has_consecutive_ids:
+            last = feed.update_id if feed.update_id is not None else -1
+            covered = any(other.position is None or other.position <= last for other in others)
+        else:
+            covered = any(
+                receive_ns - other.since_ns >= OVERLAP_NS
+                and (other.hurt_ns is None or receive_ns - other.hurt_ns > HURT_NS)
+                for other in others
+            )
+        hurt.hurt_ns, hurt.hurt_sequence = receive_ns, sequence
+        return covered
+
+    def was_hurt(self, sequence: int) -> bool:
+        """Whether a frame was damaged since the one of this sequence."""
+        return any(carrier.hurt_sequence > sequence for carrier in self.carriers)

@@ -1,0 +1,328 @@
+"""Lines merged in the core: the cases by name. tests/property holds it against the model, and against what was said."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.core.feeds import Engine
+from engine.events import Event, EventKind
+from engine.lines import LineShare
+from schemas.names import FeedState
+from tests.strategies import write
+
+SYMBOL = "BTCUSDT"
+BOOK, LEVEL_1 = f"orderbook.50.{SYMBOL}", f"orderbook.1.{SYMBOL}"
+TRADES, TICKER = f"publicTrade.{SYMBOL}", f"tickers.{SYMBOL}"
+SECOND_NS = 10**9
+
+
+def book(u: int, kind: str = "delta", *, seq: int | None = None, topic: str = BOOK) -> bytes:
+    data = {
+        "s": SYMBOL,
+        "b": [[str(u), "1"]],
+        "a": [["99999", "1"]],
+        "u": u,
+        "seq": u if seq is None else seq,
+    }
+    return write({"topic": topic, "type": kind, "ts": 1_700_000_000_000 + u, "data": data, "cts": 1})
+
+
+def trade(*ids: str) -> bytes:
+    fills = [
+        {"T": 1, "s": SYMBOL, "S": "Buy", "v": "1", "p": "7", "i": name, "BT": False, "seq": 1}
+        for name in ids
+    ]
+    return write({"topic": TRADES, "type": "snapshot", "ts": 1_700_000_000_000, "data": fills})
+
+
+def ticker(ts: int, kind: str = "delta", *, price: str = "5") -> bytes:
+    data = {"symbol": SYMBOL, "lastPrice": price}
+    return write({"topic": TICKER, "type": kind, "ts": 1_700_000_000_000 + ts, "cs": ts, "data": data})
+
+
+class Lines:
+    """An engine with two lines, both subscribed to everything for a long time, and a clock of its own."""
+
+    def __init__(self, lines: int = 2, *, topic: str = BOOK) -> None:
+        self.engine = Engine("linear", columns=True)
+        self.topic = topic
+        self.now_ns = 0
+        self.count = 0
+        for line in range(lines):
+            self.engine.subscribed(topic, self.now_ns, 0, line)
+        self.now_ns = 60 * SECOND_NS
+
+    def hear(self, line: int, *frames: bytes) -> None:
+        for frame in frames:
+            self.count += 1
+            self.now_ns += 1_000
+            self.engine.apply(frame, self.now_ns, self.count, line)
+
+    def cut(self, line: int) -> None:
+        self.count += 1
+        self.engine.disconnect(line, self.now_ns, self.count)
+
+    def subscribe(self, line: int) -> None:
+        self.count += 1
+        self.engine.subscribed(self.topic, self.now_ns, self.count, line)
+
+    @property
+    def state(self) -> FeedState:
+        return self.engine.state(self.engine.feed_index(self.topic))
+
+    @property
+    def update_id(self) -> int | None:
+        return self.engine.update_id(self.engine.feed_index(self.topic))
+
+    @property
+    def shares(self) -> list[LineShare]:
+        return self.engine.lines(self.engine.feed_index(self.topic))
+
+    def gaps(self) -> list[Event]:
+        kinds = (EventKind.GAP_OPENED, EventKind.GAP_CLOSED)
+        return [event for event in self.engine.take_events() if event.kind in kinds]
+
+    def rows(self) -> list[tuple[int, int, bool]]:
+        """(sequence of the frame, line, applied) of the topic's rows, keyframes aside."""
+        rows = []
+        for table in self.engine.take_rows("c").values():
+            names = [name for name in ("sequence", "line", "applied", "kind") if name in table.column_names]
+            rows += table.select(names).to_pylist()
+        return [
+            (row["sequence"], row["line"], row.get("applied", True))
+            for row in sorted(rows, key=lambda row: row["sequence"])
+            if row.get("kind") != "keyframe"
+        ]
+
+
+@pytest.fixture
+def lines() -> Lines:
+    """Two lines that have both brought the snapshot."""
+    lines = Lines()
+    lines.hear(0, book(10, "snapshot"))
+    lines.hear(1, book(10, "snapshot"))
+    return lines
+
+
+def test_a_delta_makes_one_row_whoever_brings_it_first(lines: Lines) -> None:
+    lines.hear(0, book(11))
+    lines.hear(1, book(11), book(12))
+    lines.hear(0, book(12))
+    assert lines.rows() == [(1, 0, True), (3, 0, True), (5, 1, True)]
+    assert [share[:5] for share in lines.shares] == [(0, True, 3, 2, 1), (1, True, 3, 1, 2)]
+
+
+def test_what_one_line_lost_another_brings(lines: Lines) -> None:
+    lines.hear(0, book(12), book(13))
+    assert lines.update_id == 10
+    lines.hear(1, book(11), book(12), book(13))
+    lines.hear(0, book(14))
+    assert lines.update_id == 14
+    assert not lines.gaps()
+    assert [share.ahead for share in lines.shares] == [2, 0]
+    assert [share.saved for share in lines.shares] == [0, 2]
+
+
+def test_what_both_lines_lost_is_a_gap_as_soon_as_neither_can_bring_it(lines: Lines) -> None:
+    lines.hear(0, book(12))
+    assert lines.state is FeedState.LIVE
+    lines.hear(1, book(13))
+    (gap,) = lines.gaps()
+    assert (gap.detail, gap.first_update_id) == ("lost", 11)
+    assert lines.state is FeedState.STALE
+
+
+def test_a_line_that_says_nothing_is_waited_for_a_second(lines: Lines) -> None:
+    lines.hear(0, book(12))
+    lines.now_ns += SECOND_NS - 10_000
+    lines.hear(0, book(13))
+    assert not lines.gaps()
+    lines.now_ns += 20_000
+    lines.hear(0, book(14))
+    assert [gap.detail for gap in lines.gaps()] == ["lost"]
+
+
+def test_the_last_line_that_is_cut_leaves_a_gap(lines: Lines) -> None:
+    lines.cut(0)
+    lines.hear(1, book(11))
+    assert not lines.gaps()
+    lines.cut(1)
+    assert [(gap.detail, gap.first_update_id) for gap in lines.gaps()] == [("disconnect", 12)]
+
+
+def test_a_line_that_is_cut_while_the_other_is_ahead_of_a_hole_leaves_a_gap(lines: Lines) -> None:
+    lines.hear(0, book(12))
+    lines.cut(1)
+    assert [(gap.detail, gap.first_update_id) for gap in lines.gaps()] == [("disconnect", 11)]
+
+
+def test_the_snapshot_of_a_line_that_comes_back_is_no_news(lines: Lines) -> None:
+    lines.cut(0)
+    lines.hear(1, book(11), book(12))
+    lines.subscribe(0)
+    lines.hear(0, book(12, "snapshot"), book(13))
+    lines.hear(1, book(13))
+    assert lines.rows() == [(1, 0, True), (4, 1, True), (5, 1, True), (8, 0, True)]
+    assert not lines.gaps()
+
+
+def test_the_snapshot_of_a_line_that_is_ahead_takes_nothing_from_the_other(lines: Lines) -> None:
+    lines.cut(0)
+    lines.subscribe(0)
+    lines.hear(0, book(13, "snapshot"), book(14))
+    lines.hear(1, book(11), book(12), book(13), book(14))
+    assert [row[1:] for row in lines.rows()] == [(0, True)] + 4 * [(1, True)]
+    assert lines.update_id == 14
+    assert not lines.gaps()
+
+
+def test_a_snapshot_over_what_nobody_brought_closes_the_gap_that_it_shows() -> None:
+    lines = Lines()
+    lines.hear(0, book(10, "snapshot"))
+    lines.cut(1)
+    lines.hear(0, book(11))
+    lines.subscribe(1)
+    lines.hear(0, book(16))  # 12 to 15 are lost on this line, and the other has not begun yet
+    lines.hear(1, book(15, "snapshot"))
+    opened, closed = lines.gaps()
+    assert (opened.detail, closed.detail) == ("lost", "lost")
+    assert (closed.first_update_id, closed.last_update_id) == (12, 14)
+    assert lines.update_id == 15
+
+
+def test_a_restart_is_followed_once_and_the_old_chain_no_more(lines: Lines) -> None:
+    lines.hear(0, book(11))
+    lines.hear(0, book(1, "snapshot", seq=50), book(2, seq=51))
+    lines.hear(1, book(11), book(1, "snapshot", seq=50), book(2, seq=51), book(3, seq=52))
+    assert lines.update_id == 3
+    assert not lines.gaps()
+    assert [row[1:] for row in lines.rows()] == 4 * [(0, True)] + [(1, True)]
+
+
+def test_a_restart_whose_snapshot_is_lost_is_a_reset() -> None:
+    lines = Lines(1)
+    lines.hear(0, book(10, "snapshot"), book(2, seq=51))
+    (gap,) = lines.gaps()
+    assert (gap.detail, gap.first_update_id) == ("reset", 11)
+
+
+def test_trades_of_any_line_are_rows_once() -> None:
+    lines = Lines(topic=TRADES)
+    lines.hear(0, trade("a", "b"))
+    lines.hear(1, trade("a", "b"), trade("c"))
+    lines.hear(0, trade("c", "d"))
+    assert lines.rows() == [(1, 0, True), (1, 0, True), (3, 1, True), (4, 0, True)]
+
+
+def test_trades_need_a_line_that_was_there_before_the_other_was_cut() -> None:
+    lines = Lines(topic=TRADES)
+    lines.hear(0, trade("a"))
+    lines.cut(0)
+    assert not lines.gaps()
+    lines.subscribe(0)
+    lines.now_ns += SECOND_NS // 4
+    lines.cut(1)
+    assert [gap.detail for gap in lines.gaps()] == ["disconnect"]
+
+
+def alike(topic: str, frames: list[bytes]) -> Lines:
+    """Lines that have shown to carry the same bytes."""
+    lines = Lines(topic=topic)
+    for frame in frames:
+        lines.hear(0, frame)
+        lines.hear(1, frame)
+    lines.rows()
+    assert not lines.gaps()
+    return lines
+
+
+def test_feeds_without_ids_follow_the_elected_line_at_first() -> None:
+    lines = Lines(topic=LEVEL_1)
+    lines.hear(1, book(10, "snapshot", topic=LEVEL_1))
+    lines.hear(0, book(10, "snapshot", topic=LEVEL_1), book(11, "snapshot", topic=LEVEL_1))
+    lines.hear(1, book(11, "snapshot", topic=LEVEL_1))
+    assert lines.rows() == [(2, 0, True), (3, 0, True)]
+
+
+def test_lines_with_the_same_bytes_are_followed_as_they_come() -> None:
+    lines = alike(LEVEL_1, [book(u, "snapshot", topic=LEVEL_1) for u in range(10, 30)])
+    lines.hear(1, book(40, "snapshot", topic=LEVEL_1))
+    lines.hear(0, book(40, "snapshot", topic=LEVEL_1), book(41, "snapshot", topic=LEVEL_1))
+    assert [row[1:] for row in lines.rows()] == [(1, True), (0, True)]
+
+
+def test_what_the_first_line_skipped_is_a_gap_and_a_row_that_is_not_applied() -> None:
+    lines = alike(LEVEL_1, [book(u, "snapshot", topic=LEVEL_1) for u in range(10, 30)])
+    lines.hear(0, book(41, "snapshot", topic=LEVEL_1))
+    lines.hear(1, book(40, "snapshot", topic=LEVEL_1), book(41, "snapshot", topic=LEVEL_1))
+    lines.hear(0, book(42, "snapshot", topic=LEVEL_1))
+    assert [row[1:] for row in lines.rows()] == [(0, True), (1, False), (0, True)]
+    opened, closed = lines.gaps()
+    assert opened.detail == closed.detail == "lost"
+    assert opened.start_ns < lines.now_ns - 3_000  # before the frame that was followed too early
+
+
+def test_lines_with_words_of_their_own_are_not_mixed() -> None:
+    lines = Lines(topic=TICKER)
+    for ts in range(0, 300, 10):
+        lines.hear(0, ticker(ts, "delta" if ts else "snapshot"))
+        lines.hear(1, ticker(ts + 3, "delta" if ts else "snapshot"))
+    assert {row[1] for row in lines.rows()} == {0}
+    assert [share.taken for share in lines.shares] == [30, 0]
+    assert not lines.gaps()
+
+
+def test_the_other_line_takes_over_without_saying_anything_twice() -> None:
+    lines = Lines(topic=TICKER)
+    for ts in range(0, 100, 10):
+        lines.hear(0, ticker(ts, "delta" if ts else "snapshot"))
+        if ts < 80:
+            lines.hear(1, ticker(ts, "delta" if ts else "snapshot"))
+    lines.rows()
+    lines.cut(0)
+    lines.hear(1, ticker(80), ticker(90), ticker(100))
+    assert len(lines.rows()) == 1
+    assert not lines.gaps()
+
+
+def test_an_elected_line_that_falls_silent_is_left() -> None:
+    lines = Lines(topic=TICKER)
+    lines.hear(0, ticker(0, "snapshot"))
+    lines.now_ns += 11 * SECOND_NS
+    lines.hear(1, ticker(10, "snapshot"), ticker(20), ticker(30), ticker(40, "snapshot"))
+    opened, closed = lines.gaps()
+    assert (opened.detail, closed.healed_by) == ("silence", "snapshot")
+    assert lines.state is FeedState.LIVE
+
+
+def test_damage_on_one_line_is_covered_by_another(lines: Lines) -> None:
+    lines.hear(0, book(11)[:-5])
+    lines.hear(1, book(11))
+    lines.hear(0, b"\xff", book(12))
+    assert not lines.gaps()
+    assert lines.update_id == 12
+
+
+def test_damage_on_both_lines_is_a_gap(lines: Lines) -> None:
+    lines.hear(0, book(11)[:-5], book(12))
+    lines.hear(1, book(11)[:-5])
+    (gap,) = lines.gaps()
+    assert (gap.detail, gap.first_update_id) == ("undecodable", 11)
+
+
+def test_a_line_that_leaves_on_purpose_leaves_no_gap(lines: Lines) -> None:
+    lines.engine.unsubscribed(BOOK, lines.now_ns, 100, 0)
+    assert not lines.engine.has_left(0)
+    lines.hear(1, book(11))
+    lines.engine.unsubscribed(BOOK, lines.now_ns, 101, 1)
+    assert lines.engine.has_left(0)
+    assert not lines.gaps()
+
+
+def test_more_lines_than_there_is_room_for_are_not_followed() -> None:
+    lines = Lines(9)
+    lines.hear(8, book(10, "snapshot"))
+    assert lines.state is FeedState.SYNCING
+    lines.cut(3)
+    lines.hear(8, book(10, "snapshot"))
+    assert lines.state is FeedState.LIVE

@@ -1,0 +1,234 @@
+"""Two lines and more: what one of them brings is not lost, and nothing comes twice."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas.names import Category, Table
+from tests.lined import lined_runs
+from tests.strategies import Run, write
+
+core = pytest.importorskip("engine.core.feeds", reason="the extensions are not built (make build)")
+events = pytest.importorskip("engine.events")
+
+SYMBOL = "BTCUSDT"
+BOOK, LEVEL_1 = f"orderbook.50.{SYMBOL}", f"orderbook.1.{SYMBOL}"
+TRADES, TICKER = f"publicTrade.{SYMBOL}", f"tickers.{SYMBOL}"
+TOPICS = (BOOK, LEVEL_1, TRADES, TICKER)
+MILLISECOND_NS = 10**6
+
+
+class Venue:
+    """One exchange, its lines, and an engine that reads them; every message differs from every other."""
+
+    def __init__(self, lines: int, category: Category = Category.LINEAR) -> None:
+        self.engine = core.Engine(category, columns=True)
+        for topic in TOPICS:
+            self.engine.add_feed(topic)
+        self.ways: dict[int, list[bytes]] = {line: [] for line in range(lines)}
+        self.up: set[int] = set()
+        self.now_ms = 1_700_000_000_000
+        self.count = 100
+        self.said: dict[str, list[bytes]] = {topic: [] for topic in TOPICS}
+        self.brought: dict[int, bytes] = {}
+
+    @property
+    def now_ns(self) -> int:
+        return self.now_ms * MILLISECOND_NS + len(self.brought)
+
+    def message(self, topic: str, kind: str = "delta") -> bytes:
+        count, now = self.count, self.now_ms
+        levels = {"b": [[str(count), "1"]], "a": [[str(count + 9_000), "1"]]}
+        body: dict[str, Any] = {"topic": topic, "type": kind, "ts": now}
+        if topic == TRADES:
+            side = {"S": "Buy", "v": "1", "p": "7", "i": f"id-{count}", "BT": False, "seq": count}
+            return write(body | {"type": "snapshot", "data": [{"T": now, "s": SYMBOL} | side]})
+        if topic == TICKER:
+            return write(body | {"data": {"symbol": SYMBOL, "lastPrice": str(count)}, "cs": count})
+        if topic == LEVEL_1:
+            body["type"] = "snapshot"
+        return write(body | {"data": {"s": SYMBOL, "u": count, "seq": count} | levels, "cts": now})
+
+    def join(self, line: int) -> None:
+        """Subscribe; what answers is the state as it is, in a frame of this line's own."""
+        self.up.add(line)
+        for topic in TOPICS:
+            self.engine.subscribed(topic, self.now_ns, len(self.brought), line)
+            if topic != TRADES:
+                self.ways[line].append(self.message(topic, "snapshot"))
+
+    def say(self) -> None:
+        self.count += 1
+        self.now_ms += 1
+        for topic in TOPICS:
+            frame = self.message(topic)
+            self.said[topic].append(frame)
+            for line in self.up:
+                self.ways[line].append(frame)
+
+    def deliver(self, line: int, count: int = 1_000) -> None:
+        for frame in self.ways[line][:count]:
+            sequence = len(self.brought)
+            self.engine.apply(frame, self.now_ns, sequence, line)
+            self.brought[sequence] = frame
+        del self.ways[line][:count]
+
+    def deliver_all(self) -> None:
+        for line in self.ways:
+            self.deliver(line)
+
+    def settle(self) -> None:
+        """Long enough, and with so much said, that every line has shown that it carries the same as the others."""
+        self.deliver_all()
+        self.now_ms += 600
+        for _ in range(3):
+            self.say()
+            self.deliver_all()
+
+    def cut(self, line: int) -> None:
+        self.up.discard(line)
+        self.ways[line].clear()
+        self.engine.disconnect(line, self.now_ns, len(self.brought))
+
+    def rows(self) -> tuple[dict[str, Counter[bytes]], dict[str, int]]:
+        """Frames of which rows were made, by topic, and how many rows are not applied."""
+        made: dict[str, Counter[bytes]] = {topic: Counter() for topic in TOPICS}
+        unapplied = dict.fromkeys(TOPICS, 0)
+        for table in self.engine.take_rows("c").values():
+            for row in _plain(table):
+                if row.get("kind") == "keyframe":
+                    continue
+                frame = self.brought[row["sequence"]]
+                topic = json.loads(frame)["topic"]
+                made[topic][frame] += 1
+                unapplied[topic] += not row.get("applied", True)
+        return made, unapplied
+
+    def gaps(self) -> Counter[str]:
+        """Gaps that were opened, by topic."""
+        return Counter(
+            event.topic for event in self.engine.take_events() if event.kind is events.EventKind.GAP_OPENED
+        )
+
+
+def _plain(table: pa.Table) -> list[dict[str, Any]]:
+    names = ("sequence", "kind", "applied", "depth", "update_id")
+    return list(table.select([name for name in names if name in table.column_names]).to_pylist())
+
+
+def _begin(draw: st.DrawFn, lines: int, category: Category = Category.LINEAR) -> Venue:
+    venue = Venue(lines, category)
+    for line in draw(st.permutations(range(lines))):
+        venue.join(line)
+    venue.settle()
+    for _ in range(12):
+        venue.say()
+        venue.deliver_all()
+    return venue
+
+
+def _assert_all_rows(venue: Venue) -> None:
+    made, unapplied = venue.rows()
+    for topic, said in venue.said.items():
+        # the snapshots that answered the first subscription are rows too, those of later ones may be
+        found = {frame: count for frame, count in made[topic].items() if frame in set(said)}
+        assert found == dict.fromkeys(said, 1), topic
+    assert not any(unapplied.values()), unapplied
+
+
+@settings(deadline=None)
+@given(data=st.data())
+def test_a_line_lost_costs_nothing(data: st.DataObject) -> None:
+    """Lines are late in any order, and one after another is cut: no gap, no row lost, none doubled."""
+    lines = data.draw(st.sampled_from([2, 3]))
+    venue = _begin(data.draw, lines)
+    venue.gaps()
+    for _ in range(data.draw(st.integers(1, 30))):
+        action = data.draw(st.sampled_from(["say", "say", "deliver", "deliver", "cut", "wait"]))
+        line = data.draw(st.integers(0, lines - 1))
+        if action == "say":
+            venue.say()
+        elif action == "deliver":
+            venue.deliver(line, data.draw(st.integers(1, 9)))
+        elif action == "wait":
+            venue.now_ms += data.draw(st.sampled_from([1, 50, 400]))
+        elif len(venue.up) == lines:
+            venue.deliver(line, data.draw(st.integers(0, 9)))
+            venue.cut(line)
+        else:
+            (back,) = set(range(lines)) - venue.up
+            venue.join(back)
+            venue.settle()
+    venue.deliver_all()
+    assert not venue.gaps()
+    _assert_all_rows(venue)
+    for topic in TOPICS:
+        assert venue.engine.state(venue.engine.feed_index(topic)).value == "live"
+
+
+@settings(deadline=None)
+@given(data=st.data())
+def test_what_one_line_brings_is_not_lost(data: st.DataObject) -> None:
+    """Each line loses what it will, never all the same: with ids no gap, without them what is lost is in one."""
+    lines = data.draw(st.sampled_from([2, 3]))
+    venue = _begin(data.draw, lines)
+    venue.gaps()
+    for _ in range(data.draw(st.integers(1, 20))):
+        venue.say()
+        if data.draw(st.integers(0, 3)) == 0:
+            line = data.draw(st.integers(0, lines - 1))
+            way = venue.ways[line]
+            at = data.draw(st.integers(0, len(way) - 1))
+            if all(way[at] in others for other, others in venue.ways.items() if other != line):
+                del way[at]
+        for line in data.draw(st.permutations(range(lines))):
+            venue.deliver(line, data.draw(st.sampled_from([1_000, 1_000, 3])))
+    venue.settle()
+    gaps = venue.gaps()
+    assert not gaps[BOOK]
+    assert not gaps[TRADES]
+    made, unapplied = venue.rows()
+    for topic in (BOOK, TRADES):
+        assert [made[topic][frame] for frame in venue.said[topic]] == [1] * len(venue.said[topic])
+    for topic in (LEVEL_1, TICKER):
+        missing = [frame for frame in venue.said[topic] if not made[topic][frame]]
+        assert not missing or gaps[topic], (topic, missing)
+        assert not unapplied[topic] or gaps[topic]
+
+
+@settings(deadline=None)
+@given(run=lined_runs())
+def test_no_delta_and_no_trade_comes_twice(run: Run) -> None:
+    """Whatever the lines do: a chain has each applied id once, and a trade one row."""
+    engine = core.Engine(run.category, columns=True)
+    for topic in run.topics:
+        engine.add_feed(topic)
+    for sequence, step in enumerate(run.steps):
+        now = (1_700_000_000_000 + step.late_ms) * MILLISECOND_NS + sequence
+        if step.action == "frame":
+            engine.apply(step.frame, now, sequence, step.line)
+        elif step.action == "subscribed":
+            engine.subscribed(step.topic, now, sequence, step.line)
+        elif step.action == "unsubscribed":
+            engine.unsubscribed(step.topic, now, sequence, step.line)
+        elif step.action == "disconnect":
+            engine.disconnect(step.line, now, sequence)
+        elif step.action == "stale":
+            engine.stale(step.topic, "silence", now, sequence)
+    last: dict[int, int] = {}
+    for (table, _, _), rows in engine.take_rows("c").items():
+        if table is Table.TRADES:
+            ids = rows.column("trade_id").to_pylist()
+            assert len(ids) == len(set(ids))
+        elif table is Table.BOOK_UPDATES:
+            for row in sorted(_plain(rows), key=lambda row: row["sequence"]):
+                if row["applied"] and row["depth"] > 1 and row["kind"] != "keyframe":
+                    assert row["kind"] == "snapshot" or row["update_id"] == last[row["depth"]] + 1
+                    last[row["depth"]] = row["update_id"]
