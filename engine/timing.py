@@ -30,6 +30,7 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
             One such cycle after another stays well below the exchange's limit of new connections.
         backoff_base_ns, backoff_cap_ns: ceiling of the second pause between connections, and of all.
         look_ns: how often the rates of the connections are looked at.
+        rate_memory_ns: time constant of the measured rates.
         over_ns, thin_ns: how long a connection must have been too busy, or two of them too quiet, before topics move.
         pause_ns: after a move; the measured rates need that long to tell what it did.
         move_ns: how long a topic may take to come through on its new connection.
@@ -47,6 +48,7 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     backoff_base_ns: int = 500_000_000
     backoff_cap_ns: int = 30 * _SECOND_NS
     look_ns: int = 10 * _SECOND_NS
+    rate_memory_ns: int = 60 * _SECOND_NS
     over_ns: int = 60 * _SECOND_NS
     thin_ns: int = 600 * _SECOND_NS
     pause_ns: int = 60 * _SECOND_NS

@@ -135,6 +135,12 @@ def record(
             show_default="4000",
         ),
     ] = None,
+    no_rebalance: Annotated[
+        bool,
+        typer.Option(
+            "--no-rebalance", help="Leave topics on the connection that they began on, whatever their rates."
+        ),
+    ] = False,
     duration: Annotated[float | None, typer.Option("--duration", help="Stop after so many seconds.")] = None,
     stop_after_idle: Annotated[
         float | None,
@@ -205,6 +211,7 @@ def record(
             "name": name,
             "lines": lines,
             "frames_per_connection": frames_per_connection,
+            "rebalance": False if no_rebalance else None,
             "duration": duration,
             "stop_after_idle": stop_after_idle,
             "roll": False if no_roll else None,

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from engine.bybit.endpoints import public_url, status_url
+from engine.bybit.spread import Spreader
 from engine.bybit.topics import SYSTEM_STATUS, parse_topic
 from engine.core.feeds import Engine
 from engine.events import Event, EventKind
@@ -32,6 +33,7 @@ from recorder.journal import (
 )
 from recorder.lateness import Lateness
 from recorder.lines import LineSet
+from recorder.moves import Mover
 from recorder.network import Network
 from recorder.rest import RestClient
 from recorder.unlisted import tell_unlisted
@@ -125,6 +127,7 @@ class Collector:
         self.resyncs = Resyncs(self.engine, self._timing)
         self.freshness = Freshness(self.engine, whole=config.stop_after_idle is None, timing=self._timing)
         self.lines: LineSet
+        self.mover: Mover | None = None
         self.is_recording = False
 
     def stop(self, why: str) -> None:
@@ -190,6 +193,9 @@ class Collector:
             elsewhere={SYSTEM_STATUS: status_url(self.endpoint)},
             timing=self._timing,
         )
+        if config.rebalance:
+            policy = Spreader(config.category, config.frames_per_connection, self._timing)
+            self.mover = Mover(self.lines, policy, budget=self.network.connects, timing=self._timing)
         self.lateness.applied = self.capture.applied
         self.is_recording = True
         self.checks = Checks(config, self.capture, self.lines, self._warnings)
@@ -242,7 +248,7 @@ class Collector:
     async def _record(self) -> None:
         self.lines.add_topics(self.topics)
         tasks = [asyncio.create_task(self._commits()), asyncio.create_task(self._ticks())]
-        tasks.append(asyncio.create_task(self.checks.run(RestClient(self.endpoint))))
+        tasks.append(asyncio.create_task(self.checks.run(RestClient(self.network))))
         for task in tasks:
             task.add_done_callback(self._task_ended)
         try:
@@ -291,6 +297,8 @@ class Collector:
             await asyncio.sleep(self._timing.tick_s)
             now_ns = time.monotonic_ns()
             self.lines.tick(now_ns)
+            if self.mover is not None:
+                self.mover.tick(now_ns)
             ticks += 1
             if ticks % 4 == 0 and self.pressure.level is not Level.HOLD:
                 self._judge_silence(now_ns)
@@ -415,6 +423,8 @@ class Collector:
             "lines": [
                 {
                     "line": line.slot,
+                    "copy": line.copy,
+                    "topics": len(line.topics),
                     "connected": line.connected,
                     "connects": line.connects,
                     "round_trip_ms": None if line.round_trip_ns is None else line.round_trip_ns / 1e6,

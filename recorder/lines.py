@@ -74,11 +74,11 @@ class LineSet:
         self._ended = ended
         self._copies = copies
         self._most = most
-        self.rates = Rates()
         self._observed_ns = 0
         self.turnovers: dict[str, float] = {}
         self._elsewhere = dict(elsewhere or {})
         self._timing = timing or Timing()
+        self.rates = Rates(self._timing.rate_memory_ns)
         self._lines: dict[int, Line] = {}
         self._lines_of: dict[str, list[Line]] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
@@ -258,8 +258,13 @@ class LineSet:
         if now_ns - self._observed_ns >= self._timing.look_ns:
             self._observed_ns = now_ns
             engine = self._capture.engine
+            # What every copy brings is counted for each.
             self.rates.observe(
-                ((topic, engine.messages(engine.feed_index(topic))) for topic in self._lines_of), now_ns
+                (
+                    (topic, engine.messages(engine.feed_index(topic)) // self._copies)
+                    for topic in self._lines_of
+                ),
+                now_ns,
             )
 
     def resync(self, topic: str, now_ns: int) -> None:

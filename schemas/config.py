@@ -37,6 +37,7 @@ class RecordConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         frames_per_connection: what one connection should carry a second. A wake-up for a lone frame costs as much as
             several frames, so few busy connections are cheaper than many quiet ones; but one that is lost, or waits for
             a lost packet, holds up all that it carries.
+        rebalance: move topics between connections as their measured rates ask for, without a gap.
         duration: stop after so many seconds.
         stop_after_idle: stop after so many seconds without a data frame.
         roll: turn sealed segments into the archive while recording.
@@ -60,6 +61,7 @@ class RecordConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     name: str = ""
     lines: int = 1
     frames_per_connection: Positive = 4000.0
+    rebalance: bool = True
     duration: Positive | None = None
     stop_after_idle: Positive | None = None
     roll: bool = True

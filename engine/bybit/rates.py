@@ -9,9 +9,7 @@ from typing import Final
 __all__ = ["Rates"]
 
 MEMORY_NS: Final = 60_000_000_000
-"""Time constant with which the past is forgotten: bursts pass, and what lasts is seen within a minute."""
-LEARNED_NS: Final = 20_000_000_000
-"""What was watched for less than this is not known yet."""
+"""Bursts pass, and what lasts is seen within a minute."""
 
 
 class _Rate:
@@ -24,9 +22,15 @@ class _Rate:
 
 
 class Rates:
-    """Rates of anything that is counted, by name."""
+    """Rates of anything that is counted, by name.
 
-    def __init__(self) -> None:
+    Args:
+        memory_ns: time constant with which the past is forgotten; what was watched for less than a third of it is not
+            known yet.
+    """
+
+    def __init__(self, memory_ns: int = MEMORY_NS) -> None:
+        self._memory_ns = memory_ns
         self._rates: dict[str, _Rate] = {}
 
     def __repr__(self) -> str:
@@ -48,7 +52,7 @@ class Rates:
             if elapsed_ns == 0:
                 continue
             # While little was seen, all of it counts alike.
-            weight = max(1 - math.exp(-elapsed_ns / MEMORY_NS), elapsed_ns / (now_ns - rate.since_ns))
+            weight = max(1 - math.exp(-elapsed_ns / self._memory_ns), elapsed_ns / (now_ns - rate.since_ns))
             rate.per_second += weight * ((count - rate.count) * 1e9 / elapsed_ns - rate.per_second)
             rate.count, rate.seen_ns = count, now_ns
         self._rates = rates
@@ -56,6 +60,6 @@ class Rates:
     def of(self, name: str) -> float | None:
         """Return a rate in 1/s, or None while it isn't known."""
         rate = self._rates.get(name)
-        if rate is None or rate.seen_ns - rate.since_ns < LEARNED_NS:
+        if rate is None or rate.seen_ns - rate.since_ns < self._memory_ns // 3:
             return None
         return rate.per_second

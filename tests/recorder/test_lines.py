@@ -260,3 +260,21 @@ async def test_rates_are_measured_as_it_runs(wired: Wired) -> None:
     assert wired.lines.weight(BOOK) == pytest.approx(5)
     assert wired.lines.weight(TRADES) == 0
     assert wired.lines.weight(TICKER) > 0  # not measured: as expected
+
+
+async def test_rates_of_several_copies_are_those_of_one(tmp_path: Path, exchange: FakeExchange) -> None:
+    wired = Wired(tmp_path, exchange, copies=2)
+    wired.lines.add_topics([BOOK])
+    connections = [await wired.connection(0), await wired.connection(1)]
+    for connection in connections:
+        connection.acknowledge()
+    update_id = 0
+    for second in range(10, 60, 10):
+        wired.lines.tick(second * 10**9)
+        for _ in range(50):
+            update_id += 1
+            frame = book("delta" if update_id > 1 else "snapshot", update_id, [], [], AT_MS + update_id)
+            for connection in connections:
+                connection.deliver(frame)
+    assert wired.lines.weight(BOOK) == pytest.approx(5)
+    await wired.end()

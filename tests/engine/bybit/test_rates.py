@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.bybit.rates import LEARNED_NS, Rates
+from engine.bybit.rates import MEMORY_NS, Rates
 
 SECOND = 10**9
 
@@ -17,7 +17,7 @@ def test_a_steady_rate_is_known_once_it_was_watched(per_second: int, step_s: int
     for now_s in range(0, 300, step_s):
         rates.observe([("a", start + per_second * now_s)], now_s * SECOND)
         known = rates.of("a")
-        assert (known is None) == (now_s * SECOND < LEARNED_NS)
+        assert (known is None) == (now_s * SECOND < MEMORY_NS // 3)
         assert known is None or known == pytest.approx(per_second)
 
 
