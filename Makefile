@@ -1,17 +1,19 @@
 # Everything a newcomer or CI needs. Each target sets up what it uses.
 #   make demo    the tour, offline
 #   make test    the tests
+#   make nightly-faults   1,000 random fault schedules, judged (JOBS=3)
 #   make check   lint and types
 #   make bench   times beside orjson.loads and peers (BENCH=decode BENCH_FLAGS="--data FILE")
 #   make instructions   instructions per frame, held against the stored count
 #   make fuzz    a million programs against the C core under sanitizers (FUZZ_EXECUTIONS=...); fuzz-decoder: frames
 PYTHON ?= python3
 VENV   ?= .venv
+JOBS   ?= 2
 BIN    := $(VENV)/bin
 
 SOURCES := $(wildcard engine/core/*.pyx engine/core/*.pxd engine/core/src/*.c engine/core/src/*.h)
 
-.PHONY: demo test test-nightly check format build bench instructions coverage fuzz fuzz-decoder clean help
+.PHONY: demo test test-nightly nightly-faults check format build bench instructions coverage fuzz fuzz-decoder clean help
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -42,6 +44,9 @@ test: build
 
 test-nightly: build
 	TAPEBOOK_NIGHTLY=1 $(BIN)/python -m pytest --hypothesis-profile nightly
+
+nightly-faults: build
+	$(BIN)/python -m tests.faults.schedules 0 --count 1000 --jobs $(JOBS)
 
 coverage: build
 	$(BIN)/python -m pytest --cov --cov-report=term --cov-report=html

@@ -22,6 +22,8 @@ MEMORY_NS: Final = 300 * SECOND_NS
 """Time constant with which a feed's rate is forgotten."""
 LEAST_MESSAGES: Final = 20
 """A feed that has said less than this is not judged."""
+REPEATING: Final = "orderbook.1."
+"""Except level 1, which says the same again every three seconds if there is nothing new (protocol section 3.1)."""
 INTERVALS: Final = {"book": 20, "rpi": 20, "ticker": 20, "trades": 60}
 """Silence in multiples of the mean interval. Trades come in bursts; 20 intervals of a steady feed are chance 2e-9."""
 
@@ -74,9 +76,19 @@ class IdleClock:
 class _Pulse:
     """What one feed has taught: messages and the time they took, both fading."""
 
-    __slots__ = ("elapsed_ns", "heard_ns", "last_messages", "live", "messages", "patience", "silence")
+    __slots__ = (
+        "elapsed_ns",
+        "heard_ns",
+        "last_messages",
+        "live",
+        "messages",
+        "patience",
+        "repeats",
+        "silence",
+    )
 
-    def __init__(self, silence: Silence | None, now_ns: int) -> None:
+    def __init__(self, silence: Silence | None, now_ns: int, *, repeats: bool) -> None:
+        self.repeats = repeats
         self.last_messages = 0
         self.messages = 0.0
         self.elapsed_ns = 0.0
@@ -103,13 +115,16 @@ class Freshness:
 
     def __init__(self, engine: Engine, *, whole: bool = True, timing: Timing | None = None) -> None:
         self._engine = engine
-        self._least_silence_ns = (timing or Timing()).least_silence_ns
+        self._timing = timing or Timing()
+        self._least_silence_ns = self._timing.least_silence_ns
         self._whole = whole
         self._pulses: list[_Pulse] = []
 
     def threshold_ns(self, feed: int) -> int | None:
         """The feed's silence threshold, or None while it has said too little, and where silence is normal."""
         pulse = self._pulses[feed]
+        if pulse.repeats and pulse.messages < LEAST_MESSAGES:
+            return pulse.patience * self._timing.repeat_silence_ns
         if pulse.silence is None or pulse.messages < LEAST_MESSAGES:
             return None
         intervals, least = pulse.silence
@@ -122,7 +137,8 @@ class Freshness:
         engine = self._engine
         topics = engine.topics() if len(self._pulses) < engine.feed_count else []
         for topic in topics[len(self._pulses) :]:
-            self._pulses.append(_Pulse(silence_of(engine.category, topic), now_ns))
+            silence = silence_of(engine.category, topic)
+            self._pulses.append(_Pulse(silence, now_ns, repeats=topic.startswith(REPEATING)))
         silent: list[tuple[int, int]] = []
         latest = 0
         for feed, pulse in enumerate(self._pulses):

@@ -23,6 +23,7 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         session: pings, acknowledgements and first snapshots of one connection.
         least_silence_ns: no feed is called silent before this, however busy it was.
+        repeat_silence_ns: silence of level 1, which repeats itself every three seconds, while it has taught too little.
         first_retry_ns: pause after a feed's first resync; it doubles with each further one.
         last_retry_ns: what that pause never exceeds.
         first_snapshot_ns: how long a feed that delivers deltas may go without its first snapshot.
@@ -36,11 +37,13 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
         move_ns: how long a topic may take to come through on its new connection.
         overlap_ns: how long one that has come through stays on its old connection too.
         quiet_move_ns: how long one that comes only now and then must have been acknowledged on the new one.
+        banned_ns, too_many_ns: least pause after HTTP 403 and 429.
         tick_s: how often the recorder looks at its clocks.
     """
 
     session: SessionOptions = SessionOptions()
     least_silence_ns: int = 10 * _SECOND_NS
+    repeat_silence_ns: int = 10 * _SECOND_NS
     first_retry_ns: int = 2 * _SECOND_NS
     last_retry_ns: int = 60 * _SECOND_NS
     first_snapshot_ns: int = 10 * _SECOND_NS
@@ -55,6 +58,8 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     move_ns: int = 60 * _SECOND_NS
     overlap_ns: int = 2 * _SECOND_NS
     quiet_move_ns: int = 5 * _SECOND_NS
+    banned_ns: int = 60 * _SECOND_NS
+    too_many_ns: int = 10 * _SECOND_NS
     tick_s: float = 0.25
 
     def __post_init__(self) -> None:

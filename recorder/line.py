@@ -330,12 +330,13 @@ class Line:
         session, connection = self._session, self._connection
         if session is None or connection is None or not self.connected:
             return
-        try:
-            for message in session.to_send():
-                connection.send(message)
-        except ConnectError as error:
-            self.lose(str(error))
-            return
+        if connection.is_open:  # otherwise it is ending, and says why itself
+            try:
+                for message in session.to_send():
+                    connection.send(message)
+            except ConnectError as error:
+                self.lose(str(error))
+                return
         for event in session.events():
             self._event(event)
         if not self.acknowledged and session.settled:
@@ -345,6 +346,10 @@ class Line:
         if isinstance(event, Subscribed):
             self.answered = True
             self._capture.session(self.slot, notes.Subscribed(topics=list(event.topics)))
+            # Deltas may come although the snapshot before them was lost: then nothing but patience shows it.
+            for topic in event.topics:
+                if needs_snapshot(self._category, topic):
+                    self._resyncs.want(topic, time.monotonic_ns(), patient=True)
         elif isinstance(event, Unsubscribed):
             assert self._session is not None
             gone = [topic for topic in event.topics if topic not in self._session.topics]

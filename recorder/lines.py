@@ -220,9 +220,7 @@ class LineSet:
             self._resyncs,
             copy=copy,
             budget=self._budget,
-            backoff=Backoff(
-                Random(), base_ns=self._timing.backoff_base_ns, cap_ns=self._timing.backoff_cap_ns
-            ),
+            backoff=_backoff(self._timing),
             ssl=self._ssl,
             fail=self._fail,
             is_reached=self._is_reached,
@@ -334,3 +332,12 @@ class LineSet:
             f"{self._url} acknowledged no subscription and sent no frame{why}; "
             "is it the right endpoint, and is the exchange up?"
         )
+
+
+def _backoff(timing: Timing) -> Backoff:
+    return Backoff(
+        Random(),
+        base_ns=timing.backoff_base_ns,
+        cap_ns=timing.backoff_cap_ns,
+        stay_away_ns={403: timing.banned_ns, 429: timing.too_many_ns},
+    )

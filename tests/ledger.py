@@ -21,7 +21,19 @@ import msgspec
 
 from schemas.names import Category
 
-__all__ = ["BookRow", "Entry", "Expected", "Gap", "Ladder", "TradeRow", "expect", "read_ledger"]
+__all__ = [
+    "BookRow",
+    "Entry",
+    "Expected",
+    "Feed",
+    "Gap",
+    "Ladder",
+    "Oracle",
+    "TradeRow",
+    "expect",
+    "is_chain",
+    "read_ledger",
+]
 
 _TOPIC: Final = re.compile(rb'"topic":"([^"]*)"')
 
@@ -33,7 +45,11 @@ class Entry(msgspec.Struct, frozen=True):
     connection: int
     topic: str | None = None
     u: int | None = None
+    seq: int | None = None
     crc32: str | None = None
+    book: str | None = None
+    conn_id: str | None = None
+    topics: list[str] = []
     type: str | None = None
     rebuilt: bool = False
     fault: str | None = None
@@ -113,7 +129,7 @@ def expect(entries: Iterable[Entry], frames: Sequence[bytes], category: Category
     Raises:
         AssertionError: a frame is missing, was altered or came out of order.
     """
-    oracle = _Oracle(category)
+    oracle = Oracle(category)
     waiting = iter(frames)
     received = 0
     for entry in entries:
@@ -132,8 +148,17 @@ def expect(entries: Iterable[Entry], frames: Sequence[bytes], category: Category
     return oracle.finish()
 
 
+def is_chain(topic: str) -> bool:
+    """Whether a topic's update ids are consecutive."""
+    name, _, rest = topic.partition(".")
+    depth = rest.partition(".")[0]
+    return name == "orderbook" and depth.isdecimal() and depth != "1"
+
+
 @dataclass
-class _Feed:
+class Feed:
+    """What the oracle knows of one topic."""
+
     topic: str
     name: str
     is_chain: bool
@@ -145,10 +170,12 @@ class _Feed:
     gap: tuple[str, int | None] | None = None
 
 
-class _Oracle:
+class Oracle:
+    """The state machine: frames as the ledger knows them, and what happens between them."""
+
     def __init__(self, category: Category) -> None:
         self._full_tickers = category in (Category.SPOT, Category.OPTION)
-        self._feeds: dict[str, _Feed] = {}
+        self._feeds: dict[str, Feed] = {}
         self._trade_ids: dict[str, set[str]] = {}
         self._at = -1
         self._connection = 0
@@ -157,21 +184,21 @@ class _Oracle:
         self._line_gap = False
         self.expected = Expected()
 
-    def _feed(self, topic: str) -> _Feed:
+    def _feed(self, topic: str) -> Feed:
         if topic not in self._feeds:
-            name, _, rest = topic.partition(".")
-            depth = int(rest.partition(".")[0]) if name == "orderbook" else 0
-            self._feeds[topic] = _Feed(
+            name = topic.partition(".")[0]
+            self._feeds[topic] = Feed(
                 topic,
                 name,
-                is_chain=depth > 1,
-                needs_snapshot=depth > 1 or (name == "tickers" and not self._full_tickers),
+                is_chain=is_chain(topic),
+                needs_snapshot=is_chain(topic) or (name == "tickers" and not self._full_tickers),
             )
         return self._feeds[topic]
 
     def frame(self, entry: Entry, payload: bytes) -> None:
+        """A frame arrived."""
         self._at += 1
-        self._arrive(entry.connection)
+        self.arrive(entry.connection)
         assert entry.topic is not None
         feed = self._feed(entry.topic)
         if entry.fault == "corrupt":
@@ -189,33 +216,46 @@ class _Oracle:
             self._trades(feed, payload)
 
     def other(self, entry: Entry) -> None:
+        """Something else is in the ledger."""
         if entry.event == "fault":
             assert entry.fault is not None
             self.expected.faults[entry.fault] += 1
             # A last frame may still go out before the connection is really closed.
             self._is_closing = self._is_closing or entry.fault in ("close", "cut")
         elif entry.event == "subscribe":
-            self._arrive(entry.connection)
+            self.arrive(entry.connection)
             assert entry.topic is not None
-            feed = self._feed(entry.topic)
+            self.subscribed([entry.topic])
+
+    def subscribed(self, topics: Iterable[str]) -> None:
+        """Topics are subscribed, as far as the recorder can tell; trades begin with that."""
+        for feed in map(self._feed, topics):
             if feed.name == "publicTrade":
                 self._heal(feed, "subscribed")
 
-    def _arrive(self, connection: int) -> None:
+    def stale(self, topic: str, cause: str) -> None:
+        """The recorder says that it doesn't believe a feed any more, for a reason that no frame shows."""
+        feed = self._feed(topic)
+        if feed.live:
+            self.lose(feed, cause)
+
+    def arrive(self, connection: int) -> None:
         """Whatever comes over a new connection shows that the one before it is gone."""
         if connection != self._connection:
-            self._disconnect()
+            self.disconnected()
             self._connection = connection
 
-    def _disconnect(self) -> None:
+    def disconnected(self) -> None:
+        """The connection is gone."""
         self._is_closing = False
         for feed in self._feeds.values():
             if feed.live:
-                self._lose(feed, "disconnect")
+                self.lose(feed, "disconnect")
 
     def finish(self) -> Expected:
+        """Nothing more will come."""
         if self._is_closing:
-            self._disconnect()
+            self.disconnected()
         open_gaps = [(feed.topic, *feed.gap) for feed in self._feeds.values() if feed.gap is not None]
         if self._line_gap:
             open_gaps.append(("", "undecodable", None))
@@ -230,14 +270,14 @@ class _Oracle:
             feed = self._feeds.get(found[1].decode(errors="replace"))
             if feed is not None:
                 if feed.live:
-                    self._lose(feed, "undecodable")
+                    self.lose(feed, "undecodable")
                 elif feed.gap is None:
                     feed.gap = ("undecodable", None)
                 return
         self._unattributed = self._at
         self._line_gap = True
 
-    def _book(self, feed: _Feed, entry: Entry) -> None:
+    def _book(self, feed: Feed, entry: Entry) -> None:
         assert entry.u is not None
         assert entry.type is not None
         rows = self.expected.books.setdefault(feed.topic, [])
@@ -254,23 +294,29 @@ class _Oracle:
         if applied:
             self._good(feed, entry.u)
         elif not feed.live and feed.gap is None:
+            self.missed(feed)
             feed.gap = ("no_snapshot", entry.u)
+        elif feed.live and entry.u == 1:
+            # A restart: a new chain, which the next snapshot will join.
+            self.lose(feed, "reset", entry)
+            feed.seen.clear()
         elif feed.live and feed.update_id is not None and entry.u > feed.update_id:
-            self._lose(feed, "undecodable" if self._unattributed > feed.good else "lost")
+            self.lose(feed, "undecodable" if self._unattributed > feed.good else "lost", entry)
         feed.seen.add(entry.u)
         rows.append(BookRow(self._at, "delta", entry.u, applied))
 
-    def _ticker(self, feed: _Feed, entry: Entry) -> None:
+    def _ticker(self, feed: Feed, entry: Entry) -> None:
         assert entry.type is not None
         applied = feed.live or entry.type == "snapshot"
         if applied:
             self._heal(feed, "snapshot" if feed.needs_snapshot else "message")
             self._good(feed)
         elif feed.gap is None:
+            self.missed(feed)
             feed.gap = ("no_snapshot", None)
         self.expected.tickers.setdefault(feed.topic, []).append((entry.type, applied))
 
-    def _trades(self, feed: _Feed, payload: bytes) -> None:
+    def _trades(self, feed: Feed, payload: bytes) -> None:
         self._heal(feed, "message")
         self._good(feed)
         known = self._trade_ids.setdefault(feed.topic, set())
@@ -292,14 +338,18 @@ class _Oracle:
 
     # ---- states ----
 
-    def _good(self, feed: _Feed, update_id: int | None = None) -> None:
+    def _good(self, feed: Feed, update_id: int | None = None) -> None:
         feed.live, feed.good, feed.update_id = True, self._at, update_id
 
-    def _lose(self, feed: _Feed, cause: str) -> None:
+    def missed(self, feed: Feed) -> None:
+        """A feed delivers without ever having had its first snapshot."""
+
+    def lose(self, feed: Feed, cause: str, entry: Entry | None = None) -> None:
+        """A live feed may not be believed from here on; ``entry`` is the frame that shows it, if one does."""
         first = feed.update_id + 1 if feed.is_chain and feed.update_id is not None else None
         feed.live, feed.gap = False, (cause, first)
 
-    def _heal(self, feed: _Feed, healed_by: str, update_id: int | None = None) -> None:
+    def _heal(self, feed: Feed, healed_by: str, update_id: int | None = None) -> None:
         if feed.gap is not None:
             last = None
             if feed.is_chain and update_id is not None and update_id > 1:

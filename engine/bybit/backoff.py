@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from random import Random
 from typing import Final
 
 from engine.bybit.limits import CONNECT_WINDOW_NS, CONNECTS_PER_WINDOW, REST_BAN_NS
 
-__all__ = ["Backoff", "Budget", "connect_budget"]
+__all__ = ["STAY_AWAY_NS", "Backoff", "Budget", "connect_budget"]
 
 _MAXIMUM_DOUBLINGS: Final = 32
-_STAY_AWAY_NS: Final = {403: 60_000_000_000, 429: 10_000_000_000}
+STAY_AWAY_NS: Final = {403: 60_000_000_000, 429: 10_000_000_000}
+"""Least pause by HTTP status: whoever was told to go must not come back at once."""
 
 
 class Backoff:
@@ -24,14 +26,23 @@ class Backoff:
         random: source of the jitter.
         base_ns: ceiling of the second delay.
         cap_ns: ceiling that no delay exceeds.
+        stay_away_ns: least delays by HTTP status.
     """
 
-    def __init__(self, random: Random, *, base_ns: int = 500_000_000, cap_ns: int = 30_000_000_000) -> None:
+    def __init__(
+        self,
+        random: Random,
+        *,
+        base_ns: int = 500_000_000,
+        cap_ns: int = 30_000_000_000,
+        stay_away_ns: Mapping[int, int] = STAY_AWAY_NS,
+    ) -> None:
         if not 0 < base_ns <= cap_ns:
             raise ValueError(f"base_ns {base_ns} and cap_ns {cap_ns}: expected 0 < base_ns <= cap_ns")
         self._random = random
         self._base_ns = base_ns
         self._cap_ns = cap_ns
+        self._stay_away_ns = stay_away_ns
         self.failures = 0
 
     def __repr__(self) -> str:
@@ -52,7 +63,7 @@ class Backoff:
         """
         ceiling_ns, failures = self.ceiling_ns(), self.failures
         self.failures += 1
-        least_ns = _STAY_AWAY_NS.get(status or 0, 0)
+        least_ns = self._stay_away_ns.get(status or 0, 0)
         if least_ns:
             return self._random.randint(least_ns, min(REST_BAN_NS, least_ns << min(failures + 1, 8)))
         return self._random.randint(0, ceiling_ns)

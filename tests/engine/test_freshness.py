@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import pytest
 
+from engine.bybit.limits import LEVEL_1_REPEAT_MS
 from engine.core.feeds import Engine
 from engine.freshness import (
     LEAST_MESSAGES,
@@ -119,6 +120,17 @@ def test_trades_are_given_sixty() -> None:
     assert trades is not None
     assert trades == pytest.approx(3 * book, rel=0.02)
     assert trades >= 60 * 3 * SECOND * 0.95
+
+
+def test_level_one_is_judged_however_little_it_said() -> None:
+    """It repeats itself every three seconds, so that silence is no quiet market."""
+    engine = Engine(Category.LINEAR)
+    engine.add_feed("orderbook.1.BTCUSDT")
+    freshness = Freshness(engine)
+    engine.apply(_book(100, "snapshot").replace(b"orderbook.50", b"orderbook.1"), 1, 1)
+    found = [silent for second in range(1, 20) for silent in freshness.tick(second * SECOND)]
+    assert found == [(0, TIMING.repeat_silence_ns)]
+    assert TIMING.repeat_silence_ns >= 3 * LEVEL_1_REPEAT_MS * 10**6
 
 
 def test_a_feed_that_said_little_is_not_judged() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from engine.bybit.backoff import STAY_AWAY_NS
 from engine.bybit.patience import SessionOptions
 from engine.timing import Timing
 
@@ -11,6 +12,7 @@ from engine.timing import Timing
 def test_the_defaults_are_the_designs() -> None:
     timing = Timing()
     assert timing.least_silence_ns == 10_000_000_000
+    assert {403: timing.banned_ns, 429: timing.too_many_ns} == STAY_AWAY_NS
     assert timing.session == SessionOptions()
     assert timing.session.ping_interval_ns == 20_000_000_000
 

@@ -20,11 +20,16 @@ class FakeConnection:
     def __init__(self, url: str, on_frames: OnFrames, on_closed: OnClosed) -> None:
         self.url = url
         self.sent: list[dict[str, Any]] = []
-        self.is_open = True
+        self.is_connected = True
+        self.closing = False
         self.paused = False
         self.deaf = False
         self._on_frames = on_frames
         self._on_closed = on_closed
+
+    @property
+    def is_open(self) -> bool:
+        return self.is_connected and not self.closing
 
     def send(self, text: bytes) -> None:
         if self.deaf or not self.is_open:
@@ -51,8 +56,8 @@ class FakeConnection:
 
     def drop(self, reason: str) -> None:
         """The connection is gone; only the first time counts."""
-        if self.is_open:
-            self.is_open = False
+        if self.is_connected:
+            self.is_connected = False
             self._on_closed(reason)
 
     def requests(self, op: str) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ import recorder.line
 from engine.bybit.backoff import Backoff, Budget, connect_budget
 from engine.bybit.events import Silent
 from engine.freshness import Resyncs
+from engine.timing import Timing
 from recorder.journal import Record, SegmentReader
 from recorder.line import AMPLE_CONNECTS, CATCH_UP_NS, FIRST_ATTEMPTS, Line
 from schemas import notes
@@ -179,7 +180,7 @@ async def test_a_refused_topic_is_named_and_not_asked_for_again(wired: Wired) ->
 async def test_a_feed_that_stays_silent_after_its_acknowledgement_is_resynced(wired: Wired) -> None:
     connection = await wired.connection()
     connection.acknowledge()
-    assert len(wired.resyncs) == 0
+    assert wired.resyncs.due(time.monotonic_ns()) == []
     for seconds in (5, 10, 15, 19):  # other data keeps the line alive
         connection.deliver(trade(f"t{seconds}", "1", "1", 1_700_000_000_000))
         wired.line.tick(time.monotonic_ns() + seconds * 10**9)
@@ -194,6 +195,32 @@ async def test_a_feed_that_stays_silent_after_its_acknowledgement_is_resynced(wi
     records = await wired.end()
     # A resync is no end of coverage.
     assert not any(isinstance(event, notes.Unsubscribed) for event in _sessions(records))
+
+
+async def test_a_first_snapshot_that_is_lost_after_a_reconnect_is_asked_for_again(wired: Wired) -> None:
+    """The feed is STALE already, deltas come, and no event will ever say that the snapshot doesn't."""
+    first = await wired.connection()
+    first.acknowledge()
+    first.deliver(book("snapshot", 5, [("1.5", "1")], [("2.5", "1")], 1))
+    assert wired.resyncs.due(time.monotonic_ns()) == []
+    first.drop("a cut")
+    second = await wired.connection(1)
+    second.acknowledge()
+    second.deliver(book("delta", 9, [("1.5", "2")], [], 2))
+    assert wired.engine.state(0) is FeedState.STALE
+    assert wired.resyncs.due(time.monotonic_ns()) == []
+    assert wired.resyncs.due(time.monotonic_ns() + Timing().first_snapshot_ns) == [BOOK]
+    second.deliver(book("snapshot", 10, [("1.5", "1")], [("2.5", "1")], 3))
+    assert wired.resyncs.due(time.monotonic_ns() + 10 * Timing().first_snapshot_ns) == []
+
+
+async def test_an_ending_connection_says_itself_why(wired: Wired) -> None:
+    connection = await wired.connection()
+    connection.acknowledge()
+    connection.closing = True
+    wired.line.resync(BOOK, time.monotonic_ns())
+    connection.drop("closed by the peer: 1001")
+    assert wired.line.last_reason == "closed by the peer: 1001"
 
 
 async def test_a_line_that_never_came_up_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

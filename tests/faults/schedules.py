@@ -1,0 +1,435 @@
+"""Random fault schedules over real sockets: a seed makes a market, faults and topics; the recording is judged.
+
+::
+
+    python -m tests.faults.schedules 4711                 # one schedule, told in full
+    python -m tests.faults.schedules 0 --count 1000 --jobs 3
+
+A whole gateway server and a whole collector with its journal on disk share one process, and one event loop: frames go
+through loopback sockets. Everything that waits for seconds in earnest is scaled down (`HURRIED`), nothing else is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Final, NamedTuple
+
+import uvloop
+
+from engine.bybit.patience import SessionOptions
+from engine.market.listing import default_symbols
+from engine.timing import Timing
+from recorder.collector import Collector
+from recorder.gateway import Gateway, GatewayOptions, parse_faults
+from recorder.roll import roll_data, roll_lock
+from schemas.config import RecordConfig
+from schemas.errors import ConnectError, Rejected
+from schemas.names import Category, FeedState
+from tests.faults.judge import Judged, Sample, judge
+from tests.ledger import is_chain
+from tests.recorded import market_feed
+
+__all__ = ["HURRIED", "Schedule", "Verdict", "draw", "run_schedule", "run_schedules"]
+
+_MS: Final = 1_000_000
+
+HURRIED: Final = Timing(
+    session=SessionOptions(
+        ping_interval_ns=200 * _MS,
+        missed_pongs=2,
+        silence_timeout_ns=1_500 * _MS,
+        acknowledgement_timeout_ns=400 * _MS,
+        resync_timeout_ns=250 * _MS,
+        first_data_timeout_ns=500 * _MS,
+    ),
+    least_silence_ns=450 * _MS,
+    repeat_silence_ns=3_000 * _MS,
+    first_retry_ns=150 * _MS,
+    last_retry_ns=500 * _MS,
+    first_snapshot_ns=400 * _MS,
+    steady_ns=100 * _MS,
+    backoff_base_ns=30 * _MS,
+    backoff_cap_ns=150 * _MS,
+    banned_ns=100 * _MS,
+    too_many_ns=50 * _MS,
+    tick_s=0.02,
+)
+"""The waiting times of a recorder, some twenty to hundred times shorter."""
+
+STALLED_S: Final = 0.25
+"""A machine that lets the event loop wait this long makes silences of its own: such a run is void, and made again."""
+ATTEMPTS: Final = 5
+HEALING_S: Final = 8.0
+"""How long everything may take to be LIVE again after the last fault."""
+
+FEED_S: Final = 60
+"""Length of a replayed market: longer than any schedule at its speed."""
+
+PER_SYMBOL: Final = {
+    Category.SPOT: (
+        "orderbook.1",
+        "orderbook.50",
+        "orderbook.200",
+        "orderbook.1000",
+        "publicTrade",
+        "tickers",
+    ),
+    Category.LINEAR: (
+        "orderbook.1",
+        "orderbook.50",
+        "orderbook.200",
+        "orderbook.1000",
+        "publicTrade",
+        "tickers",
+    ),
+    Category.INVERSE: ("orderbook.1", "orderbook.50", "orderbook.200", "publicTrade", "tickers"),
+    Category.OPTION: ("orderbook.25", "orderbook.100", "tickers"),
+}
+SYMBOLS: Final = {
+    Category.SPOT: ("BTCUSDT", "ETHUSDT"),
+    Category.LINEAR: ("BTCUSDT", "ETHUSDT"),
+    Category.INVERSE: ("BTCUSD", "ETHUSD"),
+}
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What one seed means.
+
+    Attributes:
+        faults: as ``--fault`` takes them.
+        replays: a recording rather than a simulated market.
+        seconds: of faults, before the healing.
+    """
+
+    seed: int
+    category: Category
+    prefixes: tuple[str, ...]
+    symbol_count: int
+    faults: str
+    replays: bool
+    speed: float
+    rate: float
+    seconds: float
+
+
+def draw(seed: int) -> Schedule:
+    """Draw a schedule."""
+    chance = Random(f"schedule/{seed}")
+    category = chance.choices(list(Category)[:4], weights=[3, 8, 2, 2])[0]
+    prefixes = PER_SYMBOL[category]
+    chains = [prefix for prefix in prefixes if is_chain(prefix + ".X")]
+    chosen = {chance.choice(chains), *chance.sample(prefixes, chance.randint(0, len(prefixes) - 1))}
+    seconds = round(chance.uniform(0.8, 1.5), 2)
+    return Schedule(
+        seed,
+        category,
+        tuple(prefix for prefix in prefixes if prefix in chosen),
+        symbol_count=chance.randint(1, 2),
+        faults=",".join(_faults(chance, seed, seconds)),
+        replays=category is Category.LINEAR and chance.random() < 0.3,
+        speed=round(chance.uniform(3, 6), 1),
+        rate=round(chance.uniform(0.5, 4), 1),
+        seconds=seconds,
+    )
+
+
+def _faults(chance: Random, seed: int, seconds: float) -> Iterable[str]:
+    """A mix of faults: each in some schedules only, each at rates from rare to reckless."""
+
+    def share(least: float, most: float) -> str:
+        return f"{least * (most / least) ** chance.random():.5f}"
+
+    for deed in ("drop", "repeat", "reorder", "corrupt"):
+        if chance.random() < 0.4:
+            yield f"{deed}={share(0.001, 0.05)}"
+    for deed in ("cut", "stall", "half_open", "late"):
+        if chance.random() < 0.25:
+            yield f"{deed}={share(0.0005, 0.01)}"
+    for deed in ("slow_ack", "data_first", "lost_ack", "double_ack"):
+        if chance.random() < 0.25:
+            yield f"{deed}={share(0.05, 0.24)}"
+    if chance.random() < 0.1:
+        yield f"refuse={share(0.02, 0.04)}"
+    for deed in ("forbidden", "too_many", "unavailable"):
+        if chance.random() < 0.1:
+            yield f"{deed}={share(0.05, 0.3)}"
+    if chance.random() < 0.15:
+        yield f"close={seconds * chance.uniform(0.2, 0.8):.2f}"
+    if chance.random() < 0.35:
+        yield f"restart={seconds * chance.uniform(0.15, 0.8):.2f}"
+    yield f"delay={chance.uniform(0.02, 0.2):.2f}"
+    yield f"until={seconds}"
+    yield f"seed={seed}"
+
+
+@dataclass
+class Verdict:
+    """What came of a schedule; ``failure`` is empty when every claim held."""
+
+    seed: int
+    judged: Judged = field(default_factory=Judged)
+    failure: str = ""
+    voided: int = 0
+    seconds: float = 0.0
+
+
+class _Made(NamedTuple):
+    samples: list[Sample]
+    void: bool
+    failure: str
+
+
+def topics_of(schedule: Schedule) -> list[str]:
+    """Full topics of a schedule."""
+    symbols: Iterable[str]
+    if schedule.category is Category.OPTION:
+        symbols = default_symbols(Category.OPTION, 2, time.time_ns())[: schedule.symbol_count]
+    else:
+        symbols = SYMBOLS[schedule.category][: schedule.symbol_count]
+    return [f"{prefix}.{symbol}" for prefix in schedule.prefixes for symbol in symbols]
+
+
+async def record_schedule(schedule: Schedule, scratch: Path) -> _Made:
+    """Run gateway and collector until the faults are over and everything has healed."""
+    options = GatewayOptions(
+        replay=_feed(scratch, schedule.category) if schedule.replays else None,
+        simulate=None if schedule.replays else schedule.seed,
+        category=schedule.category,
+        speed=schedule.speed,
+        settle_seconds=0.05,
+        ledger=scratch / "ledger.jsonl",
+        ledgers_books=True,
+        faults=parse_faults([schedule.faults]),
+        symbol_count=2,
+        rate=schedule.rate,
+    )
+    config = RecordConfig(category=schedule.category, data=str(scratch / "data"), commit_ms=5, fsync_s=5)
+    samples: list[Sample] = []
+    failure = ""
+    async with Gateway(options) as gateway, _Watch() as watch:
+        collector = Collector(config, gateway.url, topics_of(schedule), crashed=[], timing=HURRIED)
+        recording = asyncio.create_task(collector.run())
+        end_s = time.monotonic() + schedule.seconds
+        while time.monotonic() < end_s and not recording.done():
+            _sample(collector, samples)
+            await asyncio.sleep(0.02)
+        if not recording.done():
+            failure = await _healed(collector, recording, samples)
+        collector.stop("the schedule is over")
+        try:
+            await recording
+        except (Rejected, ConnectError) as error:
+            # With every topic refused, or the first handshakes, there is nothing to record: that is told, and the end.
+            failure = (
+                "" if any(f"{deed}=" in schedule.faults for deed in _HOPELESS) else f"ended by {error!r}"
+            )
+    return _Made(samples, watch.worst_s > STALLED_S, failure)
+
+
+_HOPELESS: Final = ("refuse", "forbidden", "too_many", "unavailable")
+
+
+async def _healed(collector: Collector, recording: asyncio.Task[object], samples: list[Sample]) -> str:
+    """Wait until every feed that isn't refused is LIVE and says something new; returns which don't, or nothing."""
+    engine = collector.engine
+    wanted = {topic: engine.feed_index(topic) for topic in collector.topics}
+    wanted = {
+        topic: feed for topic, feed in wanted.items() if not topic.startswith(("publicTrade", "tickers"))
+    }
+    heard = {feed: engine.messages(feed) for feed in wanted.values()}
+    end_s = time.monotonic() + HEALING_S
+    while time.monotonic() < end_s and not recording.done():
+        refused = collector.lines.refused
+        sick = [
+            f"{topic} ({engine.state(feed).value})"
+            for topic, feed in wanted.items()
+            if topic not in refused
+            # A feed that stops after its first few words is no feed whose silence can be judged.
+            and collector.freshness.threshold_ns(feed) is not None
+            and (engine.state(feed) is not FeedState.LIVE or engine.messages(feed) < heard[feed] + 3)
+        ]
+        if not sick:
+            return ""
+        _sample(collector, samples)
+        await asyncio.sleep(0.02)
+    return "" if recording.done() else f"not healed {HEALING_S:g} s after the last fault: {', '.join(sick)}"
+
+
+def _sample(collector: Collector, samples: list[Sample]) -> None:
+    """Look at the LIVE books of consecutive ids as they are now."""
+    engine = collector.engine
+    for feed, topic in enumerate(engine.topics()):
+        if is_chain(topic) and engine.state(feed) is FeedState.LIVE:
+            note = engine.checkpoint(feed)
+            assert note.update_id is not None
+            price, size = engine.exponents(topic.split(".", 2)[2])
+            samples.append(
+                Sample(topic, note.update_id, note.cross_sequence, note.bids, note.asks, price, size)
+            )
+
+
+class _Watch:
+    """Notices when the event loop has to wait for the machine."""
+
+    def __init__(self) -> None:
+        self.worst_s = 0.0
+
+    async def __aenter__(self) -> _Watch:
+        self._task = asyncio.create_task(self._run())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._task.cancel()
+
+    async def _run(self) -> None:
+        while True:
+            before_s = time.monotonic()
+            await asyncio.sleep(0.01)
+            self.worst_s = max(self.worst_s, time.monotonic() - before_s)
+
+
+def _feed(scratch: Path, category: Category) -> Path:
+    """A capture to replay, made once per directory."""
+    path = scratch.parent / f"{category.value}.txt"
+    if not path.exists():
+        topics = [f"{prefix}.{symbol}" for prefix in PER_SYMBOL[category] for symbol in SYMBOLS[category]]
+        market_feed(path.with_suffix(".tmp"), category, topics, FEED_S)
+        path.with_suffix(".tmp").rename(path)
+    return path
+
+
+def run_schedule(seed: int, directory: Path) -> Verdict:
+    """Run one schedule in a directory of its own, which stays if it fails."""
+    return run_schedules([seed], directory)[0]
+
+
+def run_schedules(seeds: Iterable[int], directory: Path) -> list[Verdict]:
+    """Run schedules at the same time in one event loop, then judge each; void ones are run again alone."""
+    schedules = [draw(seed) for seed in seeds]
+    verdicts = {schedule.seed: Verdict(schedule.seed) for schedule in schedules}
+    together = schedules
+    for _ in range(ATTEMPTS):
+        void = []
+        for group in [together] if together is schedules else [[one] for one in together]:
+            began_s = time.monotonic()
+            made = uvloop.run(_together(group, directory))
+            for schedule, result in zip(group, made, strict=True):
+                verdict = verdicts[schedule.seed]
+                verdict.seconds = time.monotonic() - began_s
+                if isinstance(result, _Made) and result.void:
+                    verdict.voided += 1
+                    void.append(schedule)
+                else:
+                    _conclude(schedule, result, directory / str(schedule.seed), verdict)
+        together = void
+        if not void:
+            break
+    for schedule in together:
+        verdicts[schedule.seed].failure = f"the machine stalled in each of {ATTEMPTS} attempts"
+    return [verdicts[schedule.seed] for schedule in schedules]
+
+
+async def _together(schedules: list[Schedule], directory: Path) -> list[_Made | BaseException]:
+    scratches = [directory / str(schedule.seed) for schedule in schedules]
+    for schedule, scratch in zip(schedules, scratches, strict=True):
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir(parents=True)
+        if schedule.replays:
+            _feed(scratch, schedule.category)
+    return await asyncio.gather(
+        *(record_schedule(schedule, scratch) for schedule, scratch in zip(schedules, scratches, strict=True)),
+        return_exceptions=True,
+    )
+
+
+def _conclude(schedule: Schedule, made: _Made | BaseException, scratch: Path, verdict: Verdict) -> None:
+    try:
+        if isinstance(made, BaseException):
+            raise made
+        assert not made.failure, made.failure
+        data = scratch / "data"
+        with roll_lock(data, wait=True):
+            roll_data(data)
+        verdict.judged = judge(data, scratch / "ledger.jsonl", schedule.category, made.samples)
+    except Exception as error:
+        verdict.failure = f"{type(error).__name__}: {error}"
+        logging.getLogger("tapebook").debug("schedule %d", schedule.seed, exc_info=error)
+    else:
+        shutil.rmtree(scratch)
+
+
+def command_of(seed: int) -> str:
+    """What repeats a schedule."""
+    return f"python -m tests.faults.schedules {seed}"
+
+
+def _main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.faults.schedules", description=__doc__.split("\n")[0]
+    )
+    parser.add_argument("seed", type=int, help="the first, or the only, seed")
+    parser.add_argument("--count", type=int, default=1, help="so many seeds from there on")
+    parser.add_argument("--jobs", type=int, default=1, help="processes at the same time")
+    parser.add_argument(
+        "--directory", type=Path, help="where failed schedules are left [default: a temporary one]"
+    )
+    arguments = parser.parse_args()
+    directory = arguments.directory or Path(tempfile.mkdtemp(prefix="schedules-"))
+    logging.basicConfig(level=logging.CRITICAL)
+    if arguments.count == 1:
+        logging.getLogger("tapebook").setLevel(logging.DEBUG)
+    total, failed, voided = Judged(), [], 0
+    with ProcessPoolExecutor(arguments.jobs) as pool:
+        jobs = {
+            pool.submit(run_schedule, seed, directory / f"job-{seed % arguments.jobs}"): seed
+            for seed in range(arguments.seed, arguments.seed + arguments.count)
+        }
+        for job in as_completed(jobs):
+            verdict = job.result()
+            voided += verdict.voided
+            _add(total, verdict.judged)
+            if verdict.failure or arguments.count == 1:
+                print(f"{draw(verdict.seed)}\n  {verdict.failure or 'fine'}", flush=True)
+            if verdict.failure:
+                failed.append(verdict.seed)
+                print(f"  again: {command_of(verdict.seed)}   (left in {directory})", flush=True)
+    print(
+        json.dumps(
+            {
+                "schedules": arguments.count,
+                "failed": sorted(failed),
+                "void_runs_repeated": voided,
+                "frames": total.frames,
+                "book_rows": total.rows,
+                "books_compared": total.books,
+                "live_books_compared": total.samples,
+                "faults": dict(sorted(total.faults.items())),
+                "gaps": dict(sorted(total.gaps.items())),
+            }
+        )
+    )
+    return 1 if failed else 0
+
+
+def _add(total: Judged, one: Judged) -> None:
+    for name in ("frames", "rows", "books", "samples"):
+        setattr(total, name, getattr(total, name) + getattr(one, name))
+    total.faults += one.faults
+    total.gaps += one.gaps
+
+
+if __name__ == "__main__":
+    sys.exit(_main())
