@@ -122,6 +122,8 @@ class Freshness:
 
     def threshold_ns(self, feed: int) -> int | None:
         """The feed's silence threshold, or None while it has said too little, and where silence is normal."""
+        if feed >= len(self._pulses):  # not looked at yet
+            return None
         pulse = self._pulses[feed]
         if pulse.repeats and pulse.messages < LEAST_MESSAGES:
             return pulse.patience * self._timing.repeat_silence_ns

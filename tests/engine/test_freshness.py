@@ -135,6 +135,7 @@ def test_level_one_is_judged_however_little_it_said() -> None:
 
 def test_a_feed_that_said_little_is_not_judged() -> None:
     market = Market()
+    assert market.freshness.threshold_ns(0) is None
     market.tick()
     for _ in range(LEAST_MESSAGES - 1):
         market.book()

@@ -19,6 +19,7 @@ import shutil
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
@@ -366,7 +367,8 @@ def _conclude(schedule: Schedule, made: _Made | BaseException, scratch: Path, ve
         verdict.judged = judge(data, scratch / "ledger.jsonl", schedule.category, made.samples)
     except Exception as error:
         verdict.failure = f"{type(error).__name__}: {error}"
-        logging.getLogger("tapebook").debug("schedule %d", schedule.seed, exc_info=error)
+        if not isinstance(error, AssertionError):
+            verdict.failure = "".join(traceback.format_exception(error))
     else:
         shutil.rmtree(scratch)
 

@@ -1,0 +1,117 @@
+"""What stops without a word, over real sockets: a feed on a connection that lives, and a connection that swallows."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from recorder.collector import Collector
+from recorder.gateway import Gateway, GatewayOptions, parse_faults
+from recorder.roll import roll_data, roll_lock
+from schemas.config import RecordConfig
+from schemas.names import Category, FeedState, RecordKind
+from schemas.notes import Disconnected, Stale, decode_note, decode_session
+from tests.faults.schedules import HURRIED
+from tests.recorded import Recorded, assert_verified
+from tests.recorder.lines import until
+
+BOOKS = ["orderbook.50.BTCUSDT", "orderbook.50.ETHUSDT", "orderbook.200.BTCUSDT", "orderbook.200.ETHUSDT"]
+TOPICS = [*BOOKS, "publicTrade.BTCUSDT", "tickers.BTCUSDT"]
+
+
+class Scene(NamedTuple):
+    collector: Collector
+    ledger: Path
+
+    def faults(self) -> list[dict[str, Any]]:
+        lines = map(json.loads, self.ledger.read_text().splitlines())
+        return [line for line in lines if line["event"] == "fault"]
+
+    def state(self, topic: str) -> FeedState:
+        return self.collector.engine.state(self.collector.engine.feed_index(topic))
+
+
+@asynccontextmanager
+async def scene(tmp_path: Path, faults: str) -> AsyncIterator[Scene]:
+    """A recording of a market under faults."""
+    ledger = tmp_path / "ledger.jsonl"
+    options = GatewayOptions(
+        simulate=3,
+        category=Category.LINEAR,
+        speed=4.0,
+        ledger=ledger,
+        faults=parse_faults([faults]),
+        symbol_count=2,
+    )
+    async with Gateway(options) as gateway:
+        collector = Collector(
+            RecordConfig(data=str(tmp_path / "data")), gateway.url, TOPICS, crashed=[], timing=HURRIED
+        )
+        recording = asyncio.create_task(collector.run())
+        yield Scene(collector, ledger)
+        collector.stop("the test")
+        await recording
+    with roll_lock(tmp_path / "data", wait=True):
+        roll_data(tmp_path / "data")
+
+
+async def test_a_feed_that_stops_while_its_connection_lives_is_stale_and_healed(tmp_path: Path) -> None:
+    async with scene(tmp_path, "stall=0.004,seed=6,until=1.5") as played:
+        await until(
+            lambda: any(fault["topic"] in BOOKS for fault in played.faults()), "a book that is stalled"
+        )
+        topic = next(fault["topic"] for fault in played.faults() if fault["topic"] in BOOKS)
+        feed = played.collector.engine.feed_index(topic)
+        await until(lambda: played.state(topic) is FeedState.STALE, "the feed is STALE")
+        # The connection lives: others deliver.
+        assert played.collector.status()["lines"][0]["connects"] == 1
+        heard = played.collector.engine.messages(feed)
+        await until(
+            lambda: (
+                played.state(topic) is FeedState.LIVE and played.collector.engine.messages(feed) > heard + 5
+            ),
+            "the feed is LIVE again and goes on",
+        )
+        assert played.collector.status()["lines"][0]["connects"] == 1
+    recorded = Recorded(tmp_path / "data", "linear")
+    notes = [decode_note(record.payload) for record in recorded.records if record.kind == RecordKind.NOTE]
+    assert Stale(topic=topic, cause="silence") in notes
+    gaps = [gap for gap in recorded.gaps if gap["topic"] == topic and gap["cause"] == "silence"]
+    assert gaps
+    assert all(gap["end_ns"] - gap["start_ns"] >= HURRIED.least_silence_ns for gap in gaps)
+    assert gaps[0]["healed_by"] == "snapshot"
+    during = {
+        record.payload
+        for record in recorded.frames
+        if gaps[0]["start_ns"] < record.receive_ns < gaps[0]["end_ns"]
+    }
+    assert during
+    assert not any(topic.encode() in payload for payload in during)
+    assert_verified(tmp_path / "data")
+
+
+async def test_a_connection_that_swallows_everything_is_found_by_its_missing_pongs(tmp_path: Path) -> None:
+    async with scene(tmp_path, "half_open=0.004,seed=6,until=1.0") as played:
+        await until(played.faults, "a half-open connection")
+        await until(
+            lambda: (
+                played.collector.status()["lines"][0]["connects"] > 1
+                and all(played.state(topic) is FeedState.LIVE for topic in BOOKS)
+            ),
+            "another connection, and every book LIVE",
+        )
+        # Nothing but the half-open connections went wrong: TCP never said a word.
+        assert {fault["fault"] for fault in played.faults()} == {"half_open"}
+    recorded = Recorded(tmp_path / "data", "linear")
+    sessions = [decode_session(r.payload) for r in recorded.records if r.kind == RecordKind.SESSION]
+    ends = [event for event in sessions if isinstance(event, Disconnected) and not event.clean]
+    assert ends
+    assert all("pings in a row were not answered" in end.reason for end in ends), ends
+    for topic in TOPICS:
+        causes = {gap["cause"] for gap in recorded.gaps if gap["topic"] == topic}
+        assert causes & {"disconnect", "silence"}, topic
+    assert_verified(tmp_path / "data")
