@@ -70,7 +70,8 @@ HURRIED: Final = Timing(
 """The waiting times of a recorder, some twenty to hundred times shorter."""
 
 STALLED_S: Final = 0.25
-"""A machine that lets the event loop wait this long makes silences of its own: such a run is void, and made again."""
+"""A machine that lets the event loop wait this long makes silences of its own: such a run may not fail, it is made
+again."""
 ATTEMPTS: Final = 5
 HEALING_S: Final = 8.0
 """How long everything may take to be LIVE again after the last fault."""
@@ -318,7 +319,7 @@ def run_schedule(seed: int, directory: Path) -> Verdict:
 
 
 def run_schedules(seeds: Iterable[int], directory: Path) -> list[Verdict]:
-    """Run schedules at the same time in one event loop, then judge each; void ones are run again alone."""
+    """Run schedules at the same time in one event loop, then judge each; what failed on a stalling machine is run again alone."""
     schedules = [draw(seed) for seed in seeds]
     verdicts = {schedule.seed: Verdict(schedule.seed) for schedule in schedules}
     together = schedules
@@ -330,16 +331,15 @@ def run_schedules(seeds: Iterable[int], directory: Path) -> list[Verdict]:
             for schedule, result in zip(group, made, strict=True):
                 verdict = verdicts[schedule.seed]
                 verdict.seconds = time.monotonic() - began_s
-                if isinstance(result, _Made) and result.void:
+                _conclude(schedule, result, directory / str(schedule.seed), verdict)
+                if verdict.failure and isinstance(result, _Made) and result.void:
                     verdict.voided += 1
                     void.append(schedule)
-                else:
-                    _conclude(schedule, result, directory / str(schedule.seed), verdict)
         together = void
         if not void:
             break
     for schedule in together:
-        verdicts[schedule.seed].failure = f"the machine stalled in each of {ATTEMPTS} attempts"
+        verdicts[schedule.seed].failure += f" (the machine stalled in each of {ATTEMPTS} attempts)"
     return [verdicts[schedule.seed] for schedule in schedules]
 
 
@@ -357,6 +357,7 @@ async def _together(schedules: list[Schedule], directory: Path) -> list[_Made | 
 
 
 def _conclude(schedule: Schedule, made: _Made | BaseException, scratch: Path, verdict: Verdict) -> None:
+    verdict.failure = ""
     try:
         if isinstance(made, BaseException):
             raise made
