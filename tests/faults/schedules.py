@@ -319,7 +319,7 @@ def run_schedule(seed: int, directory: Path) -> Verdict:
 
 
 def run_schedules(seeds: Iterable[int], directory: Path) -> list[Verdict]:
-    """Run schedules at the same time in one event loop, then judge each; what failed on a stalling machine is run again alone."""
+    """Run schedules in one event loop, then judge each; what failed on a stalling machine is run again, alone."""
     schedules = [draw(seed) for seed in seeds]
     verdicts = {schedule.seed: Verdict(schedule.seed) for schedule in schedules}
     together = schedules
