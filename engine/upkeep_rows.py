@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, Final
@@ -13,6 +14,7 @@ __all__ = ["UpkeepRows"]
 
 NS_PER_DAY: Final = 86_400 * 10**9
 NO_SYMBOL: Final = "_"
+_FITS: Final = re.compile(r"-?[0-9]{1,20}(?:\.[0-9]{1,18})?")
 
 
 class UpkeepRows:
@@ -67,4 +69,9 @@ class UpkeepRows:
 
 
 def _decimals(level: tuple[str, str] | None) -> tuple[Decimal | None, Decimal | None]:
-    return (None, None) if level is None else (Decimal(level[0]), Decimal(level[1]))
+    return (None, None) if level is None else (_decimal(level[0]), _decimal(level[1]))
+
+
+def _decimal(text: str) -> Decimal | None:
+    """What the other side wrote may be anything; what is no DECIMAL(38,18) is null."""
+    return Decimal(text) if _FITS.fullmatch(text) else None

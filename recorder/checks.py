@@ -7,6 +7,8 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any
 
+from engine.freshness import Resyncs
+from recorder.audits import Audits
 from recorder.capture import Capture
 from recorder.clock import ClockWatch
 from recorder.line import Line
@@ -24,12 +26,19 @@ class Checks:
         config: which of it is wanted, and how often.
         capture: where notes and answers go.
         lines: the connections.
+        resyncs: told of feeds that an audit doesn't believe.
         warnings: where trouble is told.
     """
 
     def __init__(
-        self, config: RecordConfig, capture: Capture, lines: Iterable[Line], warnings: Warnings
+        self,
+        config: RecordConfig,
+        capture: Capture,
+        lines: Iterable[Line],
+        resyncs: Resyncs,
+        warnings: Warnings,
     ) -> None:
+        self.audits = Audits(capture, resyncs, config.audit_every, warnings)
         self.clock = ClockWatch(capture, capture.engine, lines, config.clock_every, warnings)
 
     async def run(self, client: RestClient) -> None:
@@ -40,7 +49,13 @@ class Checks:
         """
         async with client as rest, asyncio.TaskGroup() as group:
             group.create_task(self.clock.run(rest))
+            group.create_task(self.audits.watch_depths())
+            group.create_task(self.audits.ask(rest))
+
+    def finish(self) -> None:
+        """Note what is not noted yet; before the recording's last record."""
+        self.audits.finish()
 
     def status(self) -> dict[str, Any]:
         """What ``tapebook status`` shows."""
-        return {"clock": self.clock.status()}
+        return {"clock": self.clock.status(), "audits": self.audits.status()}

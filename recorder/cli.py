@@ -175,6 +175,14 @@ def record(
             help="Serve /metrics (Prometheus), /status and /healthz; without a host on the loopback address.",
         ),
     ] = None,
+    audit_every: Annotated[
+        float | None,
+        typer.Option(
+            "--audit-every",
+            help="Hold one book against REST each so many seconds, all in turn; 0 for never.",
+            show_default="60",
+        ),
+    ] = None,
     clock_every: Annotated[
         float | None,
         typer.Option(
@@ -221,6 +229,7 @@ def record(
             "segment_mib": segment_mib,
             "backlog_mib": backlog_mib,
             "metrics": metrics,
+            "audit_every": audit_every,
             "clock_every": clock_every,
         },
     )

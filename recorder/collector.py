@@ -198,7 +198,7 @@ class Collector:
             self.mover = Mover(self.lines, policy, budget=self.network.connects, timing=self._timing)
         self.lateness.applied = self.capture.applied
         self.is_recording = True
-        self.checks = Checks(config, self.capture, self.lines, self._warnings)
+        self.checks = Checks(config, self.capture, self.lines, self.resyncs, self._warnings)
         try:
             self.capture.begin(self.topics, self._crashed)
             await self._announce()
@@ -206,6 +206,7 @@ class Collector:
         finally:
             connected = await self.lines.stop()
             if self.journal.error is None:
+                self.checks.finish()
                 self.capture.finish(connected)
             await asyncio.to_thread(self.journal.close, "stopped")
             self._write_status(stopped=True)

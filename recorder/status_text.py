@@ -103,6 +103,15 @@ def _clock(clock: dict[str, Any] | None) -> str:
     return f"the exchange is {clock['offset_ns'] / 1e6:+,.3f} ms ahead, ± {clock['error_ns'] / 1e6:,.3f} ms{jumps}"
 
 
+def _audits(audits: dict[str, Any]) -> str:
+    rest, depths = audits["rest"], audits["depths"]
+    against_rest = ", ".join(f"{count:,} {name}" for name, count in rest.items()) or "none"
+    return (
+        f"against REST {against_rest}; depths {depths['agreed']:,} agreed, {depths['disagreed']:,} disagreed; "
+        f"feeds disbelieved {audits['disbelieved']:,} times"
+    )
+
+
 def _live(live: dict[str, Any]) -> Iterator[str]:
     undecodable = sum(live.get("undecodable", {}).values())
     odd = f", {undecodable:,} undecodable" if undecodable else ""
@@ -128,6 +137,8 @@ def _live(live: dict[str, Any]) -> Iterator[str]:
     )
     yield f"  backlog   {live['backlog_bytes']:,} bytes{paused}{held}"
     yield f"  clock     {_clock(live.get('clock'))}"
+    if "audits" in live:
+        yield f"  audits    {_audits(live['audits'])}"
     lateness = live.get("lateness")
     if lateness:
         ways = ", ".join(

@@ -46,6 +46,8 @@ class RecordConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         segment_seconds, segment_mib: a segment is sealed at whichever comes first.
         backlog_mib: data waiting for the disk before reading pauses.
         metrics: HOST:PORT of /metrics, /status and /healthz; without a host on the loopback address; empty for none.
+        audit_every: hold one book against REST each so many seconds, all in turn; 0 for never. Depths of a symbol are
+            held against each other in any case.
         clock_every: ask for the exchange's clock each so many seconds; 0 for never.
     """
 
@@ -71,6 +73,7 @@ class RecordConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     segment_mib: Positive = 512.0
     backlog_mib: Positive = 64.0
     metrics: str = ""
+    audit_every: NotNegative = 60.0
     clock_every: NotNegative = 30.0
 
     @property

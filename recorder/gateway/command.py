@@ -93,6 +93,13 @@ def gateway(
             "unavailable. Seconds: close, restart, until, delay. KiB: slow_reader. And seed=N. See docs/gateway.md.",
         ),
     ] = None,
+    lie: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="orderbook.DEPTH|rest",
+            help="Double a size in each book message of this depth, or in REST books: wrong, but it looks right.",
+        ),
+    ] = None,
     symbol_count: Annotated[int, typer.Option(help="Symbols of each simulated category.")] = 4,
     rate: Annotated[float, typer.Option(help="Factor on the simulated order flow; 1 is realistic.")] = 1.0,
 ) -> None:
@@ -112,6 +119,7 @@ def gateway(
         ledger=ledger,
         ledgers_books=ledger_books,
         faults=parse_faults(fault or []),
+        lies=tuple(lie or ()),
         symbol_count=symbol_count,
         rate=rate,
     )

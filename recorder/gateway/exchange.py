@@ -8,6 +8,7 @@ from recorder.gateway.books import FrameInfo
 from recorder.gateway.connection import Connection, text_message
 from recorder.gateway.dialect import Action, Answer
 from recorder.gateway.faults import Deed
+from recorder.gateway.lies import Lies
 from recorder.gateway.published import Published
 from recorder.gateway.venue import Venue
 
@@ -51,9 +52,14 @@ class Exchange:
     """One category: its venue and the connections to it."""
 
     def __init__(
-        self, venue: Venue, subscriptions: Subscriptions, published: Published | None = None
+        self,
+        venue: Venue,
+        subscriptions: Subscriptions,
+        published: Published | None = None,
+        lies: Lies | None = None,
     ) -> None:
         self.venue = venue
+        self.lies = lies or Lies(())
         self._subscriptions = subscriptions
         self._published = published
         self._subscribers: dict[str, dict[Connection, None]] = {}
@@ -65,6 +71,8 @@ class Exchange:
         subscribers = self._subscribers.get(info.topic)
         if not subscribers:
             return
+        if self.lies:
+            payload = self.lies.frame(info.topic, payload)
         message = text_message(payload)
         # A copy, because a fault may end a connection on the way.
         for connection in tuple(subscribers):
@@ -114,6 +122,8 @@ class Exchange:
             info, payload = first
             if self._published is not None:
                 self._published.note(info, payload, rebuilt=True)
+            if self.lies:
+                payload = self.lies.frame(info.topic, payload)
             connection.deliver(info, payload, text_message(payload), rebuilt=True)
 
     def _leave(self, connection: Connection, topic: str) -> None:

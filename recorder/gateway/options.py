@@ -51,6 +51,7 @@ class GatewayOptions:
         ledger: file for one JSON line per frame sent and per fault.
         ledgers_books: note also each frame that is published, whoever gets it, with the checksum of its book.
         faults: what goes wrong on purpose.
+        lies: books that are told wrongly: topic prefixes, or ``rest``.
         symbol_count: symbols of a simulated category.
         rate: factor on the simulated order flow.
         max_backlog_bytes: what a slow reader may leave unread before it is disconnected; at full speed the
@@ -74,6 +75,7 @@ class GatewayOptions:
     ledger: Path | None = None
     ledgers_books: bool = False
     faults: FaultPlan | None = None
+    lies: tuple[str, ...] = ()
     symbol_count: int = 4
     rate: float = 1.0
     max_backlog_bytes: int = 64 * 1024 * 1024

@@ -18,6 +18,7 @@ from recorder.gateway.dialect import MAX_REQUEST_BYTES, Action, Dialect
 from recorder.gateway.exchange import Exchange, Subscriptions
 from recorder.gateway.faults import Deed, FaultInjector
 from recorder.gateway.ledger import Ledger
+from recorder.gateway.lies import Lies
 from recorder.gateway.options import GatewayOptions
 from recorder.gateway.published import Published
 from recorder.gateway.request_faults import STATUS_OF, HandshakeFaults, RequestFaults
@@ -130,7 +131,7 @@ class Gateway:
             survey = source.survey(category)
             feeds, renumbering = Feeds(category), Renumbering()
             venue = ReplayVenue(category, feeds, survey, renumbering)
-            exchange = Exchange(venue, subscriptions, self._published(category))
+            exchange = Exchange(venue, subscriptions, self._published(category), Lies(options.lies))
             self._exchanges = {category: exchange}
             return ReplayTimeline(
                 source,
@@ -148,7 +149,9 @@ class Gateway:
         timeline = MarketTimeline(options.simulate or 0, exchanges, subscriptions, outlet, options)
         for category in categories:
             market = MarketVenue(category, lambda category=category: timeline.open_market(category))  # type: ignore[misc]
-            exchanges[category] = Exchange(market, subscriptions, self._published(category))
+            exchanges[category] = Exchange(
+                market, subscriptions, self._published(category), Lies(options.lies)
+            )
         return timeline
 
     def _published(self, category: Category) -> Published | None:
@@ -363,7 +366,8 @@ class Gateway:
         try:
             if exchange is None:
                 raise RestError(10001, "params error: category is not one of " + ", ".join(self._exchanges))
-            return self._envelope(0, "OK", answer(exchange.venue, request.query))
+            result = answer(exchange.venue, request.query)
+            return self._envelope(0, "OK", exchange.lies.answer(request.match_info["endpoint"], result))
         except RestError as refusal:
             return self._envelope(refusal.code, refusal.message, {})
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pyarrow as pa
+import pytest
 
 from engine.replay import Replay
 from schemas.names import Category, RecordKind, Table
@@ -65,6 +66,16 @@ def test_an_audit_is_a_row_under_its_symbol() -> None:
     assert disagreed["their_size"] is None
     assert (disagreed["side"], disagreed["level"], disagreed["comparisons"]) == ("bid", 2, 3)
     assert disagreed["disbelieved"]
+
+
+@pytest.mark.parametrize("text", ["", "1e400", "NaN", "x", "1" * 30, "0." + "1" * 30, "1,5", "٣"])
+def test_what_the_other_side_wrote_may_be_no_decimal(text: str) -> None:
+    note = Audited(topic=BOOK, against="rest", outcome="disagreed", theirs=(text, "1.5"))
+    (row,) = (
+        replayed((NOON_NS, note))[Table.AUDITS, "BTCUSDT", 19_000].drop_columns(["receive_time"]).to_pylist()
+    )
+    assert row["their_price"] is None
+    assert row["their_size"] == Decimal("1.5")
 
 
 def test_other_notes_make_no_rows() -> None:
