@@ -18,6 +18,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from engine.market.events import EventStreams
 from engine.market.flow import OrderFlow, Trade
 from engine.market.listing import Instrument, Listing, default_symbols, listing
 from engine.market.streams import (
@@ -123,6 +124,7 @@ class Market:
         self._books: dict[str, dict[str, BookStream]] = {name: {} for name in names}
         self._tickers: dict[str, TickerStream] = {}
         self._trades: dict[str, TradeStream] = {}
+        self._events = EventStreams(category, self._flows)
 
     @property
     def instruments(self) -> tuple[Instrument, ...]:
@@ -133,24 +135,27 @@ class Market:
     def followed(self) -> frozenset[str]:
         """Topics that frames are built for."""
         books = (topic for streams in self._books.values() for topic in streams)
-        return frozenset((*books, *self._tickers_by_topic(), *self._trades))
+        return frozenset((*books, *self._tickers_by_topic(), *self._trades, *self._events.topics))
 
     def _tickers_by_topic(self) -> list[str]:
         return [stream.topic for stream in self._tickers.values()]
 
     def has_topic(self, topic: str) -> bool:
         """Whether the market can push the topic at all."""
-        return self._parse(topic) is not None
+        return self._parse(topic) is not None or self._events.has_topic(topic)
 
     def follow(self, topic: str) -> MarketFrame | None:
         """Begin to build frames for a topic, now; return its first snapshot as of the last push.
 
-        A topic followed already goes on, and its state as last pushed is returned; None for trades, which
-        have no state.
+        A topic followed already goes on, and its state as last pushed is returned; None for trades and others that
+        have no state to begin with.
 
         Raises:
             ConfigError: no such topic in this market.
         """
+        if self._events.has_topic(topic):
+            payload = self._events.follow(topic, self.now_ns)
+            return None if payload is None else MarketFrame(self.now_ns, topic, "snapshot", None, payload)
         parsed = self._parse(topic)
         if parsed is None:
             raise ConfigError(f"topic {topic!r}: not one of this market's ({', '.join(self._flows)})")
@@ -172,6 +177,7 @@ class Market:
 
     def unfollow(self, topic: str) -> None:
         """Stop building frames for a topic; unknown topics are ignored."""
+        self._events.unfollow(topic)
         parsed = self._parse(topic)
         if parsed is None:
             return
@@ -218,6 +224,11 @@ class Market:
                     MarketFrame(time_ns, topic, "snapshot", None, payload)
                     for payload in stream.push(time_ns, trades)
                 ]
+        for group in self._events.groups.values():
+            frames += [
+                MarketFrame(time_ns, group.topic, "snapshot", None, payload)
+                for time_ns, payload in group.finish(self.now_ns, to_ns)
+            ]
         self.now_ns = to_ns
         frames.sort(key=_frame_order)
         return frames
@@ -234,11 +245,19 @@ class Market:
         ticker, ticker_ns = self._tickers.get(symbol), ticker_interval_ns(self.category)
         trades_topic = self._trades_topic(flow.listing)
         wants_trades = trades_topic in self._trades
+        events, groups = self._events.of_symbol(symbol), list(self._events.groups.values())
         for grid_ns in range((self.now_ns // _GRID_NS + 1) * _GRID_NS, to_ns + 1, _GRID_NS):
             flow.run_until(grid_ns)
             trades = flow.take_trades()
             if trades and wants_trades:
                 fills[trades_topic][grid_ns] += [(flow, trade) for trade in trades]
+            for event in events:
+                frames += [
+                    MarketFrame(grid_ns, event.topic, "snapshot", None, payload)
+                    for payload in event.push(grid_ns, trades)
+                ]
+            for group in groups:
+                group.note(flow, grid_ns, trades)
             for stream, interval_ns in books:
                 if grid_ns % interval_ns == 0 and (pushed := stream.push(grid_ns)):
                     frames.append(MarketFrame(grid_ns, stream.topic, pushed[0], stream.update_id, pushed[1]))
@@ -290,4 +309,4 @@ _ORDER: Final = {"publicTrade": "0", "orderbook": "1", "tickers": "2"}
 
 def _frame_order(frame: MarketFrame) -> tuple[int, str, str]:
     name, _, rest = frame.topic.partition(".")
-    return frame.time_ns, rest.rpartition(".")[2], _ORDER[name] + rest
+    return frame.time_ns, rest.rpartition(".")[2], _ORDER.get(name, "3" + name) + rest

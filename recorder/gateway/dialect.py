@@ -129,12 +129,26 @@ class Dialect:
         category: whose shapes and limits apply.
         connection_id: told in every answer as ``conn_id``.
         is_symbol: whether a symbol is traded.
+        only: the topics of a path that has no others, instead of the category's.
     """
 
-    def __init__(self, category: Category, connection_id: str, is_symbol: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        category: Category,
+        connection_id: str,
+        is_symbol: Callable[[str], bool],
+        *,
+        only: Collection[str] | None = None,
+    ) -> None:
         self._category = category
         self._connection_id = connection_id
         self._is_symbol = is_symbol
+        self._only = only
+
+    def _is_topic(self, topic: str) -> bool:
+        if self._only is not None:
+            return topic in self._only
+        return is_topic(self._category, topic, self._is_symbol)
 
     def answer(self, message: bytes, subscribed: Collection[str], now_ms: int) -> Answer:
         """Judge one message.
@@ -174,7 +188,7 @@ class Dialect:
             return self._subscribe_options(request.args, subscribed)
         wanted: dict[str, None] = {}
         for topic in request.args:
-            if not is_topic(self._category, topic, self._is_symbol):
+            if not self._is_topic(topic):
                 return Answer(
                     self._refusal(f"error:handler not found,topic:{topic}", request.req_id, request.op)
                 )
@@ -189,7 +203,7 @@ class Dialect:
         succeeded: list[str] = []
         failed: list[str] = []
         for topic in dict.fromkeys(args):
-            fine = is_topic(Category.OPTION, topic, self._is_symbol) or self._is_silent(topic)
+            fine = self._is_topic(topic) or self._is_silent(topic)
             (succeeded if fine else failed).append(topic)
         fresh = [topic for topic in succeeded if topic not in subscribed]
         return Answer(self._option_ack(succeeded, failed), Action.SUBSCRIBE, fresh)
@@ -204,7 +218,7 @@ class Dialect:
         if self._category is Category.OPTION:
             return Answer(self._option_ack(topics, []), Action.UNSUBSCRIBE, topics)
         for topic in topics:
-            if not is_topic(self._category, topic, self._is_symbol):
+            if not self._is_topic(topic):
                 return Answer(
                     self._refusal(f"error:handler not found,topic:{topic}", request.req_id, request.op)
                 )

@@ -35,6 +35,7 @@ __all__ = ["Gateway"]
 
 MAX_CONNECTIONS: Final = 1_000
 """At once, as the exchange allows per IP and category."""
+STATUS_TOPICS: Final = frozenset({"system.status"})
 _CLOSE_PATIENCE_S: Final = 2.0
 _HALF_OPEN_LOOK_S: Final = 0.02
 _MS: Final = 1_000_000
@@ -63,6 +64,7 @@ class Gateway:
         self._stack = AsyncExitStack()
         self._ledger: Ledger | None = None
         self._exchanges: dict[Category, Exchange] = {}
+        self._status: Exchange
         self._connections: dict[Connection, web.WebSocketResponse] = {}
         self._connections_total = 0
         self._timeline: Timeline
@@ -133,6 +135,7 @@ class Gateway:
             venue = ReplayVenue(category, feeds, survey, renumbering)
             exchange = Exchange(venue, subscriptions, self._published(category), Lies(options.lies))
             self._exchanges = {category: exchange}
+            self._status = exchange
             return ReplayTimeline(
                 source,
                 survey.first_ns,
@@ -146,12 +149,16 @@ class Gateway:
             )
         categories = list(Category) if options.category is None else [options.category]
         exchanges = self._exchanges
-        timeline = MarketTimeline(options.simulate or 0, exchanges, subscriptions, outlet, options)
+        others: list[Exchange] = []
+        timeline = MarketTimeline(options.simulate or 0, exchanges, subscriptions, outlet, options, others)
         for category in categories:
             market = MarketVenue(category, lambda category=category: timeline.open_market(category))  # type: ignore[misc]
             exchanges[category] = Exchange(
                 market, subscriptions, self._published(category), Lies(options.lies)
             )
+        status = MarketVenue(Category.LINEAR, timeline.open_status)
+        self._status = Exchange(status, subscriptions, self._published(Category.LINEAR))
+        others.append(self._status)
         return timeline
 
     def _published(self, category: Category) -> Published | None:
@@ -161,6 +168,7 @@ class Gateway:
 
     async def _listen(self, stack: AsyncExitStack) -> None:
         application = web.Application()
+        application.router.add_get("/v5/public/misc/status", self._public)
         application.router.add_get("/v5/public/{category}", self._public)
         application.router.add_get("/v5/market/time", self._time)
         application.router.add_get("/v5/market/{endpoint}", self._market)
@@ -185,7 +193,9 @@ class Gateway:
     # WebSocket
 
     async def _public(self, request: web.Request) -> web.StreamResponse:
-        exchange = self._exchange(request.match_info["category"])
+        category = request.match_info.get("category")
+        exchange = self._status if category is None else self._exchange(category)
+        only = STATUS_TOPICS if category is None else None
         if exchange is None:
             served = ", ".join(f"/v5/public/{category.value}" for category in self._exchanges)
             raise web.HTTPNotFound(text=f"no such stream here; served: {served}\n")
@@ -212,7 +222,7 @@ class Gateway:
         self._connections[connection] = socket
         lifetime = self._limit_life(connection)
         try:
-            await self._converse(exchange, connection, socket, identity)
+            await self._converse(exchange, connection, socket, identity, only)
             while connection.is_half_open and not transport.is_closing():  # noqa: ASYNC110 - nobody tells of its end
                 # Even a goodbye stays unanswered, for as long as the other side keeps the connection.
                 await asyncio.sleep(_HALF_OPEN_LOOK_S)
@@ -250,9 +260,14 @@ class Gateway:
         return connection
 
     async def _converse(
-        self, exchange: Exchange, connection: Connection, socket: web.WebSocketResponse, identity: str
+        self,
+        exchange: Exchange,
+        connection: Connection,
+        socket: web.WebSocketResponse,
+        identity: str,
+        only: frozenset[str] | None,
     ) -> None:
-        dialect = Dialect(exchange.venue.category, identity, exchange.venue.has_symbol)
+        dialect = Dialect(exchange.venue.category, identity, exchange.venue.has_symbol, only=only)
         async for message in socket:
             if message.type is WSMsgType.TEXT:
                 request = message.data.encode()

@@ -32,7 +32,9 @@ _STEP_FRAMES: Final = 20
 _MAX_RECEIVE_DIGITS: Final = 19
 _BUFFER_BYTES: Final = 256 * 1024
 
-_CLOCK = re.compile(rb'(?<=[{,])"(ts|cts|T|nextFundingTime|start|end|timestamp)":("?)(\d{13})(?=[",}])')
+_CLOCK = re.compile(
+    rb'(?<=[{,])"(ts|cts|T|nextFundingTime|start|end|timestamp|updateTime|begin)":("?)(\d{13})(?=[",}])'
+)
 
 
 def retimed(payload: bytes, shift_ms: int) -> bytes:
@@ -197,13 +199,18 @@ class _Trade(msgspec.Struct):
 _NUMBERS: Final = msgspec.json.Decoder(_Numbers)
 
 
+_NAMES_SYMBOL: Final = frozenset(
+    {"orderbook", "publicTrade", "tickers", "kline", "allLiquidation", "priceLimit"}
+)
+
+
 def _note_steps(steps: dict[str, _Steps], category: Category, topic: str, payload: bytes) -> None:
     name = topic.partition(".")[0]
     symbol = symbol_of(topic)
     is_base_coin = name == "publicTrade" and category is Category.OPTION
-    if not is_base_coin and name in ("orderbook", "publicTrade", "tickers"):
+    if not is_base_coin and name in _NAMES_SYMBOL:
         found = steps.setdefault(symbol, _Steps())
-        if name == "tickers" or found.frames >= _STEP_FRAMES:
+        if name not in ("orderbook", "publicTrade") or found.frames >= _STEP_FRAMES:
             return
     elif not is_base_coin:
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Protocol
 
 from engine.market import Market
@@ -184,9 +184,11 @@ class MarketTimeline:
         subscriptions: Subscriptions,
         outlet: Outlet,
         options: GatewayOptions,
+        others: Sequence[Exchange] = (),
     ) -> None:
         self._seed = seed
         self._exchanges = exchanges
+        self._others = others
         self._subscriptions = subscriptions
         self._outlet = outlet
         self._options = options
@@ -211,6 +213,10 @@ class MarketTimeline:
             rate=self._options.rate,
         )
 
+    def open_status(self) -> Market:
+        """Open what stands beside all categories: a market without symbols, which tells the system's status."""
+        return Market(self._seed, Category.LINEAR, (), start_ns=self.now_ns())
+
     async def run(self) -> None:
         """Run for ever."""
         while True:
@@ -227,7 +233,7 @@ class MarketTimeline:
     def _advance(self, to_ns: int) -> bool:
         """Simulate up to a moment, or one step towards it; return whether there is more to do."""
         behind = False
-        for exchange in self._exchanges.values():
+        for exchange in (*self._exchanges.values(), *self._others):
             venue = exchange.venue
             if not isinstance(venue, MarketVenue) or venue.opened is None:
                 continue

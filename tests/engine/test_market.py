@@ -343,7 +343,8 @@ def test_refusals() -> None:
         "orderbook.25.BTCUSDT",
         "orderbook.50.NOPE",
         "tickers.btcusdt",
-        "kline.1.BTCUSDT",
+        "kline.2.BTCUSDT",
+        "insurance.BTCUSDT",
         "publicTrade.BTC",
         "",
     ):

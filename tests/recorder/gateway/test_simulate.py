@@ -137,10 +137,22 @@ async def test_full_speed_waits_for_its_readers(join: Make) -> None:
 async def test_known_topics_that_the_market_never_sends_are_silent(join: Make) -> None:
     async with Gateway(options()) as gateway:
         client = await join(gateway)
-        assert (await client.subscribe("kline.1.BTCUSDT", "tickers.BTCUSDT"))["success"]
+        assert (await client.subscribe("orderbook.rpi.BTCUSDT", "tickers.BTCUSDT"))["success"]
         await client.until(5)
-        await client.unsubscribe("kline.1.BTCUSDT")
+        await client.unsubscribe("orderbook.rpi.BTCUSDT")
         assert {topic_of(frame) for frame in client.frames} == {"tickers.BTCUSDT"}
+
+
+async def test_the_status_has_a_path_of_its_own_with_nothing_else_on_it(join: Make) -> None:
+    async with Gateway(options(category=Category.OPTION)) as gateway:
+        client = await join(gateway, "misc/status")
+        assert not (await client.subscribe("tickers.BTCUSDT"))["success"]
+        assert (await client.subscribe("system.status"))["success"]
+        await client.until(2)
+        assert {topic_of(frame) for frame in client.frames} == {"system.status"}
+    async with Gateway(options(category=Category.LINEAR)) as gateway:
+        client = await join(gateway, "linear")
+        assert not (await client.subscribe("system.status"))["success"]
 
 
 async def test_one_category_only(join: Make) -> None:
