@@ -41,7 +41,7 @@ class Event(NamedTuple):
         topic: the feed's topic; empty for a frame that no feed could be blamed for.
         symbol: the symbol, for ``WIDENED``.
         detail: a gap's cause, or why a frame was undecodable.
-        healed_by: what closed a gap: ``snapshot``, ``message`` or ``subscribed``.
+        healed_by: what closed a gap: ``snapshot``, ``message``, ``subscribed`` or ``end``.
         line, sequence, receive_ns: of the record that caused the event.
         match_ms: of the healing frame.
         first_update_id, last_update_id, start_ns, start_match_ms: of a gap (design, "When a book may be believed").

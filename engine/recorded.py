@@ -12,6 +12,7 @@ from schemas.names import FeedState
 from schemas.notes import (
     Crashed,
     Disconnected,
+    Ended,
     FeedCheckpoint,
     Feeds,
     FullBook,
@@ -53,6 +54,9 @@ def apply_note(engine: Engine, note: Note, *, receive_ns: int, sequence: int) ->
     if isinstance(note, Feeds):
         for topic in note.topics:
             engine.add_feed(topic)
+    elif isinstance(note, Ended):
+        for topic in note.topics:
+            engine.end_feed(topic, receive_ns, sequence)
     elif isinstance(note, Shared):
         engine.restore_shared(note)
     elif isinstance(note, FeedCheckpoint):

@@ -23,6 +23,7 @@ from schemas.notes import (
     Begin,
     Close,
     Digest,
+    Ended,
     FeedCheckpoint,
     Note,
     OpenGap,
@@ -176,11 +177,11 @@ class Replay:
                 for topic in event.topics:
                     self._begin_span(topic, receive_ns, sequence).lines.add(line)
             elif isinstance(event, Unsubscribed):
-                for topic in event.topics:
-                    index = self.engine.feed_index(topic)
-                    if self.engine.has_left(index):  # no other line carries it
-                        self._cover(topic, index)
-                        self._end_span(topic, receive_ns)
+                # unless another line carries it
+                gone = [
+                    topic for topic in event.topics if self.engine.has_left(self.engine.feed_index(topic))
+                ]
+                self._end_spans(gone, receive_ns)
         elif kind == RecordKind.REST:
             self._answer(decode_rest(payload), receive_ns, sequence)
         if self.engine.pending:
@@ -198,6 +199,8 @@ class Replay:
 
     def _note(self, note: Note, receive_ns: int, sequence: int) -> None:
         self._keep_instruments(self._instruments.note(note, receive_ns, sequence), receive_ns)
+        if isinstance(note, Ended):
+            self._end_spans(note.topics, receive_ns)
         apply_note(self.engine, note, receive_ns=receive_ns, sequence=sequence)
         if isinstance(note, Digest):
             self._digest(note, sequence)
@@ -293,6 +296,11 @@ class Replay:
             self._spans[topic] = _Span(first[0], first[1], 0, {0})
         elif span.messages_before and first[1] < span.sequence and first[0] >= self.start_ns:
             span.start_ns, span.sequence, span.messages_before = first[0], first[1], 0
+
+    def _end_spans(self, topics: list[str], end_ns: int) -> None:
+        for topic in topics:
+            self._cover(topic, self.engine.feed_index(topic))
+            self._end_span(topic, end_ns)
 
     def _end_span(self, topic: str, end_ns: int) -> None:
         span = self._spans.pop(topic, None)

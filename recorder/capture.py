@@ -25,6 +25,7 @@ from schemas.notes import (
     Digest,
     Disconnected,
     End,
+    Ended,
     Feeds,
     FullBook,
     Note,
@@ -88,11 +89,21 @@ class Capture:
 
     def add_feeds(self, topics: Iterable[str]) -> None:
         """More topics are ours from here on; those that were before are left alone."""
-        fresh = [topic for topic in topics if self.engine.feed_index(topic) < 0]
+        fresh = [topic for topic in topics if not self._has(topic)]
         if fresh:
             self.note(Feeds(topics=fresh))
             self.topics = self.engine.topics()
             self.feed_bytes += [0] * (len(self.topics) - len(self.feed_bytes))
+
+    def end_feeds(self, topics: Iterable[str]) -> None:
+        """These topics are ours no longer; their coverage ends now."""
+        ended = [topic for topic in topics if self._has(topic)]
+        if ended:
+            self.note(Ended(topics=ended))
+
+    def _has(self, topic: str) -> bool:
+        feed = self.engine.feed_index(topic)
+        return feed >= 0 and not self.engine.ended(feed)
 
     def frame_list(self, line: int, frames: list[bytes], receive_ns: int) -> list[int]:
         """Record frames of one line; returns what each was to the engine (a feed, or a negative result)."""
@@ -169,7 +180,8 @@ class Capture:
         self.journal.append(now_ns, 0, RecordKind.NOTE, encode(End(reason="rotated")))
         shared: Shared = self.engine.shared()
         notes: list[Note] = [Begin(run=self.run, continued=True), shared]
-        notes.extend(self.engine.checkpoint(feed) for feed in range(self.engine.feed_count))
+        ours = [feed for feed in range(self.engine.feed_count) if not self.engine.ended(feed)]
+        notes.extend(self.engine.checkpoint(feed) for feed in ours)
         notes.append(self.instruments.checkpoint())
         self.journal.rotate(now_ns, [(now_ns, 0, int(RecordKind.NOTE), encode(note)) for note in notes])
 

@@ -191,6 +191,14 @@ def record(
             show_default="30",
         ),
     ] = None,
+    refresh_every: Annotated[
+        float | None,
+        typer.Option(
+            "--refresh-every",
+            help="Seconds between two looks at what is listed; new listings and delistings are followed. 0 for never.",
+            show_default="3600",
+        ),
+    ] = None,
     commit_ledger: Annotated[
         Path | None,
         typer.Option(
@@ -231,6 +239,7 @@ def record(
             "metrics": metrics,
             "audit_every": audit_every,
             "clock_every": clock_every,
+            "refresh_every": refresh_every,
         },
     )
     report = run_record(loaded, commit_ledger=commit_ledger)

@@ -15,7 +15,7 @@ import msgspec
 
 from engine.bybit.endpoints import public_url, status_url
 from engine.bybit.spread import Spreader
-from engine.bybit.topics import SYSTEM_STATUS, parse_topic
+from engine.bybit.topics import SYSTEM_STATUS
 from engine.core.feeds import Engine
 from engine.events import Event, EventKind
 from engine.freshness import Freshness, IdleClock, Resyncs, needs_snapshot
@@ -23,6 +23,7 @@ from engine.pressure import Level, Pressure
 from engine.timing import Timing
 from recorder.capture import Capture
 from recorder.checks import Checks
+from recorder.follow import Follower
 from recorder.journal import (
     Commit,
     JournalOptions,
@@ -36,13 +37,12 @@ from recorder.lines import LineSet
 from recorder.moves import Mover
 from recorder.network import Network
 from recorder.rest import RestClient
-from recorder.unlisted import tell_unlisted
+from recorder.universe import Resolved, selection_of
 from recorder.version import SOFTWARE
 from recorder.vitals import Vitals
 from recorder.warnings import Warnings
 from schemas.config import RecordConfig
-from schemas.errors import ExchangeError, Rejected, TapebookError
-from schemas.names import Category
+from schemas.errors import Rejected, TapebookError
 from schemas.notes import Crashed
 
 __all__ = ["Collector", "FeedReport", "Report"]
@@ -88,6 +88,7 @@ class Collector:
         on_commit: told of each group commit that returned, in the journal's thread.
         on_pressure: told whether what is not recording has to give way to a disk that is behind.
         timing: how patient it is; tests are in a hurry.
+        resolved: how the topics were come by, where rules were asked for.
     """
 
     def __init__(
@@ -101,10 +102,12 @@ class Collector:
         on_commit: Callable[[Commit], None] | None = None,
         on_pressure: Callable[[bool], None] = lambda _: None,
         timing: Timing | None = None,
+        resolved: Resolved | None = None,
     ) -> None:
         self.config = config
         self.network = Network.of(network)
         self.topics = topics
+        self._resolved = resolved or Resolved(topics, selection_of(config))
         self.endpoint = self.network.root
         self.environment = self.network.environment
         self.engine = Engine(config.category)
@@ -198,10 +201,11 @@ class Collector:
             self.mover = Mover(self.lines, policy, budget=self.network.connects, timing=self._timing)
         self.lateness.applied = self.capture.applied
         self.is_recording = True
+        self.follower = Follower(config, self._resolved, self.capture, lambda: RestClient(self.network))
         self.checks = Checks(config, self.capture, self.lines, self.resyncs, self._warnings)
         try:
             self.capture.begin(self.topics, self._crashed)
-            await self._announce()
+            await self.follower.begin()
             await self._record()
         finally:
             connected = await self.lines.stop()
@@ -219,37 +223,11 @@ class Collector:
 
     # ---- start ----
 
-    async def _announce(self) -> None:
-        """Ask for the instruments' steps, so that exponents are right from the first frame. Not having them is no
-        reason not to record: the frames widen the pair themselves."""
-        category = self.config.category
-        topics = [parse_topic(category, topic) for topic in self.topics]
-        symbols = sorted({topic.symbol for topic in topics if topic.kind.names_symbol})
-        if category is Category.OPTION:
-            symbols = [symbol for symbol in symbols if "-" in symbol]
-        if not symbols:
-            return
-        try:
-            async with RestClient(self.network) as rest:
-                bodies, instruments = await rest.instruments(category, symbols)
-                await tell_unlisted(rest, category, symbols, (found.symbol for found in instruments))
-        except ExchangeError as error:
-            log.warning("instruments-info could not be had (%s): decimals are learned from the frames", error)
-            return
-        for body in bodies:
-            self.capture.rest(f"/v5/market/instruments-info?category={category.value}", body)
-        for instrument in instruments:
-            try:
-                price, size = -instrument.price_exponent, -instrument.size_exponent
-            except TapebookError as error:
-                log.warning("%s: %s", instrument.symbol, error)
-                continue
-            self.capture.announce(instrument.symbol, price, size)
-
     async def _record(self) -> None:
         self.lines.add_topics(self.topics)
         tasks = [asyncio.create_task(self._commits()), asyncio.create_task(self._ticks())]
         tasks.append(asyncio.create_task(self.checks.run(RestClient(self.network))))
+        tasks.append(asyncio.create_task(self.follower.run(self.lines)))
         for task in tasks:
             task.add_done_callback(self._task_ended)
         try:
@@ -378,7 +356,7 @@ class Collector:
         return [
             FeedReport(
                 topic=topic,
-                state=self.engine.state(feed).value,
+                state="ended" if self.engine.ended(feed) else self.engine.state(feed).value,
                 messages=self.engine.messages(feed),
                 gaps=self.capture.gaps[topic],
                 bytes=self.capture.feed_bytes[feed],
@@ -445,6 +423,7 @@ class Collector:
                     "last_receive_ns": self.engine.last_receive_ns(feed),
                 }
                 for feed, report in enumerate(self._feeds())
+                if report.state != "ended"
             ],
         }
 

@@ -137,6 +137,7 @@ class LineSet:
             for line in self._lines_of.pop(topic):
                 by_line.setdefault(line.slot, []).append(topic)
             self._resyncs.forget(topic)
+        self._capture.end_feeds(gone)
         for slot, on_line in by_line.items():
             self._lighten(self._lines[slot], on_line)
 

@@ -19,7 +19,7 @@ from recorder.metrics_server import serving
 from recorder.network import Network, open_network
 from recorder.roll import report_recoveries
 from recorder.roller import Roller
-from recorder.universe import resolve
+from recorder.universe import Resolved, resolve
 from schemas.config import RecordConfig
 from schemas.errors import ConfigError, StoreError
 from schemas.names import Category, Environment
@@ -49,13 +49,13 @@ def run_record(config: RecordConfig, *, commit_ledger: Path | None = None) -> Re
         raise ConfigError(f"{data}: found a file, expected a directory for --data")
     check_home(data, config.collector, config.category, network.environment)
     with uvloop_runner() as runner:
-        topics = runner.run(resolve(config, network)).topics
+        resolved = runner.run(resolve(config, network))
         with CollectorLock(data, config.collector):
             report_recoveries(recover(data, config.collector))
             roller = Roller(data) if config.roll else None
             try:
                 report = runner.run(
-                    _record(config, network, topics, data, roller, _commit_writer(commit_ledger))
+                    _record(config, network, resolved, data, roller, _commit_writer(commit_ledger))
                 )
             except BaseException:
                 if roller is not None:
@@ -120,7 +120,7 @@ def check_home(data: Path, collector: str, category: Category, environment: Envi
 async def _record(
     config: RecordConfig,
     network: Network,
-    topics: list[str],
+    resolved: Resolved,
     data: Path,
     roller: Roller | None,
     on_commit: Callable[[Commit], None] | None,
@@ -128,7 +128,8 @@ async def _record(
     collector = Collector(
         config,
         network,
-        topics,
+        resolved.topics,
+        resolved=resolved,
         crashed=crashed_feeds(data, config.collector),
         on_sealed=lambda _: roller.sealed() if roller is not None else None,
         on_commit=on_commit,
@@ -139,7 +140,7 @@ async def _record(
         loop.add_signal_handler(number, collector.stop, signal.Signals(number).name)
     log.info(
         "recording %d topics of %s from %s into %s as %r (Ctrl-C ends it cleanly)",
-        len(topics), config.category, network.root, data, config.collector,
+        len(resolved.topics), config.category, network.root, data, config.collector,
     )  # fmt: skip
     try:
         async with serving(

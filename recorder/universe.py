@@ -120,10 +120,6 @@ async def resolve(config: RecordConfig, network: Network | str) -> Resolved:
     )
     for verdict in choice.verdicts:
         log.info("symbols %s", verdict)
-    for symbol in choice.unlisted:
-        log.warning(
-            "symbol %s: not listed by %s as %s; it is asked for all the same", symbol, root, config.category
-        )
     if not choice.symbols:
         why = "; ".join(str(verdict) for verdict in choice.verdicts)
         raise ConfigError(

@@ -6,8 +6,6 @@ import difflib
 import logging
 from collections.abc import Iterable, Sequence
 
-from recorder.rest import RestClient
-from schemas.errors import ExchangeError
 from schemas.names import Category
 
 __all__ = ["nearest", "tell_unlisted"]
@@ -23,24 +21,14 @@ def nearest(symbol: str, listed: Sequence[str]) -> str | None:
     return found[0] if found else None
 
 
-async def tell_unlisted(
-    rest: RestClient, category: Category, asked: Iterable[str], found: Iterable[str]
-) -> list[str]:
-    """Say which symbols instruments-info doesn't know, and what is near; returns them.
+def tell_unlisted(category: Category, asked: Iterable[str], listed: Sequence[str]) -> list[str]:
+    """Say which symbols instruments-info doesn't list, and what is near; returns them.
 
     They are subscribed all the same: what trades in a pre-market is not in every answer, and the exchange refuses what
     it doesn't have.
     """
-    known = set(found)
+    known = set(listed)
     missing = [symbol for symbol in asked if symbol not in known]
-    if not missing:
-        return []
-    listed: list[str] = []
-    try:
-        _, instruments = await rest.instruments(category)
-        listed = [instrument.symbol for instrument in instruments]
-    except ExchangeError as error:
-        log.debug("the list of instruments could not be had: %s", error)
     for symbol in missing[:_MOST_TOLD]:
         near = nearest(symbol, listed)
         hint = f"the nearest is {near!r}" if near else "is it the right --category?"

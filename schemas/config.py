@@ -49,6 +49,7 @@ class RecordConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         audit_every: hold one book against REST each so many seconds, all in turn; 0 for never. Depths of a symbol are
             held against each other in any case.
         clock_every: ask for the exchange's clock each so many seconds; 0 for never.
+        refresh_every: ask what is listed each so many seconds, and follow listings and delistings; 0 for never.
     """
 
     category: Category = Category.LINEAR
@@ -75,6 +76,7 @@ class RecordConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     metrics: str = ""
     audit_every: NotNegative = 60.0
     clock_every: NotNegative = 30.0
+    refresh_every: NotNegative = 3600.0
 
     @property
     def collector(self) -> str:

@@ -24,6 +24,7 @@ __all__ = [
     "Digest",
     "Disconnected",
     "End",
+    "Ended",
     "FeedCheckpoint",
     "Feeds",
     "FullBook",
@@ -92,6 +93,12 @@ class End(_Note, frozen=True, tag="end"):
 
 class Feeds(_Note, frozen=True, tag="feeds"):
     """These topics are ours from here on; frames of others are counted as unknown."""
+
+    topics: list[str]
+
+
+class Ended(_Note, frozen=True, tag="ended"):
+    """These topics are ours no longer: coverage ends here, no gap begins, and their frames are unknown from here on."""
 
     topics: list[str]
 
@@ -320,6 +327,7 @@ Note = (
     Begin
     | End
     | Feeds
+    | Ended
     | Shared
     | FeedCheckpoint
     | Digest

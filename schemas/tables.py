@@ -323,7 +323,7 @@ _GAPS = pa.schema(
         _field(
             "healed_by",
             NAME,
-            "`snapshot`, `message`, `subscribed`, or `backfill` (the trades were fetched back); null while open.",
+            "`snapshot`, `message`, `subscribed`, `backfill` (the trades were fetched back), or `end` (the recording of the feed ended before it healed); null while open.",
             null=True,
         ),
     ]

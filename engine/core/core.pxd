@@ -200,6 +200,7 @@ cdef extern from "tb_engine.h" nogil:
         char topic[80]
         uint16_t line
         uint8_t crossed
+        uint8_t ended
         uint8_t subscribed
         uint8_t carried
         int16_t since_digest
@@ -307,6 +308,7 @@ cdef extern from "tb_engine.h" nogil:
     void tb_engine_disconnect(tb_engine *engine, uint16_t line, int64_t receive_ns, int64_t sequence)
     void tb_engine_unsubscribed(tb_engine *engine, int32_t feed, uint16_t line, int64_t receive_ns, int64_t sequence)
     void tb_engine_stale(tb_engine *engine, int32_t feed, int cause, int64_t receive_ns, int64_t sequence)
+    void tb_engine_end_feed(tb_engine *engine, int32_t feed, int64_t receive_ns, int64_t sequence)
     int tb_engine_widen(tb_engine *engine, int32_t symbol, unsigned price_decimals, unsigned size_decimals,
                         int64_t sequence, int64_t receive_ns)
     void tb_engine_keyframe(tb_engine *engine, int32_t feed)

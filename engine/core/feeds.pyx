@@ -37,7 +37,7 @@ CONTROL = -1
 UNKNOWN_TOPIC = -2
 UNDECODABLE = -3
 
-HEALERS = ("snapshot", "message", "subscribed")
+HEALERS = ("snapshot", "message", "subscribed", "end")
 STATES = (FeedState.EMPTY, FeedState.SYNCING, FeedState.LIVE, FeedState.STALE)
 KINDS = ("book", "trades", "ticker", "driven", "rpi")
 assert FULL_DEPTH == TB_FULL_DEPTH
@@ -196,12 +196,11 @@ cdef class Engine:
         kind, depth, symbol = parse_feed(self.category, topic)
         cdef bytes name = topic.encode()
         cdef bytes owner = symbol.encode() if kind != "driven" or depth > 1 else b""
-        cdef int32_t before = self.engine.feed_count
         index = tb_engine_add_feed(&self.engine, PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name), KINDS.index(kind),
                                    depth, PyBytes_AS_STRING(owner), PyBytes_GET_SIZE(owner))
         if index < 0:
             raise ConfigError(f"{topic}: no room for another feed (at most 65,536, topics up to 80 bytes)")
-        if kind == "driven" and index == before:
+        if kind == "driven" and <int>index not in self.drivers:
             other = driven(self.category, topic)
             self.engine.feeds[index].quiet = other.quiet
             self.drivers[index] = other.driver(self, index, topic, self.driven_rows)
@@ -382,7 +381,9 @@ cdef class Engine:
 
     def unsubscribed(self, topic: str, int64_t receive_ns, int64_t sequence, uint16_t line=0):
         """The line carries the topic no longer, on purpose."""
-        tb_engine_unsubscribed(&self.engine, self.add_feed(topic), line, receive_ns, sequence)
+        cdef int feed = self.feed_index(topic)
+        if feed < 0 or not self.engine.feeds[feed].ended:
+            tb_engine_unsubscribed(&self.engine, self.add_feed(topic), line, receive_ns, sequence)
 
     def stale(self, topic: str, cause: str, int64_t receive_ns, int64_t sequence):
         """Declare a LIVE feed stale for a reason that no frame shows."""
@@ -390,6 +391,17 @@ cdef class Engine:
         tb_engine_stale(&self.engine, feed, CAUSES.index(cause), receive_ns, sequence)
         if feed in self.drivers:
             self.drivers[feed].lost(Stamp(sequence, receive_ns, self.engine.feeds[feed].line))
+
+    def end_feed(self, topic: str, int64_t receive_ns, int64_t sequence):
+        """The topic is not ours any more: its frames are unknown ones from here on, until ``add_feed`` begins it anew."""
+        cdef int feed = self.feed_index(topic)
+        if feed >= 0:
+            tb_engine_end_feed(&self.engine, feed, receive_ns, sequence)
+            self.drivers.pop(feed, None)
+
+    def ended(self, int feed):
+        """Whether the feed was ended, and not added again since."""
+        return bool(self._feed(feed).ended)
 
     def answer(self, path: str, body: str, int64_t receive_ns, int64_t sequence):
         """A REST answer was recorded: whoever it concerns takes it."""

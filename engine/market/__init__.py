@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 from engine.market.events import EventStreams
@@ -94,6 +95,8 @@ class Market:
         symbols: what is traded; the first ``symbol_count`` well-known ones when None.
         start_ns: opening time, UTC nanoseconds.
         rate: multiplies the events per second; 1 is realistic.
+        listings, delistings: symbols that come or go, and so many seconds after the opening. What goes is announced
+            from the start, except on spot, which has no delivery time.
 
     Raises:
         ConfigError: a symbol cannot be simulated, or a count or rate is out of range.
@@ -108,6 +111,8 @@ class Market:
         start_ns: int,
         symbol_count: int = 4,
         rate: float = 1.0,
+        listings: Sequence[tuple[str, float]] = (),
+        delistings: Sequence[tuple[str, float]] = (),
     ) -> None:
         if not 1 <= symbol_count <= MAX_SYMBOLS:
             raise ConfigError(f"symbol count {symbol_count}: expected 1 to {MAX_SYMBOLS}")
@@ -120,6 +125,15 @@ class Market:
         self.category = category
         self.now_ns = start_ns
         self._restarted_ns: int | None = None
+        self._schedule = sorted(
+            [(start_ns + int(s * 1e9), True, symbol) for symbol, s in listings]
+            + [(start_ns + int(s * 1e9), False, symbol) for symbol, s in delistings]
+        )
+        for _, _, symbol in self._schedule:
+            listing(category, symbol)  # can it be simulated at all?
+        self._delivery_ms = {symbol: ns // MS for ns, comes, symbol in self._schedule if not comes}
+        self._launch_ms: dict[str, int] = {}
+        self._seed, self._rate = seed, rate
         self._flows = {name: OrderFlow(listing(category, name), seed, start_ns, rate) for name in names}
         self._books: dict[str, dict[str, BookStream]] = {name: {} for name in names}
         self._tickers: dict[str, TickerStream] = {}
@@ -129,7 +143,14 @@ class Market:
     @property
     def instruments(self) -> tuple[Instrument, ...]:
         """What is traded, in listing order."""
-        return tuple(flow.listing.instrument for flow in self._flows.values())
+        return tuple(self._announced(flow.listing.instrument) for flow in self._flows.values())
+
+    def _announced(self, instrument: Instrument) -> Instrument:
+        launch_ms = self._launch_ms.get(instrument.symbol, instrument.launch_ms)
+        delivery_ms = instrument.delivery_ms
+        if self.category is not Category.SPOT:
+            delivery_ms = self._delivery_ms.get(instrument.symbol, delivery_ms)
+        return replace(instrument, launch_ms=launch_ms, delivery_ms=delivery_ms)
 
     @property
     def followed(self) -> frozenset[str]:
@@ -208,6 +229,30 @@ class Market:
 
     def advance(self, to_ns: int) -> list[MarketFrame]:
         """Let time pass and return every frame that fell due, ordered by time, then symbol, then topic."""
+        frames: list[MarketFrame] = []
+        while self._schedule and self._schedule[0][0] <= to_ns:
+            due_ns, comes, symbol = self._schedule.pop(0)
+            frames += self._advance(due_ns)
+            if comes:
+                self._list(symbol, due_ns)
+            else:
+                self._delist(symbol)
+        return frames + self._advance(to_ns)
+
+    def _list(self, symbol: str, now_ns: int) -> None:
+        if symbol not in self._flows:
+            start_ns = now_ns - now_ns % _GRID_NS
+            self._flows[symbol] = OrderFlow(listing(self.category, symbol), self._seed, start_ns, self._rate)
+            self._books[symbol] = {}
+            self._launch_ms[symbol] = now_ns // MS
+
+    def _delist(self, symbol: str) -> None:
+        if self._flows.pop(symbol, None) is not None:
+            del self._books[symbol]
+            self._tickers.pop(symbol, None)
+            self._trades.pop(f"publicTrade.{symbol}", None)
+
+    def _advance(self, to_ns: int) -> list[MarketFrame]:
         if to_ns <= self.now_ns:
             return []
         frames: list[MarketFrame] = []

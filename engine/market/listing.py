@@ -54,6 +54,8 @@ class Instrument:
     Attributes:
         tick_size: smallest price step, exact decimal text.
         size_step: smallest size step, exact decimal text.
+        launch_ms: when it was listed; 0 for long ago.
+        delivery_ms: when it is delivered or delisted; 0 while that is not announced.
     """
 
     category: Category
@@ -63,6 +65,8 @@ class Instrument:
     settle_coin: str
     tick_size: str
     size_step: str
+    launch_ms: int = 0
+    delivery_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +219,7 @@ def listing(category: Category, symbol: str) -> Listing:
         settle_coin=settle,
         tick_size=decimal_text(tick, decimals, padded=category is not Category.SPOT),
         size_step=decimal_text(1, size_decimals, padded=True),
+        delivery_ms=0 if terms is None else terms.expiry_ns // 1_000_000,
     )
     return Listing(
         instrument=instrument,

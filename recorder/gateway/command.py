@@ -11,6 +11,7 @@ import typer
 import uvloop
 
 from recorder.gateway.faults import parse_faults
+from recorder.gateway.listings import parse_listings
 from recorder.gateway.options import GatewayOptions, parse_speed
 from recorder.gateway.server import Gateway
 from schemas.names import Category
@@ -102,6 +103,21 @@ def gateway(
     ] = None,
     symbol_count: Annotated[int, typer.Option(help="Symbols of each simulated category.")] = 4,
     rate: Annotated[float, typer.Option(help="Factor on the simulated order flow; 1 is realistic.")] = 1.0,
+    list_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--list",
+            metavar="SYMBOL@SECONDS",
+            help="List a simulated symbol so long after the market's opening, which is when it is first asked for.",
+        ),
+    ] = None,
+    delist: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SYMBOL@SECONDS",
+            help="Delist a simulated symbol; instruments-info announces it as deliveryTime, except on spot.",
+        ),
+    ] = None,
 ) -> None:
     """Run a local exchange, public WebSocket and REST, from a recording or a simulated market."""
     options = GatewayOptions(
@@ -122,5 +138,7 @@ def gateway(
         lies=tuple(lie or ()),
         symbol_count=symbol_count,
         rate=rate,
+        listings=parse_listings("--list", list_ or []),
+        delistings=parse_listings("--delist", delist or []),
     )
     uvloop.run(serve(options))

@@ -54,6 +54,7 @@ class GatewayOptions:
         lies: books that are told wrongly: topic prefixes, or ``rest``.
         symbol_count: symbols of a simulated category.
         rate: factor on the simulated order flow.
+        listings, delistings: symbols that come or go, so many seconds after the market's opening.
         max_backlog_bytes: what a slow reader may leave unread before it is disconnected; at full speed the
             replay waits for it instead.
 
@@ -78,6 +79,8 @@ class GatewayOptions:
     lies: tuple[str, ...] = ()
     symbol_count: int = 4
     rate: float = 1.0
+    listings: tuple[tuple[str, float], ...] = ()
+    delistings: tuple[tuple[str, float], ...] = ()
     max_backlog_bytes: int = 64 * 1024 * 1024
 
     def __post_init__(self) -> None:
@@ -93,6 +96,8 @@ class GatewayOptions:
             raise ConfigError("--tls-key is the key of a certificate: give that too, with --tls-cert")
         if self.ledgers_books and self.ledger is None:
             raise ConfigError("--ledger-books writes to the ledger: give --ledger FILE too")
+        if (self.listings or self.delistings) and (self.simulate is None or self.category is None):
+            raise ConfigError("--list and --delist need --simulate SEED and the --category of their symbols")
         if not 0 <= self.settle_seconds <= 3600:
             raise ConfigError(f"settle {self.settle_seconds}: expected seconds from 0 to 3600")
         if not 0 <= self.port <= 65535:

@@ -308,8 +308,8 @@ def _futures_row(instrument: Instrument) -> Result:
     return {
         **_common(instrument),
         "contractType": product + ("Futures" if is_dated else "Perpetual"),
-        "launchTime": _LAUNCH_MS,
-        "deliveryTime": "0",
+        "launchTime": str(instrument.launch_ms) if instrument.launch_ms else _LAUNCH_MS,
+        "deliveryTime": str(instrument.delivery_ms),
         "deliveryFeeRate": "",
         "priceScale": str(len(instrument.tick_size.partition(".")[2])),
         "leverageFilter": {"minLeverage": "1", "maxLeverage": "100.00", "leverageStep": "0.01"},
@@ -345,8 +345,8 @@ def _option_row(instrument: Instrument) -> Result:
         **_common(instrument),
         "optionsType": "Put" if "-P" in instrument.symbol else "Call",
         "settleCoin": instrument.settle_coin,
-        "launchTime": _LAUNCH_MS,
-        "deliveryTime": "0",
+        "launchTime": str(instrument.launch_ms) if instrument.launch_ms else _LAUNCH_MS,
+        "deliveryTime": str(instrument.delivery_ms),
         "deliveryFeeRate": "0.00015",
         "displayName": instrument.symbol,
         "priceFilter": {

@@ -211,6 +211,8 @@ class MarketTimeline:
             start_ns=self.now_ns(),
             symbol_count=self._options.symbol_count,
             rate=self._options.rate,
+            listings=self._options.listings,
+            delistings=self._options.delistings,
         )
 
     def open_status(self) -> Market:

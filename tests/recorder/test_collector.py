@@ -16,7 +16,7 @@ import pytest
 
 import recorder.collector
 import recorder.line
-from engine.bybit.rest import Instrument
+from engine.bybit.rest import InstrumentPage, parse_instruments
 from engine.timing import Timing
 from recorder.collector import Collector, Report
 from recorder.journal import JournalWriter, Record, SegmentReader, segments
@@ -50,7 +50,9 @@ class NoRest:
     ) -> None:
         return None
 
-    async def instruments(self, category: Any, symbols: Any = None) -> tuple[list[bytes], list[Instrument]]:
+    async def instrument_pages(
+        self, category: Any, *, status: str | None = None
+    ) -> list[tuple[str, bytes, InstrumentPage]]:
         raise ConnectError("nobody listens")
 
     async def timed_server_time(self) -> tuple[int, int, int]:
@@ -269,11 +271,16 @@ async def test_what_instruments_info_says_comes_first(
     tmp_path: Path, exchange: FakeExchange, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Rest(NoRest):
-        async def instruments(
-            self, category: Any, symbols: Any = None
-        ) -> tuple[list[bytes], list[Instrument]]:
-            assert symbols == ["BTCUSDT"]
-            return [b'{"retCode":0}'], [_instrument("BTCUSDT", -2, -3)]
+        async def instrument_pages(
+            self, category: Any, *, status: str | None = None
+        ) -> list[tuple[str, bytes, InstrumentPage]]:
+            row = {
+                "symbol": "BTCUSDT",
+                "priceFilter": {"tickSize": "0.01"},
+                "lotSizeFilter": {"qtyStep": "0.001"},
+            }
+            body = json.dumps({"retCode": 0, "result": {"list": [row, row | {"symbol": "ETHUSDT"}]}}).encode()
+            return [("/v5/market/instruments-info?category=linear", body, parse_instruments(body))]
 
     monkeypatch.setattr(recorder.collector, "RestClient", Rest)
     recording = Recording(tmp_path, exchange, [BOOK, TRADES])
@@ -284,16 +291,11 @@ async def test_what_instruments_info_says_comes_first(
     kinds = [record.kind for record in recording.records()]
     assert kinds.index(RecordKind.REST) < kinds.index(RecordKind.SESSION) < kinds.index(RecordKind.FRAME)
     assert recording.collector.engine.exponents("BTCUSDT") == (-2, -3)
+    announced = [note.symbol for note in recording.said(notes.Widened) if note.source == "instruments"]
+    assert announced == [
+        "BTCUSDT"
+    ]  # the listing is on record whole, and nothing is announced of what is not ours
     assert recording.collector.engine.levels(0) == ([(150, 1_000)], [])
-
-
-def _instrument(symbol: str, price_exponent: int, size_exponent: int) -> Any:
-    class Known:
-        pass
-
-    known: Any = Known()
-    known.symbol, known.price_exponent, known.size_exponent = symbol, price_exponent, size_exponent
-    return known
 
 
 async def test_without_instruments_info_it_is_recorded_all_the_same(

@@ -75,11 +75,12 @@ async def test_options_by_base_coin_and_their_trades_by_coin() -> None:
     assert resolved.topics == ["publicTrade.BTC", *(f"orderbook.25.{s}" for s in resolved.choice.symbols)]
 
 
-async def test_unlisted_symbols_beside_a_rule_are_named(caplog: pytest.LogCaptureFixture) -> None:
+async def test_unlisted_symbols_beside_a_rule_are_asked_for_all_the_same() -> None:
     async with gateway() as exchange:
         resolved = await resolve(config(Category.LINEAR, "NOPEUSDT", "BTC*"), exchange.url)
     assert resolved.topics[0] == "tickers.NOPEUSDT"
-    assert "symbol NOPEUSDT: not listed by" in caplog.text
+    assert resolved.choice is not None
+    assert resolved.choice.unlisted == ("NOPEUSDT",)
 
 
 async def test_a_rule_that_means_nothing_says_where_the_symbols_went() -> None:

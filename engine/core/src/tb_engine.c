@@ -1,4 +1,5 @@
 /* The engine's entry points: a frame, a batch, and what the bytes don't say. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "tb_internal.h"
@@ -24,7 +25,7 @@ static int32_t blame(const tb_engine *engine, const uint8_t *bytes, size_t lengt
         if (!quote)
             return -1;
         int32_t feed = tb_engine_find_feed(engine, topic, (size_t)(quote - topic));
-        if (feed >= 0)
+        if (feed >= 0 && !engine->feeds[feed]->ended)
             return feed;
         p = topic;
     }
@@ -101,6 +102,8 @@ static int find_topic(void *context, const tb_slice *topic, tb_route *route)
     if (engine->found < 0)
         return -1;
     const tb_feed *feed = engine->feeds[engine->found];
+    if (TB_UNLIKELY(feed->ended))
+        return engine->found = -1;
     if (engine->feed_count > NEAR_FEEDS)
         fetch(feed);
     route->symbol.at = (const uint8_t *)feed->symbol_name;
@@ -222,6 +225,27 @@ void tb_engine_subscribed(tb_engine *engine, int32_t index, uint16_t line, int64
     } else if (feed->state == TB_EMPTY) {
         feed->state = TB_SYNCING;
     }
+}
+
+void tb_engine_end_feed(tb_engine *engine, int32_t index, int64_t receive_ns, int64_t sequence)
+{
+    tb_feed *feed = engine->feeds[index];
+    if (feed->ended)
+        return;
+    tb_close_gap(engine, index, &feed->gap, TB_BY_END, TB_NONE, TB_NONE,
+                 (tb_stamp){sequence, receive_ns, feed->line});
+    free(feed->merge);
+    feed->merge = NULL;
+    feed->ended = 1;
+    feed->carried = 0;
+    feed->state = TB_EMPTY;
+    feed->crossed = 0;
+    feed->subscribed = 0;
+    feed->seen_count = 0;
+    feed->since_digest = 0;
+    feed->update_id = feed->cross_sequence = feed->match_ms = feed->push_ms = feed->receive_ns = feed->sequence = TB_NONE;
+    if (feed->ticker)
+        feed->ticker->keys = feed->ticker->present = 0;
 }
 
 void tb_engine_stale(tb_engine *engine, int32_t index, int cause, int64_t receive_ns, int64_t sequence)

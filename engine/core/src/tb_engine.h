@@ -49,7 +49,8 @@ typedef struct {
     uint32_t symbol_length, topic_length;
     char topic[TB_TOPIC_BYTES];
     uint16_t line;
-    uint8_t crossed;
+    uint8_t crossed : 1;
+    uint8_t ended : 1; /* not ours any more: its frames are as unknown as those of any other topic */
     uint8_t subscribed; /* 2: not any more, on purpose */
     uint8_t carried; /* by `line`; where there is a merge, its carriers tell */
     int16_t since_digest;
@@ -221,6 +222,8 @@ void tb_engine_disconnect(tb_engine *engine, uint16_t line, int64_t receive_ns, 
 /* A line carries a feed no longer, on purpose: no gap, if another line carries it, or if nobody is to carry it any more. */
 void tb_engine_unsubscribed(tb_engine *engine, int32_t feed, uint16_t line, int64_t receive_ns, int64_t sequence);
 void tb_engine_stale(tb_engine *engine, int32_t feed, int cause, int64_t receive_ns, int64_t sequence);
+/* The feed is not ours any more, and no gap: its coverage ends, with a gap that was open. Adding it again begins it anew. */
+void tb_engine_end_feed(tb_engine *engine, int32_t feed, int64_t receive_ns, int64_t sequence);
 /* Widen a symbol's pair to at least these decimals. TB_DECIMAL and no change if a level would not fit. */
 tb_error tb_engine_widen(tb_engine *engine, int32_t symbol, unsigned price_decimals, unsigned size_decimals,
                          int64_t sequence, int64_t receive_ns);

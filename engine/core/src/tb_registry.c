@@ -177,8 +177,10 @@ int32_t tb_engine_add_feed(tb_engine *engine, const char *topic, size_t topic_le
                            const char *symbol, size_t symbol_length)
 {
     int32_t found = tb_engine_find_feed(engine, (const uint8_t *)topic, topic_length);
-    if (found >= 0)
+    if (found >= 0) {
+        engine->feeds[found]->ended = 0;
         return found;
+    }
     if (topic_length == 0 || topic_length > TB_TOPIC_BYTES ||
         !grow_pointers((void ***)&engine->feeds, engine->feed_count, &engine->feed_capacity, TB_MAX_FEEDS))
         return -1;

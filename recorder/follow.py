@@ -1,0 +1,285 @@
+"""A universe that is followed: what is listed goes on record, new symbols are subscribed, delisted ones end cleanly.
+
+Asking fails sometimes; then everything stays as it is, and it is asked again. A symbol that is missing from a listing
+is asked for by its name before it counts as gone, because pages are no snapshot.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from engine.bybit import rest as shapes
+from engine.bybit.rest import Instrument
+from engine.bybit.topics import expand, parse_topic
+from engine.bybit.universe import Changes, follow, gone_because
+from recorder.capture import Capture
+from recorder.lines import LineSet
+from recorder.rest import RestClient
+from recorder.universe import Listed, Resolved, ask
+from recorder.unlisted import tell_unlisted
+from schemas.config import RecordConfig
+from schemas.errors import ConfigError, DecimalError, ExchangeError, Rejected
+from schemas.names import Category
+from schemas.notes import Gone
+
+__all__ = ["Follower"]
+
+LOOK_S: Final = 1.0
+"""Between two looks at the clock and at what was refused."""
+
+FIRST_RETRY_S: Final = 10.0
+DELIVERY_MARGIN_MS: Final = 1_000
+"""How long after a delivery or delisting is due it is acted upon: clocks differ."""
+
+LEAST_BETWEEN_S: Final = 5.0
+"""Between two refreshes, whatever asks for one."""
+
+MAXIMUM_QUESTIONS: Final = 50
+"""Symbols asked for by name in one refresh."""
+
+SHOWN: Final = 10
+
+log = logging.getLogger("tapebook")
+
+
+class Follower:
+    """Keeps instruments on record, exponents announced, and topics in step with what is listed.
+
+    Args:
+        config: what is recorded.
+        resolved: what the configuration came to at the start.
+        capture: where answers go.
+        client: makes a REST client of the exchange.
+        clock: wall clock in nanoseconds.
+    """
+
+    def __init__(
+        self,
+        config: RecordConfig,
+        resolved: Resolved,
+        capture: Capture,
+        client: Callable[[], RestClient],
+        *,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._config = config
+        self._category = config.category
+        self._resolved = resolved
+        self._capture = capture
+        self._client = client
+        self._clock = clock
+        self._topics = list(resolved.topics)
+        self._seen: dict[str, Instrument] = {}
+        self._failures = 0
+        self._refused: set[str] = set()
+        self.refreshes = 0
+
+    async def begin(self) -> None:
+        """Put the first listing on record, and announce the decimals, so that exponents are right from the first frame.
+        Not having it is no reason not to record: the frames widen the pair themselves."""
+        listed = self._resolved.listed
+        if listed is None:
+            try:
+                async with self._client() as rest:
+                    listed = await ask(rest, self._category)
+                    await self._confirm(rest, self._missing(listed), listed)
+            except ExchangeError as error:
+                self._failures += 1
+                log.warning(
+                    "instruments-info could not be had (%s): decimals are learned from the frames until it can",
+                    error,
+                )
+                return
+        await self._record(listed, ())
+        self.refreshes += 1
+        tell_unlisted(self._category, self._missing(listed), list(self._seen))
+
+    def _missing(self, listed: Listed) -> list[str]:
+        """Symbols of ours that a listing lacks; what trades before the market is not in every answer."""
+        known = {instrument.symbol for instrument in listed.instruments}
+        return [symbol for symbol in _symbols(self._category, self._topics) if symbol not in known]
+
+    async def run(self, lines: LineSet) -> None:
+        """Refresh whenever it is time, until cancelled. Nothing that the exchange answers ends this."""
+        if not self._config.refresh_every:
+            return
+        last_s = time.monotonic()
+        while True:
+            await asyncio.sleep(LOOK_S)
+            passed_s = time.monotonic() - last_s
+            if passed_s < min(LEAST_BETWEEN_S, self._config.refresh_every) or not self._is_due(
+                passed_s, lines
+            ):
+                continue
+            last_s = time.monotonic()
+            self._refused = set(lines.refused)
+            try:
+                async with self._client() as rest:
+                    await self.refresh(rest, lines)
+                self._failures = 0
+            except ExchangeError as error:
+                self._failures += 1
+                log.warning(
+                    "the instruments could not be refreshed (%s): tried again in %.0f s",
+                    error,
+                    self._pause_s(),
+                )
+            except ConfigError as error:
+                log.error("the universe can't follow: %s", error)
+
+    def _pause_s(self) -> float:
+        refresh_s = self._config.refresh_every
+        return (
+            min(FIRST_RETRY_S * 2 ** min(self._failures - 1, 10), refresh_s) if self._failures else refresh_s
+        )
+
+    def _is_due(self, passed_s: float, lines: LineSet) -> bool:
+        """By schedule, when a contract of ours has been delivered, or when something more was refused."""
+        if passed_s >= self._pause_s():
+            return True
+        if self._failures:
+            return False
+        if set(lines.refused) - self._refused:
+            return True
+        now_ms = self._clock() // 1_000_000 - DELIVERY_MARGIN_MS
+        ours = (self._seen.get(symbol) for symbol in self._recorded(lines))
+        return any(
+            instrument is not None
+            and instrument.delivery_time_ms is not None
+            and instrument.delivery_time_ms <= now_ms
+            for instrument in ours
+        )
+
+    async def refresh(self, rest: RestClient, lines: LineSet) -> Changes:
+        """Ask once, put it on record, and act on it.
+
+        Raises:
+            ExchangeError: the answer could not be had or can't be true; nothing changed.
+        """
+        selection = self._resolved.selection
+        listed = await ask(rest, self._category, statuses=selection.statuses, tickers=selection.needs_tickers)
+        by_symbol = {instrument.symbol: instrument for instrument in listed.instruments}
+        recorded = self._recorded(lines)
+        missing = [symbol for symbol in recorded if symbol not in by_symbol]
+        if len(missing) > max(MAXIMUM_QUESTIONS, len(recorded) // 2):
+            raise ExchangeError(
+                f"{len(missing)} of {len(recorded)} recorded symbols are missing among {len(by_symbol)} listed: "
+                "that is not believed"
+            )
+        known = self._capture.instruments.known or {}
+        others = [symbol for symbol in known if symbol not in by_symbol and symbol not in missing]
+        gone = await self._confirm(rest, [*missing, *others], listed)
+        await self._record(listed, gone)
+        now_ms = self._clock() // 1_000_000
+        choice, changes = follow(
+            self._category, selection, recorded, listed.instruments, listed.tickers, now_ms
+        )
+        self.refreshes += 1
+        if changes.added or changes.removed:
+            for verdict in choice.verdicts:
+                log.info("symbols %s", verdict)
+        self._remove(changes, lines)
+        self._add(changes.added, lines)
+        return changes
+
+    # -- what is on record ---------------------------------------------------------------------------------
+
+    async def _confirm(self, rest: RestClient, symbols: list[str], listed: Listed) -> list[str]:
+        """Ask for symbols that a listing lacks, one by one; returns those that are gone."""
+        gone: list[str] = []
+        now_ms = self._clock() // 1_000_000
+        for number, symbol in enumerate(symbols):
+            instrument: Instrument | None = None
+            if number < MAXIMUM_QUESTIONS:
+                request = shapes.instruments_request(self._category, symbol=symbol)
+                body = await rest.fetch(request)
+                try:
+                    page = shapes.parse_instruments(body)
+                except Rejected:  # nobody knows it
+                    page = None
+                if page is not None:
+                    listed.answers.append((request.target, body))
+                    instrument = next((i for i in page.instruments if i.symbol == symbol), None)
+            if instrument is not None:
+                listed.instruments.append(instrument)
+            if gone_because(instrument, now_ms):
+                gone.append(symbol)
+        return gone
+
+    async def _record(self, listed: Listed, gone: Iterable[str]) -> None:
+        for path, body in listed.answers:
+            self._capture.rest(path, body)
+            await asyncio.sleep(0)  # a page is a megabyte: frames may come between
+        if listed.malformed:
+            log.warning("instruments-info: %d instruments could not be read", listed.malformed)
+        known = self._capture.instruments.known or {}
+        if symbols := [symbol for symbol in gone if symbol in known]:
+            self._capture.note(Gone(symbols=symbols))
+        self._seen.update((instrument.symbol, instrument) for instrument in listed.instruments)
+        ours = _symbols(self._category, self._topics)
+        for instrument in listed.instruments:
+            if instrument.symbol in ours:
+                self._announce(instrument)
+
+    def _announce(self, instrument: Instrument) -> None:
+        """Announce steps that are finer than the exponents in force."""
+        try:
+            price, size = instrument.price_exponent, instrument.size_exponent
+        except DecimalError as error:
+            log.warning("%s: %s", instrument.symbol, error)
+            return
+        in_force = self._capture.engine.exponents(instrument.symbol)
+        if price < in_force[0] or size < in_force[1]:
+            self._capture.announce(instrument.symbol, -price, -size)
+
+    # -- what is subscribed --------------------------------------------------------------------------------
+
+    def _recorded(self, lines: LineSet) -> list[str]:
+        """Symbols with topics on the lines that have been listed at some time; groups and coins never are."""
+        return [symbol for symbol in _symbols(self._category, lines.topics) if symbol in self._seen]
+
+    def _remove(self, changes: Changes, lines: LineSet) -> None:
+        if not changes.removed:
+            return
+        removed = {symbol for symbol, _ in changes.removed}
+        left = {symbol for symbol in _symbols(self._category, lines.topics) if symbol not in removed}
+        coins = {symbol.partition("-")[0] for symbol in left if "-" in symbol}
+        topics = []
+        for topic in lines.topics:
+            symbol = parse_topic(self._category, topic).symbol
+            # trades of options come by coin, and go with its last contract
+            by_coin = self._category is Category.OPTION and symbol in {s.partition("-")[0] for s in removed}
+            if symbol in removed or (by_coin and symbol not in coins):
+                topics.append(topic)
+        for symbol, why in changes.removed[:SHOWN]:
+            log.info("%s: %s: its recording ends", symbol, why)
+        if len(changes.removed) > SHOWN:
+            log.info("and %d more symbols end", len(changes.removed) - SHOWN)
+        lines.remove_topics(topics)
+        self._topics = lines.topics
+
+    def _add(self, symbols: tuple[str, ...], lines: LineSet) -> None:
+        if not symbols:
+            return
+        wanted = [topic.text for topic in expand(self._category, self._config.topics, symbols)]
+        refused = [topic for topic in wanted if topic in lines.refused]
+        lines.remove_topics(refused)  # it wasn't listed when it was asked for
+        fresh = [topic for topic in wanted if topic not in lines.topics]
+        lines.add_topics(fresh)
+        self._topics = lines.topics
+        for symbol in symbols:
+            if symbol in self._seen:
+                self._announce(self._seen[symbol])
+        more = "" if len(symbols) <= SHOWN else f" and {len(symbols) - SHOWN} more"
+        log.info("listed: %s%s: %d more topics", ", ".join(symbols[:SHOWN]), more, len(fresh))
+
+
+def _symbols(category: Category, topics: Iterable[str]) -> dict[str, None]:
+    """Symbols of topics, in order, each once; without the coins of options' trades."""
+    parsed = (parse_topic(category, topic) for topic in topics)
+    symbols = dict.fromkeys(topic.symbol for topic in parsed if topic.kind.names_symbol)
+    return {s: None for s in symbols if s and (category is not Category.OPTION or "-" in s)}
