@@ -37,7 +37,7 @@ from recorder.lines import LineSet
 from recorder.moves import Mover
 from recorder.network import Network
 from recorder.rest import RestClient
-from recorder.universe import Resolved, selection_of
+from recorder.universe import Resolved, selection_of, turnovers
 from recorder.version import SOFTWARE
 from recorder.vitals import Vitals
 from recorder.warnings import Warnings
@@ -196,6 +196,7 @@ class Collector:
             elsewhere={SYSTEM_STATUS: status_url(self.endpoint)},
             timing=self._timing,
         )
+        self.lines.turnovers.update(turnovers(self._resolved.listed))
         if config.rebalance:
             policy = Spreader(config.category, config.frames_per_connection, self._timing)
             self.mover = Mover(self.lines, policy, budget=self.network.connects, timing=self._timing)
@@ -411,6 +412,8 @@ class Collector:
                 }
                 for line in self.lines
             ],
+            "moves": 0 if self.mover is None else self.mover.moves,
+            "topics_moved": 0 if self.mover is None else self.mover.topics_moved,
             "feeds": [
                 {
                     "topic": report.topic,

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from engine.bybit import rest as shapes
 from engine.bybit.rest import Instrument
@@ -19,7 +22,7 @@ from schemas.config import RecordConfig
 from schemas.errors import ConfigError
 from schemas.names import Category
 
-__all__ = ["Listed", "Resolved", "ask", "resolve", "selection_of", "topics_of"]
+__all__ = ["Listed", "Resolved", "ask", "resolve", "selection_of", "topics_of", "turnovers"]
 
 log = logging.getLogger("tapebook")
 
@@ -126,6 +129,19 @@ async def resolve(config: RecordConfig, network: Network | str) -> Resolved:
             f"--symbols {selection}: nothing is chosen ({why}): loosen the rule, or look at what {root} lists"
         )
     return Resolved(topics_of(config, choice.symbols), selection, choice, listed)
+
+
+def turnovers(listed: Listed | None) -> dict[str, float]:
+    """What the symbols turn over in 24 hours, where it was asked for and is a number; for guesses of rates alone."""
+    found: dict[str, float] = {}
+    for symbol, row in ({} if listed is None else listed.tickers).items():
+        try:
+            turnover = msgspec.convert(row.get("turnover24h"), float, strict=False)
+        except msgspec.ValidationError:
+            continue
+        if math.isfinite(turnover):
+            found[symbol] = turnover
+    return found
 
 
 def topics_of(config: RecordConfig, symbols: tuple[str, ...]) -> list[str]:

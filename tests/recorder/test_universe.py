@@ -11,7 +11,7 @@ from engine.bybit import rest as shapes
 from recorder.gateway.options import GatewayOptions
 from recorder.gateway.server import Gateway
 from recorder.rest import RestClient
-from recorder.universe import ask, resolve
+from recorder.universe import Listed, ask, resolve, turnovers
 from schemas.config import RecordConfig
 from schemas.errors import ConfigError
 from schemas.names import Category
@@ -87,3 +87,16 @@ async def test_a_rule_that_means_nothing_says_where_the_symbols_went() -> None:
     async with gateway() as exchange:
         with pytest.raises(ConfigError, match=r"nothing is chosen \(.*0 with turnover24h > 1E\+30.*loosen"):
             await resolve(config(Category.LINEAR, "all with turnover24h > 1e30"), exchange.url)
+
+
+def test_turnovers_are_taken_where_they_are_numbers() -> None:
+    rows: dict[str, Any] = {
+        "A": {"turnover24h": "12345678.9"},
+        "B": {"turnover24h": ""},
+        "C": {},
+        "D": {"turnover24h": "nan"},
+        "E": {"turnover24h": ["1"]},
+        "F": {"turnover24h": "1e999"},
+    }
+    assert turnovers(Listed(tickers=rows)) == {"A": 12345678.9}
+    assert turnovers(None) == {}
