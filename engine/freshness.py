@@ -14,6 +14,7 @@ from engine.core.feeds import Engine, parse_feed
 from engine.drivers import Silence, driven
 from engine.timing import Timing
 from schemas.names import Category, FeedState
+from schemas.tables import FULL_DEPTH
 
 __all__ = ["Freshness", "IdleClock", "Resyncs", "needs_snapshot", "silence_of"]
 
@@ -34,8 +35,13 @@ PER_SECOND: Final = 50
 
 
 def needs_snapshot(category: Category, topic: str) -> bool:
-    """Whether only a snapshot makes the feed good again: books with deltas, and tickers that come as deltas."""
+    """Whether only a snapshot of the stream makes the feed good again: books with deltas, tickers that come as deltas.
+
+    The full book's comes by REST: a new subscription would bring none.
+    """
     kind, depth, _ = parse_feed(category, topic)
+    if depth == FULL_DEPTH:
+        return False
     return depth > 1 or (kind == "ticker" and category in (Category.LINEAR, Category.INVERSE))
 
 

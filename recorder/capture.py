@@ -52,6 +52,10 @@ class Capture:
         run: start_ns of the recording run.
         on_event: told of gaps and undecodable frames, after they are recorded.
         clock: wall clock in nanoseconds.
+
+    Attributes:
+        watchers: by feed, who is shown each of its frames once the engine has taken it.
+        on_session: told of session events, after they are recorded.
     """
 
     def __init__(
@@ -73,6 +77,8 @@ class Capture:
         self.gaps: Counter[str] = Counter()
         self.instruments = InstrumentLog()
         self.applied = Delays()
+        self.watchers: dict[int, Callable[[bytes], None]] = {}
+        self.on_session: Callable[[int, Session], None] = lambda _line, _event: None
         self._on_event = on_event
         self._clock = clock
 
@@ -108,13 +114,15 @@ class Capture:
     def frame_list(self, line: int, frames: list[bytes], receive_ns: int) -> list[int]:
         """Record frames of one line; returns what each was to the engine (a feed, or a negative result)."""
         append, apply, engine = self.journal.append, self.engine.apply, self.engine
-        feed_bytes = self.feed_bytes
+        feed_bytes, watchers = self.feed_bytes, self.watchers
         results = []
         for frame in frames:
             result = apply(frame, receive_ns, append(receive_ns, line, 0, frame), line)
             results.append(result)
             if result >= 0:
                 feed_bytes[result] += len(frame)
+                if result in watchers:
+                    watchers[result](frame)
             self.frame_bytes += len(frame)
             if engine.pending:
                 self._drain(receive_ns)
@@ -132,6 +140,7 @@ class Capture:
         sequence = self.journal.append(receive_ns, line, RecordKind.SESSION, encode(event))
         apply_session(self.engine, event, receive_ns=receive_ns, sequence=sequence, line=line)
         self._drain(receive_ns)
+        self.on_session(line, event)
 
     def note(self, note: Note) -> None:
         """Record a note and let it act on the feeds."""

@@ -1,5 +1,7 @@
-"""What a collector asks the exchange beside the stream, all through one paced REST client: its clock, books to audit,
-trades that a gap lost. None of it can end a recording, and all of it that counts is in the journal."""
+"""What a collector asks the exchange beside the stream, all through one paced REST client.
+
+Its clock, full books to begin with, books to audit, trades that a gap lost. None of it can end a recording, and all
+of it that counts is in the journal."""
 
 from __future__ import annotations
 
@@ -11,6 +13,7 @@ from engine.freshness import Resyncs
 from recorder.audits import Audits
 from recorder.capture import Capture
 from recorder.clock import ClockWatch
+from recorder.full_books import FullBooks
 from recorder.line import Line
 from recorder.rest import RestClient
 from recorder.warnings import Warnings
@@ -40,6 +43,7 @@ class Checks:
     ) -> None:
         self.audits = Audits(capture, resyncs, config.audit_every, warnings)
         self.clock = ClockWatch(capture, capture.engine, lines, config.clock_every, warnings)
+        self.full_books = FullBooks(config.category, capture, warnings)
 
     async def run(self, client: RestClient) -> None:
         """Work until cancelled.
@@ -51,6 +55,7 @@ class Checks:
             group.create_task(self.clock.run(rest))
             group.create_task(self.audits.watch_depths())
             group.create_task(self.audits.ask(rest))
+            group.create_task(self.full_books.run(rest))
 
     def finish(self) -> None:
         """Note what is not noted yet; before the recording's last record."""
@@ -58,4 +63,8 @@ class Checks:
 
     def status(self) -> dict[str, Any]:
         """What ``tapebook status`` shows."""
-        return {"clock": self.clock.status(), "audits": self.audits.status()}
+        return {
+            "clock": self.clock.status(),
+            "audits": self.audits.status(),
+            "full_books": self.full_books.status(),
+        }

@@ -212,6 +212,8 @@ class FullSync:
             last = None
         elif self.phase is Phase.WAITING and last is None and not self.attempts:
             self._begin(now_ns)
+        if last is not None and self._is_known(delta):
+            return
         if last is not None and delta.update_id != 1:
             if delta.cross_sequence < last.cross_sequence:
                 self.dropped += 1
@@ -225,6 +227,11 @@ class FullSync:
         while len(self._deltas) > self._options.most_frames or self._bytes > self._options.most_bytes:
             self._bytes -= len(self._deltas.popleft().frame)
             self.dropped += 1
+
+    def _is_known(self, delta: Delta) -> bool:
+        """Whether a delta waits already: a second line brought it once more."""
+        place = delta.update_id - self._deltas[0].update_id
+        return 0 <= place < len(self._deltas) and self._deltas[place].cross_sequence == delta.cross_sequence
 
     # -- the answer ----------------------------------------------------------------------------------------
 

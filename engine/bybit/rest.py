@@ -22,6 +22,7 @@ __all__ = [
     "RestBook",
     "RestTrade",
     "exponent_of",
+    "full_order_book_request",
     "instrument_rows",
     "instruments_request",
     "order_book_request",
@@ -31,6 +32,7 @@ __all__ = [
     "parse_time",
     "parse_trades",
     "recent_trades_request",
+    "rpi_order_book_request",
     "tickers_request",
     "time_request",
 ]
@@ -121,6 +123,18 @@ def order_book_request(category: Category, symbol: str, depth: int) -> Request:
     """Ask for a book of at most ``depth`` levels a side, cut to what the category allows."""
     limit = max(1, min(depth, _MAXIMUM_BOOK_DEPTH[category]))
     return _request("/v5/market/orderbook", category=category.value, symbol=symbol, limit=limit)
+
+
+def full_order_book_request(category: Category, symbol: str) -> Request:
+    """Ask for the whole book, up to 10,000 levels a side, as ``orderbook.full`` begins with."""
+    return _request("/v5/market/full_orderbook", category=category.value, symbol=symbol)
+
+
+def rpi_order_book_request(category: Category, symbol: str, depth: int = 50) -> Request:
+    """Ask for the book with RPI sizes, at most 50 levels a side."""
+    return _request(
+        "/v5/market/rpi_orderbook", category=category.value, symbol=symbol, limit=max(1, min(depth, 50))
+    )
 
 
 def tickers_request(

@@ -47,7 +47,10 @@ _MAXIMUM_UNEXPLAINED: Final = 16
 _MAXIMUM_EXPIRED: Final = 64
 _ALREADY_SUBSCRIBED: Final = "already subscribed"
 _NAMED_TOPIC: Final = "topic:"
-_NO_SNAPSHOT_PREFIXES: Final = tuple(f"{kind.value}." for kind in TopicKind if not kind.has_first_snapshot)
+_NO_SNAPSHOT_PREFIXES: Final = (
+    *(f"{kind.value}." for kind in TopicKind if not kind.has_first_snapshot),
+    "orderbook.full.",
+)
 _COUNTERS: Final = (
     "control_frames",
     "pings",

@@ -12,8 +12,10 @@ import msgspec
 from engine.bybit.limits import PUSH_INTERVAL_MS
 from schemas.errors import ConfigError
 from schemas.names import Category
+from schemas.tables import FULL_DEPTH, RPI_DEPTH
 
 __all__ = [
+    "DEEP",
     "GROUPS",
     "INTERVALS",
     "SYSTEM_STATUS",
@@ -26,6 +28,10 @@ __all__ = [
 ]
 
 _MAXIMUM_SYMBOL: Final = 64
+
+DEEP: Final[dict[str, int]] = {"rpi": RPI_DEPTH, "full": FULL_DEPTH}
+"""Order books that name no number, and how deep they are. The full book of linear and inverse is announced and not
+everywhere there yet (section 3.3): where it isn't, the exchange refuses it in its own words."""
 
 INTERVALS: Final = ("1", "3", "5", "15", "30", "60", "120", "240", "360", "720", "D", "W", "M")
 """Of klines: minutes, a day, a week, a month (section 3.6)."""
@@ -70,7 +76,7 @@ class Topic(msgspec.Struct, frozen=True):
 
     Attributes:
         text: what is sent to the exchange and echoed in every frame.
-        depth: of an order book, else null.
+        depth: of an order book (that of ``rpi`` is 50, of ``full`` ``FULL_DEPTH``), else null.
         symbol: the last part; a base coin for trades of options, a group of pools, `status` of the system.
     """
 
@@ -81,8 +87,9 @@ class Topic(msgspec.Struct, frozen=True):
 
     @property
     def has_first_snapshot(self) -> bool:
-        """Whether a subscription is answered with a snapshot; trades only come when someone trades."""
-        return self.kind.has_first_snapshot
+        """Whether a subscription is answered with a snapshot; trades only come when someone trades, and the full book
+        comes by REST."""
+        return self.kind.has_first_snapshot and self.depth != FULL_DEPTH
 
 
 _BY_GROUP: Final = (TopicKind.INSURANCE, TopicKind.ADL_ALERT)
@@ -100,8 +107,6 @@ _WHERE: Final[dict[str, frozenset[Category]]] = {
 
 # Topics that exist and are not recorded yet, and where they exist.
 _NOT_RECORDED: Final[dict[str, frozenset[Category]]] = {
-    "orderbook.rpi": _NOT_OPTION,
-    "orderbook.full": frozenset({Category.SPOT}),
     "rfq": frozenset(),
 }
 
@@ -152,6 +157,8 @@ def recorded_prefixes(category: Category) -> tuple[str, ...]:
             continue
         if kind is TopicKind.ORDER_BOOK:
             out += [f"{kind.value}.{depth}" for depth in depths_of(category)]
+            if category in _NOT_OPTION:
+                out += [f"{kind.value}.{depth}" for depth in DEEP]
         elif kind is TopicKind.KLINE:
             out += [f"{kind.value}.{interval}" for interval in INTERVALS]
         else:
@@ -264,8 +271,11 @@ def _nearest_depth(category: Category, depth: int) -> int:
 
 def _depth(category: Category, text: str, middle: str | None, symbol: str | None) -> int:
     shown = symbol or "SYMBOL"
-    if middle in ("rpi", "full"):
-        _check_unrecorded(category, text, "orderbook", middle, symbol)
+    if middle in DEEP:
+        if category in _NOT_OPTION:
+            return DEEP[middle]
+        right = f"orderbook.{depths_of(category)[-1]}.{shown}"
+        raise _refuse(category, text, f"does not exist on {category} (only on spot, linear, inverse)", right)
     if middle is None or not (middle.isascii() and middle.isdigit()) or len(middle) > 5 or middle[0] == "0":
         raise _refuse(category, text, "names no depth", f"orderbook.{depths_of(category)[1]}.{shown}")
     depth = int(middle)

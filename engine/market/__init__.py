@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple
 
+from engine.market.deep import MAX_LAG, FullStream, RpiStream, interval_of
 from engine.market.events import EventStreams
 from engine.market.flow import OrderFlow, Trade
 from engine.market.listing import Instrument, Listing, default_symbols, listing
@@ -28,7 +29,6 @@ from engine.market.streams import (
     BookStream,
     TickerStream,
     TradeStream,
-    book_interval_ns,
     ticker_fields,
     ticker_interval_ns,
     trade_record,
@@ -38,6 +38,7 @@ from schemas.names import Category
 
 __all__ = [
     "BOOK_DEPTHS",
+    "MAX_LAG",
     "MAX_RATE",
     "MAX_SYMBOLS",
     "MIN_RATE",
@@ -45,6 +46,7 @@ __all__ = [
     "Instrument",
     "Market",
     "MarketFrame",
+    "RpiBookView",
 ]
 
 BOOK_DEPTHS: Final[dict[Category, tuple[int, ...]]] = {
@@ -84,6 +86,17 @@ class BookView(NamedTuple):
     cross_sequence: int | None
     push_ms: int
     match_ms: int | None
+
+
+class RpiBookView(NamedTuple):
+    """An RPI book as last pushed: (price, size, RPI size) texts, best first; times in ms."""
+
+    bids: list[tuple[str, str, str]]
+    asks: list[tuple[str, str, str]]
+    update_id: int
+    cross_sequence: int
+    push_ms: int
+    match_ms: int
 
 
 class Market:
@@ -135,7 +148,7 @@ class Market:
         self._launch_ms: dict[str, int] = {}
         self._seed, self._rate = seed, rate
         self._flows = {name: OrderFlow(listing(category, name), seed, start_ns, rate) for name in names}
-        self._books: dict[str, dict[str, BookStream]] = {name: {} for name in names}
+        self._books: dict[str, dict[str, BookStream | RpiStream]] = {name: {} for name in names}
         self._tickers: dict[str, TickerStream] = {}
         self._trades: dict[str, TradeStream] = {}
         self._events = EventStreams(category, self._flows)
@@ -169,7 +182,7 @@ class Market:
         """Begin to build frames for a topic, now; return its first snapshot as of the last push.
 
         A topic followed already goes on, and its state as last pushed is returned; None for trades and others that
-        have no state to begin with.
+        have no state to begin with, and for the full book, whose state only REST tells.
 
         Raises:
             ConfigError: no such topic in this market.
@@ -193,8 +206,17 @@ class Market:
         streams = self._books[symbol]
         stream = streams.get(topic)
         if stream is None:
-            stream = streams[topic] = BookStream(topic, depth, flow, self.now_ns, self._restarted_ns)
+            stream = streams[topic] = self._book_stream(topic, depth, flow)
+        if isinstance(stream, FullStream):
+            return None
         return MarketFrame(self.now_ns, topic, "snapshot", stream.update_id, stream.snapshot(self.now_ns))
+
+    def _book_stream(self, topic: str, depth: int, flow: OrderFlow) -> BookStream | RpiStream:
+        if topic.startswith("orderbook.full."):
+            return FullStream(topic, flow, self.now_ns, self._restarted_ns)
+        if topic.startswith("orderbook.rpi."):
+            return RpiStream(topic, flow, self.now_ns, self._restarted_ns)
+        return BookStream(topic, depth, flow, self.now_ns, self._restarted_ns)
 
     def unfollow(self, topic: str) -> None:
         """Stop building frames for a topic; unknown topics are ignored."""
@@ -214,14 +236,15 @@ class Market:
         """Start the push service anew: every book followed begins a new chain.
 
         Returns:
-            A snapshot of each, with update id 1, and one of each ticker.
+            A snapshot of each, with update id 1 (of the full book an empty delta), and one of each ticker.
         """
         self._restarted_ns = self.now_ns
         frames = []
         for streams in self._books.values():
             for stream in streams.values():
                 payload = stream.restart(self.now_ns)
-                frames.append(MarketFrame(self.now_ns, stream.topic, "snapshot", stream.update_id, payload))
+                kind = "delta" if isinstance(stream, FullStream) else "snapshot"
+                frames.append(MarketFrame(self.now_ns, stream.topic, kind, stream.update_id, payload))
         for ticker in self._tickers.values():
             payload = ticker.snapshot(self.now_ns)
             frames.append(MarketFrame(self.now_ns, ticker.topic, "snapshot", None, payload))
@@ -286,7 +309,7 @@ class Market:
         frames: list[MarketFrame],
         fills: defaultdict[str, defaultdict[int, list[tuple[OrderFlow, Trade]]]],
     ) -> None:
-        books = [(stream, book_interval_ns(stream.depth)) for stream in self._books[symbol].values()]
+        books = [(stream, interval_of(stream)) for stream in self._books[symbol].values()]
         ticker, ticker_ns = self._tickers.get(symbol), ticker_interval_ns(self.category)
         trades_topic = self._trades_topic(flow.listing)
         wants_trades = trades_topic in self._trades
@@ -316,8 +339,32 @@ class Market:
         topic = topic or f"orderbook.{BOOK_DEPTHS[self.category][-1]}.{symbol}"
         self.follow(topic)
         stream = self._books[symbol][topic]
+        if not isinstance(stream, BookStream):
+            raise ConfigError(f"topic {topic!r}: its levels have two sizes, ask for rpi_book")
         bids, asks = stream.levels()
         return BookView(bids, asks, stream.update_id, stream.sequence, self.now_ns // MS, stream.match_ms)
+
+    def full_book(self, symbol: str, lag: int = 0) -> BookView | None:
+        """Return a symbol's whole book as ``lag`` pushes back (at most ``MAX_LAG``), followed from now on."""
+        topic = f"orderbook.full.{symbol}"
+        if not self.has_topic(topic):
+            return None
+        self.follow(topic)
+        stream = self._books[symbol][topic]
+        assert isinstance(stream, FullStream)
+        bids, asks, state = stream.view(lag)
+        return BookView(bids, asks, state.update_id, state.sequence, self.now_ns // MS, state.match_ns // MS)
+
+    def rpi_book(self, symbol: str) -> RpiBookView | None:
+        """Return a symbol's RPI book as last pushed, followed from now on."""
+        topic = f"orderbook.rpi.{symbol}"
+        if not self.has_topic(topic):
+            return None
+        self.follow(topic)
+        stream = self._books[symbol][topic]
+        assert isinstance(stream, RpiStream)
+        bids, asks = stream.levels()
+        return RpiBookView(bids, asks, stream.update_id, stream.sequence, self.now_ns // MS, stream.match_ms)
 
     def ticker(self, symbol: str) -> dict[str, str] | None:
         """Return a symbol's ticker under the stream's keys."""
@@ -339,7 +386,11 @@ class Market:
         name, _, rest = topic.partition(".")
         if name == "orderbook":
             depth_text, _, symbol = rest.partition(".")
-            known = symbol in self._flows and depth_text in map(str, BOOK_DEPTHS[self.category])
+            if symbol not in self._flows:
+                return None
+            if depth_text in ("full", "rpi"):
+                return None if self.category is Category.OPTION else (name, symbol, 0)
+            known = depth_text in map(str, BOOK_DEPTHS[self.category])
             return (name, symbol, int(depth_text)) if known else None
         if name == "tickers":
             return (name, rest, 0) if rest in self._flows else None

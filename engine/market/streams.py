@@ -11,6 +11,7 @@ from engine.market.fair import OptionValue
 from engine.market.flow import OrderFlow, Trade
 from engine.market.text import book_frame, decimal_text, levels_text, ticker_frame, trades_frame
 from schemas.names import Category
+from schemas.tables import FULL_DEPTH
 
 __all__ = [
     "MAX_TRADES_PER_FRAME",
@@ -37,6 +38,7 @@ _BOOK_INTERVALS_NS: Final = {
     100: 100 * MS,
     200: 100 * MS,
     1000: 200 * MS,
+    FULL_DEPTH: 200 * MS,
 }
 
 

@@ -118,6 +118,10 @@ def gateway(
             help="Delist a simulated symbol; instruments-info announces it as deliveryTime, except on spot.",
         ),
     ] = None,
+    full_lag: Annotated[
+        int,
+        typer.Option(help="Pushes of orderbook.full by which REST answers about the book are old, at most."),
+    ] = 0,
 ) -> None:
     """Run a local exchange, public WebSocket and REST, from a recording or a simulated market."""
     options = GatewayOptions(
@@ -140,5 +144,6 @@ def gateway(
         rate=rate,
         listings=parse_listings("--list", list_ or []),
         delistings=parse_listings("--delist", delist or []),
+        full_lag=full_lag,
     )
     uvloop.run(serve(options))

@@ -40,8 +40,9 @@ MAX_REQUEST_BYTES: Final = 256 * 1024
 _CONTRACT_DEPTHS: Final = frozenset({"1", "50", "200", "1000", "rpi"})
 _DEPTHS: Final[dict[Category, frozenset[str]]] = {
     Category.SPOT: _CONTRACT_DEPTHS | {"full"},
-    Category.LINEAR: _CONTRACT_DEPTHS,
-    Category.INVERSE: _CONTRACT_DEPTHS,
+    # announced for contracts, and on testnet already
+    Category.LINEAR: _CONTRACT_DEPTHS | {"full"},
+    Category.INVERSE: _CONTRACT_DEPTHS | {"full"},
     Category.OPTION: frozenset({"25", "100"}),
 }
 _KLINE_INTERVALS: Final = frozenset(

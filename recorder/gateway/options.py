@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from engine.market import MAX_RATE, MAX_SYMBOLS, MIN_RATE
+from engine.market import MAX_LAG, MAX_RATE, MAX_SYMBOLS, MIN_RATE
 from recorder.gateway.faults import FaultPlan
 from schemas.errors import ConfigError
 from schemas.names import Category
@@ -55,6 +55,7 @@ class GatewayOptions:
         symbol_count: symbols of a simulated category.
         rate: factor on the simulated order flow.
         listings, delistings: symbols that come or go, so many seconds after the market's opening.
+        full_lag: pushes by which answers of full_orderbook are old at most, in a simulated market.
         max_backlog_bytes: what a slow reader may leave unread before it is disconnected; at full speed the
             replay waits for it instead.
 
@@ -81,6 +82,7 @@ class GatewayOptions:
     rate: float = 1.0
     listings: tuple[tuple[str, float], ...] = ()
     delistings: tuple[tuple[str, float], ...] = ()
+    full_lag: int = 0
     max_backlog_bytes: int = 64 * 1024 * 1024
 
     def __post_init__(self) -> None:
@@ -108,3 +110,5 @@ class GatewayOptions:
             raise ConfigError(
                 f"rate {self.rate}: expected a factor from {MIN_RATE} to {MAX_RATE}, 1 being realistic"
             )
+        if not 0 <= self.full_lag <= MAX_LAG:
+            raise ConfigError(f"full lag {self.full_lag}: expected pushes from 0 to {MAX_LAG}")

@@ -7,16 +7,19 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import parse_qsl, quote, unquote
 
-from engine.market import Instrument
+from engine.market import BookView, Instrument, RpiBookView
 from recorder.gateway.venue import TradeRecord, Venue
 from schemas.names import Category
+from schemas.tables import RPI_DEPTH
 
 __all__ = [
     "ENDPOINTS",
     "RestError",
+    "full_order_book",
     "instruments_info",
     "order_book",
     "recent_trades",
+    "rpi_order_book",
     "server_time",
     "tickers",
 ]
@@ -28,6 +31,7 @@ _BOOK_LIMITS: Final = {
     Category.OPTION: (25, 1),
 }
 _STATUSES: Final = frozenset({"PreLaunch", "Trading", "Delivering", "Closed"})
+_FULL_LIMIT: Final = 10_000
 _LAUNCH_MS: Final = "1585526400000"
 _DEFAULT_OPTION_BASE: Final = "BTC"
 
@@ -80,7 +84,32 @@ def order_book(venue: Venue, query: Query) -> Result:
     highest, default = _BOOK_LIMITS[venue.category]
     limit = _limit(query, highest, default)
     symbol = _required_symbol(venue, query)
-    view = venue.book(symbol)
+    return _book(symbol, venue.book(symbol), limit)
+
+
+def full_order_book(venue: Venue, query: Query) -> Result:
+    """``/v5/market/full_orderbook``: the whole book at the ``u`` and ``seq`` of one push of the full stream."""
+    _not_options(venue)
+    symbol = _required_symbol(venue, query)
+    return _book(symbol, venue.full_book(symbol), _FULL_LIMIT)
+
+
+def rpi_order_book(venue: Venue, query: Query) -> Result:
+    """``/v5/market/rpi_orderbook``: the RPI stream's window, its levels with both sizes."""
+    _not_options(venue)
+    if not query.get("limit"):
+        raise _invalid("limit is required")
+    limit = _limit(query, RPI_DEPTH, RPI_DEPTH)
+    symbol = _required_symbol(venue, query)
+    return _book(symbol, venue.rpi_book(symbol), limit)
+
+
+def _not_options(venue: Venue) -> None:
+    if venue.category is Category.OPTION:
+        raise _invalid("category is not one of spot, linear, inverse")
+
+
+def _book(symbol: str, view: BookView | RpiBookView | None, limit: int) -> Result:
     if view is None:
         raise RestError(10016, f"Internal System Error: no order book of {symbol} at this moment")
     return {
@@ -371,6 +400,8 @@ _DESCRIBE: Final[dict[Category, Callable[[Instrument], Result]]] = {
 
 ENDPOINTS: Final[dict[str, Callable[[Venue, Query], Result]]] = {
     "orderbook": order_book,
+    "full_orderbook": full_order_book,
+    "rpi_orderbook": rpi_order_book,
     "tickers": tickers,
     "recent-trade": recent_trades,
     "instruments-info": instruments_info,

@@ -152,7 +152,11 @@ class Gateway:
         others: list[Exchange] = []
         timeline = MarketTimeline(options.simulate or 0, exchanges, subscriptions, outlet, options, others)
         for category in categories:
-            market = MarketVenue(category, lambda category=category: timeline.open_market(category))  # type: ignore[misc]
+            market = MarketVenue(
+                category,
+                lambda category=category: timeline.open_market(category),  # type: ignore[misc]
+                full_lag=options.full_lag,
+            )
             exchanges[category] = Exchange(
                 market, subscriptions, self._published(category), Lies(options.lies)
             )

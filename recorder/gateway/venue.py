@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from engine.market import BOOK_DEPTHS, BookView, Instrument, Market
+from engine.market import BOOK_DEPTHS, BookView, Instrument, Market, RpiBookView
 from recorder.gateway.books import Feeds, FrameInfo
 from recorder.gateway.restarts import Renumbering
 from recorder.gateway.sources import Survey
@@ -38,6 +38,12 @@ class Venue(Protocol):
 
     def book(self, symbol: str) -> BookView | None:
         """Return the book of the deepest stream available."""
+
+    def full_book(self, symbol: str) -> BookView | None:
+        """Return the whole book of a moment that may be past; None where it can't be known."""
+
+    def rpi_book(self, symbol: str) -> RpiBookView | None:
+        """Return the RPI book as last pushed; None where it can't be known."""
 
     def ticker(self, symbol: str) -> dict[str, str] | None:
         """Return the merged ticker under the stream's keys."""
@@ -89,6 +95,14 @@ class ReplayVenue:
         """Return the rebuilt book of the deepest recorded depth."""
         return self._feeds.book(symbol, self._depths)
 
+    def full_book(self, symbol: str) -> BookView | None:  # noqa: ARG002 - as every venue
+        """A recording has the stream, which never tells the whole book."""
+        return None
+
+    def rpi_book(self, symbol: str) -> RpiBookView | None:  # noqa: ARG002 - as every venue
+        """RPI frames are passed on as recorded, their books aren't rebuilt."""
+        return None
+
     def ticker(self, symbol: str) -> dict[str, str] | None:
         """Return the rebuilt ticker."""
         return self._feeds.ticker(symbol)
@@ -103,10 +117,13 @@ class MarketVenue:
 
     Args:
         open_market: makes the market, at the moment it is called.
+        full_lag: pushes by which answers about the full book are old at most; each is another one's, from 0 on.
     """
 
-    def __init__(self, category: Category, open_market: Callable[[], Market]) -> None:
+    def __init__(self, category: Category, open_market: Callable[[], Market], *, full_lag: int = 0) -> None:
         self.category = category
+        self._full_lag = full_lag
+        self._full_answers = 0
         self._open_market = open_market
         self.opened: Market | None = None
 
@@ -148,6 +165,17 @@ class MarketVenue:
     def book(self, symbol: str) -> BookView | None:
         """Return the book as last pushed on the deepest stream."""
         return self.market.book(symbol)
+
+    def full_book(self, symbol: str) -> BookView | None:
+        """Return the whole book, as of a push that lies back now more, now less."""
+        self._full_answers += 1
+        # The first answer is the oldest, the next ones are newer and newer, and so on.
+        lag = self._full_lag - (self._full_answers - 1) % (self._full_lag + 1)
+        return self.market.full_book(symbol, lag)
+
+    def rpi_book(self, symbol: str) -> RpiBookView | None:
+        """Return the RPI book as last pushed."""
+        return self.market.rpi_book(symbol)
 
     def ticker(self, symbol: str) -> dict[str, str] | None:
         """Return the ticker of this moment."""

@@ -89,6 +89,11 @@ def test_a_jump_empties_the_buffer() -> None:
     assert isinstance(judged(sync, book(6)), Again)
 
 
+def test_what_a_second_line_repeats_is_there_already() -> None:
+    sync = waiting(delta(1, 10, []), delta(1, 10, []), delta(2), delta(3), delta(2), delta(3), delta(4))
+    assert (sync.waiting, sync.dropped) == (4, 0)
+
+
 def test_a_seq_that_goes_down_is_dropped() -> None:
     sync = waiting(delta(5, 50), delta(6, 49), delta(6, 50))
     assert (sync.waiting, sync.dropped) == (2, 1)

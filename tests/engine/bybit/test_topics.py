@@ -22,6 +22,9 @@ BOOK, TRADE, TICKERS = TopicKind.ORDER_BOOK, TopicKind.PUBLIC_TRADE, TopicKind.T
     [
         (Category.LINEAR, "orderbook.50.BTCUSDT", BOOK, 50, "BTCUSDT"),
         (Category.LINEAR, "orderbook.1000.WC_ARG_ALG_USDT-17JUN26", BOOK, 1000, "WC_ARG_ALG_USDT-17JUN26"),
+        (Category.SPOT, "orderbook.full.BTCUSDT", BOOK, 32767, "BTCUSDT"),
+        (Category.INVERSE, "orderbook.full.BTCUSD", BOOK, 32767, "BTCUSD"),
+        (Category.LINEAR, "orderbook.rpi.BTCUSDT", BOOK, 50, "BTCUSDT"),
         (Category.SPOT, "publicTrade.BTCUSDT", TRADE, None, "BTCUSDT"),
         (Category.INVERSE, "tickers.BTCUSDH23", TICKERS, None, "BTCUSDH23"),
         (Category.OPTION, "orderbook.25.XRP-30OCT26-0.4-P-USDT", BOOK, 25, "XRP-30OCT26-0.4-P-USDT"),
@@ -48,7 +51,7 @@ def test_depths_are_those_of_the_exchange() -> None:
 
 
 def test_what_is_recorded_where() -> None:
-    books = [f"orderbook.{depth}" for depth in (1, 50, 200, 1000)]
+    books = [f"orderbook.{depth}" for depth in (1, 50, 200, 1000, "rpi", "full")]
     klines = [f"kline.{interval}" for interval in INTERVALS]
     assert recorded_prefixes(Category.SPOT) == (
         *books, "publicTrade", "tickers", *klines, "priceLimit", "system.status"
@@ -63,10 +66,10 @@ def test_what_is_recorded_where() -> None:
 
 
 def test_which_topics_answer_a_subscription_at_once() -> None:
-    topics = [f"{prefix}.X" for prefix in ("orderbook.50", "tickers", "priceLimit")]
+    topics = [f"{prefix}.X" for prefix in ("orderbook.50", "orderbook.rpi", "tickers", "priceLimit")]
     assert all(parse_topic(Category.LINEAR, topic).has_first_snapshot for topic in topics)
     topics = [*(f"{prefix}.X" for prefix in ("publicTrade", "kline.1", "allLiquidation")),
-              "insurance.USDT", "adlAlert.USDT", "system.status"]  # fmt: skip
+              "insurance.USDT", "adlAlert.USDT", "system.status", "orderbook.full.X"]  # fmt: skip
     assert not any(parse_topic(Category.LINEAR, topic).has_first_snapshot for topic in topics)
 
 
@@ -83,9 +86,14 @@ REFUSALS = [
     (Category.LINEAR, "orderbook.BTCUSDT", "names no depth", "orderbook.50."),
     (Category.LINEAR, "orderbook", "names no depth", "orderbook.50."),
     (Category.LINEAR, "orderbook.²." + "X", "names no depth", "orderbook.50."),
-    (Category.LINEAR, "orderbook.rpi.BTCUSDT", "is not recorded yet", "orderbook."),
-    (Category.SPOT, "orderbook.full.BTCUSDT", "is not recorded yet", "orderbook."),
-    (Category.LINEAR, "orderbook.full.BTCUSDT", "only on spot", "orderbook."),
+    (
+        Category.OPTION,
+        "orderbook.rpi.BTC-1JAN27-1-C",
+        "only on spot, linear, inverse",
+        "orderbook.100.BTC-1JAN27-1-C",
+    ),
+    (Category.OPTION, "orderbook.full", "only on spot, linear, inverse", "orderbook.100.SYMBOL"),
+    (Category.SPOT, "orderbook.fully.BTCUSDT", "names no depth", "orderbook.50.BTCUSDT"),
     (Category.LINEAR, "kline.2.BTCUSDT", "interval that is none of 1, 3, 5", "kline.1.BTCUSDT"),
     (Category.LINEAR, "kline.BTCUSDT", "names no interval", "kline.1.BTCUSDT"),
     (Category.LINEAR, "kline", "names no interval", "kline.1."),

@@ -212,7 +212,8 @@ def test_unsubscribe_options() -> None:
     [
         (Category.SPOT, "orderbook.1000.BTCUSDT", True),
         (Category.SPOT, "orderbook.full.BTCUSDT", True),
-        (Category.LINEAR, "orderbook.full.BTCUSDT", False),
+        (Category.LINEAR, "orderbook.full.BTCUSDT", True),
+        (Category.OPTION, "orderbook.full.BTC-26DEC25-60000-C-USDT", False),
         (Category.LINEAR, "orderbook.rpi.BTCUSDT", True),
         (Category.LINEAR, "kline.D.BTCUSDT", True),
         (Category.LINEAR, "allLiquidation.BTCUSDT", True),
