@@ -8,7 +8,7 @@ argument.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -119,6 +119,21 @@ class Histogram(msgspec.Struct, frozen=True):
             for bucket, count in self.buckets.items()
             if bucket < BUCKETS - 1 and edges_ns(bucket)[1] <= edge_ns
         )
+
+    def below_each(self, edges: Sequence[int]) -> list[int]:
+        """``below`` of rising edges, in one pass."""
+        upper = [
+            (edges_ns(bucket)[1], count)
+            for bucket, count in sorted(self.buckets.items())
+            if bucket < BUCKETS - 1
+        ]
+        out, seen, at = [], 0, 0
+        for edge in edges:
+            while at < len(upper) and upper[at][0] <= edge:
+                seen += upper[at][1]
+                at += 1
+            out.append(seen)
+        return out
 
 
 def merge_all(histograms: Iterable[Histogram]) -> Histogram:

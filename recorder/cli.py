@@ -14,6 +14,7 @@ import typer
 
 from recorder.book_at import book
 from recorder.gateway.command import gateway
+from recorder.operate import check, init, supervise
 from recorder.query import query
 from recorder.version import VERSION
 from schemas.errors import TapebookError
@@ -44,6 +45,9 @@ FORMAT = typer.Option("--format", help="table for people, json for programs (one
 app.command("gateway")(gateway)
 app.command("query")(query)
 app.command("book")(book)
+app.command("init")(init)
+app.command("check")(check)
+app.command("supervise")(supervise)
 
 
 def _split(text: str | None) -> list[str] | None:
@@ -167,6 +171,22 @@ def record(
             "--backlog-mib", help="Data waiting for the disk before reading pauses.", show_default="64"
         ),
     ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            "--shard",
+            metavar="NUMBER/OF",
+            help="Record this share of the symbols only, such as 1/2; `tapebook supervise` deals them out.",
+        ),
+    ] = None,
+    pins: Annotated[
+        str | None,
+        typer.Option(
+            "--pins",
+            metavar="SYMBOL=NUMBER,..",
+            help="Shares of symbols that do not go by their hash.",
+        ),
+    ] = None,
     metrics: Annotated[
         str | None,
         typer.Option(
@@ -205,6 +225,10 @@ def record(
             "--commit-ledger", help="Write a line per group commit that returned (for crash tests)."
         ),
     ] = None,
+    until_stdin_ends: Annotated[
+        bool,
+        typer.Option("--until-stdin-ends", help="Stop when standard input ends too (for supervisors)."),
+    ] = False,
     style: Annotated[ReportFormat, FORMAT] = ReportFormat.TABLE,
 ) -> None:
     """Record topics until Ctrl-C, SIGTERM, --duration or --stop-after-idle; then seal, roll and report."""
@@ -236,13 +260,15 @@ def record(
             "segment_seconds": segment_seconds,
             "segment_mib": segment_mib,
             "backlog_mib": backlog_mib,
+            "shard": shard,
+            "pins": _split(pins),
             "metrics": metrics,
             "audit_every": audit_every,
             "clock_every": clock_every,
             "refresh_every": refresh_every,
         },
     )
-    report = run_record(loaded, commit_ledger=commit_ledger)
+    report = run_record(loaded, commit_ledger=commit_ledger, until_stdin_ends=until_stdin_ends)
     print_report(report, json=style is ReportFormat.JSON)
 
 

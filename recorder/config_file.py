@@ -1,12 +1,17 @@
-"""Configuration from a TOML file; an error names file, line, key, what was found and expected, and what is near."""
+"""Configuration from a TOML file; an error names file, line, key, what was found and expected, and what is near.
+
+A file has the keys of ``RecordConfig``, at top level or in a ``[record]`` table. For ``tapebook supervise`` it may also
+have ``[[collector]]`` tables, one per collector, over which the top level lays defaults (``recorder.fleet``).
+"""
 
 from __future__ import annotations
 
 import difflib
 import re
 import tomllib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -15,84 +20,191 @@ from schemas.config import RecordConfig
 from schemas.errors import ConfigError
 from schemas.names import Category
 
-__all__ = ["load_config"]
+__all__ = ["KEYS", "ConfigFile", "Table", "explain", "load_config", "read_config"]
 
-_KEYS = tuple(field.name for field in msgspec.structs.fields(RecordConfig))
-_FAILED_AT = re.compile(r"at `\$\.(\w+)")
-_INVALID_ENUM = re.compile(r"Invalid enum value '?([^' ]*)'?")
+_TYPES = {field.name: field.type for field in msgspec.structs.fields(RecordConfig)}
+_DEFAULTS = RecordConfig()
+KEYS = tuple(_TYPES)
+"""What a configuration of one collector may have."""
+
+_HEADER = re.compile(r"\s*(\[\[?)\s*([\w.\"'-]+)\s*\]")
+_SETS = re.compile(r"\s*[\"']?([\w-]+)[\"']?\s*=")
+
+
+class Table(NamedTuple):
+    """One table of a file.
+
+    Attributes:
+        values: by key.
+        lines: of the file, by key.
+        line: where it begins.
+    """
+
+    values: dict[str, Any]
+    lines: dict[str, int]
+    line: int = 1
+
+
+class ConfigFile(NamedTuple):
+    """A file that is TOML.
+
+    Attributes:
+        path: of the file.
+        top: its top level, or its ``[record]`` table.
+        collectors: its ``[[collector]]`` tables.
+    """
+
+    path: Path
+    top: Table
+    collectors: list[Table]
+
+
+def read_config(path: Path) -> ConfigFile:
+    """Read a file, and find where it sets what.
+
+    Raises:
+        ConfigError: it can't be read, isn't TOML, or has a table that is none of ours.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        values = tomllib.loads(text)
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{path}: no such file; expected a TOML file with keys such as {KEYS[0]}; `tapebook init` writes one"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from error
+    lines = _lines(text)
+    inner = values.get("record")
+    if isinstance(inner, dict) and len(values) == 1:
+        return ConfigFile(path, Table(inner, lines.get(("record", 0), {})), [])
+    tables = values.pop("collector", [])
+    if not (isinstance(tables, list) and all(isinstance(table, dict) for table in tables)):
+        number = lines.get(("collector", 0), {}).get("", lines[("", 0)].get("collector", 1))
+        raise ConfigError(f"{path}:{number}: collector: expected tables that begin with [[collector]]")
+    collectors = []
+    for number, table in enumerate(tables):
+        found = lines.get(("collector", number), {})
+        collectors.append(Table(table, found, found.get("", 1)))
+    top = dict(lines[("", 0)])
+    for (name, number), found in lines.items():  # a table where a key belongs
+        if name in values and number == 0 and name not in top:
+            top[name] = found[""]
+    return ConfigFile(path, Table(values, top), collectors)
+
+
+def _lines(text: str) -> dict[tuple[str, int], dict[str, int]]:
+    """Line of each key by (table, its number among those of the name); the table's own under the empty key."""
+    out: dict[tuple[str, int], dict[str, int]] = {("", 0): {}}
+    here = out[("", 0)]
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := _HEADER.match(line):
+            name = header.group(2).strip("\"'")
+            count = sum(known == name for known, _ in out)
+            here = out.setdefault((name, count), {"": number})
+        elif sets := _SETS.match(line):
+            here.setdefault(sets.group(1), number)
+    return out
 
 
 def load_config(path: Path | None, overrides: dict[str, Any]) -> RecordConfig:
-    """Read a configuration and lay the given options over it.
+    """Read a configuration of one collector and lay the given options over it.
 
     Args:
-        path: a TOML file with keys of ``RecordConfig`` (at top level or in a ``[record]`` table), or None.
+        path: a TOML file, or None.
         overrides: options that were given; None values count as not given.
 
     Raises:
-        ConfigError: the file can't be read, isn't TOML, or a key or value is wrong.
+        ConfigError: the file can't be read, isn't TOML, or keys or values are wrong; each has a line of the message.
     """
-    text, values = "", {}
-    if path is not None:
-        try:
-            text = path.read_text(encoding="utf-8")
-            values = tomllib.loads(text)
-        except FileNotFoundError:
-            raise ConfigError(
-                f"{path}: no such file; expected a TOML file with keys such as {_KEYS[0]}"
-            ) from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path}: cannot be read: {error}") from error
-        except tomllib.TOMLDecodeError as error:
-            raise ConfigError(f"{path}: not TOML: {error}") from error
-        inner = values.get("record")
-        if isinstance(inner, dict) and len(values) == 1:
-            values = inner
-        for key in values:
-            if key not in _KEYS:
-                near = difflib.get_close_matches(key, _KEYS, n=1, cutoff=0.0)[0]
-                raise ConfigError(
-                    f"{path}:{_line_of(text, key)}: found key {key!r}, expected one of {', '.join(_KEYS)}; "
-                    f"the nearest is {near!r}"
-                )
     given = {key: value for key, value in overrides.items() if value is not None}
-    try:
-        config = msgspec.convert({**values, **given}, RecordConfig)
-    except msgspec.ValidationError as error:
-        raise _explained(str(error), path, text, {**values, **given}, set(given)) from None
-    try:
-        root_of(config.environment, config.region)
-    except ConfigError as error:
-        key = str(error).split()[0]
-        raise ConfigError(f"{_place(path, text, key, set(given))}: {error}") from None
-    return config
+    table, place = Table({}, {}), ""
+    if path is not None:
+        file = read_config(path)
+        if file.collectors:
+            raise ConfigError(
+                f"{path}:{file.collectors[0].line}: [[collector]] tables are for `tapebook supervise`; "
+                "record takes the keys of one collector"
+            )
+        table, place = file.top, str(path)
+    words = explain(place, table, given)
+    if words:
+        raise ConfigError("\n".join(words))
+    return msgspec.convert({**table.values, **given}, RecordConfig)
 
 
-def _place(path: Path | None, text: str, key: str, given: set[str]) -> str:
-    """Where a value was given: the option, or file, line and key."""
-    if key in given or path is None:
-        return f"--{key.replace('_', '-')}"
-    return f"{path}:{_line_of(text, key)}: {key}"
+def explain(
+    path: str,
+    table: Table,
+    given: Mapping[str, Any] | None = None,
+    *,
+    keys: Iterable[str] = KEYS,
+    types: Mapping[str, Any] = _TYPES,
+) -> list[str]:
+    """What is wrong with a table, a sentence each that names the place; empty when nothing is.
+
+    Args:
+        path: of its file.
+        table: the table.
+        given: options that win over it, named as options.
+        keys: that it may have.
+        types: of the keys.
+    """
+    given = given or {}
+    keys = tuple(keys)
+
+    def place(key: str) -> str:
+        if key in given or not path:
+            return f"--{key.replace('_', '-')}"
+        return f"{path}:{table.lines.get(key, table.line)}: {key}"
+
+    words = []
+    values = {**table.values, **given}
+    for key, value in values.items():
+        if key not in keys:
+            near = difflib.get_close_matches(key, keys, n=1, cutoff=0.0)[0]
+            words.append(
+                f"{path}:{table.lines.get(key, table.line)}: found key {key!r}, expected one of {', '.join(keys)}; "
+                f"the nearest is {near!r}"
+            )
+            continue
+        try:
+            msgspec.convert(value, types[key])
+        except msgspec.ValidationError as error:
+            expected = str(error).split(" - at ")[0]
+            words.append(f"{place(key)}: found {value!r}: {_expected(expected, key, value)}")
+    if not words:
+        try:
+            root_of(values.get("environment", ""), values.get("region", ""))
+        except ConfigError as error:
+            words.append(f"{place(str(error).split()[0])}: {error}")
+    return words
 
 
-def _explained(
-    message: str, path: Path | None, text: str, values: dict[str, Any], given: set[str]
-) -> ConfigError:
-    at = _FAILED_AT.search(message)
-    key = at.group(1) if at else ""
-    found = values.get(key)
-    place = _place(path, text, key, given)
-    expected = message.split(" - at ")[0]
-    if _INVALID_ENUM.search(expected):
+def _expected(message: str, key: str, value: Any) -> str:
+    """What was expected, and the nearest value that would be taken."""
+    if "enum" in message:
         choices = [member.value for member in Category]
-        near = difflib.get_close_matches(str(found), choices, n=1, cutoff=0.0)[0]
-        expected = f"expected one of {', '.join(choices)}; the nearest is {near!r}"
-    return ConfigError(f"{place}: found {found!r}: {expected[:1].lower()}{expected[1:]}")
+        near = difflib.get_close_matches(str(value), choices, n=1, cutoff=0.0)[0]
+        return f"expected one of {', '.join(choices)}; the nearest is {near!r}"
+    said = message[:1].lower() + message[1:]
+    nearest = _nearest(said, key, value)
+    return said if nearest is None else f"{said}; the nearest is {nearest}"
 
 
-def _line_of(text: str, key: str) -> int:
-    """The line that sets a key; 1 where it can't be told."""
-    for number, line in enumerate(text.splitlines(), 1):
-        if re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*=", line):
-            return number
-    return 1
+def _nearest(said: str, key: str, value: Any) -> str | None:
+    """The nearest valid value as TOML writes it, where there is one to be told."""
+    if "`array" in said and isinstance(value, str):
+        return "[" + ", ".join(f'"{part.strip()}"' for part in value.split(",")) + "]"
+    if "`bool`" in said and isinstance(value, str | int):
+        return "true" if str(value).lower() in ("1", "yes", "on", "true") else "false"
+    if isinstance(value, str) and ("`float`" in said or "`int`" in said):
+        return value if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value) else None
+    if isinstance(value, float) and "`int`" in said and abs(value) < 1e9:
+        return str(round(value))
+    if "> 0" in said or ">= 1" in said:
+        default = getattr(_DEFAULTS, key, None)
+        return None if default is None else f"more than 0, such as the default {default:g}"
+    return None

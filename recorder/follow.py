@@ -14,12 +14,12 @@ from typing import Final
 
 from engine.bybit import rest as shapes
 from engine.bybit.rest import Instrument
-from engine.bybit.topics import expand, parse_topic
+from engine.bybit.topics import parse_topic
 from engine.bybit.universe import Changes, follow, gone_because
 from recorder.capture import Capture
 from recorder.lines import LineSet
 from recorder.rest import RestClient
-from recorder.universe import Listed, Resolved, ask
+from recorder.universe import Listed, Resolved, ask, topics_of
 from recorder.unlisted import tell_unlisted
 from schemas.config import RecordConfig
 from schemas.errors import ConfigError, DecimalError, ExchangeError, Rejected
@@ -265,7 +265,7 @@ class Follower:
     def _add(self, symbols: tuple[str, ...], lines: LineSet) -> None:
         if not symbols:
             return
-        wanted = [topic.text for topic in expand(self._category, self._config.topics, symbols)]
+        wanted = topics_of(self._config, symbols)
         refused = [topic for topic in wanted if topic in lines.refused]
         lines.remove_topics(refused)  # it wasn't listed when it was asked for
         fresh = [topic for topic in wanted if topic not in lines.topics]

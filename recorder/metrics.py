@@ -160,7 +160,8 @@ class _Samples:
             return
         histogram = msgspec.convert(told, Histogram, strict=False)
         if histogram.count:
-            buckets = [(repr(edge / SECOND_NS), histogram.below(edge)) for edge in EDGES_NS]
+            below = histogram.below_each(EDGES_NS)
+            buckets = [(repr(edge / SECOND_NS), count) for edge, count in zip(EDGES_NS, below, strict=True)]
             self.families[name].add_metric(
                 labels, [*buckets, ("+Inf", histogram.count)], histogram.sum_ns / SECOND_NS
             )

@@ -13,6 +13,7 @@ import uvloop
 
 from recorder.collector import Collector, Report
 from recorder.crashes import crashed_feeds
+from recorder.ending import signals_end
 from recorder.journal import CollectorLock, Commit, SegmentReader, recover, segments
 from recorder.manifest import read_manifest
 from recorder.metrics_server import serving
@@ -29,11 +30,14 @@ __all__ = ["check_home", "run_record", "uvloop_runner"]
 log = logging.getLogger("tapebook")
 
 
-def run_record(config: RecordConfig, *, commit_ledger: Path | None = None) -> Report:
+def run_record(
+    config: RecordConfig, *, commit_ledger: Path | None = None, until_stdin_ends: bool = False
+) -> Report:
     """Record until a signal, the duration or idleness ends it; everything is sealed and rolled then.
 
     Args:
         config: what to record.
+        until_stdin_ends: stop when standard input, which must be a pipe, ends too.
         commit_ledger: a file that gets a line per group commit that returned: segment, batch, last sequence, synced.
 
     Raises:
@@ -48,21 +52,30 @@ def run_record(config: RecordConfig, *, commit_ledger: Path | None = None) -> Re
     if data.exists() and not data.is_dir():
         raise ConfigError(f"{data}: found a file, expected a directory for --data")
     check_home(data, config.collector, config.category, network.environment)
-    with uvloop_runner() as runner:
+    with signals_end("before it recorded anything", 0), uvloop_runner() as runner:
         resolved = runner.run(resolve(config, network))
         with CollectorLock(data, config.collector):
             report_recoveries(recover(data, config.collector))
             roller = Roller(data) if config.roll else None
             try:
                 report = runner.run(
-                    _record(config, network, resolved, data, roller, _commit_writer(commit_ledger))
+                    _record(
+                        config,
+                        network,
+                        resolved,
+                        data,
+                        roller,
+                        _commit_writer(commit_ledger),
+                        until_stdin_ends,
+                    )
                 )
             except BaseException:
                 if roller is not None:
                     _finish_quietly(roller)
                 raise
             if roller is not None:
-                roller.finish()
+                with signals_end("while rolling; the journal has everything, and `tapebook roll` goes on", 4):
+                    roller.finish()
             return report
 
 
@@ -117,6 +130,13 @@ def check_home(data: Path, collector: str, category: Category, environment: Envi
             )
 
 
+def _listen_to_parent(loop: asyncio.AbstractEventLoop, collector: Collector) -> None:
+    """The supervisor says nothing; when it is gone, the pipe ends."""
+    if not os.read(0, 4096):
+        loop.remove_reader(0)
+        collector.stop("the end of its supervisor")
+
+
 async def _record(
     config: RecordConfig,
     network: Network,
@@ -124,6 +144,7 @@ async def _record(
     data: Path,
     roller: Roller | None,
     on_commit: Callable[[Commit], None] | None,
+    until_stdin_ends: bool,
 ) -> Report:
     collector = Collector(
         config,
@@ -138,6 +159,8 @@ async def _record(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, collector.stop, signal.Signals(number).name)
+    if until_stdin_ends:
+        loop.add_reader(0, _listen_to_parent, loop, collector)
     log.info(
         "recording %d topics of %s from %s into %s as %r (Ctrl-C ends it cleanly)",
         len(resolved.topics), config.category, network.root, data, config.collector,

@@ -21,7 +21,7 @@ from schemas.errors import ConfigError
 from schemas.names import Table
 from schemas.time import format_ns
 
-__all__ = ["data_status", "require_data"]
+__all__ = ["data_status", "is_held", "live_status", "require_data"]
 
 STATUS_BYTES = 64 << 20
 ABOUT_RECORDING = {
@@ -44,6 +44,19 @@ class _Line(msgspec.Struct):
     line: int
     connected: bool
     connects: int
+
+
+class _Supervised(msgspec.Struct):
+    collector: str
+    state: str
+    restarts: int
+    code: int | None
+    words: str
+
+
+class _Supervisor(msgspec.Struct):
+    pid: int
+    collectors: list[_Supervised]
 
 
 class _Told(msgspec.Struct):
@@ -100,9 +113,9 @@ def data_status(data: Path, *, now_ns: int | None = None) -> dict[str, Any]:
         elif file.receive_ns is not None and file.table not in ABOUT_RECORDING:
             found["last_receive_time"] = max(found["last_receive_time"] or 0, file.receive_ns[1])
     for name, found in collectors.items():
-        live = _live(data, name)
+        live = live_status(data, name)
         if live is not None:
-            found["running"] = live["running"] and _held(data, name)
+            found["running"] = live["running"] and is_held(data, name)
             found["feeds"] = live["feeds"]
             found["classes"] = sum_by_class(live["feeds"])
             found["live"] = {key: live[key] for key in live if key not in ("feeds", "collector")}
@@ -111,6 +124,9 @@ def data_status(data: Path, *, now_ns: int | None = None) -> dict[str, Any]:
         if found["last_receive_time"]:
             found["age_s"] = round((now_ns - found["last_receive_time"]) / 1e9, 3)
             found["last_receive_time"] = format_ns(found["last_receive_time"])
+    for name, supervised in _supervised(data).items():
+        found = entry(name)
+        found["supervised"] = supervised
     archive_bytes = sum(found["archive_bytes"] for found in collectors.values())
     disk = _disk(data, collectors.values(), archive_bytes / rolled_bytes if rolled_bytes else 0.0)
     for found in collectors.values():
@@ -123,6 +139,15 @@ def data_status(data: Path, *, now_ns: int | None = None) -> dict[str, Any]:
                 days_left=disk["days_left"],
             )
     return {"data": str(data), "disk": disk, "collectors": [collectors[name] for name in sorted(collectors)]}
+
+
+def _supervised(data: Path) -> dict[str, dict[str, Any]]:
+    """What a supervisor said last about its collectors: state, restarts, exit code and last words, by collector."""
+    try:
+        told = msgspec.json.decode((data / "supervisor" / "status.json").read_bytes(), type=_Supervisor)
+    except (OSError, msgspec.MsgspecError):
+        return {}
+    return {each.collector: msgspec.structs.asdict(each) for each in told.collectors}
 
 
 def _disk(data: Path, collectors: Iterable[dict[str, Any]], share: float) -> dict[str, Any]:
@@ -143,7 +168,7 @@ def _disk(data: Path, collectors: Iterable[dict[str, Any]], share: float) -> dic
     }
 
 
-def _live(data: Path, collector: str) -> dict[str, Any] | None:
+def live_status(data: Path, collector: str) -> dict[str, Any] | None:
     """What the collector wrote last, or None."""
     path = journal_directory(data, collector) / "status.json"
     try:
@@ -156,7 +181,7 @@ def _live(data: Path, collector: str) -> dict[str, Any] | None:
     return found
 
 
-def _held(data: Path, collector: str) -> bool:
+def is_held(data: Path, collector: str) -> bool:
     """Whether a process holds the collector's lock: a status file alone may be a dead man's."""
     try:
         descriptor = os.open(journal_directory(data, collector) / "lock", os.O_RDWR | os.O_CLOEXEC)

@@ -89,6 +89,10 @@ def _collector(found: dict[str, Any], every: bool, now_ns: int) -> Iterator[str]
     yield f"  archive   {rows}  ({amount(found['archive_bytes'])}, {found['gaps']:,} gaps)"
     if found["last_receive_time"]:
         yield f"  last row  {found['last_receive_time']}  ({age(found['age_s'])} ago)"
+    supervised = found.get("supervised")
+    if supervised is not None and (supervised["restarts"] or supervised["state"] != "recording"):
+        said = f": {supervised['words']}" if supervised["state"] in ("restarting", "failed") else ""
+        yield f"  supervised {supervised['state']}, started again {supervised['restarts']} times{said}"
     if live is not None:
         yield from _live(live)
     yield from _feeds(found, live, every, now_ns)

@@ -16,6 +16,7 @@ from engine.bybit.rules import parse_selection
 from engine.bybit.selection import Selection
 from engine.bybit.topics import expand
 from engine.bybit.universe import Choice, choose
+from engine.sharding import parse_shard
 from recorder.network import Network
 from recorder.rest import RestClient
 from schemas.config import RecordConfig
@@ -145,5 +146,8 @@ def turnovers(listed: Listed | None) -> dict[str, float]:
 
 
 def topics_of(config: RecordConfig, symbols: tuple[str, ...]) -> list[str]:
-    """Full topics of these symbols. Raises ConfigError as `expand` does."""
-    return [topic.text for topic in expand(config.category, config.topics, symbols)]
+    """Full topics of these symbols, as far as they are of the configured shard. Raises ConfigError as `expand` does."""
+    shard = parse_shard(config.shard, config.pins)
+    return [
+        topic.text for topic in expand(config.category, config.topics, symbols) if shard.takes(topic.symbol)
+    ]

@@ -45,6 +45,8 @@ class RecordConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         fsync_s: what a power cut can lose.
         segment_seconds, segment_mib: a segment is sealed at whichever comes first.
         backlog_mib: data waiting for the disk before reading pauses.
+        shard: ``NUMBER/OF``: record this share of the symbols only, by their hash; empty for all of them.
+        pins: ``SYMBOL=NUMBER``: shares of symbols that do not go by their hash.
         metrics: HOST:PORT of /metrics, /status and /healthz; without a host on the loopback address; empty for none.
         audit_every: hold one book against REST each so many seconds, all in turn; 0 for never. Depths of a symbol are
             held against each other in any case.
@@ -73,6 +75,8 @@ class RecordConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     segment_seconds: Positive = 900.0
     segment_mib: Positive = 512.0
     backlog_mib: Positive = 64.0
+    shard: str = ""
+    pins: list[str] = []
     metrics: str = ""
     audit_every: NotNegative = 60.0
     clock_every: NotNegative = 30.0

@@ -105,7 +105,7 @@ def test_the_dashboard_shows_all_there_is() -> None:
 def test_the_unit_starts_what_exists() -> None:
     unit = (OPERATION / "tapebook.service").read_text()
     commands = re.findall(r"^Exec\w+=.*\btapebook (\w+)(.*)$", unit, re.M)
-    assert [name for name, _ in commands] == ["record"]
+    assert [name for name, _ in commands] == ["check", "supervise"]
     for name, rest in commands:
         assert name in GROUP.commands
         GROUP.commands[name].make_context(name, rest.split())

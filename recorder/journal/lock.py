@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from recorder.journal.disk import disk_errors
 from recorder.journal.files import journal_directory
@@ -22,6 +23,10 @@ def try_lock(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+GLANCES: Final = 5
+GLANCE_S: Final = 0.02
 
 
 class CollectorLock:
@@ -52,6 +57,13 @@ class CollectorLock:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             try:
                 held = try_lock(descriptor)
+                for _ in range(
+                    GLANCES
+                ):  # `tapebook status` takes it for a moment to see whether anybody has it
+                    if held:
+                        break
+                    time.sleep(GLANCE_S)
+                    held = try_lock(descriptor)
                 if held:
                     os.ftruncate(descriptor, 0)
                     os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)

@@ -100,6 +100,13 @@ def test_what_is_below_an_edge(values: list[int], bucket: int) -> None:
     assert counted(values).below(edge) == expected
 
 
+@given(st.lists(ns), st.lists(st.integers(-latency.BUCKETS, latency.BUCKETS - 1)))
+def test_many_edges_at_once(values: list[int], buckets: list[int]) -> None:
+    edges = sorted(edges_ns(bucket)[0] for bucket in buckets)
+    histogram = counted(values)
+    assert histogram.below_each(edges) == [histogram.below(edge) for edge in edges]
+
+
 def test_beyond_reason() -> None:
     """Extremes stay exact, sums don't overflow, and what is above everything is below nothing."""
     histogram = counted([2**62, 2**62, 2**62, -(2**62)])

@@ -131,7 +131,9 @@ def test_options_of_record_reach_the_configuration(
 ) -> None:
     seen: list[tuple[RecordConfig, Path | None]] = []
 
-    def run(config: RecordConfig, *, commit_ledger: Path | None = None) -> Report:
+    def run(
+        config: RecordConfig, *, commit_ledger: Path | None = None, until_stdin_ends: bool = False
+    ) -> Report:
         seen.append((config, commit_ledger))
         return Report(why="the test")
 

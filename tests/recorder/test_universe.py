@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+import msgspec
 import pytest
 
 from engine.bybit import rest as shapes
 from recorder.gateway.options import GatewayOptions
 from recorder.gateway.server import Gateway
 from recorder.rest import RestClient
-from recorder.universe import Listed, ask, resolve, turnovers
+from recorder.universe import Listed, ask, resolve, topics_of, turnovers
 from schemas.config import RecordConfig
 from schemas.errors import ConfigError
 from schemas.names import Category
@@ -100,3 +101,18 @@ def test_turnovers_are_taken_where_they_are_numbers() -> None:
     }
     assert turnovers(Listed(tickers=rows)) == {"A": 12345678.9}
     assert turnovers(None) == {}
+
+
+def test_shards_share_the_topics_out() -> None:
+    """Each topic is somebody's, all of a symbol's are one's, and a new listing needs no word from anybody."""
+    symbols = tuple(f"S{number}USDT" for number in range(40))
+    whole = config(Category.LINEAR, topics=("orderbook.50", "tickers"))
+    shares = [
+        topics_of(msgspec.structs.replace(whole, shard=f"{number}/3", pins=["S7USDT=2"]), symbols)
+        for number in (1, 2, 3)
+    ]
+    assert sorted(topic for share in shares for topic in share) == sorted(topics_of(whole, symbols))
+    owners = [{topic.rpartition(".")[2] for topic in share} for share in shares]
+    assert sum(map(len, owners)) == len(symbols)
+    assert all(owners)
+    assert "S7USDT" in owners[1]

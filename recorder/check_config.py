@@ -1,0 +1,75 @@
+"""``tapebook check``: every mistake of a configuration file at once, or what it would record."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from recorder.fleet import Fleet, load_fleet
+from recorder.network import open_network
+from recorder.record import uvloop_runner
+from recorder.universe import resolve, selection_of
+from schemas.config import RecordConfig
+from schemas.errors import ConfigError
+
+__all__ = ["run_check"]
+
+NAMED = 6
+
+
+def run_check(path: Path, *, offline: bool) -> None:
+    """Print what the file means.
+
+    Args:
+        path: of the file.
+        offline: leave rules as they are, instead of asking the exchange what they come to.
+
+    Raises:
+        ConfigError: it is wrong; each mistake has a line of the message.
+        ExchangeError: the exchange could not be asked.
+    """
+    fleet = load_fleet(path)
+    words = []
+    for config in fleet.configs:
+        try:
+            open_network(config)
+        except ConfigError as error:
+            words.append(f"{path}: {config.collector}: {error}")
+    if words:
+        raise ConfigError("\n".join(dict.fromkeys(words)))
+    for note in fleet.notes:
+        print(note)
+    with uvloop_runner() as runner:
+        for config in fleet.configs:
+            print(runner.run(_told(config, offline)))
+    print(_frame(fleet))
+
+
+async def _told(config: RecordConfig, offline: bool) -> str:
+    """One collector in a few lines."""
+    network = open_network(config)
+    head = f"{config.collector}: {config.category.value} from {network.root}"
+    if config.shard:
+        head += f", share {config.shard} of the symbols"
+    selection = selection_of(config)
+    if offline and not selection.is_list:
+        return f"{head}\n  {', '.join(config.topics)} of {selection} (not asked what that is)"
+    topics = (await resolve(config, network)).topics
+    by_class: dict[str, list[str]] = {}
+    for topic in topics:
+        name, _, symbol = topic.rpartition(".")
+        by_class.setdefault(name, []).append(symbol)
+    lines = [f"{head}: {len(topics)} topics over {config.lines} connection{'s' * (config.lines > 1)} each"]
+    for name, symbols in by_class.items():
+        more = f" and {len(symbols) - NAMED} more" if len(symbols) > NAMED else ""
+        lines.append(f"  {name}: {', '.join(symbols[:NAMED])}{more}")
+    return "\n".join(lines)
+
+
+def _frame(fleet: Fleet) -> str:
+    config = fleet.configs[0]
+    rolled = "rolled into Parquet" if fleet.roll else "not rolled"
+    port = f"; metrics on {fleet.metrics}" if fleet.metrics else ""
+    return (
+        f"into {fleet.data}, {rolled}, a segment every {config.segment_seconds:g} s or {config.segment_mib:g} MiB; "
+        f"a kill loses {config.commit_ms:g} ms, a power cut {config.fsync_s:g} s{port}"
+    )

@@ -1,0 +1,218 @@
+"""Several collectors out of one configuration file: ``[[collector]]`` tables, and shards of one category.
+
+The top level lays defaults under every table; ``data``, ``metrics`` and ``roll`` are said there once, because they are
+the supervisor's. A file without tables is one collector. Shards are dealt out by measured load where an earlier run has
+left it behind (its last status), else by hash.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from engine.bybit.topics import expand
+from engine.sharding import MAX_SHARDS, Shard, balance, parse_shard
+from recorder.config_file import KEYS, Table, explain, load_config, read_config
+from recorder.journal.files import check_collector
+from recorder.metrics_server import parse_address
+from recorder.status import live_status
+from recorder.universe import selection_of
+from schemas.config import RecordConfig
+from schemas.errors import ConfigError
+
+__all__ = ["FRAMES_PER_SECOND", "Fleet", "child_file", "load_fleet", "measured_loads", "objections"]
+
+ONCE: Final = ("data", "metrics", "roll")
+SHARD_KEYS: Final = ("shard", "pins")
+FRAMES_PER_SECOND: Final = 5_000
+"""What ``shards = "auto"`` gives one process to do, well below what one can, so that a busy hour fits too."""
+LEAST_SECONDS: Final = 60
+"""A load that was measured over less says too little."""
+
+_TYPES: Final = {field.name: field.type for field in msgspec.structs.fields(RecordConfig)}
+_EXAMPLES: Final = {"option": "BTC-25DEC26-100000-C"}
+
+
+class Fleet(NamedTuple):
+    """What a supervisor runs.
+
+    Attributes:
+        data: the directory that all collectors share.
+        metrics: address of the one port, or empty.
+        roll: whether to roll.
+        configs: of each collector, with distinct names.
+        notes: what was decided, for people.
+    """
+
+    data: Path
+    metrics: str
+    roll: bool
+    configs: list[RecordConfig]
+    notes: list[str]
+
+
+def load_fleet(path: Path) -> Fleet:
+    """Read a configuration file for the supervisor.
+
+    Raises:
+        ConfigError: the file can't be read, or something in it is wrong; each mistake has a line of the message.
+    """
+    file = read_config(path)
+    tables = file.collectors or [Table({}, {}, 1)]
+    allowed = (*KEYS, "shards")
+    types = {**_TYPES, "shards": int | str}
+    words = explain(str(path), file.top, keys=allowed, types=types)
+    for table in file.collectors:
+        for key in ONCE:
+            if key in table.values:
+                words.append(
+                    f"{path}:{table.lines.get(key, table.line)}: {key}: is said once for all collectors; "
+                    "move it above the first [[collector]]"
+                )
+        keys = [key for key in allowed if key not in ONCE or key in table.values]
+        words.extend(explain(str(path), table, keys=keys, types=types))
+    for table in (file.top, *file.collectors):
+        for key in SHARD_KEYS:
+            if key in table.values:
+                words.append(
+                    f"{path}:{table.lines.get(key, table.line)}: {key}: the supervisor deals the symbols out itself; "
+                    'say shards = 2, or "auto"'
+                )
+    if words:
+        raise ConfigError("\n".join(words))
+    configs: list[RecordConfig] = []
+    notes: list[str] = []
+    named: dict[str, int] = {}
+    for table in tables:
+        merged = Table({**file.top.values, **table.values}, {**file.top.lines, **table.lines}, table.line)
+        shards = merged.values.pop("shards", 1)
+        config = msgspec.convert({**merged.values, "metrics": "", "roll": False}, RecordConfig)
+        words.extend(
+            f"{path}:{merged.lines.get(key, merged.line)}: {key}: {why}" for key, why in objections(config)
+        )
+        if config.collector in named:
+            words.append(
+                f"{path}:{merged.line}: name: {config.collector!r} is the collector of line {named[config.collector]} "
+                "already: give each its own name"
+            )
+        named[config.collector] = merged.line
+        try:
+            configs.extend(_sharded(config, shards, notes))
+        except ConfigError as error:
+            words.append(f"{path}:{merged.lines.get('shards', merged.line)}: shards: {error}")
+    metrics = file.top.values.get("metrics", "")
+    if metrics:
+        try:
+            parse_address(metrics)
+        except ConfigError as error:
+            words.append(f"{path}:{file.top.lines.get('metrics', 1)}: {str(error).removeprefix('--')}")
+    if words:
+        raise ConfigError("\n".join(words))
+    top = msgspec.convert({k: v for k, v in file.top.values.items() if k != "shards"}, RecordConfig)
+    return Fleet(Path(top.data), top.metrics, top.roll, configs, notes)
+
+
+def objections(config: RecordConfig) -> Iterator[tuple[str, str]]:
+    """What is wrong with a configuration whose values are of the right types: (key, why), as far as it can be known
+    without asking the exchange."""
+    try:
+        check_collector(config.collector)
+    except ConfigError as error:
+        yield "name", str(error)
+    symbols: tuple[str, ...] = ()
+    try:
+        selection = selection_of(config)
+    except ConfigError as error:
+        yield "symbols", str(error)
+    else:
+        symbols = (
+            selection.symbols if selection.is_list else (_EXAMPLES.get(config.category.value, "BTCUSDT"),)
+        )
+        try:
+            expand(config.category, config.topics, symbols)
+        except ConfigError as error:
+            yield "topics", str(error)
+    try:
+        parse_shard(config.shard, config.pins)
+    except ConfigError as error:
+        yield "shard", str(error)
+
+
+def _sharded(config: RecordConfig, shards: Any, notes: list[str]) -> list[RecordConfig]:
+    earlier = _of_a_crash(config)
+    loads = measured_loads(config)
+    if shards == "auto":
+        count = max(1, min(math.ceil(sum(loads.values()) / FRAMES_PER_SECOND), os.cpu_count() or 1))
+        count = earlier.of if earlier is not None else count
+        how = f"measured {sum(loads.values()):,.0f} frames/s" if loads else "no load measured yet"
+        notes.append(f"{config.collector}: {how}, so {count} process{'es' if count > 1 else ''}")
+    elif isinstance(shards, int) and not isinstance(shards, bool) and 1 <= shards <= MAX_SHARDS:
+        count = shards
+    else:
+        raise ConfigError(f'found {shards!r}, expected 1 to {MAX_SHARDS} or "auto"')
+    if count == 1:
+        return [config]
+    if not loads and (selection := selection_of(config)).is_list:
+        loads = dict.fromkeys(selection.symbols, 1.0)  # evenly, at least
+    dealt = balance(loads, count) if earlier is None or earlier.of != count else earlier.pins
+    pins = [f"{symbol}={number}" for symbol, number in sorted(dealt.items())]
+    return [
+        msgspec.structs.replace(
+            config, name=f"{config.collector}-{number}", shard=f"{number}/{count}", pins=pins
+        )
+        for number in range(1, count + 1)
+    ]
+
+
+def _of_a_crash(config: RecordConfig) -> Shard | None:
+    """How the symbols were dealt out before a crash, if one ended the last run: whoever was recording a feed then is
+    the one to own up to its gap, so nothing is dealt out anew."""
+    data = Path(config.data)
+    group = _group(config)
+    if not any((live_status(data, name) or {}).get("running") for name in group):
+        return None
+    for name in group:
+        try:
+            found = load_config(child_file(data, name), {})
+            if found.shard:
+                return parse_shard(found.shard, found.pins)
+        except ConfigError:
+            continue
+    return None
+
+
+def child_file(data: Path, collector: str) -> Path:
+    """Where the supervisor writes what it tells one collector to do."""
+    return data / "supervisor" / f"{collector}.toml"
+
+
+def _group(config: RecordConfig) -> list[str]:
+    """Collectors of the data directory that are this one, or shards of it."""
+    base = config.collector
+    try:
+        found = [path.name for path in (Path(config.data) / "journal").glob(f"{base}*") if path.is_dir()]
+    except OSError:
+        return []
+    return sorted(name for name in found if re.fullmatch(rf"{re.escape(base)}(-\d+)?", name))
+
+
+def measured_loads(config: RecordConfig) -> dict[str, float]:
+    """Frames a second by symbol, as the last run of this collector or of its shards counted them; empty if none did."""
+    loads: dict[str, float] = {}
+    for name in _group(config):
+        live = live_status(Path(config.data), name) or {}
+        seconds = live.get("seconds")
+        if not isinstance(seconds, int | float) or seconds < LEAST_SECONDS:
+            continue
+        if live.get("category") != config.category.value:
+            continue
+        for feed in live["feeds"]:
+            symbol = feed["topic"].rpartition(".")[2]
+            loads[symbol] = loads.get(symbol, 0.0) + feed["messages"] / seconds
+    return loads

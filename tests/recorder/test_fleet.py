@@ -1,0 +1,164 @@
+"""Several collectors out of one file: what is taken, what an error names, how symbols are dealt out."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from engine.sharding import parse_shard
+from recorder.fleet import FRAMES_PER_SECOND, child_file, load_fleet, measured_loads
+from recorder.supervisor import write_child
+from schemas.config import RecordConfig
+from schemas.errors import ConfigError
+from tests.recorder.test_health import feed, live
+
+TWO = """\
+data = "{data}"
+metrics = "9464"
+fsync_s = 0.5
+
+[[collector]]
+category = "linear"
+symbols = ["BTCUSDT", "ETHUSDT", "SOLUSDT"]
+shards = 2
+
+[[collector]]
+category = "spot"
+symbols = ["BTCUSDT"]
+fsync_s = 2
+"""
+
+
+def file(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "fleet.toml"
+    path.write_text(text.replace("{data}", str(tmp_path / "data")))
+    return path
+
+
+def told(tmp_path: Path, name: str, *feeds: dict[str, Any], **changes: Any) -> None:
+    path = tmp_path / "data" / "journal" / name / "status.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(msgspec.json.encode(live(*feeds, running=False, category="linear") | changes))
+
+
+def test_tables_over_defaults(tmp_path: Path) -> None:
+    fleet = load_fleet(file(tmp_path, TWO))
+    assert (fleet.data, fleet.metrics, fleet.roll) == (tmp_path / "data", "9464", True)
+    assert [config.collector for config in fleet.configs] == ["linear-1", "linear-2", "spot"]
+    assert [config.shard for config in fleet.configs] == ["1/2", "2/2", ""]
+    assert [config.fsync_s for config in fleet.configs] == [0.5, 0.5, 2.0]
+    for config in fleet.configs:
+        assert (config.data, config.metrics, config.roll) == (str(tmp_path / "data"), "", False)
+    # a list is dealt out evenly even when nothing was measured
+    shards = [parse_shard(config.shard, config.pins) for config in fleet.configs[:2]]
+    taken = [sum(shard.takes(s) for s in ("BTCUSDT", "ETHUSDT", "SOLUSDT")) for shard in shards]
+    assert sorted(taken) == [1, 2]
+
+
+def test_a_file_without_tables_is_one_collector(tmp_path: Path) -> None:
+    fleet = load_fleet(file(tmp_path, 'category = "spot"\nsymbols = ["BTCUSDT"]\nroll = false\n'))
+    assert [config.collector for config in fleet.configs] == ["spot"]
+    assert fleet.roll is False
+
+
+def test_what_is_written_for_a_child_is_read_back(tmp_path: Path) -> None:
+    from recorder.config_file import load_config
+
+    for config in load_fleet(file(tmp_path, TWO)).configs:
+        path = write_child(tmp_path / "data", config)
+        assert path == child_file(tmp_path / "data", config.collector)
+        assert load_config(path, {}) == msgspec.structs.replace(config, name=config.collector)
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        (
+            'lines = 1.5\n[[collector]]\nsymbol = ["A"]\n\n[[collector]]\ncategory = "linar"\ncommit_ms = "10"\n',
+            [
+                ":1: lines: found 1.5",
+                "nearest is 2",
+                ":3: found key 'symbol'",
+                "nearest is 'symbols'",
+                ":6: category: found 'linar'",
+                "nearest is 'linear'",
+                ":7: commit_ms: found '10'",
+                "nearest is 10",
+            ],
+        ),
+        ('[[collector]]\ndata = "x"\nsymbols = ["A"]\n', [":2: data: is said once"]),
+        ('[[collector]]\nsymbols = ["A"]\nshard = "1/2"\n', [":3: shard:", "say shards = 2"]),
+        ('[[collector]]\nsymbols = ["A"]\nshards = 0\n', [":3: shards: found 0, expected 1 to 64"]),
+        ('[[collector]]\nsymbols = ["A"]\nshards = "many"\n', [":3: shards: found 'many'"]),
+        (
+            '[[collector]]\nsymbols = ["A"]\n[[collector]]\nsymbols = ["B"]\n',
+            [":3: name: 'linear' is the collector of line 1 already"],
+        ),
+        ('[[collector]]\nsymbols = ["A"]\nname = "../x"\n', [":3: name: collector name '../x'"]),
+        ('[[collector]]\nsymbols = ["A"]\ntopics = ["markPrice"]\n', [":3: topics:"]),
+        ('[[collector]]\ncategory = "spot"\n', [":1: topics:", "names no symbol and none was given"]),
+        (
+            '[[collector]]\nsymbols = ["USDT perpetuals with turnover > 5"]\n',
+            [":2: symbols:", "turnover"],
+        ),
+        ('metrics = "host"\nsymbols = ["A"]\n', [":1: metrics: found 'host', expected HOST:PORT"]),
+        ("collector = 5\n", [":1: collector: expected tables"]),
+        ('symbols = "A, B"\n', [":1: symbols: found 'A, B'", 'the nearest is ["A", "B"]']),
+        ('roll = "yes"\n', ["the nearest is true"]),
+        ("fsync_s = 0\n", ["more than 0, such as the default 1"]),
+        ('region = "xx"\nsymbols = ["A"]\n', [":1: region: region 'xx'", "nearest is"]),
+    ],
+)
+def test_what_errors_name(tmp_path: Path, text: str, parts: list[str]) -> None:
+    path = file(tmp_path, text)
+    with pytest.raises(ConfigError) as caught:
+        load_fleet(path)
+    message = str(caught.value)
+    for part in parts:
+        assert part in message, message
+    assert message.startswith(str(path))
+
+
+def test_shards_by_measured_load(tmp_path: Path) -> None:
+    """What the last run counted decides: the busiest symbol is alone, the others together."""
+    seconds = 100.0
+    counts = {"BTCUSDT": 900_000, "ETHUSDT": 300_000, "SOLUSDT": 200_000}
+    told(
+        tmp_path, "linear",
+        *(feed(f"{prefix}.{s}", messages=n // 2) for s, n in counts.items() for prefix in ("orderbook.50", "tickers")),
+        seconds=seconds,
+    )  # fmt: skip
+    config = RecordConfig(data=str(tmp_path / "data"))
+    assert measured_loads(config) == {symbol: count / seconds for symbol, count in counts.items()}
+    fleet = load_fleet(file(tmp_path, TWO))
+    assert fleet.configs[0].pins == ["BTCUSDT=1", "ETHUSDT=2", "SOLUSDT=2"]
+    auto = load_fleet(file(tmp_path, TWO.replace("shards = 2", 'shards = "auto"')))
+    wanted = min(-(-sum(counts.values()) // int(seconds) // FRAMES_PER_SECOND), os.cpu_count() or 1)
+    assert sum(config.category == "linear" for config in auto.configs) == wanted
+    assert any("measured 14,000 frames/s" in note for note in auto.notes)
+
+
+def test_a_short_or_foreign_run_measures_nothing(tmp_path: Path) -> None:
+    told(tmp_path, "linear", feed("tickers.A"), seconds=59.0)
+    told(tmp_path, "linear-1", feed("tickers.A"), seconds=600.0, category="spot")
+    told(tmp_path, "linear-x", feed("tickers.A"), seconds=600.0)
+    assert measured_loads(RecordConfig(data=str(tmp_path / "data"))) == {}
+    auto = load_fleet(file(tmp_path, TWO.replace("shards = 2", 'shards = "auto"')))
+    assert [config.collector for config in auto.configs] == ["linear", "spot"]
+
+
+def test_after_a_crash_nothing_is_dealt_out_anew(tmp_path: Path) -> None:
+    """Whoever was recording a feed owns up to its gap."""
+    first = load_fleet(file(tmp_path, TWO)).configs
+    for config in first[:2]:
+        write_child(tmp_path / "data", config)
+    loads = [feed("tickers.SOLUSDT", messages=10**6), feed("tickers.BTCUSDT"), feed("tickers.ETHUSDT")]
+    told(tmp_path, "linear-1", *loads, running=True)
+    told(tmp_path, "linear-2")
+    assert load_fleet(file(tmp_path, TWO)).configs[0].pins == first[0].pins
+    told(tmp_path, "linear-1", *loads)
+    assert load_fleet(file(tmp_path, TWO)).configs[0].pins != first[0].pins
