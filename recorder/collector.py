@@ -412,6 +412,7 @@ class Collector:
                 }
                 for line in self.lines
             ],
+            "connects_left": self.network.connects.left(time.monotonic_ns()),
             "moves": 0 if self.mover is None else self.mover.moves,
             "topics_moved": 0 if self.mover is None else self.mover.topics_moved,
             "feeds": [

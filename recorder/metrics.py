@@ -60,6 +60,8 @@ CATALOGUE: Final[dict[str, tuple[str, tuple[str, ...], str]]] = {
     "tapebook_lines": ("gauge", (), "Connections that should be up."),
     "tapebook_lines_connected": ("gauge", (), "Connections that are."),
     "tapebook_connects_total": ("counter", (), "Connections opened, of the lines there are."),
+    "tapebook_connects_left": ("gauge", (), "New connections that the machine's budget still allows now."),
+    "tapebook_topics_moved_total": ("counter", (), "Topics that changed their connection as planned."),
     "tapebook_round_trip_seconds": ("gauge", (), "Longest last ping of any connection."),
     "tapebook_match_delay_seconds": ("histogram", ("class",), "Engine's match stamp to ours, clock offset included."),
     "tapebook_push_delay_seconds": ("histogram", ("class",), "Push gateway's stamp to ours, clock offset included."),
@@ -185,6 +187,8 @@ def _of_one(found: _Samples, status: dict[str, Any]) -> None:
     found.add("tapebook_lines", own, len(lines))
     found.add("tapebook_lines_connected", own, sum(line["connected"] for line in lines))
     found.add("tapebook_connects_total", own, sum(line["connects"] for line in lines))
+    found.add("tapebook_connects_left", own, status.get("connects_left"))
+    found.add("tapebook_topics_moved_total", own, status.get("topics_moved"))
     trips = [line["round_trip_ms"] for line in lines if line.get("round_trip_ms") is not None]
     found.add("tapebook_round_trip_seconds", own, max(trips) / 1000 if trips else None)
     _feeds(found, own, status.get("feeds", []))

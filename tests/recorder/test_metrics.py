@@ -42,6 +42,7 @@ def status(tmp_path: Path) -> dict[str, Any]:
     ) | {
         "collector": "linear", "troubles": ["a", "b"], "restarts": 3, "frames": 100, "frame_bytes": 20_000,
         "undecodable": {"not_json": 2}, "unknown_topics": 1, "resyncs": 4,
+        "connects_left": 480, "topics_moved": 3,
         "lines": [{"line": 0, "connected": True, "connects": 2, "round_trip_ms": 12.5},
                   {"line": 1, "connected": False, "connects": 3, "round_trip_ms": None}],
         "pressure": {"level": "ease", "limit_bytes": 64, "peak_backlog_bytes": 32, "held": 5, "held_seconds": 6.5,
@@ -67,6 +68,7 @@ def test_the_values_are_those_of_the_status(status: dict[str, Any]) -> None:
     expected = {
         "up": 1, "trouble": 2, "restarts_total": 3, "uptime_seconds": 3600, "frames_total": 100,
         "frame_bytes_total": 20_000, "unknown_topic_frames_total": 1, "resyncs_total": 4, "lines": 2,
+        "connects_left": 480, "topics_moved_total": 3,
         "lines_connected": 1, "connects_total": 5, "round_trip_seconds": 0.0125, "backlog_bytes": 0,
         "backlog_limit_bytes": 64, "backlog_peak_bytes": 32, "reading_paused": 0, "reading_pauses_total": 5,
         "reading_paused_seconds_total": 6.5, "rolling_paused_seconds_total": 7.5, "journal_bytes_total": 9,
