@@ -15,7 +15,7 @@ from random import Random
 from typing import Any, Final
 
 from engine.bybit import rest as shapes
-from engine.bybit.full_sync import Again, FullSync, Load, NoBook, SyncOptions
+from engine.bybit.full_sync import Again, FullSync, Load, NoBook, Phase, SyncOptions
 from recorder.capture import Capture
 from recorder.rest import RestClient
 from recorder.warnings import Warnings
@@ -120,6 +120,8 @@ class FullBooks:
                 await asyncio.sleep(TICK_S)
                 now_ns = self._clock_ns()
                 for topic, sync in self.syncs.items():
+                    if sync.phase is Phase.LIVE and self._state(topic) is not FeedState.LIVE:
+                        sync.disbelieved(now_ns)
                     if sync.wants(now_ns):
                         task = asyncio.create_task(self._ask(rest, topic, sync, sync.ask(now_ns)))
                         self._asking.add(task)
@@ -127,6 +129,10 @@ class FullBooks:
         finally:
             for task in self._asking:
                 task.cancel()
+
+    def _state(self, topic: str) -> FeedState:
+        engine = self._capture.engine
+        return engine.state(engine.feed_index(topic))
 
     async def _ask(self, rest: RestClient, topic: str, sync: FullSync, asked: int) -> None:
         symbol = topic.split(".", 2)[2]
@@ -155,10 +161,8 @@ class FullBooks:
             log.debug("%s: an answer could not be recorded", topic)
 
     def _load(self, topic: str, sync: FullSync, verdict: Load, path: str, body: bytes) -> None:
-        engine, capture = self._capture.engine, self._capture
-        feed = engine.feed_index(topic)
-        capture.full_book(topic, path, body, verdict.deltas)
-        complete = engine.state(feed) is FeedState.LIVE
+        self._capture.full_book(topic, path, body, verdict.deltas)
+        complete = self._state(topic) is FeedState.LIVE
         sync.taken(complete, self._clock_ns())
         if not complete:
             self._complain(topic, sync, sync.last_why)

@@ -8,6 +8,7 @@ joined, the core goes on by the live rule, and tells by its state when all has t
 
     sync.subscribed(now_ns)                          # and sync.lost() when the subscription ends
     sync.delta(frame, now_ns)                        # every delta that the core could not apply
+    sync.disbelieved(now_ns)                         # the core's book is not live, whyever
     if sync.wants(now_ns):
         asked = sync.ask(now_ns)                     # then GET /v5/market/full_orderbook
         verdict = sync.answer(asked, book, now_ns)   # or sync.failed(asked, now_ns)
@@ -196,6 +197,12 @@ class FullSync:
         self._forget()
         self._subscription += 1
         self.phase = Phase.IDLE
+
+    def disbelieved(self, now_ns: int) -> None:
+        """The core's book isn't live any more, and no delta has shown why: it was silent, or a frame was damaged."""
+        if self.phase is Phase.LIVE:
+            self._forget()
+            self._begin(now_ns + self._options.first_delta_ns)
 
     # -- the stream ----------------------------------------------------------------------------------------
 

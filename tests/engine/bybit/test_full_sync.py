@@ -227,6 +227,18 @@ def test_a_break_begins_again_with_the_delta_that_showed_it() -> None:
     assert judged(sync, book(9), 2 + SECOND) == load()
 
 
+def test_a_book_that_is_not_believed_is_asked_for_without_a_delta() -> None:
+    sync = waiting(delta(5))
+    assert judged(sync, book(5)) == load()
+    sync.taken(True, 2)
+    sync.disbelieved(3)
+    assert not sync.wants(3)
+    assert judged(sync, book(5), 3 * SECOND) == load()
+    sync = waiting(delta(5))
+    sync.disbelieved(3)  # nothing new to one that waits
+    assert sync.waiting == 1
+
+
 def test_what_the_core_refuses_is_asked_for_again_later() -> None:
     sync = waiting(delta(5))
     assert judged(sync, book(5)) == load()

@@ -547,3 +547,24 @@ async def test_a_taken_port_is_a_usage_error(make_lines: Make, write_lines: Make
 def test_options_that_make_no_sense(wrong: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         GatewayOptions(**wrong)
+
+
+async def test_rpi_and_full_frames_are_passed_on_as_they_are(
+    make_lines: Make, write_lines: Make, join: Make
+) -> None:
+    """Their books aren't rebuilt: a later subscriber gets the recording's own frames, and no snapshot."""
+    topics = ["orderbook.rpi.BTCUSDT", "orderbook.full.BTCUSDT"]
+    lines = make_lines(Category.LINEAR, topics, 4)
+    async with Gateway(options(write_lines(lines))) as gateway:
+        client = await join(gateway)
+        assert (await client.subscribe(*topics))["success"]
+        await client.until(len(lines))
+        await gateway.finished()
+        assert client.frames == [payload for _, payload in lines]
+        late = await join(gateway)
+        assert (await late.subscribe(*topics))["success"]
+        await late.ask({"op": "ping"})
+        assert late.frames == []
+        assert (await rest(gateway, "full_orderbook", category="linear", symbol="BTCUSDT"))[
+            "retCode"
+        ] == 10016

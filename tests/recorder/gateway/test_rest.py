@@ -192,3 +192,45 @@ def test_a_replay_has_no_book_before_its_first_snapshot() -> None:
             deepest = frame.update_id
     result = ask(asked, "orderbook", symbol="BTCUSDT", limit="1000")
     assert (len(result["b"]), result["u"]) == (200, deepest)
+
+
+def test_full_order_book() -> None:
+    asked = venue(Category.SPOT)
+    result = ask(asked, "full_orderbook", symbol="BTCUSDT")
+    assert list(result) == ["s", "b", "a", "ts", "u", "seq", "cts"]
+    assert min(len(result["b"]), len(result["a"])) > 1_000
+    with pytest.raises(RestError, match="symbol is required"):
+        ask(asked, "full_orderbook")
+    with pytest.raises(RestError, match="category is not one of"):
+        ask(venue(Category.OPTION), "full_orderbook", symbol="X")
+    replayed = ReplayVenue(Category.SPOT, Feeds(Category.SPOT), _survey_of("BTCUSDT"))
+    with pytest.raises(RestError, match="no order book"):
+        ask(replayed, "full_orderbook", symbol="BTCUSDT")
+
+
+def test_answers_about_the_full_book_lag_by_turns() -> None:
+    market = Market(3, Category.SPOT, start_ns=START_NS)
+    market.follow("orderbook.full.BTCUSDT")
+    market.advance(START_NS + 5 * 10**9)
+    asked = MarketVenue(Category.SPOT, lambda: market, full_lag=2)
+    ids = [ask(asked, "full_orderbook", symbol="BTCUSDT")["u"] for _ in range(6)]
+    newest = max(ids)
+    assert ids == [newest - 2, newest - 1, newest] * 2
+
+
+def test_rpi_order_book() -> None:
+    asked = venue(Category.LINEAR)
+    result = ask(asked, "rpi_orderbook", symbol="BTCUSDT", limit="50")
+    assert {len(level) for level in result["b"] + result["a"]} == {3}
+    streamed = asked.first_frame("orderbook.rpi.BTCUSDT", 0)
+    assert streamed is not None
+    assert streamed[0].update_id == result["u"]
+    assert ask(asked, "rpi_orderbook", symbol="BTCUSDT", limit="2")["b"] == result["b"][:2]
+    for limit in ("51", "0", ""):
+        with pytest.raises(RestError, match="limit"):
+            ask(asked, "rpi_orderbook", symbol="BTCUSDT", limit=limit)
+
+
+def _survey_of(symbol: str) -> Survey:
+    instrument = next(i for i in venue(Category.SPOT).instruments() if i.symbol == symbol)
+    return Survey(START_NS, {symbol: instrument}, is_complete=True)
