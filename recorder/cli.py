@@ -129,7 +129,12 @@ def record(
         str | None, typer.Option("--name", help="Name of the collector.", show_default="the category")
     ] = None,
     lines: Annotated[
-        int | None, typer.Option("--lines", help="Connections per feed.", show_default="1")
+        int | None,
+        typer.Option(
+            "--lines",
+            help="Connections that carry each feed, 1 to 4: what one loses another brings.",
+            show_default="1",
+        ),
     ] = None,
     frames_per_connection: Annotated[
         float | None,

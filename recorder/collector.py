@@ -36,6 +36,7 @@ from recorder.lateness import Lateness
 from recorder.lines import LineSet
 from recorder.moves import Mover
 from recorder.network import Network
+from recorder.redundancy import Laggards, line_shares
 from recorder.rest import RestClient
 from recorder.universe import Resolved, selection_of, turnovers
 from recorder.version import SOFTWARE
@@ -194,8 +195,10 @@ class Collector:
             most=config.frames_per_connection,
             ended=self._task_ended,
             elsewhere={SYSTEM_STATUS: status_url(self.endpoint)},
+            copies=config.lines,
             timing=self._timing,
         )
+        self.laggards = Laggards(self.engine, self.lines)
         self.lines.turnovers.update(turnovers(self._resolved.listed))
         if config.rebalance:
             policy = Spreader(config.category, config.frames_per_connection, self._timing)
@@ -283,6 +286,7 @@ class Collector:
             if ticks % 4 == 0 and self.pressure.level is not Level.HOLD:
                 self._judge_silence(now_ns)
             self._resync()
+            self.laggards.tick(now_ns)
             self._rotate_when_due()
             if ticks % (4 if self.pressure.level is Level.EASE else 40) == 0:
                 self._write_status()
@@ -380,6 +384,7 @@ class Collector:
     def status(self, *, stopped: bool = False) -> dict[str, Any]:
         """What ``tapebook status`` shows of a running collector."""
         counters = self.engine.counters()
+        shares = line_shares(self.engine)
         return {
             "collector": self.config.collector,
             "category": self.config.category.value,
@@ -409,6 +414,9 @@ class Collector:
                     "connects": line.connects,
                     "round_trip_ms": None if line.round_trip_ns is None else line.round_trip_ns / 1e6,
                     "last_reason": line.last_reason,
+                    "frames": line.frames,
+                    "bytes": line.bytes,
+                    **shares.get(line.slot, {}),
                 }
                 for line in self.lines
             ],

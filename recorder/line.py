@@ -68,6 +68,7 @@ class Line:
         ssl: TLS context for wss, or None for the default one.
         fail: called with what ends the recording as a whole.
         is_reached: whether another line has reached the exchange; then this one is never given up.
+        is_covered: whether a line other than that slot carries the topic too, and is up.
         timing: how patient the line is.
     """
 
@@ -86,6 +87,7 @@ class Line:
         ssl: tls.SSLContext | None,
         fail: Callable[[TapebookError], None],
         is_reached: Callable[[], bool] = lambda: False,
+        is_covered: Callable[[str, int], bool] = lambda _topic, _slot: False,
         timing: Timing | None = None,
     ) -> None:
         self.slot = slot
@@ -97,6 +99,8 @@ class Line:
         self.connects = 0
         self.connected = False
         self.data_ns = 0
+        self.frames = 0
+        self.bytes = 0
         self.round_trip_ns: int | None = None
         self.last_pong: Pong | None = None
         self.last_reason = ""
@@ -110,6 +114,7 @@ class Line:
         self._ssl = ssl
         self._fail = fail
         self._is_reached = is_reached
+        self._is_covered = is_covered
         self._timing = timing or Timing()
         self._connection: Connection | None = None
         self._session: StreamSession | None = None
@@ -273,8 +278,13 @@ class Line:
                 except TapebookError as error:
                     self._fail(error)
                 for topic in self.topics:
-                    self._resyncs.forget(topic)
+                    self._forget_resync(topic)
         self._closed.set()
+
+    def _forget_resync(self, topic: str) -> None:
+        """A new subscription will bring the snapshot, or nothing will; another line may still be asked for it."""
+        if not self._is_covered(topic, self.slot):
+            self._resyncs.forget(topic)
 
     def _on_frames(self, frames: list[bytes], receive_ns: int) -> None:
         session = self._session
@@ -300,6 +310,8 @@ class Line:
         assert session is not None
         awaiting = session.awaiting_data
         results = self._capture.frame_list(self.slot, frames, receive_ns)
+        self.frames += len(frames)
+        self.bytes += sum(map(len, frames))
         if not awaiting:
             if max(results) >= 0:
                 self.data_ns = now_ns
@@ -361,7 +373,7 @@ class Line:
                 event.topic, event.words,
             )  # fmt: skip
             self.refused[event.topic] = event.words
-            self._resyncs.forget(event.topic)
+            self._forget_resync(event.topic)
             self._capture.session(self.slot, notes.Refused(topic=event.topic, words=event.words))
         elif isinstance(event, Silent):
             if event.topic not in self._told_silent:

@@ -83,6 +83,7 @@ class LineSet:
         self._lines_of: dict[str, list[Line]] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._closing: set[asyncio.Task[None]] = set()
+        self._resynced: dict[str, int] = {}
         self._paused = False
 
     def __repr__(self) -> str:
@@ -137,6 +138,7 @@ class LineSet:
             for line in self._lines_of.pop(topic):
                 by_line.setdefault(line.slot, []).append(topic)
             self._resyncs.forget(topic)
+            self._resynced.pop(topic, None)
         self._capture.end_feeds(gone)
         for slot, on_line in by_line.items():
             self._lighten(self._lines[slot], on_line)
@@ -225,6 +227,7 @@ class LineSet:
             ssl=self._ssl,
             fail=self._fail,
             is_reached=self._is_reached,
+            is_covered=self._is_covered,
             timing=self._timing,
         )
         line.pause(self._paused)
@@ -233,6 +236,13 @@ class LineSet:
 
     def _is_reached(self) -> bool:
         return any(line.connects for line in self)
+
+    def _is_covered(self, topic: str, slot: int) -> bool:
+        """Whether a line other than that one carries the topic too, and is up."""
+        return any(
+            line.connected and line.slot != slot and topic not in line.refused
+            for line in self._lines_of.get(topic, ())
+        )
 
     def _retire(self, line: Line) -> None:
         """Close a line that carries nothing any more; its slot is free once it is closed."""
@@ -267,11 +277,14 @@ class LineSet:
             )
 
     def resync(self, topic: str, now_ns: int) -> None:
-        """Subscribe one topic anew, on the first of its lines that is up."""
-        for line in self._lines_of.get(topic, ()):
-            if line.connected:
-                line.resync(topic, now_ns)
-                return
+        """Subscribe one topic anew, on the line that leads it; if that was tried last, on another one that is up."""
+        engine = self._capture.engine
+        leading = engine.leading_line(engine.feed_index(topic))
+        up = [line for line in self._lines_of.get(topic, ()) if line.connected]
+        up.sort(key=lambda line: (line.slot == self._resynced.get(topic), line.slot != leading))
+        if up:
+            self._resynced[topic] = up[0].slot
+            up[0].resync(topic, now_ns)
 
     def pause(self, paused: bool) -> None:
         """Leave bytes in the sockets while the disk is behind."""

@@ -27,6 +27,9 @@ from schemas.names import Category, Environment
 
 __all__ = ["check_home", "run_record", "uvloop_runner"]
 
+MOST_LINES = 4
+"""Each costs what the first one does: connections, arguments, traffic, journal."""
+
 log = logging.getLogger("tapebook")
 
 
@@ -45,8 +48,10 @@ def run_record(
         ExchangeError: no connection could be made, or everything was refused.
         StoreError: the disk failed.
     """
-    if config.lines != 1:
-        raise ConfigError(f"found {config.lines} lines; this release records every feed over 1")
+    if not 1 <= config.lines <= MOST_LINES:
+        raise ConfigError(
+            f"found {config.lines} lines, expected 1 to {MOST_LINES} connections per feed (--lines)"
+        )
     network = open_network(config)
     data = Path(config.data)
     if data.exists() and not data.is_dir():

@@ -132,6 +132,13 @@ def _live(live: dict[str, Any]) -> Iterator[str]:
             for line in lines
         )
         yield f"  lines     {named or 'none'}"
+        for line in lines:
+            if "saved" in line:
+                yield (
+                    f"  line {line['line']:<5}{line['frames']:,} frames, {amount(line['bytes'])}: "
+                    f"{line['taken']:,} first, {line['repeats']:,} repeats, {line['ahead']:,} early, "
+                    f"{line['saved']:,} saved"
+                )
     pressure = live.get("pressure", {})
     paused = ", reading paused" if live["paused"] else ""
     held = (

@@ -33,7 +33,7 @@ class RecordConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         ca_file: PEM file with one more authority to trust, for an endpoint of your own.
         data: data directory.
         name: of the collector; empty for the category.
-        lines: redundant connections per feed.
+        lines: connections that carry each feed, 1 to 4: what one of them loses another brings (docs/lines.md).
         frames_per_connection: what one connection should carry a second. A wake-up for a lone frame costs as much as
             several frames, so few busy connections are cheaper than many quiet ones; but one that is lost, or waits for
             a lost packet, holds up all that it carries.

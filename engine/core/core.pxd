@@ -328,6 +328,8 @@ cdef extern from "tb_engine.h" nogil:
         int64_t match_ms
         int64_t cross_sequence
         int64_t update_id
+    int tb_is_carried(const tb_feed *feed)
+    int tb_engine_is_copy(tb_engine *engine, int32_t feed, tb_stamp at)
     void tb_engine_heard(tb_engine *engine, int32_t feed, tb_stamp at)
     void tb_engine_good(tb_engine *engine, int32_t feed, tb_news news, int healer, int64_t last_update_id, tb_stamp at)
     void tb_engine_broken(tb_engine *engine, int32_t feed, int cause, int64_t first_update_id, int64_t match_ms,

@@ -248,6 +248,11 @@ cdef class Engine:
     cdef int32_t _drive(self, int32_t result, bytes frame, at) except? -1:
         """Have a frame read by its feed's driver."""
         cdef int32_t feed = TB_RESULT_DRIVEN - result
+        cdef int state = self.engine.feeds[feed].state
+        if tb_engine_is_copy(&self.engine, feed, _stamp(at)):
+            return feed
+        if state == TB_LIVE and self.engine.feeds[feed].state != TB_LIVE:
+            self.drivers[feed].lost(at)
         try:
             self.drivers[feed].frame(frame, at)
         except UndecodableError as error:
@@ -376,7 +381,7 @@ cdef class Engine:
         """The line is gone: what no other line carries is stale."""
         tb_engine_disconnect(&self.engine, line, receive_ns, sequence)
         for feed, driver in self.drivers.items():
-            if self.engine.feeds[<int>feed].line == line:
+            if self.engine.feeds[<int>feed].line == line and not tb_is_carried(self.engine.feeds[<int>feed]):
                 driver.lost(Stamp(sequence, receive_ns, line))
 
     def unsubscribed(self, topic: str, int64_t receive_ns, int64_t sequence, uint16_t line=0):

@@ -46,6 +46,7 @@ class Deed(StrEnum):
     TOO_MANY = "too_many"
     UNAVAILABLE = "unavailable"
     CLOSE = "close"
+    CUT_ONE = "cut_one"
     RESTART = "restart"
     SLOW_READER = "slow_reader"
 
@@ -84,13 +85,14 @@ _MEANINGS: Final = {
     "too_many": "share of handshakes answered HTTP 429",
     "unavailable": "share of handshakes answered HTTP 503",
     "close": "close every connection each N seconds",
+    "cut_one": "abort one of the open connections, drawn at random, after N/2 to 3N/2 seconds each time",
     "restart": "restart the push service each N seconds: snapshots with u=1 begin new chains",
     "slow_reader": "disconnect whoever leaves more than N KiB unread, also at full speed",
     "until": "seconds after the first subscription; no further fault from then on",
     "delay": "seconds, of late and slow_ack; 0.5 unless given",
     "seed": "whole number that decides which ones",
 }
-_NUMBERS: Final = {"close", "restart", "slow_reader", "until", "delay", "seed"}
+_NUMBERS: Final = {"close", "cut_one", "restart", "slow_reader", "until", "delay", "seed"}
 _MOST_SECONDS: Final = 1e6
 
 
@@ -103,6 +105,7 @@ class FaultPlan:
             requests and those of handshakes.
         seed: of the generators; each connection has its own, by its number.
         close_seconds: life of a connection, None for ever.
+        cut_one_seconds: mean time between two cuts of one connection, None for none.
         restart_seconds: life of the push service, None for ever.
         until_seconds: after the first subscription no further fault happens from then on; None for never.
         slow_reader_kib: what a reader may leave unread, None for the gateway's own limit.
@@ -113,6 +116,7 @@ class FaultPlan:
     seed: int = 0
     close_seconds: float | None = None
     restart_seconds: float | None = None
+    cut_one_seconds: float | None = None
     until_seconds: float | None = None
     slow_reader_kib: float | None = None
     delay_seconds: float = 0.5
@@ -178,6 +182,7 @@ def parse_faults(specs: Iterable[str]) -> FaultPlan | None:
         seed,
         close_seconds=numbers.get("close"),
         restart_seconds=numbers.get("restart"),
+        cut_one_seconds=numbers.get("cut_one"),
         until_seconds=numbers.get("until"),
         slow_reader_kib=numbers.get("slow_reader"),
         delay_seconds=numbers.get("delay", 0.5),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import sys
 import uuid
 from contextlib import AsyncExitStack, suppress
@@ -333,6 +334,8 @@ class Gateway:
             return
         if plan.restart_seconds is not None:
             stack.callback(asyncio.create_task(self._restart(plan.restart_seconds)).cancel)
+        if plan.cut_one_seconds is not None:
+            stack.callback(asyncio.create_task(self._cut_one(plan.seed, plan.cut_one_seconds)).cancel)
         if plan.until_seconds is not None:
             stack.callback(asyncio.create_task(self._calm(plan.until_seconds)).cancel)
 
@@ -345,6 +348,24 @@ class Gateway:
             for exchange in self._exchanges.values():
                 exchange.restart(self._timeline.now_ns() // _MS, self._outlet.touched)
             self._outlet.flush()
+
+    async def _cut_one(self, seed: int, seconds: float) -> None:
+        """Abort one connection after another; what is on its way on it is lost."""
+        generator = random.Random(f"cut one/{seed}")
+        await self._subscriptions.settled(0.0)
+        while True:
+            await asyncio.sleep(seconds * generator.uniform(0.5, 1.5))
+            if self._plan is None:
+                return
+            connections = [
+                each for each in self._connections if each.is_open and each.topics and not each.is_half_open
+            ]
+            if connections:
+                connection = generator.choice(connections)
+                if self._ledger is not None:
+                    self._ledger.fault(connection.number, Deed.CUT_ONE)
+                connection.abort()
+                self._flush_ledger()
 
     async def _calm(self, seconds: float) -> None:
         await self._subscriptions.settled(0.0)

@@ -7,6 +7,21 @@ void tb_engine_heard(tb_engine *engine, int32_t index, tb_stamp at)
     tb_line_is_good(engine, at);
 }
 
+int tb_engine_is_copy(tb_engine *engine, int32_t index, tb_stamp at)
+{
+    tb_feed *feed = engine->feeds[index];
+    if (feed->depth > 1 || !tb_is_merged(feed, at))
+        return 0;
+    /* Its rows stand for themselves, so that one may come late; and the core doesn't know what time they tell. */
+    engine->frame.push_ms = 0;
+    engine->frame.match_ms = TB_NONE;
+    engine->frame.kind = TB_DELTA;
+    if (tb_admit(engine, index, &engine->frame, at) != TB_COPY)
+        return 0;
+    tb_engine_heard(engine, index, at);
+    return 1;
+}
+
 void tb_engine_good(tb_engine *engine, int32_t index, tb_news news, int healer, int64_t last_update_id, tb_stamp at)
 {
     tb_feed *feed = engine->feeds[index];

@@ -268,6 +268,10 @@ typedef struct {
 } tb_news;
 
 /* The frame could be read: the feed and its line are alive, whatever becomes of the frame. */
+/* Whether any line carries the feed. */
+int tb_is_carried(const tb_feed *feed);
+/* Before a driver reads the frame that was routed last: whether another line has brought it, or will. */
+int tb_engine_is_copy(tb_engine *engine, int32_t index, tb_stamp at);
 void tb_engine_heard(tb_engine *engine, int32_t feed, tb_stamp at);
 /* And it was good: the feed is LIVE, and an open gap is closed, with its last update id or TB_NONE. */
 void tb_engine_good(tb_engine *engine, int32_t feed, tb_news news, int healer, int64_t last_update_id, tb_stamp at);

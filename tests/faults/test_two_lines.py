@@ -1,0 +1,133 @@
+"""Two lines over real sockets: what befalls one of them costs nothing; the archive is what was published."""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from recorder.status import data_status
+from schemas.names import RecordKind, Table
+from schemas.notes import Disconnected, decode_session
+from tests.ledger import Entry, read_ledger
+from tests.processes import gateway, tapebook
+from tests.recorded import Recorded, assert_verified
+
+SYMBOLS = ("BTCUSDT", "ETHUSDT")
+PREFIXES = ("orderbook.1", "orderbook.50", "orderbook.200", "publicTrade", "tickers")
+TOPICS = [f"{prefix}.{symbol}" for prefix in PREFIXES for symbol in SYMBOLS]
+TEN_MINUTES = 600.0
+
+
+def crc32(payload: bytes) -> str:
+    return f"{zlib.crc32(payload):08x}"
+
+
+def record(tmp_path: Path, faults: str, seconds: float, *, lines: int = 2) -> tuple[Recorded, list[Entry]]:
+    """Record a simulated market over several lines; what was published is told by the ledger."""
+    data, ledger = tmp_path / "data", tmp_path / "ledger.jsonl"
+    options = ["--simulate", 7, "--category", "linear", "--ledger", ledger, "--ledger-books"]
+    with gateway(tmp_path / "gateway", *options, "--fault", faults) as served:
+        arguments = ["--category", "linear", "--topics", ",".join(TOPICS), "--duration", seconds]
+        done = tapebook(
+            "record",
+            "--endpoint",
+            served.url,
+            "--data",
+            data,
+            "--lines",
+            lines,
+            *arguments,
+            patience_s=seconds + 300,
+        )
+        assert done.code == 0, done.err
+    return Recorded(data, "linear"), read_ledger(ledger)
+
+
+class Account:
+    """What was published, and what the archive made of it, by topic."""
+
+    def __init__(self, recorded: Recorded, ledger: list[Entry]) -> None:
+        self.payloads = {frame.sequence: frame.payload for frame in recorded.frames}
+        self.by_crc = {crc32(payload): payload for payload in self.payloads.values()}
+        self.published: dict[str, list[str]] = {topic: [] for topic in TOPICS}
+        for entry in ledger:
+            if entry.event == "published" and not entry.rebuilt and entry.topic in self.published:
+                assert entry.crc32 is not None
+                self.published[entry.topic].append(entry.crc32)
+        self.rows: dict[str, list[tuple[str, bool, int]]] = {topic: [] for topic in TOPICS}
+        self.trades: dict[str, list[str]] = {}
+        for row in recorded.rows(Table.BOOK_UPDATES):
+            if row["kind"] != "keyframe":
+                self._row(f"orderbook.{row['depth']}.{row['symbol']}", row)
+        for row in recorded.rows(Table.TICKERS):
+            self._row(f"tickers.{row['symbol']}", row)
+        for row in recorded.rows(Table.TRADES):
+            self.trades.setdefault(f"publicTrade.{row['symbol']}", []).append(row["trade_id"])
+
+    def _row(self, topic: str, row: dict[str, object]) -> None:
+        sequence = row["sequence"]
+        assert isinstance(sequence, int)
+        self.rows[topic].append((crc32(self.payloads[sequence]), bool(row["applied"]), sequence))
+
+    def span(self, topic: str) -> list[str]:
+        """What was published from the first to the last frame of the topic that the recorder got on any line."""
+        published = self.published[topic]
+        got = [number for number, crc in enumerate(published) if crc in self.by_crc]
+        assert len(got) > 5, f"{topic}: too little was published: the test tests nothing"
+        return published[got[0] : got[-1] + 1]
+
+    def trade_ids(self, topic: str) -> list[str]:
+        return [trade["i"] for crc in self.span(topic) for trade in json.loads(self.by_crc[crc])["data"]]
+
+
+def assert_all_of_it(account: Account) -> None:
+    """Every frame that was published is a row once, in its order; every trade is a row once."""
+    for topic, rows in account.rows.items():
+        if topic.startswith("publicTrade"):
+            assert Counter(account.trades[topic]) == Counter(account.trade_ids(topic)), topic
+            continue
+        span = account.span(topic)
+        known = set(span)
+        made = [crc for crc, _, _ in rows if crc in known]
+        assert made == span, f"{topic}: {len(made)} rows of {len(span)} messages"
+        assert all(applied for _, applied, _ in rows), topic
+
+
+def cuts(recorded: Recorded) -> Counter[int]:
+    """How often each line was lost."""
+    found: Counter[int] = Counter()
+    for record in recorded.records:
+        if record.kind == RecordKind.SESSION:
+            event = decode_session(record.payload)
+            if isinstance(event, Disconnected) and not event.clean:
+                found[record.line] += 1
+    return found
+
+
+def cut_one_of_two(tmp_path: Path, seconds: float, *, every: float, least: int) -> None:
+    recorded, ledger = record(tmp_path, f"cut_one={every},seed=5", seconds)
+    lost = cuts(recorded)
+    assert min(lost[0], lost[1]) >= least, f"too few cuts: the test tests nothing: {lost}"
+    assert recorded.gaps == []
+    assert_all_of_it(Account(recorded, ledger))
+    assert_verified(recorded.data)
+    (live,) = data_status(recorded.data)["collectors"]
+    lines = live["live"]["lines"]
+    assert [line["line"] for line in lines] == [0, 1]
+    assert all(line["frames"] > line["taken"] > 0 and line["repeats"] > 0 for line in lines)
+    assert sum(line["saved"] for line in lines) > 0
+
+
+def test_one_of_two_lines_is_cut_again_and_again(tmp_path: Path) -> None:
+    cut_one_of_two(tmp_path, 14, every=2.0, least=1)
+
+
+@pytest.mark.slow
+def test_one_of_two_lines_is_cut_for_ten_minutes(tmp_path: Path) -> None:
+    seconds = float(os.environ.get("TAPEBOOK_LINES_SECONDS", TEN_MINUTES))
+    cut_one_of_two(tmp_path, seconds, every=4.0, least=int(seconds / 20))
