@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from engine.bybit.full_sync import frames_of
 from engine.core.feeds import Engine
+from engine.trade_backfill import read_fetched
 from schemas.names import FeedState
 from schemas.notes import (
     Crashed,
@@ -15,6 +16,7 @@ from schemas.notes import (
     Ended,
     FeedCheckpoint,
     Feeds,
+    FetchedTrades,
     FullBook,
     Note,
     Rest,
@@ -41,12 +43,21 @@ def apply_session(engine: Engine, event: Session, *, receive_ns: int, sequence: 
         engine.disconnect(line, receive_ns, sequence)
 
 
-def apply_answer(engine: Engine, answer: Rest, *, receive_ns: int, sequence: int) -> None:
-    """Let a REST answer act on the feeds that live on such answers."""
+def apply_answer(engine: Engine, answer: Rest, *, receive_ns: int, sequence: int) -> bool:
+    """Let a REST answer act on the feeds that live on such answers.
+
+    Returns:
+        Whether it holds everything that a gap of trades had lost.
+    """
     if isinstance(answer, FullBook):
         engine.restate(answer.topic, frames_of(answer), receive_ns, sequence)
-        return
-    engine.answer(answer.path, answer.body, receive_ns, sequence)
+    elif isinstance(answer, FetchedTrades):
+        lost = read_fetched(answer, engine.category)
+        taken = lost.frame is None or engine.backfill(lost.frame, receive_ns, sequence) == "ok"
+        return taken and lost.reaches_back and lost.joins
+    else:
+        engine.answer(answer.path, answer.body, receive_ns, sequence)
+    return False
 
 
 def apply_note(engine: Engine, note: Note, *, receive_ns: int, sequence: int) -> None:
@@ -71,6 +82,7 @@ def apply_note(engine: Engine, note: Note, *, receive_ns: int, sequence: int) ->
                 line=0,
                 update_id=note.update_id,
                 gap=note.gap,
+                trade_ids=note.trade_ids,
             )
         )
     elif isinstance(note, Widened) and note.source == "instruments":

@@ -25,6 +25,7 @@ from schemas.notes import (
     Digest,
     Ended,
     FeedCheckpoint,
+    FetchedTrades,
     Note,
     OpenGap,
     Rest,
@@ -190,7 +191,33 @@ class Replay:
     def _answer(self, answer: Rest, receive_ns: int, sequence: int) -> None:
         if isinstance(answer, RestAnswer):
             self._keep_instruments(self._instruments.answer(answer, receive_ns, sequence), receive_ns)
-        apply_answer(self.engine, answer, receive_ns=receive_ns, sequence=sequence)
+        whole = apply_answer(self.engine, answer, receive_ns=receive_ns, sequence=sequence)
+        if isinstance(answer, FetchedTrades) and whole:
+            self._healed_by_backfill(answer, sequence)
+
+    def _healed_by_backfill(self, fetched: FetchedTrades, sequence: int) -> None:
+        """Nothing is missing any more: say so in the gap's row, or in another where an earlier segment has that."""
+        for row in self._gaps:
+            if (row["topic"], row["cause"], row["start_time"], row["end_time"]) == (
+                fetched.topic, fetched.cause, fetched.start_ns, fetched.end_ns,
+            ):  # fmt: skip
+                row["healed_by"], row["sequence"] = "backfill", sequence
+                return
+        self._gaps.append(
+            self._gap_row(
+                fetched.topic,
+                sequence=sequence,
+                day=day_of_ns(fetched.end_ns),
+                start_time=fetched.start_ns,
+                end_time=fetched.end_ns,
+                start_match_time=fetched.start_match_ms,
+                end_match_time=fetched.end_match_ms,
+                first_update_id=None,
+                last_update_id=None,
+                cause=fetched.cause,
+                healed_by="backfill",
+            )
+        )
 
     def _keep_instruments(self, rows: list[dict[str, Any]], receive_ns: int) -> None:
         """Instruments of a category share a file: most rows come once, and all at once."""

@@ -27,6 +27,7 @@ from schemas.notes import (
     End,
     Ended,
     Feeds,
+    FetchedTrades,
     FullBook,
     Note,
     Rest,
@@ -159,13 +160,22 @@ class Capture:
         text = body.decode("utf-8", "replace")
         self._answer(FullBook(topic=topic, path=path, body=text, deltas=[delta.decode() for delta in deltas]))
 
-    def _answer(self, answer: Rest) -> None:
+    def fetched_trades(self, fetched: FetchedTrades) -> bool:
+        """Record trades that were fetched back, and take those that the stream has not brought.
+
+        Returns:
+            Whether nothing is missing any more.
+        """
+        return self._answer(fetched)
+
+    def _answer(self, answer: Rest) -> bool:
         receive_ns = self._clock()
         sequence = self.journal.append(receive_ns, 0, RecordKind.REST, encode(answer))
         if isinstance(answer, RestAnswer):
             self.instruments.answer(answer, receive_ns, sequence)
-        apply_answer(self.engine, answer, receive_ns=receive_ns, sequence=sequence)
+        whole = apply_answer(self.engine, answer, receive_ns=receive_ns, sequence=sequence)
         self._drain(receive_ns)
+        return whole
 
     def announce(self, symbol: str, price_decimals: int, size_decimals: int) -> None:
         """Record and apply the decimals that instruments-info announces."""

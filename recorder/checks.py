@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any
 
+from engine.events import Event
 from engine.freshness import Resyncs
 from recorder.audits import Audits
 from recorder.capture import Capture
@@ -16,6 +17,7 @@ from recorder.clock import ClockWatch
 from recorder.full_books import FullBooks
 from recorder.line import Line
 from recorder.rest import RestClient
+from recorder.trade_backfill import TradeBackfill
 from recorder.warnings import Warnings
 from schemas.config import RecordConfig
 
@@ -42,6 +44,7 @@ class Checks:
         warnings: Warnings,
     ) -> None:
         self.audits = Audits(capture, resyncs, config.audit_every, warnings)
+        self.trades = TradeBackfill(capture, warnings) if config.backfill else None
         self.clock = ClockWatch(capture, capture.engine, lines, config.clock_every, warnings)
         self.full_books = FullBooks(config.category, capture, warnings)
 
@@ -56,6 +59,13 @@ class Checks:
             group.create_task(self.audits.watch_depths())
             group.create_task(self.audits.ask(rest))
             group.create_task(self.full_books.run(rest))
+            if self.trades is not None:
+                group.create_task(self.trades.run(rest))
+
+    def gap_closed(self, event: Event) -> None:
+        """A gap has ended; of trades, some may be missing now."""
+        if self.trades is not None:
+            self.trades.gap_closed(event)
 
     def finish(self) -> None:
         """Note what is not noted yet; before the recording's last record."""
@@ -67,4 +77,5 @@ class Checks:
             "clock": self.clock.status(),
             "audits": self.audits.status(),
             "full_books": self.full_books.status(),
+            "backfill": None if self.trades is None else self.trades.status(),
         }

@@ -208,6 +208,9 @@ def record(
             show_default="60",
         ),
     ] = None,
+    no_backfill: Annotated[
+        bool, typer.Option("--no-backfill", help="Don't fetch trades that a gap lost back over REST.")
+    ] = False,
     clock_every: Annotated[
         float | None,
         typer.Option(
@@ -269,6 +272,7 @@ def record(
             "pins": _split(pins),
             "metrics": metrics,
             "audit_every": audit_every,
+            "backfill": False if no_backfill else None,
             "clock_every": clock_every,
             "refresh_every": refresh_every,
         },

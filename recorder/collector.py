@@ -351,6 +351,7 @@ class Collector:
         elif event.kind is EventKind.GAP_CLOSED:
             log.debug("%s: gap (%s) healed by %s", topic, event.detail, event.healed_by)
             self.resyncs.forget(event.topic)
+            self.checks.gap_closed(event)
         elif event.kind is EventKind.UNDECODABLE:
             self._warnings.tell(f"{topic}: undecodable ({event.detail})")
 

@@ -43,5 +43,5 @@ def crashed_feeds(data: Path, collector: str) -> list[Crashed]:
                 state.match_ms,
                 state.update_id + 1 if consecutive and state.update_id is not None else None,
             )
-        out.append(Crashed(topic=topic, gap=gap, update_id=state.update_id))
+        out.append(Crashed(topic=topic, gap=gap, update_id=state.update_id, trade_ids=state.trade_ids))
     return out

@@ -50,6 +50,7 @@ class RecordConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         metrics: HOST:PORT of /metrics, /status and /healthz; without a host on the loopback address; empty for none.
         audit_every: hold one book against REST each so many seconds, all in turn; 0 for never. Depths of a symbol are
             held against each other in any case.
+        backfill: fetch trades that a gap lost back over REST, as far as it reaches.
         clock_every: ask for the exchange's clock each so many seconds; 0 for never.
         refresh_every: ask what is listed each so many seconds, and follow listings and delistings; 0 for never.
     """
@@ -79,6 +80,7 @@ class RecordConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     pins: list[str] = []
     metrics: str = ""
     audit_every: NotNegative = 60.0
+    backfill: bool = True
     clock_every: NotNegative = 30.0
     refresh_every: NotNegative = 3600.0
 

@@ -27,6 +27,7 @@ __all__ = [
     "Ended",
     "FeedCheckpoint",
     "Feeds",
+    "FetchedTrades",
     "FullBook",
     "Gone",
     "Instruments",
@@ -287,11 +288,15 @@ class Audited(_Note, frozen=True, tag="audited"):
 
 
 class Crashed(_Note, frozen=True, tag="crashed"):
-    """The run before this one ended without a word: the feed's gap from its last good frame on."""
+    """The run before this one ended without a word: the feed's gap from its last good frame on.
+
+    Its trade ids are as in ``FeedCheckpoint``: trades that are fetched back may be among those recorded by then.
+    """
 
     topic: str
     gap: OpenGap
     update_id: int | None = None
+    trade_ids: str = ""
 
 
 class Instruments(_Note, frozen=True, tag="instruments"):
@@ -413,7 +418,31 @@ class FullBook(msgspec.Struct, frozen=True, tag_field="rest", tag="full_book"):
     deltas: list[str]
 
 
-Rest = RestAnswer | FullBook
+class FetchedTrades(msgspec.Struct, frozen=True, tag_field="rest", tag="trades"):
+    """Recent trades, asked for because a gap of a trades topic may have lost some.
+
+    Attributes:
+        topic: of the feed.
+        path: of the request, with its query.
+        body: the answer as received.
+        cause, start_ns, end_ns, start_match_ms, end_match_ms: of the gap, which had been closed by then.
+        until_match_ms: match time that the stream had reached before the question; null where nothing had come since.
+        is_settled: whether the gap was closed for so long that REST has caught up, as far as one can tell.
+    """
+
+    topic: str
+    path: str
+    body: str
+    cause: str
+    start_ns: int
+    end_ns: int
+    start_match_ms: int
+    end_match_ms: int | None
+    until_match_ms: int | None
+    is_settled: bool = True
+
+
+Rest = RestAnswer | FullBook | FetchedTrades
 
 _ENCODER = msgspec.json.Encoder()
 _NOTES: msgspec.json.Decoder[Note] = msgspec.json.Decoder(Note)

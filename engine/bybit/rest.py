@@ -18,6 +18,7 @@ from schemas.names import Category
 __all__ = [
     "Instrument",
     "InstrumentPage",
+    "RecentTrades",
     "Request",
     "RestBook",
     "RestTrade",
@@ -25,9 +26,11 @@ __all__ = [
     "full_order_book_request",
     "instrument_rows",
     "instruments_request",
+    "most_trades",
     "order_book_request",
     "parse_instruments",
     "parse_order_book",
+    "parse_recent_trades",
     "parse_tickers",
     "parse_time",
     "parse_trades",
@@ -163,6 +166,10 @@ class _Envelope(msgspec.Struct):
     result: msgspec.Raw = msgspec.Raw(b"null")
 
 
+class _Stamped(msgspec.Struct):
+    time: int | None = None
+
+
 class _PriceFilter(msgspec.Struct):
     tick_size: str = msgspec.field(name="tickSize", default="")
 
@@ -214,6 +221,10 @@ class _TradeRow(msgspec.Struct, rename="camel"):
     is_block_trade: bool | None = None
     seq: str | None = None
     is_rpi_trade: bool | None = msgspec.field(name="isRPITrade", default=None)
+    mark_price: str | None = msgspec.field(name="mP", default=None)
+    index_price: str | None = msgspec.field(name="iP", default=None)
+    mark_iv: str | None = msgspec.field(name="mIv", default=None)
+    trade_iv: str | None = msgspec.field(name="iv", default=None)
 
 
 class Instrument(msgspec.Struct, frozen=True):
@@ -286,6 +297,7 @@ class RestTrade(msgspec.Struct, frozen=True):
     Attributes:
         side: of the taker, ``Buy`` or ``Sell``.
         match_ms: when it was matched.
+        extras: options: ``mP``, ``iP``, ``mIv`` and ``iv`` as written.
     """
 
     trade_id: str
@@ -297,6 +309,21 @@ class RestTrade(msgspec.Struct, frozen=True):
     is_block: bool | None
     is_rpi: bool | None
     cross_sequence: int | None
+    extras: dict[str, str] = {}
+
+
+class RecentTrades(msgspec.Struct, frozen=True):
+    """One answer of the recent-trade endpoint.
+
+    Attributes:
+        trades: newest first as sent; malformed rows are left out.
+        rows: how many there were, malformed ones too.
+        time_ms: the exchange's clock, where sent.
+    """
+
+    trades: tuple[RestTrade, ...]
+    rows: int
+    time_ms: int | None
 
 
 def exponent_of(step: str) -> int:
@@ -409,13 +436,25 @@ def parse_tickers(body: bytes, subject: str = "market/tickers") -> list[dict[str
     return _rows(_result(subject, body, _List).rows, dict[str, Any])[0]
 
 
+def most_trades(category: Category) -> int:
+    """Return how many trades one answer of recent-trade holds at most."""
+    return _MAXIMUM_TRADES[category]
+
+
 def parse_trades(body: bytes, subject: str = "market/recent-trade") -> list[RestTrade]:
     """Read trades, newest first as sent. Raises as `parse_time` does; malformed rows are left out."""
-    rows, _ = _rows(_result(subject, body, _List).rows, _TradeRow)
+    return list(parse_recent_trades(body, subject).trades)
+
+
+def parse_recent_trades(body: bytes, subject: str = "market/recent-trade") -> RecentTrades:
+    """The same, with what else the answer says."""
+    raw = _result(subject, body, _List).rows
+    rows, _ = _rows(raw, _TradeRow)
     trades: list[RestTrade] = []
     for row in rows:
         match_ms = _positive(row.time)
         if match_ms is not None:
+            extras = {"mP": row.mark_price, "iP": row.index_price, "mIv": row.mark_iv, "iv": row.trade_iv}
             trades.append(
                 RestTrade(
                     trade_id=row.exec_id,
@@ -427,6 +466,11 @@ def parse_trades(body: bytes, subject: str = "market/recent-trade") -> list[Rest
                     is_block=row.is_block_trade,
                     is_rpi=row.is_rpi_trade,
                     cross_sequence=_positive(row.seq or ""),
+                    extras={key: value for key, value in extras.items() if value is not None},
                 )
             )
-    return trades
+    try:
+        time_ms = msgspec.json.decode(body, type=_Stamped).time
+    except _DECODE_ERRORS:
+        time_ms = None
+    return RecentTrades(tuple(trades), len(raw), time_ms)
