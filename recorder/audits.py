@@ -44,6 +44,9 @@ class Audits:
         resyncs: told of feeds that are not believed any more.
         every_s: between two questions to REST; 0 asks none.
         warnings: where disagreement is told.
+
+    Attributes:
+        waiting: while set, nothing is compared and nobody asked: what a disk that is behind needs is for recording.
     """
 
     def __init__(self, capture: Capture, resyncs: Resyncs, every_s: float, warnings: Warnings) -> None:
@@ -57,12 +60,14 @@ class Audits:
         self._last_symbol = ""
         self._streaks: Counter[str] = Counter()
         self.disbelieved = 0
+        self.waiting = False
 
     async def watch_depths(self) -> None:
         """Look at some pairs of depths ten times a second."""
         while True:
-            for comparison in self.agreement.look(time.monotonic_ns()):
-                self._tell(comparison)
+            if not self.waiting:
+                for comparison in self.agreement.look(time.monotonic_ns()):
+                    self._tell(comparison)
             await asyncio.sleep(LOOK_S)
 
     async def ask(self, rest: RestClient) -> None:
@@ -70,7 +75,7 @@ class Audits:
         if not self._every_s:
             return
         while True:
-            candidate = self._choose()
+            candidate = None if self.waiting else self._choose()
             outcome = None if candidate is None else await self.audit(rest, candidate)
             again = outcome == "disagreed"
             await asyncio.sleep(min(AGAIN_S, self._every_s) if again else self._every_s)

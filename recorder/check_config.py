@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from recorder.fleet import Fleet, load_fleet
+from recorder.health import class_of
 from recorder.network import open_network
 from recorder.record import uvloop_runner
 from recorder.universe import resolve, selection_of
@@ -56,8 +57,8 @@ async def _told(config: RecordConfig, offline: bool) -> str:
     topics = (await resolve(config, network)).topics
     by_class: dict[str, list[str]] = {}
     for topic in topics:
-        name, _, symbol = topic.rpartition(".")
-        by_class.setdefault(name, []).append(symbol)
+        name = class_of(topic)
+        by_class.setdefault(name, []).append(topic[len(name) + 1 :])
     lines = [f"{head}: {len(topics)} topics over {config.lines} connection{'s' * (config.lines > 1)} each"]
     for name, symbols in by_class.items():
         more = f" and {len(symbols) - NAMED} more" if len(symbols) > NAMED else ""

@@ -265,6 +265,7 @@ class Collector:
     def _give_way(self, before: Level, level: Level, backlog: int) -> None:
         if (level is Level.EASE) != (before is Level.EASE):
             self._on_pressure(level is not Level.EASE)
+            self.checks.audits.waiting = level is not Level.EASE
         if level is Level.HOLD:
             log.warning("the disk is %d MiB behind: reading pauses", backlog >> 20)
             self.lines.pause(True)

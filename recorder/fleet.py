@@ -19,6 +19,7 @@ import msgspec
 from engine.bybit.topics import expand
 from engine.sharding import MAX_SHARDS, Shard, balance, parse_shard
 from recorder.config_file import KEYS, Table, explain, load_config, read_config
+from recorder.health import class_of
 from recorder.journal.files import check_collector
 from recorder.metrics_server import parse_address
 from recorder.status import live_status
@@ -213,6 +214,6 @@ def measured_loads(config: RecordConfig) -> dict[str, float]:
         if live.get("category") != config.category.value:
             continue
         for feed in live["feeds"]:
-            symbol = feed["topic"].rpartition(".")[2]
+            symbol = feed["topic"][len(class_of(feed["topic"])) + 1 :]
             loads[symbol] = loads.get(symbol, 0.0) + feed["messages"] / seconds
     return loads

@@ -19,7 +19,8 @@ SETTLED_S = 60
 SILENT_S = 120
 """No frame of any feed for so long: even a quiet category sends something."""
 LATE_MS = 10_000
-"""So late by the exchange's clock is no offset of a clock that anybody keeps."""
+CLOCK_MS = 500
+"""An offset that no clock which anybody keeps has."""
 DAYS_LEFT = 2
 FREE_SHARE = 0.05
 NAMED = 5
@@ -27,8 +28,9 @@ NAMED = 5
 
 
 def class_of(topic: str) -> str:
-    """The class under which a topic is counted: everything up to its last dot."""
-    return topic.rpartition(".")[0] or topic
+    """The class under which a topic is counted: what it says before its symbol, which may hold dots itself."""
+    parts = topic.split(".")
+    return ".".join(parts[: 2 if parts[0] in ("orderbook", "kline") else 1])
 
 
 def is_troubled(feed: dict[str, Any], *, settled: bool = True) -> bool:
@@ -109,10 +111,13 @@ def _lines(live: dict[str, Any]) -> Iterable[str]:
 
 
 def _lateness(live: dict[str, Any]) -> Iterable[str]:
+    ahead_ms = ((live.get("clock") or {}).get("offset_ns") or 0) / 1e6
     for name, ways in live.get("lateness", {}).get("classes", {}).items():
         p99_ms = ways["push"]["recent"]["p99_ms"]
-        if p99_ms is not None and p99_ms > LATE_MS:
-            yield f"{name} is {p99_ms / 1000:.1f} s late (p99 since push time, or our clock is off)"
+        if p99_ms is not None and p99_ms + ahead_ms > LATE_MS:
+            yield f"{name} is {(p99_ms + ahead_ms) / 1000:.1f} s late (p99 since push time)"
+    if abs(ahead_ms) > CLOCK_MS:
+        yield f"our clock is {abs(ahead_ms):,.0f} ms {'behind' if ahead_ms > 0 else 'ahead of'} the exchange's"
 
 
 def _space(live: dict[str, Any], days_left: float | None) -> Iterable[str]:

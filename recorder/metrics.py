@@ -67,6 +67,12 @@ CATALOGUE: Final[dict[str, tuple[str, tuple[str, ...], str]]] = {
     "tapebook_push_delay_seconds": ("histogram", ("class",), "Push gateway's stamp to ours, clock offset included."),
     "tapebook_apply_delay_seconds": ("histogram", (), "From the receive stamp to the engine having the frame."),
     "tapebook_journal_delay_seconds": ("histogram", (), "From the receive stamp to the return of its write."),
+    "tapebook_clock_ahead_seconds": ("gauge", (), "How far the exchange's clock is ahead of ours; negative: behind."),
+    "tapebook_clock_error_seconds": ("gauge", (), "Bound of that estimate's error, either way."),
+    "tapebook_clock_steps_total": ("counter", (), "Jumps of our own wall clock."),
+    "tapebook_rest_audits_total": ("counter", ("outcome",), "Books held against REST, by outcome."),
+    "tapebook_depth_audits_total": ("counter", ("outcome",), "Depths held against each other, by outcome."),
+    "tapebook_disbelieved_total": ("counter", (), "Times a feed was declared stale because an audit disagreed."),
     "tapebook_backlog_bytes": ("gauge", (), "Records that wait for the disk."),
     "tapebook_backlog_limit_bytes": ("gauge", (), "Backlog at which reading pauses."),
     "tapebook_backlog_peak_bytes": ("gauge", (), "The highest backlog yet."),
@@ -94,6 +100,8 @@ _PLAIN: Final = {
     "tapebook_unknown_topic_frames_total": ("unknown_topics",),
     "tapebook_resyncs_total": ("resyncs",),
     "tapebook_restarts_total": ("restarts",),
+    "tapebook_clock_steps_total": ("clock", "steps"),
+    "tapebook_disbelieved_total": ("audits", "disbelieved"),
     "tapebook_backlog_bytes": ("backlog_bytes",),
     "tapebook_backlog_limit_bytes": ("pressure", "limit_bytes"),
     "tapebook_backlog_peak_bytes": ("pressure", "peak_backlog_bytes"),
@@ -192,6 +200,16 @@ def _of_one(found: _Samples, status: dict[str, Any]) -> None:
     trips = [line["round_trip_ms"] for line in lines if line.get("round_trip_ms") is not None]
     found.add("tapebook_round_trip_seconds", own, max(trips) / 1000 if trips else None)
     _feeds(found, own, status.get("feeds", []))
+    clock = status.get("clock") or {}
+    for key in ("offset", "error"):
+        value_ns = clock.get(f"{key}_ns")
+        name = f"tapebook_clock_{'ahead' if key == 'offset' else 'error'}_seconds"
+        found.add(name, own, None if value_ns is None else value_ns / SECOND_NS)
+    audits = status.get("audits") or {}
+    for outcome, count in audits.get("rest", {}).items():
+        found.add("tapebook_rest_audits_total", [*own, outcome], count)
+    for outcome in ("agreed", "disagreed"):
+        found.add("tapebook_depth_audits_total", [*own, outcome], audits.get("depths", {}).get(outcome))
     lateness = status.get("lateness", {})
     for name, ways in lateness.get("classes", {}).items():
         for way in ("match", "push"):

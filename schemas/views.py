@@ -17,6 +17,7 @@ view                 shows
 ``clock_offsets``    how far the exchange's clock is from ours, with error bounds, and jumps of ours
 ``audits``           books held against REST and against other depths, and what came of it
 ``klines``, ...      every row of the tables of `schemas.event_tables`: each is complete in itself
+``lateness``         how late each book, trade and ticker message came, in milliseconds
 ``candles``          one row per candle of ``klines``: the final one, or the last that was heard of it
 ``mark_prices``,     what ``tickers`` carries of these, one row per message that named it
 ``index_prices``,
@@ -51,6 +52,7 @@ def view_statements() -> str:
             _sql("macros"),
             *(raw.format(table=table.value, **_symbol(table)) for table in Table),
             *(_sql(table.value) for table in Table),
+            _sql("lateness"),
             _sql("of_tickers").format(**{field.key: 1 << bit for bit, field in enumerate(TICKER_FIELDS)}),
         )
     )

@@ -177,3 +177,22 @@ async def test_depths_that_differ_are_noted_and_both_stale(tmp_path: Path) -> No
     ]  # fmt: skip
     assert (audits[0].ours, audits[0].theirs, audits[0].against) == (("99.5", "1"), ("99.5", "2"), OTHER)
     assert work.audits.status()["depths"] == {"pairs": 1, "compared": 4, "agreed": 1, "disagreed": 3}
+
+
+async def test_a_disk_that_is_behind_comes_first(tmp_path: Path) -> None:
+    """While audits wait nothing is compared and nobody asked; then they go on."""
+    work = Work(tmp_path, (BOOK, OTHER))
+    work.audits.waiting = True
+    rest: Any = Rest(*[told(50 + n) for n in range(5)])
+    work.audits._every_s = 0.001
+    tasks = [asyncio.create_task(work.audits.watch_depths()), asyncio.create_task(work.audits.ask(rest))]
+    work.books(5, (BOOK, OTHER))
+    for _ in range(30):
+        await asyncio.sleep(0.01)
+    assert (rest.asked, work.audits.agreement.compared) == ([], 0)
+    work.audits.waiting = False
+    await until(lambda: rest.asked and work.audits.agreement.compared)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    work.tape.stop()

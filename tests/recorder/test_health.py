@@ -59,11 +59,23 @@ def test_all_is_well() -> None:
             live(lateness={"classes": {"tickers": {"push": {"recent": {"p99_ms": 12_345.0}}}}}),
             "tickers is 12.3 s late",
         ),
+        (live(clock={"offset_ns": 700_000_000}), "our clock is 700 ms behind the exchange's"),
+        (live(clock={"offset_ns": -700_000_000}), "our clock is 700 ms ahead of the exchange's"),
     ],
 )
 def test_each_trouble_has_its_words(told: dict[str, Any], words: str) -> None:
     (sentence,) = said(told)
     assert words in sentence
+
+
+def test_lateness_is_judged_by_one_clock() -> None:
+    """The exchange's clock is 9.5 s ahead: what looks 1 s late is 10.5 s late."""
+    told = live(
+        clock={"offset_ns": 9_500_000_000},
+        lateness={"classes": {"tickers": {"push": {"recent": {"p99_ms": 1000.0}}}}},
+    )
+    assert said(told)[0] == "tickers is 10.5 s late (p99 since push time)"
+    assert said(live(clock={"offset_ns": None})) == said(live(clock=None)) == []
 
 
 def test_a_disk_that_fills_up() -> None:
@@ -101,7 +113,23 @@ def test_sums_by_class() -> None:
         "feeds": 3, "states": {"live": 1, "stale": 1, "refused": 1}, "messages": 30, "gaps": 3, "bytes": 300,
         "last_receive_ns": NOW,
     }  # fmt: skip
-    assert class_of("system") == "system"
+
+
+@pytest.mark.parametrize(
+    ("topic", "name"),
+    [
+        ("orderbook.50.BTCUSDT", "orderbook.50"),
+        ("orderbook.rpi.BTCUSDT", "orderbook.rpi"),
+        ("kline.60.BTCUSDT", "kline.60"),
+        ("tickers.XRP-30OCT26-0.4-P-USDT", "tickers"),
+        ("orderbook.25.XRP-30OCT26-0.4-P-USDT", "orderbook.25"),
+        ("publicTrade.BTC", "publicTrade"),
+        ("system.status", "system"),
+        ("system", "system"),
+    ],
+)
+def test_the_class_ends_before_the_symbol(topic: str, name: str) -> None:
+    assert class_of(topic) == name
 
 
 def test_who_is_troubled() -> None:

@@ -49,6 +49,8 @@ def status(tmp_path: Path) -> dict[str, Any]:
                      "spared_seconds": 7.5},
         "vitals": {"journal_bytes": 9, "disk_free_bytes": 50, "disk_total_bytes": 100, "resident_bytes": 77},
         "lateness": lateness.told(0),
+        "clock": {"offset_ns": -2_500_000, "error_ns": 1_000_000, "steps": 1},
+        "audits": {"rest": {"agreed": 5, "disagreed": 1}, "depths": {"agreed": 7, "disagreed": 2}, "disbelieved": 3},
     }  # fmt: skip
 
 
@@ -72,10 +74,13 @@ def test_the_values_are_those_of_the_status(status: dict[str, Any]) -> None:
         "lines_connected": 1, "connects_total": 5, "round_trip_seconds": 0.0125, "backlog_bytes": 0,
         "backlog_limit_bytes": 64, "backlog_peak_bytes": 32, "reading_paused": 0, "reading_pauses_total": 5,
         "reading_paused_seconds_total": 6.5, "rolling_paused_seconds_total": 7.5, "journal_bytes_total": 9,
-        "disk_free_bytes": 50, "disk_total_bytes": 100, "resident_memory_bytes": 77,
+        "disk_free_bytes": 50, "disk_total_bytes": 100, "resident_memory_bytes": 77, "clock_ahead_seconds": -0.0025,
+        "clock_error_seconds": 0.001, "clock_steps_total": 1, "disbelieved_total": 3,
     }  # fmt: skip
     for name, value in expected.items():
         assert told[f"tapebook_{name}"] == {own: value}, name
+    assert told["tapebook_rest_audits_total"] == {("linear", "agreed"): 5, ("linear", "disagreed"): 1}
+    assert told["tapebook_depth_audits_total"] == {("linear", "agreed"): 7, ("linear", "disagreed"): 2}
     assert told["tapebook_undecodable_frames_total"] == {("not_json", "linear"): 2}  # by cause, collector
     assert told["tapebook_feeds"]["tickers", "linear", "stale"] == 1
     assert told["tapebook_feeds"]["tickers", "linear", "empty"] == 0

@@ -49,7 +49,7 @@ static int32_t class_of(tb_class_delays *delays, const tb_feed *feed)
 void tb_observe(tb_engine *engine, tb_feed *feed, const tb_frame *frame, int64_t last_update_id, tb_stamp at)
 {
     /* A keep-alive of level 1 says the same again (protocol 3.1): it is as old as what it repeats. */
-    const int snapshot = feed->kind == TB_KIND_BOOK && frame->kind == TB_SNAPSHOT;
+    const int book = feed->kind == TB_KIND_BOOK || feed->kind == TB_KIND_RPI, snapshot = book && frame->kind == TB_SNAPSHOT;
     if (feed->sequence != at.sequence || (snapshot && frame->update_id == last_update_id))
         return;
     /* And a snapshot of an idle book is as old as the book's last change. */

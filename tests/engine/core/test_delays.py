@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from engine.core.feeds import Engine
@@ -113,3 +115,24 @@ def test_more_classes_than_there_is_room_for(classes: int) -> None:
     assert list(delays) == [f"orderbook.{depth}" for depth in range(1, 24)] + ["other"]
     assert sum(push.count for _, push in delays.values()) == classes
     assert delays["other"][1].count == classes - 23
+
+
+def test_other_topics() -> None:
+    """RPI books are judged like books; what a driver reads counts by its push time."""
+    rpi, candles = "orderbook.rpi.BTCUSDT", "kline.1.BTCUSDT"
+    watched = Watched(rpi, candles)
+    for update_id, kind, late_ms in ((5, "snapshot", 900), (6, "delta", 2), (9, "snapshot", 3)):
+        data = {"s": "BTCUSDT", "b": [["1", "1", "0"]], "a": [], "u": update_id, "seq": update_id}
+        said = {"topic": rpi, "type": kind, "ts": NOW_MS, "data": data, "cts": NOW_MS - 1}
+        watched.take(json.dumps(said, separators=(",", ":")).encode(), late_ms)
+    candle = {
+        "start": NOW_MS, "end": NOW_MS + 59_999, "interval": "1", "open": "1", "close": "1", "high": "1", "low": "1",
+        "volume": "1", "turnover": "1", "confirm": False, "timestamp": NOW_MS,
+    }  # fmt: skip
+    for late_ms in (700, 4, 5):
+        said = {"topic": candles, "data": [candle], "ts": NOW_MS, "type": "snapshot"}
+        watched.take(json.dumps(said, separators=(",", ":")).encode(), late_ms)
+    delays = watched.engine.delays()
+    assert watched.counts()["orderbook.rpi"] == (1, 2)
+    assert delays["orderbook.rpi"][0].max_ns == 3 * MS
+    assert delays["kline.1"][1].max_ns == 5 * MS
