@@ -259,7 +259,7 @@ class Market:
             if comes:
                 self._list(symbol, due_ns)
             else:
-                self._delist(symbol)
+                frames += self._delist(symbol, due_ns)
         return frames + self._advance(to_ns)
 
     def _list(self, symbol: str, now_ns: int) -> None:
@@ -269,11 +269,19 @@ class Market:
             self._books[symbol] = {}
             self._launch_ms[symbol] = now_ns // MS
 
-    def _delist(self, symbol: str) -> None:
-        if self._flows.pop(symbol, None) is not None:
-            del self._books[symbol]
-            self._tickers.pop(symbol, None)
-            self._trades.pop(f"publicTrade.{symbol}", None)
+    def _delist(self, symbol: str, now_ns: int) -> list[MarketFrame]:
+        """Stop trading a symbol; what the full book's stream says of it is told (protocol section 3.3)."""
+        if self._flows.pop(symbol, None) is None:
+            return []
+        streams = self._books.pop(symbol)
+        self._tickers.pop(symbol, None)
+        self._trades.pop(f"publicTrade.{symbol}", None)
+        self._events.forget(symbol)
+        return [
+            MarketFrame(now_ns, stream.topic, "delta", 1, stream.restart(now_ns))
+            for stream in streams.values()
+            if isinstance(stream, FullStream)
+        ]
 
     def _advance(self, to_ns: int) -> list[MarketFrame]:
         if to_ns <= self.now_ns:

@@ -5,6 +5,7 @@ the system's status (protocol sections 3.6 to 3.11). All of them follow from the
 from __future__ import annotations
 
 import zlib
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final, Protocol
@@ -356,7 +357,7 @@ class EventStreams:
     def __init__(self, category: Category, flows: dict[str, OrderFlow]) -> None:
         self._category = category
         self._flows = flows
-        self._by_symbol: dict[str, dict[str, SymbolStream]] = {symbol: {} for symbol in flows}
+        self._by_symbol: defaultdict[str, dict[str, SymbolStream]] = defaultdict(dict)
         self.groups: dict[str, GroupStream] = {}
 
     @property
@@ -370,7 +371,11 @@ class EventStreams:
 
     def of_symbol(self, symbol: str) -> list[SymbolStream]:
         """Streams of one symbol."""
-        return list(self._by_symbol[symbol].values())
+        return list(self._by_symbol.get(symbol, {}).values())
+
+    def forget(self, symbol: str) -> None:
+        """A symbol is traded no more."""
+        self._by_symbol.pop(symbol, None)
 
     def follow(self, topic: str, now_ns: int) -> bytes | None:
         """Begin to build frames for a topic; returns what answers the subscription, if anything does."""

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from engine.market import MAX_LAG, Market
-from engine.market.deep import FullStream, RpiStream
 from schemas.errors import ConfigError
 from schemas.names import Category
 
@@ -129,8 +128,12 @@ def test_a_book_of_two_sizes_is_no_plain_view() -> None:
         market().book("BTCUSDT", RPI)
 
 
-def test_streams_are_of_their_kind() -> None:
-    exchange = market()
+def test_a_delisting_ends_the_full_stream_with_an_empty_packet() -> None:
+    exchange = Market(
+        5, Category.SPOT, ["BTCUSDT", "ETHUSDT"], start_ns=START_NS, delistings=[("BTCUSDT", 1.0)]
+    )
     exchange.follow(FULL)
-    exchange.follow(RPI)
-    assert {type(stream) for stream in exchange._books["BTCUSDT"].values()} == {FullStream, RpiStream}
+    frames = exchange.advance(START_NS + 3 * SECOND)
+    last = json.loads(frames[-1].payload)
+    assert (last["topic"], last["data"]["u"], last["data"]["b"], last["data"]["a"]) == (FULL, 1, [], [])
+    assert exchange.full_book("BTCUSDT") is None

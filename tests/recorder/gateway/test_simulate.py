@@ -134,13 +134,16 @@ async def test_full_speed_waits_for_its_readers(join: Make) -> None:
         assert times[-1] - times[0] > 5_000
 
 
-async def test_known_topics_that_the_market_never_sends_are_silent(join: Make) -> None:
-    async with Gateway(options()) as gateway:
+async def test_the_full_book_comes_as_deltas_alone_the_rpi_book_with_its_snapshot(join: Make) -> None:
+    async with Gateway(options(speed=None)) as gateway:
         client = await join(gateway)
-        assert (await client.subscribe("orderbook.rpi.BTCUSDT", "tickers.BTCUSDT"))["success"]
-        await client.until(5)
-        await client.unsubscribe("orderbook.rpi.BTCUSDT")
-        assert {topic_of(frame) for frame in client.frames} == {"tickers.BTCUSDT"}
+        assert (await client.subscribe("orderbook.rpi.BTCUSDT", "orderbook.full.BTCUSDT"))["success"]
+        await client.until(30)
+        kinds: dict[str, list[str]] = {}
+        for frame in client.frames:
+            kinds.setdefault(topic_of(frame) or "", []).append(json.loads(frame)["type"])
+        assert set(kinds["orderbook.full.BTCUSDT"]) == {"delta"}
+        assert kinds["orderbook.rpi.BTCUSDT"][:3] == ["snapshot", "delta", "delta"]
 
 
 async def test_the_status_has_a_path_of_its_own_with_nothing_else_on_it(join: Make) -> None:
