@@ -24,7 +24,7 @@ __all__ = ["InstrumentLog", "is_instruments", "read_instrument"]
 MAXIMUM_SYMBOLS: Final = 100_000
 """Beyond this nothing new is taken in: the exchange lists a few thousand."""
 
-_PATH: Final = "/v5/market/instruments-info"
+_PATHS: Final = ("/v5/market/instruments-info", "/v5/spread/instrument")
 _MAXIMUM_SYMBOL: Final = 128
 _MAXIMUM_TEXT: Final = 4_096
 _DECIMAL: Final = re.compile(r"-?\d{1,20}(?:\.\d{1,18})?", re.ASCII)
@@ -35,7 +35,7 @@ Row = dict[str, Any]
 
 def is_instruments(path: str) -> bool:
     """Whether a REST answer is one of instruments-info, by its path with query."""
-    return path.partition("?")[0] == _PATH
+    return path.partition("?")[0] in _PATHS
 
 
 def read_instrument(raw: dict[str, Any]) -> Row:

@@ -26,6 +26,8 @@ class Category(StrEnum):
     LINEAR = "linear"
     INVERSE = "inverse"
     OPTION = "option"
+    SPREAD = "spread"
+    """Spread combinations: a path of its own and REST paths of its own, which name no category (protocol 3.12)."""
 
 
 class Environment(StrEnum):

@@ -39,9 +39,10 @@ SYMBOLS = {
     Category.LINEAR: "BTCUSDT",
     Category.INVERSE: "BTCUSDH23",
     Category.OPTION: "XRP-30OCT26-0.4-P-USDT",
+    Category.SPREAD: "SOLUSDT_SOL/USDT",
 }
 OTHER_CONTRACT = "XRP-30OCT26-0.5-C-USDT"
-DEPTHS = {Category.OPTION: (25, 100)}
+DEPTHS = {Category.OPTION: (25, 100), Category.SPREAD: (25,)}
 DEFAULT_DEPTHS = (1, 50, 200)
 
 categories = st.sampled_from(list(Category))
@@ -174,7 +175,7 @@ def _book_message(
     head: dict[str, Any] = {"topic": topic}
     if category is Category.OPTION:
         head |= {"ts": at_ms, "id": f"{topic}-{7 * at_ms}-{at_ms}", "type": kind}
-    elif category is Category.SPOT or depth == "1":
+    elif category in (Category.SPOT, Category.SPREAD) or depth == "1":
         head |= {"ts": at_ms, "type": kind}
     else:
         head |= {"type": kind, "ts": at_ms}

@@ -79,6 +79,7 @@ PUSH_INTERVAL_MS: Final[dict[Category, dict[int, int]]] = {
     Category.LINEAR: _PUSH,
     Category.INVERSE: _PUSH,
     Category.OPTION: {25: 20, 100: 100},
+    Category.SPREAD: {25: 20},
 }
 """Order-book depths of a category and the shortest time between two messages (section 3)."""
 

@@ -25,6 +25,7 @@ __all__ = [
     "exponent_of",
     "full_order_book_request",
     "instrument_rows",
+    "instruments_path",
     "instruments_request",
     "most_trades",
     "order_book_request",
@@ -41,18 +42,21 @@ __all__ = [
 ]
 
 INSTRUMENTS_PER_PAGE: Final = 1_000
+_SPREADS_PER_PAGE: Final = 500
 _MAXIMUM_CURSOR: Final = 4_096
 _MAXIMUM_BOOK_DEPTH: Final = {
     Category.SPOT: 1_000,
     Category.LINEAR: 1_000,
     Category.INVERSE: 1_000,
     Category.OPTION: 25,
+    Category.SPREAD: 25,
 }
 _MAXIMUM_TRADES: Final = {
     Category.SPOT: 60,
     Category.LINEAR: 1_000,
     Category.INVERSE: 1_000,
     Category.OPTION: 1_000,
+    Category.SPREAD: 1_000,
 }
 _DECIMAL: Final = re.compile(r"\d{1,40}(?:\.(\d{1,40}))?")
 _DEEPEST_EXPONENT: Final = 18
@@ -84,9 +88,21 @@ def _request(path: str, **values: object) -> Request:
     return Request(path, tuple((name, quote(str(v), safe="")) for name, v in values.items() if v is not None))
 
 
+def _market_request(category: Category, endpoint: str, spread: str = "", **values: object) -> Request:
+    """A request of the market endpoints; spreads have paths of their own, which name no category (section 6.1)."""
+    if category is Category.SPREAD:
+        return _request(f"/v5/spread/{spread or endpoint}", **values)
+    return _request(f"/v5/market/{endpoint}", category=category.value, **values)
+
+
 def time_request() -> Request:
     """Ask for the exchange's clock."""
     return Request("/v5/market/time")
+
+
+def instruments_path(category: Category) -> str:
+    """The path of instruments, and the category in the query where it has one."""
+    return _market_request(category, "instruments-info", "instrument").target
 
 
 def instruments_request(
@@ -107,13 +123,14 @@ def instruments_request(
         cursor: `InstrumentPage.next_cursor` of the page before.
     """
     # Spot answers everything in one page and ignores the limit.
-    limit = None if category is Category.SPOT else INSTRUMENTS_PER_PAGE
-    request = _request(
-        "/v5/market/instruments-info",
-        category=category.value,
+    limit = {Category.SPOT: None, Category.SPREAD: _SPREADS_PER_PAGE}.get(category, INSTRUMENTS_PER_PAGE)
+    request = _market_request(
+        category,
+        "instruments-info",
+        "instrument",
         symbol=symbol,
         baseCoin=base_coin,
-        status=status,
+        status=None if category is Category.SPREAD else status,
         limit=limit,
     )
     if not cursor:
@@ -125,7 +142,7 @@ def instruments_request(
 def order_book_request(category: Category, symbol: str, depth: int) -> Request:
     """Ask for a book of at most ``depth`` levels a side, cut to what the category allows."""
     limit = max(1, min(depth, _MAXIMUM_BOOK_DEPTH[category]))
-    return _request("/v5/market/orderbook", category=category.value, symbol=symbol, limit=limit)
+    return _market_request(category, "orderbook", symbol=symbol, limit=limit)
 
 
 def full_order_book_request(category: Category, symbol: str) -> Request:
@@ -144,16 +161,16 @@ def tickers_request(
     category: Category, *, symbol: str | None = None, base_coin: str | None = None
 ) -> Request:
     """Ask for tickers; options need a symbol or a base coin."""
-    return _request("/v5/market/tickers", category=category.value, symbol=symbol, baseCoin=base_coin)
+    return _market_request(category, "tickers", symbol=symbol, baseCoin=base_coin)
 
 
 def recent_trades_request(
     category: Category, *, symbol: str | None = None, base_coin: str | None = None, limit: int = 1_000
 ) -> Request:
     """Ask for the latest trades, as many as the category gives; only options may leave out the symbol."""
-    return _request(
-        "/v5/market/recent-trade",
-        category=category.value,
+    return _market_request(
+        category,
+        "recent-trade",
         symbol=symbol,
         baseCoin=base_coin,
         limit=max(1, min(limit, _MAXIMUM_TRADES[category])),
@@ -188,6 +205,8 @@ class _InstrumentRow(msgspec.Struct, rename="camel"):
     contract_type: str = ""
     launch_time: str = ""
     delivery_time: str = ""
+    tick_size: str = ""
+    lot_size: str = ""
     price_filter: _PriceFilter = msgspec.field(default_factory=_PriceFilter)
     lot_size_filter: _LotSizeFilter = msgspec.field(default_factory=_LotSizeFilter)
 
@@ -234,7 +253,7 @@ class Instrument(msgspec.Struct, frozen=True):
         status: ``PreLaunch``, ``Trading``, ``Delivering`` or ``Closed``.
         settle_coin, contract_type: empty on spot; options have no contract type.
         tick_size: smallest price step, as written; empty where not announced.
-        quantity_step: smallest size step, as written (``basePrecision`` on spot).
+        quantity_step: smallest size step, as written (``basePrecision`` on spot, ``lotSize`` of spreads).
         launch_time_ms, delivery_time_ms: null where not announced; ``"0"`` counts as not announced.
     """
 
@@ -404,8 +423,10 @@ def parse_instruments(body: bytes, subject: str = "market/instruments-info") -> 
             quote_coin=row.quote_coin,
             settle_coin=row.settle_coin,
             contract_type=row.contract_type,
-            tick_size=row.price_filter.tick_size,
-            quantity_step=row.lot_size_filter.quantity_step or row.lot_size_filter.base_precision,
+            tick_size=row.price_filter.tick_size or row.tick_size,
+            quantity_step=row.lot_size_filter.quantity_step
+            or row.lot_size_filter.base_precision
+            or row.lot_size,
             launch_time_ms=_positive(row.launch_time),
             delivery_time_ms=_positive(row.delivery_time),
         )

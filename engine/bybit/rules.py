@@ -43,6 +43,7 @@ _KINDS_OF: Final = {
     Category.LINEAR: (Kind.ANY, Kind.PERPETUAL, Kind.FUTURE),
     Category.INVERSE: (Kind.ANY, Kind.PERPETUAL, Kind.FUTURE),
     Category.OPTION: (Kind.ANY, Kind.OPTION, Kind.CALL, Kind.PUT),
+    Category.SPREAD: (Kind.ANY,),
 }
 _NOUNS: Final = {
     **dict.fromkeys(("symbols", "symbol", "pairs", "pair", "instruments", "contracts"), Kind.ANY),
@@ -193,6 +194,12 @@ class _Parser:
 
     def _word(self, draft: _Draft, word: _Word) -> None:
         keyword = word.keyword
+        if keyword in ("with", "top") and not FIELDS[self._category]:
+            raise self._error(
+                word,
+                "symbols, patterns such as BTC*, or coins",
+                why=f"tickers of {self._category.value} can't be asked for all at once",
+            )
         if keyword in _CATEGORIES:
             self._set(draft, word, "category", self._its_category(word))
         elif keyword in _NOUNS:

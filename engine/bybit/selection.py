@@ -33,6 +33,7 @@ FIELDS: Final[dict[Category, tuple[str, ...]]] = {
         *_SHARED, "openInterest", "totalVolume", "totalTurnover", "change24h", "markPrice", "indexPrice",
         "underlyingPrice", "markIv", "bid1Iv", "ask1Iv", "delta", "gamma", "vega", "theta", *_BEST,
     ),
+    Category.SPREAD: (),  # its tickers have to be asked for one by one
 }  # fmt: skip
 """Fields of the REST tickers that a rule may compare: the numeric ones (protocol sections 3.5 and 6.1)."""
 

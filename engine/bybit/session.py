@@ -319,7 +319,9 @@ class StreamSession:
             if named:
                 if not named.isdisjoint(request.topics):
                     return request
-            elif answer.op == request.op or (not answer.op and self._category is Category.OPTION):
+            elif answer.op == request.op or (
+                not answer.op and self._category in (Category.OPTION, Category.SPREAD)
+            ):
                 return request
         return None
 

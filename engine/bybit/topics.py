@@ -223,7 +223,11 @@ def _check_symbol(category: Category, text: str, symbol: str) -> None:
 
 
 def _example(category: Category) -> str:
-    return {Category.INVERSE: "BTCUSD", Category.OPTION: "BTC-25DEC26-100000-C-USDT"}.get(category, "BTCUSDT")
+    return {
+        Category.INVERSE: "BTCUSD",
+        Category.OPTION: "BTC-25DEC26-100000-C-USDT",
+        Category.SPREAD: "SOLUSDT_SOL/USDT",
+    }.get(category, "BTCUSDT")
 
 
 def _check_unrecorded(
@@ -277,7 +281,7 @@ def _depth(category: Category, text: str, middle: str | None, symbol: str | None
         right = f"orderbook.{depths_of(category)[-1]}.{shown}"
         raise _refuse(category, text, f"does not exist on {category} (only on spot, linear, inverse)", right)
     if middle is None or not (middle.isascii() and middle.isdigit()) or len(middle) > 5 or middle[0] == "0":
-        raise _refuse(category, text, "names no depth", f"orderbook.{depths_of(category)[1]}.{shown}")
+        raise _refuse(category, text, "names no depth", f"orderbook.{depths_of(category)[:2][-1]}.{shown}")
     depth = int(middle)
     if depth in depths_of(category):
         return depth

@@ -147,7 +147,7 @@ def parse_feed(category, topic):
         if parts[0] == "publicTrade":
             return "trades", 0, "" if category == Category.OPTION else parts[1]
         if parts[0] == "tickers":
-            return "ticker", int(category in (Category.SPOT, Category.OPTION)), parts[1]
+            return "ticker", int(category in (Category.SPOT, Category.OPTION, Category.SPREAD)), parts[1]
     other = driven(category, topic)
     if other is not None:
         return "driven", other.depth, other.symbol

@@ -54,6 +54,7 @@ BOOK_DEPTHS: Final[dict[Category, tuple[int, ...]]] = {
     Category.LINEAR: (1, 50, 200, 1000),
     Category.INVERSE: (1, 50, 200, 1000),
     Category.OPTION: (25, 100),
+    Category.SPREAD: (25,),
 }
 MAX_SYMBOLS: Final = 200
 MIN_RATE: Final = 0.001

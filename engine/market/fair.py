@@ -18,6 +18,7 @@ _PERIODS_S = (7.3, 19.1, 47.0, 131.0, 613.0, 2_903.0, 14_401.0)
 _AMPLITUDES = (0.4e-5, 1.0e-5, 2.4e-5, 7e-5, 3e-4, 1.2e-3, 6e-3)
 _YEAR_NS = 365 * 86_400 * 10**9
 _RISK_FREE = 0.0
+_SPREAD_NS = 300 * 10**9
 
 
 class PricePath:
@@ -68,6 +69,10 @@ class FairValue:
         """Fair price of the listing in ticks, at least 2."""
         if self._listing.option is not None:
             return max(2.0, self.option(now_ns).price / self._listing.tick_value)
+        if self._listing.shift:
+            # What a coin gained in five minutes goes up and down around nothing.
+            gained = self._path.at(now_ns) - self._path.at(now_ns - _SPREAD_NS)
+            return max(2.0, self._listing.shift + gained / self._listing.tick_value)
         return max(2.0, self._path.at(now_ns) / self._listing.tick_value)
 
     def option(self, now_ns: int) -> OptionValue:

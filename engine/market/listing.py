@@ -45,6 +45,7 @@ _STRIKE_SHARE: Final = 0.08
 _FAR_MONEYNESS: Final = 0.45
 """Options further out of the money than this have sellers and no buyers."""
 _LEVEL_NOTIONAL_USD: Final = 3_000.0
+_SPREAD_SHIFT: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,7 @@ class Listing:
         typical_lots: median size of a book level, lots.
         levels: book levels kept per side, (bids, asks).
         option: terms of an option contract, else None.
+        shift: ticks by which prices are shown lower than they are traded: those of spreads may be negative.
     """
 
     instrument: Instrument
@@ -102,6 +104,7 @@ class Listing:
     typical_lots: float
     levels: tuple[int, int]
     option: OptionTerms | None = None
+    shift: int = 0
 
     @property
     def category(self) -> Category:
@@ -125,7 +128,7 @@ class Listing:
 
     def price_text(self, ticks: int) -> str:
         """Write a price given in ticks."""
-        return decimal_text(ticks * self.tick, self.price_decimals, padded=self.is_padded)
+        return decimal_text((ticks - self.shift) * self.tick, self.price_decimals, padded=self.is_padded)
 
     def size_text(self, lots: int) -> str:
         """Write a size given in lots; ``0`` is written bare, as on the wire."""
@@ -138,7 +141,9 @@ def split_symbol(category: Category, symbol: str) -> tuple[str, str, str]:
         parts = symbol.split("-")
         settle = parts[4] if len(parts) > 4 else "USDC"
         return parts[0], "USD" if settle == "USDC" else settle, settle
-    stem = symbol.split("-", 1)[0]
+    stem = (
+        symbol.split("-", 1)[0].split("_", 1)[0] if category is Category.SPREAD else symbol.split("-", 1)[0]
+    )
     for quote in _QUOTES:
         if stem.endswith(quote) and len(stem) > len(quote):
             base = stem[: -len(quote)]
@@ -162,7 +167,10 @@ def default_symbols(category: Category, count: int, start_ns: int) -> tuple[str,
         return tuple(_option_symbols(count, start_ns))
     quote = "USD" if category is Category.INVERSE else "USDT"
     coins = [*_COINS, *(f"SIM{number:03d}" for number in range(1, count + 1))]
-    return tuple(coin + quote for coin in coins[:count])
+    names = (coin + quote for coin in coins[:count])
+    if category is Category.SPREAD:  # a perpetual against spot
+        return tuple(f"{name}_{coin}/USDT" for name, coin in zip(names, coins, strict=False))
+    return tuple(names)
 
 
 def _option_symbols(count: int, start_ns: int) -> list[str]:
@@ -211,6 +219,9 @@ def listing(category: Category, symbol: str) -> Listing:
         activity *= 0.04
         moneyness = math.log(terms.strike / level) * (1 if terms.is_call else -1)
         levels = (0 if moneyness > _FAR_MONEYNESS else 34, 38)
+    if category is Category.SPREAD:
+        # The fourth has sellers only.
+        activity, levels = activity * 0.1, (0 if base == "XRP" else 34, 38)
     instrument = Instrument(
         category=category,
         symbol=symbol,
@@ -231,6 +242,7 @@ def listing(category: Category, symbol: str) -> Listing:
         typical_lots=max(2.0, _LEVEL_NOTIONAL_USD / lot_notional),
         levels=levels,
         option=terms,
+        shift=_SPREAD_SHIFT if category is Category.SPREAD else 0,
     )
 
 

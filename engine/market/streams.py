@@ -230,6 +230,8 @@ def trade_record(flow: OrderFlow, trade: Trade) -> dict[str, str | int | bool]:
         }
     if listing.category is not Category.SPOT:
         common["L"] = trade.tick_direction
+    if listing.category is Category.SPREAD:
+        return {**common, "i": identity, "seq": trade.sequence}
     return {**common, "i": identity, "BT": False, "RPI": False, "seq": trade.sequence}
 
 
@@ -298,6 +300,8 @@ def ticker_fields(flow: OrderFlow, now_ns: int) -> dict[str, str]:
     listing = flow.listing
     if listing.category is Category.OPTION:
         return _option_fields(flow, now_ns)
+    if listing.category is Category.SPREAD:
+        return _spread_fields(flow)
     statistics = flow.statistics
     volume = listing.size_text(statistics.volume)
     turnover = decimal_text(
@@ -379,6 +383,26 @@ def _best(flow: OrderFlow) -> tuple[tuple[str, str], tuple[str, str]]:
         else:
             sides.append(("0", "0"))
     return sides[0], sides[1]
+
+
+def _spread_fields(flow: OrderFlow) -> dict[str, str]:
+    listing, statistics = flow.listing, flow.statistics
+    # A side that nobody quotes is empty, and no price is 0: 0 is a price like any other here.
+    bid, ask = [
+        best if side else ("", "") for best, side in zip(_best(flow), (flow.bids, flow.asks), strict=True)
+    ]
+    return {
+        "symbol": listing.symbol,
+        "bidPrice": bid[0],
+        "bidSize": bid[1],
+        "askPrice": ask[0],
+        "askSize": ask[1],
+        "lastPrice": listing.price_text(statistics.last),
+        "highPrice24h": listing.price_text(statistics.high),
+        "lowPrice24h": listing.price_text(statistics.low),
+        "prevPrice24h": listing.price_text(statistics.previous_day),
+        "volume24h": listing.size_text(statistics.volume),
+    }
 
 
 def _option_fields(flow: OrderFlow, now_ns: int) -> dict[str, str]:

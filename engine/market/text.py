@@ -95,6 +95,8 @@ def ticker_frame(
             f'{{"id":"{topic}-{cross_sequence or 0}-{push_ms}","topic":"{topic}","ts":{push_ms},'
             f'"data":{data},"type":"{kind}"}}'
         ).encode()
+    if category is Category.SPREAD:
+        return f'{{"topic":"{topic}","ts":{push_ms},"type":"{kind}","data":{data}}}'.encode()
     sequence = "" if cross_sequence is None else f',"cs":{cross_sequence}'
     if category is Category.SPOT:
         return f'{{"topic":"{topic}","ts":{push_ms},"type":"{kind}"{sequence},"data":{data}}}'.encode()

@@ -403,7 +403,8 @@ class ReferenceFeeds:
         return FeedView(
             feed.kind,
             feed.has_consecutive_ids,
-            feed.kind is Kind.TICKERS and self.category not in (Category.SPOT, Category.OPTION),
+            feed.kind is Kind.TICKERS
+            and self.category not in (Category.SPOT, Category.OPTION, Category.SPREAD),
             feed.state,
             feed.line,
             feed.update_id,
@@ -615,7 +616,7 @@ class ReferenceFeeds:
         applied = message.kind is RowKind.SNAPSHOT or feed.state is FeedState.LIVE
         values = message.values
         if applied:
-            snapshot_only = self.category in (Category.SPOT, Category.OPTION)
+            snapshot_only = self.category in (Category.SPOT, Category.OPTION, Category.SPREAD)
             if message.kind is RowKind.DELTA:
                 values = feed.values | values
             feed.values = values

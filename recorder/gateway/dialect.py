@@ -44,6 +44,7 @@ _DEPTHS: Final[dict[Category, frozenset[str]]] = {
     Category.LINEAR: _CONTRACT_DEPTHS | {"full"},
     Category.INVERSE: _CONTRACT_DEPTHS | {"full"},
     Category.OPTION: frozenset({"25", "100"}),
+    Category.SPREAD: frozenset({"25"}),
 }
 _KLINE_INTERVALS: Final = frozenset(
     ["1", "3", "5", "15", "30", "60", "120", "240", "360", "720", "D", "W", "M"]
@@ -53,7 +54,10 @@ _SYMBOL_TOPICS: Final[dict[Category, frozenset[str]]] = {
     Category.LINEAR: frozenset({"publicTrade", "tickers", "priceLimit", "allLiquidation"}),
     Category.INVERSE: frozenset({"publicTrade", "tickers", "priceLimit", "allLiquidation"}),
     Category.OPTION: frozenset({"publicTrade", "tickers"}),
+    Category.SPREAD: frozenset({"publicTrade", "tickers"}),
 }
+_LIKE_OPTIONS: Final = (Category.OPTION, Category.SPREAD)
+"""Categories that acknowledge with lists of topics and without an op, and whose pongs tell the time."""
 _GROUP_TOPICS: Final = frozenset({"insurance", "adlAlert"})
 _GROUPS: Final[dict[Category, frozenset[str]]] = {
     Category.LINEAR: frozenset({"USDT", "USDC"}),
@@ -109,7 +113,7 @@ def is_topic(category: Category, topic: str, is_symbol: Callable[[str], bool]) -
     if name == "orderbook":
         depth, _, symbol = rest.partition(".")
         return depth in _DEPTHS[category] and is_symbol(symbol)
-    if name == "kline" and category is not Category.OPTION:
+    if name == "kline" and category not in _LIKE_OPTIONS:
         interval, _, symbol = rest.partition(".")
         return interval in _KLINE_INTERVALS and is_symbol(symbol)
     if name in _GROUP_TOPICS:
@@ -174,7 +178,7 @@ class Dialect:
     def refuse(self, message: bytes, granted: Answer, refused: str) -> Answer:
         """Refuse one topic of a subscribe request that was granted, in the words for a topic that doesn't exist."""
         request = _REQUEST.decode(message)
-        if self._category is Category.OPTION:
+        if self._category in _LIKE_OPTIONS:
             rest = [topic for topic in dict.fromkeys(request.args) if topic != refused]
             fresh = [topic for topic in granted.topics if topic != refused]
             return Answer(self._option_ack(rest, [refused]), Action.SUBSCRIBE, fresh)
@@ -185,7 +189,7 @@ class Dialect:
         problem = self._limit(request.args, subscribed)
         if problem:
             return Answer(self._refusal(problem, request.req_id, request.op))
-        if self._category is Category.OPTION:
+        if self._category in _LIKE_OPTIONS:
             return self._subscribe_options(request.args, subscribed)
         wanted: dict[str, None] = {}
         for topic in request.args:
@@ -210,13 +214,15 @@ class Dialect:
         return Answer(self._option_ack(succeeded, failed), Action.SUBSCRIBE, fresh)
 
     def _is_silent(self, topic: str) -> bool:
+        if self._category is not Category.OPTION:
+            return False
         name, _, rest = topic.partition(".")
         symbol = symbol_of(topic)
         return name in _OPTION_SILENT and "." in rest and bool(symbol) and symbol == symbol.upper()
 
     def _unsubscribe(self, request: _Request) -> Answer:
         topics = list(dict.fromkeys(request.args))
-        if self._category is Category.OPTION:
+        if self._category in _LIKE_OPTIONS:
             return Answer(self._option_ack(topics, []), Action.UNSUBSCRIBE, topics)
         for topic in topics:
             if not self._is_topic(topic):
@@ -242,7 +248,7 @@ class Dialect:
         return self._plain(True, message, request_id, op)
 
     def _refusal(self, message: str, request_id: str, op: str) -> bytes:
-        if self._category is Category.OPTION:
+        if self._category in _LIKE_OPTIONS:
             return (
                 f'{{"success":false,"ret_msg":{_text(message)},"conn_id":"{self._connection_id}",'
                 f'"data":{{"failTopics":[],"successTopics":[]}},"type":"COMMAND_RESP"}}'
@@ -265,7 +271,7 @@ class Dialect:
         ).encode()
 
     def _pong(self, request_id: str, now_ms: int) -> bytes:
-        if self._category is Category.OPTION:
+        if self._category in _LIKE_OPTIONS:
             return f'{{"args":["{now_ms}"],"op":"pong"}}'.encode()
         echo = "" if self._category is Category.SPOT else f'"req_id":{_text(request_id)},'
         identity = f'"conn_id":"{self._connection_id}"'

@@ -14,6 +14,8 @@ from schemas.tables import RPI_DEPTH
 
 __all__ = [
     "ENDPOINTS",
+    "SPREAD_ENDPOINTS",
+    "Query",
     "RestError",
     "full_order_book",
     "instruments_info",
@@ -29,6 +31,7 @@ _BOOK_LIMITS: Final = {
     Category.LINEAR: (1_000, 25),
     Category.INVERSE: (1_000, 25),
     Category.OPTION: (25, 1),
+    Category.SPREAD: (25, 1),
 }
 _STATUSES: Final = frozenset({"PreLaunch", "Trading", "Delivering", "Closed"})
 _FULL_LIMIT: Final = 10_000
@@ -196,6 +199,8 @@ def tickers(venue: Venue, query: Query) -> Result:
     symbol, base = query.get("symbol", ""), query.get("baseCoin", "")
     if symbol:
         symbols = [_known(venue, symbol)]
+    elif venue.category is Category.SPREAD:
+        raise _invalid("symbol is required")
     elif venue.category is Category.OPTION and not base:
         raise _invalid("symbol or baseCoin is required")
     else:
@@ -210,6 +215,8 @@ def _ticker_row(venue: Venue, symbol: str) -> Result | None:
         return None
     if venue.category is Category.OPTION:
         return {name: fields.get(key, "") for name, key in _OPTION_TICKER.items()}
+    if venue.category is Category.SPREAD:
+        return dict(fields)
     if venue.category is Category.SPOT:
         # The stream has no best prices on spot; REST does.
         return {name: {**_best_prices(venue, symbol), **fields}.get(name, "") for name in _SPOT_TICKER}
@@ -391,11 +398,35 @@ def _option_row(instrument: Instrument) -> Result:
     }
 
 
+def _spread_row(instrument: Instrument) -> Result:
+    return {
+        "symbol": instrument.symbol,
+        "contractType": "FundingRateArb",
+        "status": "Trading",
+        "baseCoin": instrument.base_coin,
+        "quoteCoin": instrument.quote_coin,
+        "settleCoin": instrument.settle_coin,
+        "tickSize": instrument.tick_size,
+        "minPrice": "-1999999",
+        "maxPrice": "1999999",
+        "lotSize": instrument.size_step,
+        "minSize": instrument.size_step,
+        "maxSize": "17000000",
+        "launchTime": _LAUNCH_MS,
+        "deliveryTime": "0",
+        "legs": [
+            {"symbol": leg, "contractType": kind}
+            for leg, kind in zip(instrument.symbol.split("_", 1), ("LinearPerpetual", "Spot"), strict=False)
+        ],
+    }
+
+
 _DESCRIBE: Final[dict[Category, Callable[[Instrument], Result]]] = {
     Category.SPOT: _spot_row,
     Category.LINEAR: _futures_row,
     Category.INVERSE: _futures_row,
     Category.OPTION: _option_row,
+    Category.SPREAD: _spread_row,
 }
 
 ENDPOINTS: Final[dict[str, Callable[[Venue, Query], Result]]] = {
@@ -407,3 +438,11 @@ ENDPOINTS: Final[dict[str, Callable[[Venue, Query], Result]]] = {
     "instruments-info": instruments_info,
 }
 """Endpoints under ``/v5/market/`` that a category answers."""
+
+SPREAD_ENDPOINTS: Final[dict[str, Callable[[Venue, Query], Result]]] = {
+    "orderbook": order_book,
+    "tickers": tickers,
+    "recent-trade": recent_trades,
+    "instrument": instruments_info,
+}
+"""Endpoints under ``/v5/spread/``, which name no category."""

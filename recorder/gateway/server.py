@@ -6,6 +6,7 @@ import asyncio
 import random
 import sys
 import uuid
+from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from types import TracebackType
 from typing import Any, Final, Self
@@ -23,11 +24,11 @@ from recorder.gateway.lies import Lies
 from recorder.gateway.options import GatewayOptions
 from recorder.gateway.published import Published
 from recorder.gateway.request_faults import STATUS_OF, HandshakeFaults, RequestFaults
-from recorder.gateway.rest import ENDPOINTS, RestError, server_time
+from recorder.gateway.rest import ENDPOINTS, SPREAD_ENDPOINTS, Query, RestError, server_time
 from recorder.gateway.restarts import Renumbering
 from recorder.gateway.sources import ReplaySource
 from recorder.gateway.timeline import MarketTimeline, Outlet, ReplayTimeline, Timeline
-from recorder.gateway.venue import MarketVenue, ReplayVenue
+from recorder.gateway.venue import MarketVenue, ReplayVenue, Venue
 from recorder.tls import server_context
 from schemas.errors import ConfigError
 from schemas.names import Category
@@ -177,6 +178,7 @@ class Gateway:
         application.router.add_get("/v5/public/{category}", self._public)
         application.router.add_get("/v5/market/time", self._time)
         application.router.add_get("/v5/market/{endpoint}", self._market)
+        application.router.add_get("/v5/spread/{endpoint}", self._spread)
         runner = web.AppRunner(
             application, access_log=None, handle_signals=False, shutdown_timeout=_CLOSE_PATIENCE_S
         )
@@ -402,14 +404,36 @@ class Gateway:
             raise web.HTTPNotFound(
                 text=f"no such endpoint here; served: {', '.join(sorted(ENDPOINTS))}, time\n"
             )
-        exchange = self._exchange(request.query.get("category", ""))
+        category = request.query.get("category", "")
+        return self._answer(
+            answer, self._exchange(category) if category != Category.SPREAD else None, request
+        )
+
+    async def _spread(self, request: web.Request) -> web.Response:
+        answer = SPREAD_ENDPOINTS.get(request.match_info["endpoint"])
+        if answer is None:
+            raise web.HTTPNotFound(
+                text=f"no such endpoint here; served: {', '.join(sorted(SPREAD_ENDPOINTS))}\n"
+            )
+        return self._answer(answer, self._exchange(Category.SPREAD.value), request)
+
+    def _answer(
+        self,
+        answer: Callable[[Venue, Query], dict[str, Any]],
+        exchange: Exchange | None,
+        request: web.Request,
+    ) -> web.Response:
         try:
             if exchange is None:
-                raise RestError(10001, "params error: category is not one of " + ", ".join(self._exchanges))
+                raise RestError(10001, "params error: category is not one of " + self._categories())
             result = answer(exchange.venue, request.query)
             return self._envelope(0, "OK", exchange.lies.answer(request.match_info["endpoint"], result))
         except RestError as refusal:
             return self._envelope(refusal.code, refusal.message, {})
+
+    def _categories(self) -> str:
+        """Those that the market endpoints serve: spreads have paths of their own."""
+        return ", ".join(category for category in self._exchanges if category is not Category.SPREAD)
 
     def _envelope(self, code: int, message: str, result: dict[str, Any]) -> web.Response:
         body = {

@@ -35,12 +35,17 @@ async def test_a_list_asks_nobody() -> None:
 @pytest.mark.parametrize("category", list(Category))
 async def test_every_page_is_asked_for(category: Category, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shapes, "INSTRUMENTS_PER_PAGE", 3)
+    monkeypatch.setattr(shapes, "_SPREADS_PER_PAGE", 3)
+    spread = category is Category.SPREAD  # its tickers are asked for one by one
     async with gateway() as exchange, RestClient(exchange.url) as rest:
-        listed = await ask(rest, category, tickers=True)
+        listed = await ask(rest, category, tickers=not spread)
     assert len({instrument.symbol for instrument in listed.instruments}) == len(listed.instruments) == 8
-    assert listed.tickers.keys() == {instrument.symbol for instrument in listed.instruments}
+    assert listed.tickers.keys() == (
+        set() if spread else {instrument.symbol for instrument in listed.instruments}
+    )
     assert len(listed.answers) == (1 if category is Category.SPOT else 3)
-    assert all(path.startswith("/v5/market/instruments-info?category=") for path, _ in listed.answers)
+    path = "/v5/spread/instrument?limit=3" if spread else "/v5/market/instruments-info?category="
+    assert all(answer.startswith(path) for answer, _ in listed.answers)
     assert sum("cursor=" in path for path, _ in listed.answers) == len(listed.answers) - 1
 
 

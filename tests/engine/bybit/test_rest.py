@@ -171,3 +171,25 @@ def test_a_cursor_of_absurd_length_is_refused() -> None:
 def test_any_bytes_parse_or_are_refused(parse, reply: bytes) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(ExchangeError):
         parse(reply)
+
+
+def test_spreads_have_paths_of_their_own_and_no_category() -> None:
+    symbol = "SOLUSDT_SOL/USDT"
+    assert (
+        rest.instruments_request(Category.SPREAD, status="Trading").target
+        == "/v5/spread/instrument?limit=500"
+    )
+    assert rest.order_book_request(Category.SPREAD, symbol, 50).target == (
+        "/v5/spread/orderbook?symbol=SOLUSDT_SOL%2FUSDT&limit=25"
+    )
+    assert rest.tickers_request(Category.SPREAD, symbol=symbol).target == (
+        "/v5/spread/tickers?symbol=SOLUSDT_SOL%2FUSDT"
+    )
+    assert rest.recent_trades_request(Category.SPREAD, symbol=symbol, limit=9).target == (
+        "/v5/spread/recent-trade?symbol=SOLUSDT_SOL%2FUSDT&limit=9"
+    )
+    assert rest.instruments_path(Category.SPREAD) == "/v5/spread/instrument"
+    row = b'{"symbol":"SOLUSDT_SOL/USDT","tickSize":"0.0001","minPrice":"-1999.9998","lotSize":"0.1"}'
+    page = rest.parse_instruments(b'{"retCode":0,"result":{"list":[' + row + b'],"nextPageCursor":""}}')
+    (instrument,) = page.instruments
+    assert (instrument.price_exponent, instrument.size_exponent) == (-4, -1)

@@ -145,10 +145,15 @@ NUMBERS = st.decimals(
 
 @st.composite
 def rules(draw: st.DrawFn, category: Category) -> Rule:
-    fields = st.sampled_from(FIELDS[category])
+    fields = st.sampled_from(FIELDS[category] or ("",))
+    compares = bool(FIELDS[category])
     conditions = st.builds(Condition, fields, st.sampled_from([">", ">=", "<", "<=", "="]), NUMBERS)
-    kinds = {SPOT: [Kind.ANY], OPTION: [Kind.ANY, Kind.OPTION, Kind.CALL, Kind.PUT]}
-    top = draw(st.just(0) | st.integers(1, 100_000))
+    kinds = {
+        SPOT: [Kind.ANY],
+        Category.SPREAD: [Kind.ANY],
+        OPTION: [Kind.ANY, Kind.OPTION, Kind.CALL, Kind.PUT],
+    }
+    top = draw(st.just(0) | st.integers(1, 100_000)) if compares else 0
     return Rule(
         category=draw(st.sampled_from([None, category])),
         coin=draw(COINS),
@@ -158,7 +163,7 @@ def rules(draw: st.DrawFn, category: Category) -> Rule:
         kind=draw(st.sampled_from(kinds.get(category, [Kind.ANY, Kind.PERPETUAL, Kind.FUTURE]))),
         expiry=draw(st.none() | EXPIRIES),
         status=draw(st.sampled_from(["Trading", "PreLaunch", "Delivering", "Closed"])),
-        conditions=tuple(draw(st.lists(conditions, max_size=4))),
+        conditions=tuple(draw(st.lists(conditions, max_size=4 if compares else 0))),
         top=top,
         by=draw(fields) if top else "turnover24h",
         excluded=tuple(draw(st.lists(NAMES, max_size=3))),

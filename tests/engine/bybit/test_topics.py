@@ -230,3 +230,16 @@ def test_any_rest_of_a_topic_parses_or_is_refused(category: Category, head: str,
         return
     assert topic.kind.value == head
     assert topic.symbol == (rest if head == "tickers" else rest.partition(".")[2])
+
+
+def test_what_spreads_have() -> None:
+    assert recorded_prefixes(Category.SPREAD) == ("orderbook.25", "publicTrade", "tickers", "system.status")
+    symbol = "SOLUSDT_SOL/USDT"
+    texts = [
+        topic.text for topic in expand(Category.SPREAD, ["orderbook.25", "publicTrade", "tickers"], [symbol])
+    ]
+    assert texts == [f"orderbook.25.{symbol}", f"publicTrade.{symbol}", f"tickers.{symbol}"]
+    with pytest.raises(
+        ConfigError, match=r"names no depth; the nearest valid one on spread is orderbook\.25"
+    ):
+        parse_topic(Category.SPREAD, "orderbook.SOLUSDT_SOL/USDT")

@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from engine.market import BOOK_DEPTHS
 from recorder.gateway import Gateway, GatewayOptions
 from recorder.gateway.books import Feeds, topic_of
 from schemas.names import Category
@@ -34,16 +35,19 @@ async def rest(gateway: Gateway, path: str, **query: str) -> dict[str, Any]:
 @pytest.mark.parametrize("category", Category)
 async def test_every_category_is_served(join: Make, category: Category) -> None:
     async with Gateway(options()) as gateway:
-        listed = await rest(gateway, "instruments-info", category=category.value, baseCoin="BTC")
+        if category is Category.SPREAD:
+            listed = await rest(gateway, "../spread/instrument", baseCoin="BTC")
+        else:
+            listed = await rest(gateway, "instruments-info", category=category.value, baseCoin="BTC")
         symbol = listed["list"][0]["symbol"]
-        depths = (25, 100) if category is Category.OPTION else (1, 50, 200, 1000)
+        depths = BOOK_DEPTHS[category]
         topics = [*(f"orderbook.{depth}.{symbol}" for depth in depths), f"tickers.{symbol}"]
         client = await join(gateway, category.value)
         answer = await client.subscribe(
             *topics, "publicTrade." + ("BTC" if category is Category.OPTION else symbol)
         )
         assert answer["success"] is True
-        await client.until(150 if category is not Category.OPTION else 25)
+        await client.until({Category.OPTION: 25, Category.SPREAD: 60}.get(category, 150))
         firsts: dict[str, Any] = {}
         last: dict[str, int] = {}
         for frame in client.frames:
@@ -144,6 +148,17 @@ async def test_the_full_book_comes_as_deltas_alone_the_rpi_book_with_its_snapsho
             kinds.setdefault(topic_of(frame) or "", []).append(json.loads(frame)["type"])
         assert set(kinds["orderbook.full.BTCUSDT"]) == {"delta"}
         assert kinds["orderbook.rpi.BTCUSDT"][:3] == ["snapshot", "delta", "delta"]
+
+
+async def test_known_topics_that_the_market_never_sends_are_silent(join: Make) -> None:
+    async with Gateway(options(category=Category.OPTION)) as gateway:
+        listed = await rest(gateway, "instruments-info", category="option", baseCoin="BTC")
+        topic = f"tickers.{listed['list'][0]['symbol']}"
+        client = await join(gateway, "option")
+        assert (await client.subscribe("kline.1.BTC-6JAN23-18000-C", topic))["success"]
+        await client.until(5)
+        await client.unsubscribe("kline.1.BTC-6JAN23-18000-C")
+        assert {topic_of(frame) for frame in client.frames} == {topic}
 
 
 async def test_the_status_has_a_path_of_its_own_with_nothing_else_on_it(join: Make) -> None:
