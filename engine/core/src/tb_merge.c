@@ -32,8 +32,10 @@ tb_carrier *tb_join(tb_merge *merge, uint16_t line, int64_t receive_ns)
     if (!carrier)
         return NULL;
     const int32_t slot = (int32_t)(carrier - merge->carriers);
-    if (!known)
+    if (!known) {
         memset(carrier, 0, sizeof *carrier);
+        carrier->left = TB_NONE;
+    }
     carrier->line = line;
     carrier->up = 1;
     carrier->opened = carrier->met = 0;
@@ -183,6 +185,17 @@ static tb_verdict admit_book(tb_engine *engine, int32_t index, tb_carrier *carri
                                       : admit_delta(feed, carrier, frame, order, at);
 }
 
+/* A line that has come back: what it missed, the line that is followed has brought. */
+static void count_absence(tb_feed *feed, tb_carrier *carrier)
+{
+    tb_carrier *leading = tb_find_carrier(feed->merge, feed->line);
+    if (carrier->left == TB_NONE || carrier->position == TB_NONE)
+        return;
+    if (leading && leading != carrier && carrier->position > carrier->left && carrier->position != INT64_MAX)
+        leading->saved += carrier->position - carrier->left;
+    carrier->left = TB_NONE;
+}
+
 /* What the others lack, or nobody else was there to bring. */
 static int is_saved(const tb_merge *merge, const tb_carrier *carrier, int64_t u)
 {
@@ -195,7 +208,7 @@ static int is_saved(const tb_merge *merge, const tb_carrier *carrier, int64_t u)
         if (u != TB_NONE && other->position > u)
             return 1;
     }
-    return others == 0;
+    return others == 0 && u == TB_NONE; /* update ids tell when a line comes back */
 }
 
 tb_verdict tb_admit(tb_engine *engine, int32_t index, const tb_frame *frame, tb_stamp at)
@@ -214,8 +227,10 @@ tb_verdict tb_admit(tb_engine *engine, int32_t index, const tb_frame *frame, tb_
     const int consecutive = tb_has_consecutive_ids(feed);
     tb_verdict verdict = TB_TAKE;
     carrier->frames++;
-    if (consecutive)
+    if (consecutive) {
         verdict = admit_book(engine, index, carrier, frame, at);
+        count_absence(feed, carrier);
+    }
     else if (feed->kind != TB_KIND_TRADES)
         verdict = tb_admit_copy(engine, index, carrier, frame, at);
     carrier->heard_ns = at.receive_ns;
@@ -228,7 +243,7 @@ tb_verdict tb_admit(tb_engine *engine, int32_t index, const tb_frame *frame, tb_
     }
     merge->waiting_ns = TB_NONE;
     carrier->taken++;
-    carrier->saved += is_saved(merge, carrier, consecutive && frame->kind == TB_DELTA ? frame->update_id : TB_NONE);
+    carrier->saved += is_saved(merge, carrier, consecutive ? frame->update_id : TB_NONE);
     return verdict;
 }
 
@@ -288,6 +303,7 @@ void tb_drop_line(tb_engine *engine, int32_t index, int cause, tb_stamp at)
     if (!lost || !lost->up)
         return;
     lost->up = lost->met = 0;
+    lost->left = lost->position;
     lost->position = TB_NONE;
     int32_t next = first_up(merge);
     const int led = merge->carriers[merge->elected].line == at.line;

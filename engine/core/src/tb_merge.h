@@ -30,7 +30,8 @@ typedef struct {
     int64_t since_ns;      /* of its subscription; 0: from the beginning */
     int64_t heard_ns;      /* of its last frame, or TB_NONE */
     int64_t hurt_ns, hurt_sequence; /* of its last damaged frame, or TB_NONE */
-    /* counters */
+    /* counters, which no checkpoint keeps; and the position with which it left, to count by */
+    int64_t left;
     int64_t frames, taken, repeats, ahead, saved;
 } tb_carrier;
 

@@ -166,6 +166,16 @@ def test_the_snapshot_of_a_line_that_comes_back_is_no_news(lines: Lines) -> None
     assert not lines.gaps()
 
 
+def test_what_a_line_missed_while_it_was_gone_the_other_has_saved(lines: Lines) -> None:
+    lines.hear(1, book(11))
+    lines.cut(1)
+    lines.hear(0, book(11), book(12), book(13))
+    lines.subscribe(1)
+    lines.hear(0, book(14))
+    lines.hear(1, book(13, "snapshot"), book(14))
+    assert [share.saved for share in lines.shares] == [2, 0]
+
+
 def test_the_snapshot_of_a_line_that_is_ahead_takes_nothing_from_the_other(lines: Lines) -> None:
     lines.cut(0)
     lines.subscribe(0)
