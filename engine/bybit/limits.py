@@ -29,7 +29,7 @@ __all__ = [
     "argument_characters",
     "arguments_per_request",
     "check_connection",
-    "distribute",
+    "fits",
     "has_room",
 ]
 
@@ -117,34 +117,13 @@ def check_connection(category: Category, topics: Sequence[str]) -> None:
         )
 
 
+def fits(category: Category, topics: int, characters: int) -> bool:
+    """Whether one connection may carry so many topics with so many characters of arguments (section 2.3)."""
+    if category is Category.OPTION and topics > OPTION_ARGUMENTS_PER_CONNECTION:
+        return False
+    return characters <= ARGUMENT_CHARACTERS_PER_CONNECTION
+
+
 def has_room(category: Category, topics: Sequence[str], topic: str) -> bool:
     """Whether a connection that carries these topics may carry one more (section 2.3)."""
-    if category is Category.OPTION and len(topics) >= OPTION_ARGUMENTS_PER_CONNECTION:
-        return False
-    return argument_characters([*topics, topic]) <= ARGUMENT_CHARACTERS_PER_CONNECTION
-
-
-def distribute(category: Category, topics: Sequence[str]) -> list[list[str]]:
-    """Split topics, in their order, over as few connections as the limits allow.
-
-    Raises:
-        ConfigError: when they need more connections than one address may hold (section 2.4).
-    """
-    connections: list[list[str]] = []
-    characters = ARGUMENT_CHARACTERS_PER_CONNECTION
-    for topic in topics:
-        needed = len(topic) + 3
-        full = category is Category.OPTION and (
-            bool(connections) and len(connections[-1]) >= OPTION_ARGUMENTS_PER_CONNECTION
-        )
-        if full or characters + needed > ARGUMENT_CHARACTERS_PER_CONNECTION:
-            connections.append([])
-            characters = 1
-        connections[-1].append(topic)
-        characters += needed
-    if len(connections) > CONNECTIONS_PER_ADDRESS:
-        raise ConfigError(
-            f"{len(topics)} {category} topics need {len(connections)} connections, at most "
-            f"{CONNECTIONS_PER_ADDRESS} per address are allowed: record fewer topics or use several addresses"
-        )
-    return connections
+    return fits(category, len(topics) + 1, argument_characters([*topics, topic]))

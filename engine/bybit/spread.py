@@ -15,17 +15,12 @@ from typing import Final
 
 import msgspec
 
-from engine.bybit.limits import (
-    ARGUMENT_CHARACTERS_PER_CONNECTION,
-    CONNECTIONS_PER_ADDRESS,
-    OPTION_ARGUMENTS_PER_CONNECTION,
-    argument_characters,
-)
+from engine.bybit.limits import CONNECTIONS_PER_ADDRESS, argument_characters, fits
 from engine.timing import Timing
 from schemas.errors import ConfigError
 from schemas.names import Category
 
-__all__ = ["LineLoad", "Move", "Spreader", "fits", "spread"]
+__all__ = ["LineLoad", "Move", "Spreader", "spread"]
 
 OVER: Final = 1.25
 """A connection is too busy above this multiple of the maximum..."""
@@ -70,13 +65,6 @@ class Move(msgspec.Struct, frozen=True):
     target: int | None
     topics: tuple[str, ...]
     why: str
-
-
-def fits(category: Category, topics: int, characters: int) -> bool:
-    """Whether one connection may carry so many topics with so many characters of arguments (section 2.3)."""
-    if category is Category.OPTION and topics > OPTION_ARGUMENTS_PER_CONNECTION:
-        return False
-    return characters <= ARGUMENT_CHARACTERS_PER_CONNECTION
 
 
 def spread(

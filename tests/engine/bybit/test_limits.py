@@ -1,4 +1,3 @@
-import itertools
 import json
 
 import pytest
@@ -36,22 +35,11 @@ def test_option_connection_takes_2000_topics() -> None:
 
 
 @pytest.mark.parametrize("category", list(Category))
-def test_distribute_keeps_order_and_every_connection_within_its_limits(category: Category) -> None:
-    topics = [f"t.{number}" for number in range(5_000)]
-    connections = limits.distribute(category, topics)
-    assert [topic for connection in connections for topic in connection] == topics
-    for connection in connections:
-        limits.check_connection(category, connection)
-    for first, second in itertools.pairwise(connections):
+def test_there_is_room_exactly_as_long_as_a_connection_passes(category: Category) -> None:
+    for topics in ([f"t.{number}" for number in range(1_999)], ["x" * 1_000] * 20, ["x" * 20_990], []):
+        held: list[str] = list(topics)
+        while limits.has_room(category, held, "t" * 100):
+            held.append("t" * 100)
+            limits.check_connection(category, held)
         with pytest.raises(ConfigError):
-            limits.check_connection(category, [*first, second[0]])
-
-
-def test_distribute_nothing() -> None:
-    assert limits.distribute(Category.SPOT, []) == []
-
-
-def test_distribute_refuses_more_connections_than_an_address_may_hold() -> None:
-    topics = ["t" * 20_990] * 1_001
-    with pytest.raises(ConfigError, match=r"1001 connections, at most 1000"):
-        limits.distribute(Category.LINEAR, topics)
+            limits.check_connection(category, [*held, "t" * 100])

@@ -64,6 +64,19 @@ def test_characters_end_a_connection_before_its_rate_does() -> None:
         spread(Category.LINEAR, topics, lambda _: MOST, MOST)
 
 
+@pytest.mark.parametrize("category", list(Category))
+def test_as_few_connections_as_the_limits_allow(category: Category) -> None:
+    topics = [f"t.{number}" for number in range(5_000)]
+    connections = spread(category, topics, lambda _: 0.0, MOST)
+    assert [topic for connection in connections for topic in connection] == topics
+    for connection in connections:
+        check_connection(category, connection)
+    for first, second in pairwise(connections):
+        with pytest.raises(ConfigError):
+            check_connection(category, [*first, second[0]])
+    assert spread(category, [], lambda _: 0.0, MOST) == []
+
+
 def test_what_is_expected_of_a_topic() -> None:
     def expected(topic: str, turnover: float | None = None, category: Category = Category.LINEAR) -> float:
         return expected_frames_per_second(category, topic, turnover)
