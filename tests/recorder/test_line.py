@@ -384,7 +384,7 @@ async def test_its_state_can_be_read(wired: Wired) -> None:
     assert TICKER not in wired.line.topics
 
 
-@pytest.mark.parametrize("status", [403, 404])
+@pytest.mark.parametrize("status", [403, 404, 429])
 async def test_who_is_sent_away_at_the_door_does_not_try_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
