@@ -72,7 +72,7 @@ def _side(levels: Any) -> Side:
 
 
 async def record(
-    data: Path, topics: list[str], until: Callable[[Collector], bool], **gateway: Any
+    data: Path, topics: list[str], until: Callable[[Collector], bool], *, lines: int = 1, **gateway: Any
 ) -> tuple[Report, dict[str, Any]]:
     """Record a market that runs ten times as fast as the clock until enough of it has been seen.
 
@@ -83,7 +83,9 @@ async def record(
     )
     async with Gateway(options) as exchange:
         collector = Collector(
-            RecordConfig(category=Category.SPOT, data=str(data), segment_seconds=1.5, commit_ms=2.0),
+            RecordConfig(
+                category=Category.SPOT, data=str(data), segment_seconds=1.5, commit_ms=2.0, lines=lines
+            ),
             exchange.url,
             topics,
             crashed=[],
@@ -236,6 +238,23 @@ async def test_a_bad_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fa
         causes = archive.sql("SELECT topic, cause, healed_by FROM gaps").table().to_pylist()
     assert {row["topic"] for row in causes} >= {FULL, RPI}
     assert all(row["healed_by"] in ("snapshot", None) for row in causes if row["topic"])
+
+
+async def test_two_lines_are_one_book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one line loses the other brings: deltas that wait are there once, and a loss on one line is no gap."""
+    truth = Truth()
+    truth.watch(monkeypatch)
+
+    def enough(collector: Collector) -> bool:
+        return min(messages(collector, topic) for topic in (FULL, RPI)) > 150 and is_live(collector, FULL)
+
+    faults = parse_faults(["drop=0.03,repeat=0.02,seed=9"])
+    report, _ = await record(tmp_path, [FULL, RPI], enough, lines=2, faults=faults, full_lag=2)
+    # one line alone would have had about five each
+    assert max(feed.gaps for feed in report.feeds) <= 3
+    rolled(tmp_path)
+    assert walk(tmp_path, Table.BOOK_UPDATES, truth.full)["delta"] > 50
+    assert walk(tmp_path, Table.RPI_BOOK_UPDATES, truth.rpi)["delta"] > 100
 
 
 def assert_book_command(data: Path, truth: Truth) -> None:
