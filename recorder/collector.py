@@ -263,6 +263,7 @@ class Collector:
                 self._give_way(before, level, backlog)
 
     def _give_way(self, before: Level, level: Level, backlog: int) -> None:
+        self._write_status()  # a supervisor's roller learns of it from there
         if (level is Level.EASE) != (before is Level.EASE):
             self._on_pressure(level is not Level.EASE)
             self.checks.audits.waiting = level is not Level.EASE

@@ -138,11 +138,17 @@ def data_status(data: Path, *, now_ns: int | None = None) -> dict[str, Any]:
                 now_ns=now_ns,
                 days_left=disk["days_left"],
             )
+        fallen = found.get("supervised")
+        if fallen is not None and not found["running"] and fallen["state"] in ("restarting", "failed"):
+            fate = "the supervisor starts it again" if fallen["state"] == "restarting" else "it stays so"
+            found["troubles"] = [f"it ended with {fallen['code']} ({fallen['words']}), and {fate}"]
     return {"data": str(data), "disk": disk, "collectors": [collectors[name] for name in sorted(collectors)]}
 
 
 def _supervised(data: Path) -> dict[str, dict[str, Any]]:
-    """What a supervisor said last about its collectors: state, restarts, exit code and last words, by collector."""
+    """What a supervisor that lives says of its collectors: state, restarts, exit code and last words, by collector."""
+    if not _is_locked(data / "supervisor" / "lock"):
+        return {}
     try:
         told = msgspec.json.decode((data / "supervisor" / "status.json").read_bytes(), type=_Supervisor)
     except (OSError, msgspec.MsgspecError):
@@ -183,8 +189,12 @@ def live_status(data: Path, collector: str) -> dict[str, Any] | None:
 
 def is_held(data: Path, collector: str) -> bool:
     """Whether a process holds the collector's lock: a status file alone may be a dead man's."""
+    return _is_locked(journal_directory(data, collector) / "lock")
+
+
+def _is_locked(path: Path) -> bool:
     try:
-        descriptor = os.open(journal_directory(data, collector) / "lock", os.O_RDWR | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except OSError:
         return False
     try:

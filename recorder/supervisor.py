@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import logging
 import os
 import signal
@@ -26,6 +25,7 @@ from engine.restarts import Restarts
 from recorder.fleet import Fleet, child_file
 from recorder.health import troubles
 from recorder.init_config import toml_value
+from recorder.journal.lock import try_lock
 from recorder.metrics_server import serving
 from recorder.record import uvloop_runner
 from recorder.roll import pending_segments
@@ -42,6 +42,8 @@ LOOK_S: Final = 1.0
 LINE_BYTES: Final = 64 << 10
 PATIENCE_TURNS: Final = 600
 """Tenths of a second for collectors of an earlier supervisor to end."""
+GLANCES: Final = 6
+LAST_WORDS_S: Final = 2.0
 RESTARTED: Final = "restarting"
 
 log = logging.getLogger("tapebook")
@@ -123,22 +125,33 @@ class Child:
 
     async def _live(self, stopping: asyncio.Event) -> int:
         self.restarts.started(time.monotonic_ns())
-        self._process = process = await asyncio.create_subprocess_exec(
-            *self._command,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            limit=LINE_BYTES,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)},
-            # A signal from the terminal is for the supervisor, which tells its collectors itself.
-            start_new_session=True,
-        )
+        path = os.pathsep.join(each or str(Path.cwd()) for each in sys.path)
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *self._command,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+                limit=LINE_BYTES,
+                env={**os.environ, "PYTHONPATH": path},
+                # A signal from the terminal is for the supervisor, which tells its collectors itself.
+                start_new_session=True,
+            )
+        except OSError as error:  # no process to be had, say
+            self.words = f"cannot be started: {error.strerror or error}"
+            return 1
+        self._process = process
         self.state = "recording"
         log.info("%s: process %d", self.name, process.pid)
         if stopping.is_set():  # while it was being made, so nobody has told it
             process.terminate()
-        await self._relay(process)
-        return await process.wait()
+        relay = asyncio.create_task(self._relay(process))
+        code = await process.wait()
+        # what it said last; a process of its own that outlives it may hold the pipe open
+        await asyncio.wait([relay], timeout=LAST_WORDS_S)
+        relay.cancel()
+        await asyncio.gather(relay, return_exceptions=True)
+        return code
 
     async def _relay(self, process: asyncio.subprocess.Process) -> None:
         """Pass on what it says, under its name."""
@@ -155,7 +168,8 @@ class Child:
             words = line.decode(errors="replace").rstrip()
             if words:
                 self.words = words[-500:]
-                print(f"[{self.name}] {words}", file=sys.stderr, flush=True)
+                with contextlib.suppress(OSError):  # whoever read our output is gone; recording goes on
+                    print(f"[{self.name}] {words}", file=sys.stderr, flush=True)
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the process, if there is one."""
@@ -381,12 +395,13 @@ def _lock(data: Path) -> Iterator[None]:
             f"{path}: cannot be opened: {error.strerror}; is the data directory writable?"
         ) from error
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConfigError(
-                f"{data}: another supervisor runs this directory; choose another data"
-            ) from None
+        for glance in range(GLANCES):  # `tapebook status` takes it for a moment to see whether anybody has it
+            if try_lock(descriptor):
+                break
+            if glance + 1 < GLANCES:
+                time.sleep(0.02)
+        else:
+            raise ConfigError(f"{data}: another supervisor runs this directory; choose another data")
         yield
     finally:
         os.close(descriptor)

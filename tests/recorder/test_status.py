@@ -155,3 +155,33 @@ def test_how_long_the_disk_lasts(tmp_path: Path) -> None:
     assert disk["bytes_per_second"] == round(rate)
     assert disk["days_left"] == pytest.approx(disk["free_bytes"] / rate / 86_400, abs=0.01)
     assert found["disk"] == disk
+
+
+@pytest.mark.parametrize("alive", [True, False])
+def test_what_a_supervisor_says_counts_while_it_lives(tmp_path: Path, alive: bool) -> None:
+    Tape(tmp_path).stop()
+    _write(tmp_path, msgspec.json.encode(_live()))
+    child = {
+        "collector": "linear",
+        "state": "restarting",
+        "restarts": 3,
+        "code": 4,
+        "words": "the disk is gone",
+    }
+    path = tmp_path / "supervisor" / "status.json"
+    path.parent.mkdir()
+    path.write_bytes(msgspec.json.encode({"pid": 1, "collectors": [child | {"pid": None}]}))
+    descriptor = os.open(path.with_name("lock"), os.O_RDWR | os.O_CREAT)
+    try:
+        if alive:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        status = data_status(tmp_path)
+    finally:
+        os.close(descriptor)
+    (found,) = status["collectors"]
+    if alive:
+        assert found["supervised"]["restarts"] == 3
+        assert found["troubles"] == ["it ended with 4 (the disk is gone), and the supervisor starts it again"]
+    else:
+        assert "supervised" not in found
+        assert "died without a word" in found["troubles"][0]
