@@ -165,6 +165,7 @@ class Feed:
     needs_snapshot: bool
     live: bool = False
     update_id: int | None = None
+    sequence: int | None = None
     good: int = -1
     seen: set[int] = field(default_factory=set)
     gap: tuple[str, int | None] | None = None
@@ -209,7 +210,7 @@ class Oracle:
             self.expected.gaps.append(Gap("", "undecodable", None, None, "message"))
             self._line_gap = False
         if feed.name == "orderbook":
-            self._book(feed, entry)
+            self._book(feed, entry, json.loads(payload)["data"].get("seq"))
         elif feed.name == "tickers":
             self._ticker(feed, entry)
         else:
@@ -277,22 +278,30 @@ class Oracle:
         self._unattributed = self._at
         self._line_gap = True
 
-    def _book(self, feed: Feed, entry: Entry) -> None:
+    def _book(self, feed: Feed, entry: Entry, sequence: int | None) -> None:
         assert entry.u is not None
         assert entry.type is not None
         rows = self.expected.books.setdefault(feed.topic, [])
         if entry.type == "snapshot":
             feed.seen = {entry.u}
+            if feed.live and feed.is_chain and feed.update_id is not None and entry.u > feed.update_id + 1:
+                # Nobody had missed anything, and yet there is something between.
+                self.lose(feed, self._cause_of_loss(feed), entry)
             self._heal(feed, "snapshot", entry.u)
-            self._good(feed, entry.u)
+            self._good(feed, entry.u, sequence)
             rows.append(BookRow(self._at, "snapshot", entry.u, True))
             return
+        applied = feed.live and feed.update_id is not None and entry.u == feed.update_id + 1
+        is_newer = sequence is not None and feed.sequence is not None and sequence > feed.sequence
+        if feed.live and feed.update_id is not None and 1 < entry.u <= feed.update_id and is_newer:
+            # Of a chain whose snapshot never came.
+            self.lose(feed, "reset", entry)
+            feed.seen.clear()
         if entry.u in feed.seen:
             self.expected.repeats += 1
             return
-        applied = feed.live and feed.update_id is not None and entry.u == feed.update_id + 1
         if applied:
-            self._good(feed, entry.u)
+            self._good(feed, entry.u, sequence)
         elif not feed.live and feed.gap is None:
             self.missed(feed)
             feed.gap = ("no_snapshot", entry.u)
@@ -301,7 +310,7 @@ class Oracle:
             self.lose(feed, "reset", entry)
             feed.seen.clear()
         elif feed.live and feed.update_id is not None and entry.u > feed.update_id:
-            self.lose(feed, "undecodable" if self._unattributed > feed.good else "lost", entry)
+            self.lose(feed, self._cause_of_loss(feed), entry)
         feed.seen.add(entry.u)
         rows.append(BookRow(self._at, "delta", entry.u, applied))
 
@@ -338,8 +347,12 @@ class Oracle:
 
     # ---- states ----
 
-    def _good(self, feed: Feed, update_id: int | None = None) -> None:
-        feed.live, feed.good, feed.update_id = True, self._at, update_id
+    def _cause_of_loss(self, feed: Feed) -> str:
+        return "undecodable" if self._unattributed > feed.good else "lost"
+
+    def _good(self, feed: Feed, update_id: int | None = None, sequence: int | None = None) -> None:
+        feed.live, feed.good = True, self._at
+        feed.update_id, feed.sequence = update_id, sequence
 
     def missed(self, feed: Feed) -> None:
         """A feed delivers without ever having had its first snapshot."""

@@ -519,6 +519,14 @@ class ReferenceFeeds:
             return False
         feed.book.snapshot(*message.levels())
         feed.crossed = feed.book.crossed
+        if (
+            feed.state is FeedState.LIVE
+            and feed.has_consecutive_ids
+            and feed.update_id is not None
+            and message.update_id > feed.update_id + 1
+            and not (feed.merge is not None and feed.merge.may_be_brought(feed.update_id + 1, arrival.line))
+        ):  # nobody had missed anything, and yet there is something between
+            self._open(feed, self._cause_of_loss(feed, arrival), arrival)
         self._heal(feed, arrival, "snapshot", message.update_id)
         self._good(feed, arrival, message.update_id)
         feed.cross_sequence, feed.push_ms = message.cross_sequence, message.push_ms
@@ -549,11 +557,14 @@ class ReferenceFeeds:
                 self._stale(feed, GapCause.RESET, arrival)
                 return False
             return None if update_id in feed.seen else False
+        self._stale(feed, self._cause_of_loss(feed, arrival), arrival)
+        return False
+
+    def _cause_of_loss(self, feed: _Feed, arrival: _Arrival) -> GapCause:
         assert feed.good is not None
         damaged = self._unattributed.get(arrival.line, -1) > feed.good.sequence
         damaged = damaged or (feed.merge is not None and feed.merge.was_hurt(feed.good.sequence))
-        self._stale(feed, GapCause.UNDECODABLE if damaged else GapCause.LOST, arrival)
-        return False
+        return GapCause.UNDECODABLE if damaged else GapCause.LOST
 
     def _await_answer(self, feed: _Feed, update_id: int, arrival: _Arrival) -> None:
         """The full book's snapshot comes by REST: to wait for it is no gap, a loss among what waits is one."""

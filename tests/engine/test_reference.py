@@ -224,6 +224,13 @@ class TestContinuity:
         assert run.feeds.repeated_deltas == 3
         assert run.feeds.state(BOOK) is FeedState.LIVE
 
+    def test_what_a_snapshot_skips_is_lost_although_nobody_missed_it(self) -> None:
+        run = Driver(BOOK)
+        for frame in (snapshot(5), delta(6), snapshot(7), snapshot(9), snapshot(9), snapshot(3), snapshot(1)):
+            run.send(frame)
+        assert run.spans() == [("lost", 8, 8, "snapshot")]
+        assert all(applied for _, applied in run.applied())
+
     def test_a_snapshot_begins_a_chain(self) -> None:
         run = Driver(BOOK)
         for frame in (snapshot(5), delta(6), snapshot(5), delta(6)):

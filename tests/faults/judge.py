@@ -253,6 +253,8 @@ class _Witness(Oracle):
         befallen |= {fault.u + 1 for fault in of_topic if fault.fault == "reorder" and fault.u is not None}
         if any(fault.fault == "reorder" and fault.crc32 == entry.crc32 for fault in of_topic):
             return  # the message is an old one that was held back over a restart
+        if entry.rebuilt and (of_topic or self._of(*_RESYNCS)):
+            return  # the recorder itself has subscribed anew, and a fault made it do so
         missing = set(range(feed.update_id + 1, entry.u)) - befallen
         assert not missing, (
             f"{feed.topic}: a gap before u={entry.u}, and nothing befell {sorted(missing)[:5]}"
@@ -278,6 +280,9 @@ class _Witness(Oracle):
         of_topic = [fault for fault in self._of("stall") if fault.topic == note.topic]
         assert everything or of_topic, f"{note.topic}: silent on connection {self._now} without a fault"
 
+
+_RESYNCS: Final = ("late", "lost_ack", "slow_ack", "double_ack")
+"""Faults of no topic after which a recorder may ask for a snapshot although it has one by then."""
 
 _ENDS: Final = {
     "closed by the peer": ("close",),

@@ -340,6 +340,12 @@ void tb_note_digest(tb_engine *engine, int32_t index, tb_stamp at)
     event->digest = tb_feed_digest(feed);
 }
 
+static int cause_of_loss(const tb_engine *engine, const tb_feed *feed, tb_stamp at)
+{
+    int damaged = at.line < engine->line_count && engine->lines[at.line].damage_sequence > feed->sequence;
+    return damaged || tb_was_hurt(feed) ? TB_CAUSE_UNDECODABLE : TB_CAUSE_LOST;
+}
+
 static tb_error on_snapshot(tb_engine *engine, int32_t index, const tb_frame *frame, const tb_changes row[],
                             const tb_changes changes[], tb_stamp at)
 {
@@ -354,6 +360,9 @@ static tb_error on_snapshot(tb_engine *engine, int32_t index, const tb_frame *fr
     frame_row(engine, index, frame, row, good, at);
     if (!good)
         return TB_OK;
+    if (consecutive && feed->state == TB_LIVE && before != TB_NONE && frame->update_id > before + 1 &&
+        !tb_may_be_brought(feed, before + 1, at)) /* nobody had missed anything, and yet there is something between */
+        tb_open_gap(engine, index, cause_of_loss(engine, feed, at), before + 1, TB_NONE, at);
     int new_chain = frame->update_id == 1 || frame->update_id < before;
     tb_close_gap(engine, index, &feed->gap, TB_BY_SNAPSHOT,
               consecutive && !new_chain ? frame->update_id - 1 : TB_NONE, frame->match_ms, at);
@@ -394,8 +403,7 @@ static void on_break(tb_engine *engine, int32_t index, const tb_frame *frame, co
             tb_make_stale(engine, index, TB_CAUSE_RESET, at);
             feed->seen_count = 0;
         } else if (u > feed->update_id) {
-            int damaged = at.line < engine->line_count && engine->lines[at.line].damage_sequence > feed->sequence;
-            tb_make_stale(engine, index, damaged || tb_was_hurt(feed) ? TB_CAUSE_UNDECODABLE : TB_CAUSE_LOST, at);
+            tb_make_stale(engine, index, cause_of_loss(engine, feed, at), at);
         } else if (feed->cross_sequence != TB_NONE && frame->cross_sequence > feed->cross_sequence) {
             /* newer, and yet not the next one: of a chain whose snapshot we lack */
             tb_make_stale(engine, index, TB_CAUSE_RESET, at);
