@@ -360,7 +360,7 @@ static tb_error on_snapshot(tb_engine *engine, int32_t index, const tb_frame *fr
     frame_row(engine, index, frame, row, good, at);
     if (!good)
         return TB_OK;
-    if (consecutive && feed->state == TB_LIVE && before != TB_NONE && frame->update_id > before + 1 &&
+    if (consecutive && feed->state == TB_LIVE && before != TB_NONE && frame->update_id - 1 > before &&
         !tb_may_be_brought(feed, before + 1, at)) /* nobody had missed anything, and yet there is something between */
         tb_open_gap(engine, index, cause_of_loss(engine, feed, at), before + 1, TB_NONE, at);
     int new_chain = frame->update_id == 1 || frame->update_id < before;
