@@ -287,7 +287,7 @@ _RESYNCS: Final = ("late", "lost_ack", "slow_ack", "double_ack")
 _ENDS: Final = {
     "closed by the peer": ("close",),
     "in the middle of a message": ("cut",),
-    "without a closing handshake": ("cut", "slow_reader"),
+    "without a closing handshake": ("cut", "slow_reader", "close"),
     "connection was lost": ("cut", "slow_reader", "close"),
     "were not answered": ("half_open", "late"),
     "nothing was received": ("half_open", "late"),

@@ -10,7 +10,7 @@ import pytest
 from tests.faults.schedules import command_of, draw, run_schedules
 
 NIGHTLY = 1_000
-TOGETHER = 6
+TOGETHER = 4
 
 
 def run(seeds: range, directory: Path) -> None:
