@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import msgspec
 import typer
@@ -17,6 +18,7 @@ from recorder.gateway.command import gateway
 from recorder.operate import check, init, supervise
 from recorder.query import query
 from recorder.version import VERSION
+from schemas.config import RecordConfig
 from schemas.errors import TapebookError
 
 __all__ = ["ReportFormat", "app", "main"]
@@ -240,45 +242,36 @@ def record(
     style: Annotated[ReportFormat, FORMAT] = ReportFormat.TABLE,
 ) -> None:
     """Record topics until Ctrl-C, SIGTERM, --duration or --stop-after-idle; then seal, roll and report."""
-    from recorder.config_file import load_config
+    options = dict(locals())
     from recorder.record import run_record
     from recorder.report import print_report
 
-    loaded = load_config(
-        config,
-        {
-            "category": category,
-            "symbols": _split(symbols),
-            "topics": _split(topics),
-            "environment": environment,
-            "region": region,
-            "endpoint": endpoint,
-            "ca_file": ca_file,
-            "state_dir": state_dir,
-            "data": data,
-            "name": name,
-            "lines": lines,
-            "frames_per_connection": frames_per_connection,
-            "rebalance": False if no_rebalance else None,
-            "duration": duration,
-            "stop_after_idle": stop_after_idle,
-            "roll": False if no_roll else None,
-            "commit_ms": commit_ms,
-            "fsync_s": fsync_s,
-            "segment_seconds": segment_seconds,
-            "segment_mib": segment_mib,
-            "backlog_mib": backlog_mib,
-            "shard": shard,
-            "pins": _split(pins),
-            "metrics": metrics,
-            "audit_every": audit_every,
-            "backfill": False if no_backfill else None,
-            "clock_every": clock_every,
-            "refresh_every": refresh_every,
-        },
-    )
-    report = run_record(loaded, commit_ledger=commit_ledger, until_stdin_ends=until_stdin_ends)
+    report = run_record(_config(options), commit_ledger=commit_ledger, until_stdin_ends=until_stdin_ends)
     print_report(report, json=style is ReportFormat.JSON)
+
+
+def _config(options: dict[str, Any]) -> RecordConfig:
+    """The configuration that the options of ``record`` and its file come to."""
+    from recorder.config_file import load_config
+
+    given: dict[str, Any] = {}
+    for name in RecordConfig.__struct_fields__:
+        value = False if options.get(f"no_{name}") else options.get(name)
+        given[name] = _split(value) if name in ("symbols", "topics", "pins") else value
+    return load_config(options["config"], given)
+
+
+def plan(**options: Any) -> None:
+    """Show what record would open, given the same options: connections, arguments, rates, GB per day, memory."""
+    from recorder.plan import plan_and_print
+
+    plan_and_print(_config(options), json=options["style"] is ReportFormat.JSON)
+
+
+# the options of record, so that one word of a command line changes
+plan.__annotations__ = record.__annotations__ | {"return": None}
+plan.__signature__ = inspect.signature(record, eval_str=True)  # type: ignore[attr-defined]
+app.command("plan")(plan)
 
 
 @app.command()

@@ -265,17 +265,20 @@ class Follower:
     def _add(self, symbols: tuple[str, ...], lines: LineSet) -> None:
         if not symbols:
             return
-        wanted = topics_of(self._config, symbols)
+        wanted = topics_of(self._config, symbols)  # those of our shard
         refused = [topic for topic in wanted if topic in lines.refused]
         lines.remove_topics(refused)  # it wasn't listed when it was asked for
-        fresh = [topic for topic in wanted if topic not in lines.topics]
+        carried = set(lines.topics)
+        fresh = [topic for topic in wanted if topic not in carried]
+        if not fresh:
+            return
         lines.add_topics(fresh)
         self._topics = lines.topics
-        for symbol in symbols:
-            if symbol in self._seen:
-                self._announce(self._seen[symbol])
-        more = "" if len(symbols) <= SHOWN else f" and {len(symbols) - SHOWN} more"
-        log.info("listed: %s%s: %d more topics", ", ".join(symbols[:SHOWN]), more, len(fresh))
+        begun = [symbol for symbol in _symbols(self._category, fresh) if symbol in self._seen]
+        for symbol in begun:
+            self._announce(self._seen[symbol])
+        more = "" if len(begun) <= SHOWN else f" and {len(begun) - SHOWN} more"
+        log.info("listed: %s%s: %d more topics", ", ".join(begun[:SHOWN]), more, len(fresh))
 
 
 def _symbols(category: Category, topics: Iterable[str]) -> dict[str, None]:

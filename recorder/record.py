@@ -20,7 +20,7 @@ from recorder.metrics_server import serving
 from recorder.network import Network, open_network
 from recorder.roll import report_recoveries
 from recorder.roller import Roller
-from recorder.universe import Resolved, resolve
+from recorder.universe import Resolved, plan_of, resolve
 from schemas.config import RecordConfig
 from schemas.errors import ConfigError, StoreError
 from schemas.names import Category, Environment
@@ -59,6 +59,12 @@ def run_record(
     check_home(data, config.collector, config.category, network.environment)
     with signals_end("before it recorded anything", 0), uvloop_runner() as runner:
         resolved = runner.run(resolve(config, network))
+        plan = plan_of(config, resolved)
+        log.info(
+            "%d topics of %d symbols on %d connections: about %.0f frames/s, %.1f GB a day (`tapebook plan` says more)",
+            plan.topics, plan.symbols, len(plan.connections), plan.frames_per_second,
+            (plan.journal_bytes_per_day + plan.archive_bytes_per_day) / 1e9,
+        )  # fmt: skip
         with CollectorLock(data, config.collector):
             report_recoveries(recover(data, config.collector))
             roller = Roller(data) if config.roll else None

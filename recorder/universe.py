@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from engine.bybit import rest as shapes
+from engine.bybit.plan import Plan, make_plan
 from engine.bybit.rest import Instrument
 from engine.bybit.rules import parse_selection
 from engine.bybit.selection import Selection
@@ -23,7 +24,7 @@ from schemas.config import RecordConfig
 from schemas.errors import ConfigError
 from schemas.names import Category
 
-__all__ = ["Listed", "Resolved", "ask", "resolve", "selection_of", "topics_of", "turnovers"]
+__all__ = ["Listed", "Resolved", "ask", "plan_of", "resolve", "selection_of", "topics_of", "turnovers"]
 
 log = logging.getLogger("tapebook")
 
@@ -115,10 +116,10 @@ async def resolve(config: RecordConfig, network: Network | str) -> Resolved:
         return Resolved(topics_of(config, selection.symbols), selection)
     network = Network.of(network)
     root = network.root
+    # Turnovers tell what to expect of each symbol; of options they would take a request per coin, and say little.
+    with_tickers = selection.needs_tickers or config.category is not Category.OPTION
     async with RestClient(network) as rest:
-        listed = await ask(
-            rest, config.category, statuses=selection.statuses, tickers=selection.needs_tickers
-        )
+        listed = await ask(rest, config.category, statuses=selection.statuses, tickers=with_tickers)
     choice = choose(
         config.category, selection, listed.instruments, listed.tickers, time.time_ns() // 1_000_000
     )
@@ -143,6 +144,17 @@ def turnovers(listed: Listed | None) -> dict[str, float]:
         if math.isfinite(turnover):
             found[symbol] = turnover
     return found
+
+
+def plan_of(config: RecordConfig, resolved: Resolved) -> Plan:
+    """What recording this takes. Raises ConfigError where a limit would be broken."""
+    return make_plan(
+        config.category,
+        resolved.topics,
+        copies=config.lines,
+        most=config.frames_per_connection,
+        turnovers=turnovers(resolved.listed),
+    )
 
 
 def topics_of(config: RecordConfig, symbols: tuple[str, ...]) -> list[str]:

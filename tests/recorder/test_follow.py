@@ -10,9 +10,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from engine.bybit import rest as shapes
+from engine.sharding import parse_shard
 from recorder.archive import open_archive
 from recorder.collector import Collector, Report
 from recorder.follow import Follower
@@ -317,3 +319,18 @@ async def test_what_no_rule_describes_stays_while_it_trades(tmp_path: Path) -> N
     await by_hand.follower.begin()
     await by_hand.refresh()
     assert "orderbook.50.ETHUSDT" in by_hand.lines.topics
+
+
+async def test_a_shard_adds_its_own_symbols_only(tmp_path: Path) -> None:
+    by_hand = ByHand(tmp_path, "all")
+    await by_hand.follower.begin()
+    by_hand.follower._config = msgspec.structs.replace(by_hand.follower._config, shard="1/2")
+    for number in range(40):
+        by_hand.rest.listed[f"C{number}USDT"] = _row(f"C{number}USDT")
+    await by_hand.refresh()
+    added = {topic.removeprefix("orderbook.50.") for topic in by_hand.lines.topics[2:]}
+    shard = parse_shard("1/2")
+    assert added == {f"C{number}USDT" for number in range(40) if shard.takes(f"C{number}USDT")}
+    assert 0 < len(added) < 40
+    await by_hand.refresh()
+    assert len(by_hand.lines.topics) == 2 + len(added)
