@@ -39,10 +39,24 @@ def market(steps_ns: int) -> tuple[list[bytes], list[tuple[float, list[str]]]]:
     )
     frames: list[bytes] = []
     listed: list[tuple[float, list[str]]] = []
-    for topic in ("tickers.BTCUSDT", "tickers.ETHUSDT"):
+    for topic in (
+        "tickers.BTCUSDT",
+        "tickers.ETHUSDT",
+        "orderbook.50.ETHUSDT",
+        "publicTrade.ETHUSDT",
+        "priceLimit.ETHUSDT",
+    ):
         made.follow(topic)
     for now_ns in range(START_NS, START_NS + 3 * SECOND + 1, steps_ns):
         frames += [frame.payload for frame in made.advance(now_ns)]
+        if now_ns == START_NS + SECOND:
+            for topic in (
+                "tickers.SOLUSDT",
+                "orderbook.50.SOLUSDT",
+                "publicTrade.SOLUSDT",
+                "priceLimit.SOLUSDT",
+            ):
+                made.follow(topic)
         listed.append(((now_ns - START_NS) / SECOND, [i.symbol for i in made.instruments]))
     return frames, listed
 
@@ -53,7 +67,9 @@ def test_the_market_lists_and_delists_on_time_in_whatever_steps() -> None:
         assert ("SOLUSDT" in symbols) == (seconds >= 1.0)
         assert ("ETHUSDT" in symbols) == (seconds < 2.0)
     assert market(SECOND // 2)[0] == frames
-    assert any(b"tickers.ETHUSDT" in frame for frame in frames)
+    for topic in (b"tickers.", b"orderbook.50.", b"priceLimit."):
+        for symbol in (b"ETHUSDT", b"SOLUSDT"):
+            assert any(topic + symbol in frame for frame in frames)
 
 
 def test_what_will_go_is_announced_and_what_came_says_since_when() -> None:
