@@ -256,11 +256,12 @@ def _config(options: dict[str, Any]) -> RecordConfig:
 
     given: dict[str, Any] = {}
     for name in RecordConfig.__struct_fields__:
-        value = False if options.get(f"no_{name}") else options.get(name)
+        value: Any = False if options.get(f"no_{name}") else options.get(name)
         given[name] = _split(value) if name in ("symbols", "topics", "pins") else value
     return load_config(options["config"], given)
 
 
+@app.command()
 def plan(**options: Any) -> None:
     """Show what record would open, given the same options: connections, arguments, rates, GB per day, memory."""
     from recorder.plan import plan_and_print
@@ -271,7 +272,6 @@ def plan(**options: Any) -> None:
 # the options of record, so that one word of a command line changes
 plan.__annotations__ = record.__annotations__ | {"return": None}
 plan.__signature__ = inspect.signature(record, eval_str=True)  # type: ignore[attr-defined]
-app.command("plan")(plan)
 
 
 @app.command()
