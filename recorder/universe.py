@@ -116,8 +116,9 @@ async def resolve(config: RecordConfig, network: Network | str) -> Resolved:
         return Resolved(topics_of(config, selection.symbols), selection)
     network = Network.of(network)
     root = network.root
-    # Turnovers tell what to expect of each symbol; of options they would take a request per coin, and say little.
-    with_tickers = selection.needs_tickers or config.category is not Category.OPTION
+    # Turnovers tell what to expect of each symbol; of options and spreads they take many requests, and say little.
+    many = (Category.OPTION, Category.SPREAD)
+    with_tickers = selection.needs_tickers or config.category not in many
     async with RestClient(network) as rest:
         listed = await ask(rest, config.category, statuses=selection.statuses, tickers=with_tickers)
     choice = choose(

@@ -210,8 +210,10 @@ class _Parser:
         elif keyword in COIN_ROLES:
             self._set(draft, word, keyword, self._coin(self._next("a coin such as USDT")))
         elif keyword == "with" or (keyword == "and" and draft.conditions):
+            self._has_tickers(word)
             self._conditions(draft)
         elif keyword == "top":
+            self._has_tickers(word)
             self._set(draft, word, "top", self._count("a count", MAXIMUM_TOP))
             behind = self._peek()
             if behind is not None and behind.keyword == "by":
@@ -233,6 +235,11 @@ class _Parser:
                 "a coin, a kind, or one of " + ", ".join(_CLAUSES),
                 _RULE_WORDS | {"and"} if keyword else (),
             )
+
+    def _has_tickers(self, word: _Word) -> None:
+        if not FIELDS[self._category]:
+            why = f"tickers of {self._category.value} can't be asked for all at once"
+            raise self._error(word, "symbols, patterns, or a rule without fields", why=why)
 
     def _set(self, draft: _Draft, word: _Word, name: str, value: object) -> None:
         if name in draft.values:

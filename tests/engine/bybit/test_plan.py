@@ -125,7 +125,7 @@ def test_more_connections_than_may_be_opened_at_once_take_their_time() -> None:
 def test_nothing_is_lost_between_topics_connections_and_classes(
     category: Category, count: int, copies: int, most: float
 ) -> None:
-    depth = "orderbook.25" if category is OPTION else "orderbook.200"
+    depth = "orderbook.25" if category in (OPTION, Category.SPREAD) else "orderbook.200"
     plan = planned(names(count), (depth, "tickers"), category, copies=copies, most=most)
     assert sum(one.topics for one in plan.connections) == copies * plan.topics
     assert sum(one.topics for one in plan.classes) == plan.topics

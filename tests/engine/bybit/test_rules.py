@@ -113,6 +113,12 @@ def test_errors_point_at_the_word(text: str, word: str, expected: str) -> None:
         assert f"found {marked!r} at character" in message
 
 
+def test_spreads_have_no_tickers_to_compare() -> None:
+    for text in ("all with lastPrice > 1", "all top 5"):
+        with pytest.raises(RuleError, match="tickers of spread can't be asked for all at once"):
+            parse_selection(text, Category.SPREAD)
+
+
 def test_a_text_without_end_is_refused() -> None:
     with pytest.raises(RuleError, match="at most 200000"):
         parse_selection("A" * (MAXIMUM_CHARACTERS + 1), LINEAR)
