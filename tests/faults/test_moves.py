@@ -76,6 +76,32 @@ async def test_topics_move_and_every_frame_is_a_row_once(tmp_path: Path, lines: 
     assert_verified(recorded.data)
 
 
+async def test_a_whole_book_moves_too(tmp_path: Path) -> None:
+    """Its snapshot is asked for over REST; what comes on two lines meanwhile makes no difference."""
+    topics = ["tickers.BTCUSDT", "orderbook.full.BTCUSDT"]
+    async with Gateway(GatewayOptions(simulate=7, category=Category.SPOT, rate=4)) as gateway:
+        config = RecordConfig(
+            category=Category.SPOT,
+            data=str(tmp_path),
+            roll=False,
+            frames_per_connection=9,
+            symbols=["BTCUSDT"],
+        )
+        collector = Collector(config, gateway.url, topics, crashed=[], timing=HASTY)
+        task = asyncio.create_task(collector.run())
+        await until(lambda: collector.is_recording and len(collector.lines) == 2, "another line")
+        lines = collector.lines
+        await until(lambda: [line.slot for line in lines.lines_of(topics[1])] == [1], "a move")
+        frames = collector.capture.frames
+        await until(lambda: collector.capture.frames > frames + 30, "what comes behind it")
+        assert collector.engine.state(1) is FeedState.LIVE
+        collector.stop("the test")
+        report = await asyncio.wait_for(task, 60)
+    assert [feed.gaps for feed in report.feeds] == [0, 0]
+    roll_data(tmp_path)
+    assert_verified(tmp_path)
+
+
 @pytest.mark.slow
 async def test_topics_move_while_lines_are_cut(tmp_path: Path) -> None:
     """With two lines of each topic neither costs anything: not the cuts, nor the moves, nor both at a time."""
