@@ -77,7 +77,8 @@ def record(
         typer.Argument(help="TOML file; options given here win over it.", metavar="[CONFIG.toml]"),
     ] = None,
     category: Annotated[
-        str | None, typer.Option("--category", help="spot, linear, inverse or option.", show_default="linear")
+        str | None,
+        typer.Option("--category", help="spot, linear, inverse, option or spread.", show_default="linear"),
     ] = None,
     symbols: Annotated[
         str | None,

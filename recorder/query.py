@@ -30,7 +30,7 @@ def query(
         bool, typer.Option("--unmasked", help="Also show rows with applied = false.")
     ] = False,
 ) -> None:
-    """Query the archive with DuckDB: book_updates, trades, tickers, gaps, coverage."""
+    """Query the archive with DuckDB: book_updates, trades, tickers, klines, liquidations, ..., gaps, coverage."""
     if style is Format.PARQUET and output is None and sys.stdout.isatty():
         raise ConfigError(
             "Parquet is not for terminals; add --output FILE, or send standard output elsewhere"

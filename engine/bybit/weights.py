@@ -31,11 +31,14 @@ _OTHERS: Final = {
     "tickers": (4.0, 10.0),
     "kline": (0.7, 1.0),
     "allLiquidation": (0.02, 2.0),
-    "priceLimit": (0.5, 4.0),
+    "priceLimit": (3.0, 4.0),
+    "adlAlert": (1.0, 1.0),
+    "insurance": (0.1, 1.0),
+    "system": (0.001, 1.0),
 }
 _RARE: Final = 0.1
-_QUIET: Final = {Category.OPTION: 0.25}
-"""Options are many and quiet."""
+_QUIET: Final = {Category.OPTION: 0.25, Category.SPREAD: 0.25}
+"""Options are many and quiet, spreads few and quiet."""
 
 _MIDDLING_TURNOVER: Final = 5e7
 _STEEPNESS: Final = 0.35

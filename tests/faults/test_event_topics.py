@@ -7,6 +7,7 @@ import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -37,14 +38,14 @@ ITEMS = {
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
-    """Two and a half minutes of a market, played in six seconds, in segments of two."""
+    """Two and a half minutes of a market, played in five seconds, in segments of two."""
     scratch = tmp_path_factory.mktemp("events")
     ledger = scratch / "ledger.jsonl"
-    simulated = ("--simulate", 7, "--category", "linear", "--speed", 25, "--ledger", ledger)
+    simulated = ("--simulate", 7, "--category", "linear", "--speed", 30, "--ledger", ledger)
     with gateway(scratch / "gateway", *simulated) as served:
         done = tapebook(
             "record", "--endpoint", served.url, "--data", scratch / "data", "--symbols", ",".join(SYMBOLS),
-            "--topics", ",".join(ASKED), "--duration", 6, "--segment-seconds", 2,
+            "--topics", ",".join(ASKED), "--duration", 5, "--segment-seconds", 2,
         )  # fmt: skip
     assert done.code == 0, done.err
     return Recorded(scratch / "data", "linear")
@@ -173,3 +174,60 @@ def test_it_is_complete_and_right(recorded: Recorded) -> None:
     assert covered == set(TOPICS)
     assert {row["symbol"] for row in recorded.rows(Table.ADL_ALERTS)} >= set(SYMBOLS)
     assert {row["symbol"] for row in recorded.rows(Table.SYSTEM_STATUS)} == {"_"}
+
+
+def _bytes(recorded: Recorded) -> Counter[bytes]:
+    return Counter(record.payload for record in recorded.frames)
+
+
+def test_a_replay_sends_the_same_bytes(recorded: Recorded, tmp_path: Path) -> None:
+    with gateway(
+        tmp_path / "gateway", "--replay", recorded.data, "--category", "linear", "--speed", "max"
+    ) as served:
+        done = tapebook(
+            "record", "--endpoint", served.url, "--data", tmp_path / "data", "--symbols", ",".join(SYMBOLS),
+            "--topics", ",".join(ASKED), "--stop-after-idle", 1,
+        )  # fmt: skip
+    assert done.code == 0, done.err
+    again = Recorded(tmp_path / "data", "linear")
+    sent, found = _bytes(recorded), _bytes(again)
+    # only tickers can be asked for a state that lies between two of their messages
+    assert {json.loads(frame)["topic"].partition(".")[0] for frame in found - sent} <= {"tickers"}
+    assert not sent - found
+    assert again.gaps == []
+
+
+def test_a_bad_network_is_in_the_gaps(tmp_path: Path) -> None:
+    faults = "corrupt=0.03,repeat=0.02,close=1.2,seed=4"
+    simulated = ("--simulate", 7, "--category", "linear", "--speed", 25, "--fault", faults)
+    with gateway(tmp_path / "gateway", *simulated) as served:
+        done = tapebook(
+            "record", "--endpoint", served.url, "--data", tmp_path / "data", "--symbols", ",".join(SYMBOLS),
+            "--topics", ",".join(ASKED), "--duration", 4,
+        )  # fmt: skip
+    assert done.code == 0, done.err
+    recorded = Recorded(tmp_path / "data", "linear")
+    assert verify(recorded.data).findings == []
+    good: Counter[str] = Counter()
+    damaged = 0
+    for record in recorded.frames:
+        try:
+            message = json.loads(record.payload.decode())
+        except ValueError:
+            damaged += 1
+            assert any(
+                gap["start_ns"] <= record.receive_ns
+                and (gap["end_ns"] is None or record.receive_ns <= gap["end_ns"])
+                and (not gap["topic"] or gap["topic"].encode() in record.payload)
+                for gap in recorded.gaps
+            ), record
+        else:
+            good[message["topic"].partition(".")[0]] += (
+                len(message["data"]) if isinstance(message["data"], list) else 1
+            )
+    assert damaged > 5
+    # a repeat on the same line makes a row like any other
+    for head, table in ITEMS.items():
+        assert sum(1 for _ in recorded.rows(table)) == good[head], head
+    causes = {gap["cause"] for gap in recorded.gaps}
+    assert {"undecodable", "disconnect"} <= causes <= {"undecodable", "disconnect", "no_snapshot"}

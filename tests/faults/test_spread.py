@@ -49,10 +49,10 @@ def test_the_samples_of_the_protocol() -> None:
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
     scratch = tmp_path_factory.mktemp("spread")
-    with gateway(scratch / "gateway", "--simulate", 11, "--category", "spread", "--speed", 20) as served:
+    with gateway(scratch / "gateway", "--simulate", 11, "--category", "spread", "--speed", 30) as served:
         done = tapebook(
             "record", "--endpoint", served.url, "--data", scratch / "data", "--category", "spread",
-            "--symbols", ",".join(SYMBOLS), "--topics", ",".join(PREFIXES), "--duration", 4, "--segment-seconds", 2,
+            "--symbols", ",".join(SYMBOLS), "--topics", ",".join(PREFIXES), "--duration", 3, "--segment-seconds", 2,
         )  # fmt: skip
     assert done.code == 0, done.err
     assert "refused" not in done.out
