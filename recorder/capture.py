@@ -88,11 +88,11 @@ class Capture:
         self.note(Begin(run=self.run, continued=False))
         self.note(Feeds(topics=topics))
         self.note(self.instruments.checkpoint())
-        self.topics = self.engine.topics()
-        self.feed_bytes = [0] * len(self.topics)
-        for note in crashed:
+        for note in crashed:  # of a topic that isn't asked for now, too: it may be later
             self.note(note)
             self.gaps[note.topic] += 1
+        self.topics = self.engine.topics()
+        self.feed_bytes = [0] * len(self.topics)
 
     def add_feeds(self, topics: Iterable[str]) -> None:
         """More topics are ours from here on; those that were before are left alone."""

@@ -64,8 +64,8 @@ class SyncOptions(msgspec.Struct, frozen=True, kw_only=True):
     retry_ns: int = _SECOND_NS // 4
     longest_retry_ns: int = 60 * _SECOND_NS
     attempts: int = 8
-    most_frames: int = 4_096
-    most_bytes: int = 8 << 20
+    most_frames: int = 2_048
+    most_bytes: int = 2 << 20
 
 
 class Phase(StrEnum):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 from random import Random
 from typing import Any, cast
@@ -15,14 +15,16 @@ import pytest
 import recorder.full_books
 from engine.bybit.full_sync import Phase, SyncOptions
 from engine.bybit.rest import Request
+from recorder.crashes import crashed_feeds
 from recorder.full_books import FullBooks
+from recorder.journal import recover
 from recorder.rest import RestClient
-from recorder.roll import roll_data
+from recorder.roll import report_recoveries, roll_data
 from recorder.verify import verify
 from recorder.warnings import Warnings
 from schemas.errors import ConnectError
 from schemas.names import Category, FeedState
-from schemas.notes import Disconnected, Subscribed, Unsubscribed
+from schemas.notes import Crashed, Disconnected, Subscribed, Unsubscribed
 from tests.recorder.lines import until
 from tests.recorder.recordings import MS, START_NS, Levels, Tape, book
 
@@ -68,9 +70,10 @@ class Rest:
 class Stage:
     """One full feed of a recording, and whoever synchronises it."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, crashed: Iterable[Crashed] = ()) -> None:
         self.data = data
-        self.tape = Tape(data, [], category=Category.SPOT)
+        start_ns = START_NS + (60_000 * MS if crashed else 0)
+        self.tape = Tape(data, [], category=Category.SPOT, start_ns=start_ns, crashed=crashed)
         self.tape.capture.add_feeds([TOPIC])
         self.rest = Rest()
         self.books = FullBooks(
@@ -285,3 +288,25 @@ async def test_before_an_auction_there_is_nothing_to_take(stage: Stage) -> None:
 async def test_other_topics_are_none_of_its_business(stage: Stage) -> None:
     stage.tape.capture.session(0, Subscribed(topics=["orderbook.50.BTCUSDT", "publicTrade.BTCUSDT"]))
     assert stage.books.syncs == {}
+
+
+async def test_a_crash_is_a_gap_that_the_next_answer_heals(stage: Stage) -> None:
+    stage.subscribe()
+    stage.deltas(5)
+    stage.rest.tell(5, LEVEL, [])
+    await stage.until(lambda: stage.state is FeedState.LIVE, "a book")
+    stage.deltas(6, 7)
+    stage.task.cancel()
+    stage.tape.crash()
+    report_recoveries(recover(stage.data))
+    crashed = crashed_feeds(stage.data, "linear")
+    assert [(note.topic, note.gap.cause, note.gap.first_update_id) for note in crashed] == [
+        (TOPIC, "crash", 8)
+    ]
+    again = Stage(stage.data, crashed=crashed)
+    again.subscribe()
+    again.deltas(20, 21)
+    again.rest.tell(21, LEVEL, [])
+    await again.until(lambda: again.state is FeedState.LIVE, "a book")
+    result = await again.verified()
+    assert (result.segments, result.gaps) == (2, 1)
