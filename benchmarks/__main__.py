@@ -15,7 +15,7 @@ from schemas.errors import TapebookError
 
 __all__ = ["NAMES", "main"]
 
-NAMES = ("decode", "columns", "replay", "book", "growth", "instructions")
+NAMES = ("decode", "columns", "replay", "book", "growth", "instructions", "transport", "load")
 INSTRUCTION_FRAMES = 5_000
 """Frames to count instructions with: valgrind is fifty times slower, and counts need no repetition."""
 
@@ -52,11 +52,44 @@ def parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="instructions: compare with this earlier result, and exit 1 if a frame takes over 5 %% more",
     )
+    out.add_argument(
+        "--rate", type=float, default=20_000.0, metavar="N", help="load: frames a second (%(default)g)"
+    )
+    out.add_argument(
+        "--seconds",
+        type=float,
+        metavar="S",
+        help="load: length of the schedule (60); transport: of one measurement (2)",
+    )
+    out.add_argument("--symbols", type=int, default=600, metavar="N", help="load: symbols (%(default)s)")
+    out.add_argument(
+        "--tick-ms",
+        type=float,
+        default=1.0,
+        metavar="MS",
+        help="load: how often what is due is sent (%(default)g)",
+    )
+    out.add_argument(
+        "--segment-seconds",
+        type=float,
+        metavar="S",
+        help="load: of the journal; rolling begins with the second (300, or half the run)",
+    )
     return out
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Run the benchmark that was asked for."""
+    if options.name == "load":
+        from benchmarks.load import load as load_benchmark
+
+        return load_benchmark(
+            options.rate, options.seconds or 60.0, options.symbols, options.tick_ms, options.segment_seconds
+        )
+    if options.name == "transport":
+        from benchmarks.transport import transport
+
+        return transport(options.seconds or 2.0, options.repetitions)
     # Here, so that a missing orjson or an unbuilt core is a message and not a traceback.
     from benchmarks.feed import load
 
@@ -93,6 +126,10 @@ def main(arguments: list[str] | None = None) -> int:
     options = command.parse_args(arguments)
     if (options.frames is not None and options.frames < 1) or options.repetitions < 1:
         command.error("--frames and --repetitions: expected at least 1")
+    if options.rate <= 0 or options.symbols < 1 or options.tick_ms <= 0:
+        command.error("--rate, --symbols and --tick-ms: expected more than 0")
+    if any(value is not None and value <= 0 for value in (options.seconds, options.segment_seconds)):
+        command.error("--seconds and --segment-seconds: expected more than 0")
     if options.baseline is not None and options.name != "instructions":
         command.error("--baseline: found with a benchmark of times, expected with instructions only")
     try:
