@@ -81,24 +81,31 @@ class InstrumentLog:
     def __init__(self) -> None:
         self.known: dict[str, str] | None = None
         self.malformed = 0
+        self._read: dict[bytes, tuple[str, str]] = {}
 
     def answer(self, answer: RestAnswer, receive_ns: int, sequence: int) -> list[Row]:
         """Take in a REST answer; returns a row per instrument that is new or other than before."""
         if self.known is None or not is_instruments(answer.path):
             return []
         try:
-            page, malformed = instrument_rows(answer.body.encode())
+            page = instrument_rows(answer.body.encode())
         except ExchangeError:  # an unknown symbol's answer is on record too
             return []
-        self.malformed += malformed
         rows: list[Row] = []
         for raw in page:
-            symbol = raw.get("symbol")
-            if not isinstance(symbol, str) or not 0 < len(symbol) <= _MAXIMUM_SYMBOL:
+            # Nearly every row is what it was an hour ago, and reading a thousand of them would hold up the frames.
+            seen = hashlib.blake2b(raw, digest_size=16).digest()
+            symbol, digest = self._read.get(seen, ("", ""))
+            if symbol and self.known.get(symbol) == digest:
+                continue
+            columns = self._columns(raw)
+            if columns is None:
                 self.malformed += 1
                 continue
-            columns = read_instrument(raw)
-            digest = _digest(columns)
+            symbol, digest = columns.pop("symbol"), _digest(columns)
+            if len(self._read) >= 2 * MAXIMUM_SYMBOLS:
+                self._read.clear()
+            self._read[seen] = symbol, digest
             before = self.known.get(symbol)
             if before == digest or (before is None and len(self.known) >= MAXIMUM_SYMBOLS):
                 continue
@@ -106,6 +113,18 @@ class InstrumentLog:
             kind = "listed" if before is None else "changed"
             rows.append(_row(sequence, receive_ns, symbol, kind) | columns)
         return rows
+
+    @staticmethod
+    def _columns(raw: msgspec.Raw) -> Row | None:
+        """The columns of a row, its symbol among them; None for what is no instrument."""
+        try:
+            row = msgspec.json.decode(raw, type=dict[str, Any])
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            return None
+        symbol = row.get("symbol")
+        if not isinstance(symbol, str) or not 0 < len(symbol) <= _MAXIMUM_SYMBOL:
+            return None
+        return read_instrument(row) | {"symbol": symbol}
 
     def note(self, note: Note, receive_ns: int, sequence: int) -> list[Row]:
         """Take in a note; returns a row per instrument that is gone."""

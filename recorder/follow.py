@@ -14,7 +14,7 @@ from typing import Final
 
 from engine.bybit import rest as shapes
 from engine.bybit.rest import Instrument
-from engine.bybit.topics import parse_topic
+from engine.bybit.topics import SYSTEM_STATUS, parse_topic
 from engine.bybit.universe import Changes, follow, gone_because
 from recorder.capture import Capture
 from recorder.lines import LineSet
@@ -76,6 +76,7 @@ class Follower:
         self._seen: dict[str, Instrument] = {}
         self._failures = 0
         self._refused: set[str] = set()
+        self._status_messages = 0
         self.refreshes = 0
 
     async def begin(self) -> None:
@@ -117,6 +118,7 @@ class Follower:
                 continue
             last_s = time.monotonic()
             self._refused = set(lines.refused)
+            self._status_messages = self._heard_of_status()
             try:
                 async with self._client() as rest:
                     await self.refresh(rest, lines)
@@ -138,12 +140,13 @@ class Follower:
         )
 
     def _is_due(self, passed_s: float, lines: LineSet) -> bool:
-        """By schedule, when a contract of ours has been delivered, or when something more was refused."""
+        """By schedule; when a contract of ours has been delivered, something more was refused, or the exchange has said
+        something about its state."""
         if passed_s >= self._pause_s():
             return True
         if self._failures:
             return False
-        if set(lines.refused) - self._refused:
+        if set(lines.refused) - self._refused or self._heard_of_status() > self._status_messages:
             return True
         now_ms = self._clock() // 1_000_000 - DELIVERY_MARGIN_MS
         ours = (self._seen.get(symbol) for symbol in self._recorded(lines))
@@ -153,6 +156,10 @@ class Follower:
             and instrument.delivery_time_ms <= now_ms
             for instrument in ours
         )
+
+    def _heard_of_status(self) -> int:
+        feed = self._capture.engine.feed_index(SYSTEM_STATUS)
+        return self._capture.engine.messages(feed) if feed >= 0 else 0
 
     async def refresh(self, rest: RestClient, lines: LineSet) -> Changes:
         """Ask once, put it on record, and act on it.

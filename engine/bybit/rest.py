@@ -435,12 +435,9 @@ def parse_instruments(body: bytes, subject: str = "market/instruments-info") -> 
     return InstrumentPage(instruments, page.next_cursor, malformed)
 
 
-def instrument_rows(body: bytes) -> tuple[list[dict[str, Any]], int]:
-    """Read a page of instruments as the exchange's own keys and values; returns also the count of malformed rows.
-
-    Raises as `parse_time` does.
-    """
-    return _rows(_result("market/instruments-info", body, _List).rows, dict[str, Any])
+def instrument_rows(body: bytes) -> list[msgspec.Raw]:
+    """Cut a page of instruments into its rows, unread. Raises as `parse_time` does."""
+    return _result("market/instruments-info", body, _List).rows
 
 
 def parse_order_book(body: bytes, subject: str = "market/orderbook") -> RestBook:

@@ -124,6 +124,9 @@ def test_rows_when_first_seen_when_changed_and_when_gone() -> None:
     assert (gone["symbol"], gone["kind"], gone["status"]) == ("ETHUSDT", "gone", None)
     (again,) = log.answer(answer(other), 60, 6)
     assert again["kind"] == "listed"
+    # and back to what it was before it changed
+    (back,) = log.answer(answer(PERPETUAL, other), 70, 7)
+    assert (back["kind"], back["tick_size"]) == ("changed", Decimal("0.10"))
 
 
 def test_a_checkpoint_carries_on_where_the_other_was() -> None:

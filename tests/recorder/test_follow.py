@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from engine.bybit import rest as shapes
+from engine.bybit.topics import SYSTEM_STATUS
 from engine.sharding import parse_shard
 from recorder.archive import open_archive
 from recorder.collector import Collector, Report
@@ -300,6 +301,24 @@ async def test_a_contract_ends_at_its_delivery_time(tmp_path: Path) -> None:
     assert by_hand.follower._is_due(0, by_hand.lines)
     await by_hand.refresh()
     assert by_hand.lines.topics == ["orderbook.50.BTCUSDT"]
+
+
+async def test_a_word_about_the_exchange_or_a_new_refusal_is_a_reason_to_look(tmp_path: Path) -> None:
+    by_hand = ByHand(tmp_path, "all")
+    await by_hand.follower.begin()
+    assert not by_hand.follower._is_due(0, by_hand.lines)
+    by_hand.tape.capture.add_feeds([SYSTEM_STATUS])
+    assert not by_hand.follower._is_due(0, by_hand.lines)
+    status = {"id": "1", "title": "t", "state": "completed", "begin": "1751596902000", "end": "1751597011000"}
+    frame = {"topic": SYSTEM_STATUS, "ts": 1751858399649, "data": [status]}
+    by_hand.tape.frames([json.dumps(frame, separators=(",", ":")).encode()])
+    assert by_hand.follower._is_due(0, by_hand.lines)
+    by_hand.follower._status_messages = 1
+    by_hand.lines.refused = {"orderbook.50.ETHUSDT": "error:handler not found"}
+    assert by_hand.follower._is_due(0, by_hand.lines)
+    by_hand.follower._failures = 1  # what failed is not asked again at once, whatever there is to know
+    assert not by_hand.follower._is_due(0, by_hand.lines)
+    assert by_hand.follower._is_due(10, by_hand.lines)
 
 
 async def test_a_listing_that_lacks_nearly_everything_is_not_believed(tmp_path: Path) -> None:
