@@ -33,10 +33,15 @@ __all__ = [
 ]
 
 STREAK: Final = 3
-REST_LEVELS: Final = {Category.OPTION: 25}
+REST_LEVELS: Final = {Category.OPTION: 25, Category.SPREAD: 25}
 MOST_REST_LEVELS: Final = 1_000
-UPDATE_ID_DEPTH: Final = 1_000
-"""The depth whose update ids REST uses (protocol section 6.1)."""
+UPDATE_ID_DEPTHS: Final = {
+    Category.SPOT: 1_000,
+    Category.LINEAR: 1_000,
+    Category.INVERSE: 1_000,
+    Category.SPREAD: 25,
+}
+"""The depth whose update ids REST uses (protocol section 4, rule 8); on options nobody says."""
 MOST_STATES: Final = 64
 """States of our book that wait for an answer: seconds of a busy 1000-level stream."""
 MOST_DIGITS: Final = 40
@@ -75,14 +80,16 @@ def first_difference(
 
 def mantissa_of(text: str, exponent: int) -> int | None:
     """The integer m with m x 10^exponent = the decimal in ``text``, or None: no such integer, or no plain decimal."""
-    whole, _, fraction = text.partition(".")
+    negative = text.startswith("-")  # prices of spreads
+    whole, _, fraction = text.removeprefix("-").partition(".")
     fraction = fraction.rstrip("0")
     digits = whole + fraction
     if not (digits.isascii() and digits.isdecimal() and whole and len(text) <= MOST_DIGITS):
         return None
     if len(fraction) > -exponent:
         return None
-    return int(whole + fraction.ljust(-exponent, "0"))
+    mantissa = int(whole + fraction.ljust(-exponent, "0"))
+    return -mantissa if negative else mantissa
 
 
 # ---- depths against each other ----
@@ -325,7 +332,7 @@ def candidates(category: Category, topics: Iterable[str]) -> list[Candidate]:
         Candidate(
             symbol,
             topic,
-            category is not Category.OPTION and depth == UPDATE_ID_DEPTH,
+            depth == UPDATE_ID_DEPTHS.get(category),
             min(depth, limit),
         )
         for symbol, (depth, topic) in sorted(deepest.items())

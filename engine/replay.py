@@ -15,6 +15,7 @@ from engine.arrow_rows import column_of
 from engine.core.feeds import Engine, parse_feed
 from engine.drivers.events import NO_SYMBOL
 from engine.events import Event, EventKind
+from engine.history_rows import HistoryRows
 from engine.instruments import InstrumentLog
 from engine.recorded import apply_answer, apply_note, apply_session
 from engine.upkeep_rows import UpkeepRows
@@ -103,6 +104,7 @@ class Replay:
         self.close_ns: int | None = None
         self.digests = 0
         self.mismatches: list[Mismatch] = []
+        self._histories = HistoryRows(collector)
         self._upkeep = UpkeepRows(collector, lambda topic: symbol_of(category, topic))
         self._gaps: list[dict[str, Any]] = []
         self._coverage: list[dict[str, Any]] = []
@@ -162,7 +164,7 @@ class Replay:
         out.update(_tables(Table.GAPS, self._gaps))
         out.update(_tables(Table.COVERAGE, self._coverage))
         out.update(_tables(Table.INSTRUMENTS, self._instrument_rows))
-        for table, rows in self._upkeep.rows.items():
+        for table, rows in [*self._upkeep.rows.items(), *self._histories.rows.items()]:
             out.update(_tables(table, rows))
         return out
 
@@ -191,6 +193,7 @@ class Replay:
     def _answer(self, answer: Rest, receive_ns: int, sequence: int) -> None:
         if isinstance(answer, RestAnswer):
             self._keep_instruments(self._instruments.answer(answer, receive_ns, sequence), receive_ns)
+            self._histories.answer(answer, receive_ns, sequence)
         whole = apply_answer(self.engine, answer, receive_ns=receive_ns, sequence=sequence)
         if isinstance(answer, FetchedTrades) and whole:
             self._healed_by_backfill(answer, sequence)

@@ -13,6 +13,7 @@ from typing import Annotated, Any, NoReturn
 import msgspec
 import typer
 
+from recorder.backfill_command import backfill
 from recorder.book_at import book
 from recorder.gateway.command import gateway
 from recorder.operate import check, init, supervise
@@ -47,6 +48,7 @@ FORMAT = typer.Option("--format", help="table for people, json for programs (one
 app.command("gateway")(gateway)
 app.command("query")(query)
 app.command("book")(book)
+app.command("backfill")(backfill)
 app.command("init")(init)
 app.command("check")(check)
 app.command("supervise")(supervise)

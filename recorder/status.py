@@ -18,6 +18,7 @@ from recorder.health import DAY_S, sum_by_class, troubles
 from recorder.journal import journal_directory, segments
 from recorder.manifest import read_manifest
 from schemas.errors import ConfigError
+from schemas.history_tables import HISTORY_SCHEMAS
 from schemas.names import Table
 from schemas.time import format_ns
 
@@ -25,7 +26,8 @@ __all__ = ["data_status", "is_held", "live_status", "require_data"]
 
 STATUS_BYTES = 64 << 20
 ABOUT_RECORDING = {
-    table.value for table in (Table.COVERAGE, Table.INSTRUMENTS, Table.CLOCK_OFFSETS, Table.AUDITS)
+    table.value
+    for table in (Table.COVERAGE, Table.INSTRUMENTS, Table.CLOCK_OFFSETS, Table.AUDITS, *HISTORY_SCHEMAS)
 }
 """Tables whose rows come whether or not the market says anything."""
 

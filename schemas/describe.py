@@ -8,6 +8,7 @@ from typing import Final
 import pyarrow as pa
 
 from schemas.event_tables import EVENT_ROWS
+from schemas.history_tables import HISTORY_ROWS
 from schemas.names import Table
 from schemas.tables import SCHEMA_VERSION, SCHEMAS, TICKER_FIELDS
 
@@ -37,6 +38,7 @@ _ROWS: Final = {
     ),
     Table.CLOCK_OFFSETS: "One estimate of how far the exchange's clock is from ours, or one jump of ours.",
     Table.AUDITS: "One or more comparisons of a book with another source of the same book.",
+    **HISTORY_ROWS,
     **EVENT_ROWS,
 }
 

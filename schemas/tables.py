@@ -21,6 +21,7 @@ from schemas.columns import EXCHANGE, NAME, RECEIVE
 from schemas.columns import SEQUENCE as _SEQUENCE
 from schemas.columns import column as _field
 from schemas.event_tables import EVENT_SCHEMAS
+from schemas.history_tables import HISTORY_SCHEMAS
 from schemas.instruments import INSTRUMENT_FIELDS, INSTRUMENT_KINDS
 from schemas.names import Table
 
@@ -388,6 +389,7 @@ SCHEMAS: Final[dict[Table, pa.Schema]] = {
     Table.INSTRUMENTS: _INSTRUMENTS,
     Table.CLOCK_OFFSETS: upkeep_tables.CLOCK_OFFSETS,
     Table.AUDITS: upkeep_tables.AUDITS,
+    **HISTORY_SCHEMAS,
     **EVENT_SCHEMAS,
 }
 

@@ -15,6 +15,8 @@ view                 shows
 ``coverage``         one row per span: pieces that follow each other without a break are joined
 ``instruments``      what instruments-info says, whenever that changed; ``instruments_now`` is its latest state
 ``clock_offsets``    how far the exchange's clock is from ours, with error bounds, and jumps of ours
+``funding_history``  fundings as ``backfill`` fetched them; so ``reference_klines`` (candles of trades, mark price,
+                     index price and premium), ``open_interest`` and ``delivery_prices``
 ``audits``           books held against REST and against other depths, and what came of it
 ``klines``, ...      every row of the tables of `schemas.event_tables`: each is complete in itself
 ``lateness``         how late each book, trade and ticker message came, in milliseconds

@@ -8,6 +8,7 @@ import sys
 import uuid
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -19,6 +20,7 @@ from recorder.gateway.connection import Connection
 from recorder.gateway.dialect import MAX_REQUEST_BYTES, Action, Dialect
 from recorder.gateway.exchange import Exchange, Subscriptions
 from recorder.gateway.faults import Deed, FaultInjector
+from recorder.gateway.histories import HISTORIES
 from recorder.gateway.ledger import Ledger
 from recorder.gateway.lies import Lies
 from recorder.gateway.options import GatewayOptions
@@ -177,7 +179,7 @@ class Gateway:
         application.router.add_get("/v5/public/misc/status", self._public)
         application.router.add_get("/v5/public/{category}", self._public)
         application.router.add_get("/v5/market/time", self._time)
-        application.router.add_get("/v5/market/{endpoint}", self._market)
+        application.router.add_get("/v5/market/{endpoint:.+}", self._market)
         application.router.add_get("/v5/spread/{endpoint}", self._spread)
         runner = web.AppRunner(
             application, access_log=None, handle_signals=False, shutdown_timeout=_CLOSE_PATIENCE_S
@@ -399,11 +401,13 @@ class Gateway:
         return self._envelope(0, "OK", server_time(self._timeline.now_ns()))
 
     async def _market(self, request: web.Request) -> web.Response:
-        answer = ENDPOINTS.get(request.match_info["endpoint"])
+        endpoint = request.match_info["endpoint"]
+        answer = ENDPOINTS.get(endpoint)
+        if (history := HISTORIES.get(endpoint)) is not None:
+            answer = partial(history, self._timeline.now_ns() // _MS)
         if answer is None:
-            raise web.HTTPNotFound(
-                text=f"no such endpoint here; served: {', '.join(sorted(ENDPOINTS))}, time\n"
-            )
+            served = ", ".join(sorted([*ENDPOINTS, *HISTORIES]))
+            raise web.HTTPNotFound(text=f"no such endpoint here; served: {served}, time\n")
         category = request.query.get("category", "")
         return self._answer(
             answer, self._exchange(category) if category != Category.SPREAD else None, request

@@ -40,14 +40,14 @@ TOPICS = [f"orderbook.{depth}.{SYMBOL}" for depth in (1, 50, 200)]
 # ---- comparing ----
 
 
-@given(st.integers(0, 10**18), st.integers(-18, 0), st.integers(0, 5))
+@given(st.integers(-(10**18), 10**18), st.integers(-18, 0), st.integers(0, 5))
 def test_a_mantissa_is_the_decimal_exactly(mantissa: int, exponent: int, zeros: int) -> None:
     text = f"{Decimal(mantissa).scaleb(exponent):f}"
     padded = text + "0" * zeros if "." in text else text
     assert mantissa_of(padded, exponent) == mantissa
 
 
-@pytest.mark.parametrize("text", ["", ".5", "-1", "1e5", "0.001", "1_0", "٣", "1.2.3", " 1", "9" * 50])
+@pytest.mark.parametrize("text", ["", ".5", "-", "--1", "1e5", "0.001", "1_0", "٣", "1.2.3", " 1", "9" * 50])
 def test_what_has_no_mantissa(text: str) -> None:
     assert mantissa_of(text, -2) is None
 
@@ -227,6 +227,9 @@ def test_the_deepest_book_of_a_symbol_is_audited() -> None:
     ]
     assert candidates(Category.OPTION, ["orderbook.25.X", "orderbook.100.X"]) == [
         Candidate("X", "orderbook.100.X", False, 25)
+    ]
+    assert candidates(Category.SPREAD, ["orderbook.25.A_B/C"]) == [
+        Candidate("A_B/C", "orderbook.25.A_B/C", True, 25)
     ]
 
 

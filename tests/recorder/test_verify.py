@@ -23,6 +23,7 @@ from recorder.report import verify_and_report
 from recorder.roll import roll_data
 from recorder.verify import Finding, Verification, verify
 from schemas.event_tables import EVENT_SCHEMAS
+from schemas.history_tables import HISTORY_SCHEMAS
 from schemas.manifest import ManifestFile, ManifestSegment, decode_line, encode_lines
 from schemas.names import RecordKind, Table
 from schemas.notes import Audited, ClockOffset, Digest, encode
@@ -263,6 +264,22 @@ def test_each_table_is_checked(data: Path, table: Table, tmp_path: Path) -> None
         tape.capture.rest("/v5/market/instruments-info?category=linear", body)
         tape.stop()
         data = tmp_path / "instruments"
+        roll_data(data)
+    elif table in HISTORY_SCHEMAS:
+        tape = Tape(tmp_path / "histories")
+        funding = b'{"fundingRate":"1","fundingRateTimestamp":"5"}'
+        interest = b'{"openInterest":"1","timestamp":"5"}'
+        delivery = b'{"deliveryPrice":"1","deliveryTime":"5"}'
+        for path, item in (
+            ("funding/history?", funding),
+            ("kline?interval=60&", b'["5","1","1","1","1","1","1"]'),
+            ("open-interest?intervalTime=1h&", interest),
+            ("delivery-price?", delivery),
+        ):
+            answer = b'{"retCode":0,"result":{"list":[' + item + b"]}}"
+            tape.capture.rest(f"/v5/market/{path}symbol=BTCUSDT", answer)
+        tape.stop()
+        data = tmp_path / "histories"
         roll_data(data)
     elif table is Table.RPI_BOOK_UPDATES:
         data = _rpi_recording(tmp_path / "rpi")

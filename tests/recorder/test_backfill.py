@@ -1,0 +1,211 @@
+"""``tapebook backfill`` against the gateway: what comes into the archive is what the gateway says; twice is once."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+import urllib.request
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import recorder.backfill
+from engine.bybit.histories import DAY_MS, HOUR_MS, History, Window
+from recorder.archive import open_archive
+from recorder.backfill import Fetched, Plan, Progress, run_backfill
+from recorder.verify import verify
+from schemas.config import RecordConfig
+from schemas.errors import ConfigError, Rejected
+from schemas.names import Category
+from schemas.time import format_ns
+from tests.processes import gateway, json_lines, tapebook
+
+
+@pytest.fixture(scope="module")
+def exchange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with gateway(tmp_path_factory.mktemp("gateway"), "--simulate", 4, "--symbol-count", 2) as running:
+        yield running.url
+
+
+@pytest.fixture
+def config(exchange: str, tmp_path: Path) -> RecordConfig:
+    return RecordConfig(endpoint=exchange, state_dir=str(tmp_path / "state"))
+
+
+NOW_MS = time.time_ns() // 1_000_000
+EVERYTHING = list(History)
+
+
+def plan(histories: list[History], *, days: int = 3, symbols: list[str] | None = None, **more: Any) -> Plan:
+    return Plan(
+        Category.LINEAR, symbols or ["BTCUSDT"], histories, "60", NOW_MS - days * DAY_MS, NOW_MS, **more
+    )
+
+
+def rows(data: Path, sql: str) -> list[dict[str, Any]]:
+    with open_archive(data) as archive:
+        return archive.sql(sql).table().to_pylist()
+
+
+def asked(exchange: str, target: str) -> dict[str, Any]:
+    with urllib.request.urlopen(exchange.replace("ws:", "http:") + target) as answer:
+        found: dict[str, Any] = json.load(answer)["result"]
+    return found
+
+
+def test_every_history_lands_in_its_table(tmp_path: Path, config: RecordConfig, exchange: str) -> None:
+    done = run_backfill(plan(EVERYTHING), tmp_path, config)
+    assert [fetched.history for fetched in done] == [history.value for history in EVERYTHING]
+    assert all(fetched.rows and fetched.refused is None for fetched in done)
+    result = verify(tmp_path)
+    assert result.failures == []
+
+    told = asked(
+        exchange, f"/v5/market/funding/history?category=linear&symbol=BTCUSDT&endTime={NOW_MS}&limit=9"
+    )
+    expected = {int(row["fundingRateTimestamp"]): Decimal(row["fundingRate"]) for row in told["list"]}
+    found = rows(
+        tmp_path,
+        "SELECT epoch_ms(funding_time) AS t, funding_rate AS r, symbol, category, collector "
+        "FROM funding_history",
+    )
+    assert {(row["symbol"], row["category"], row["collector"]) for row in found} == {
+        ("BTCUSDT", "linear", "backfill-linear")
+    }
+    known = {row["t"]: row["r"] for row in found}
+    assert len(known) == len(found)
+    assert expected.items() <= known.items()
+
+    end_ms = NOW_MS // HOUR_MS * HOUR_MS - 1
+    for kind, endpoint in (
+        ("mark", "mark-price-kline"),
+        ("trade", "kline"),
+        ("premium", "premium-index-price-kline"),
+    ):
+        told = asked(
+            exchange,
+            f"/v5/market/{endpoint}?category=linear&symbol=BTCUSDT&interval=60&start={end_ms - DAY_MS}&end={end_ms}",
+        )
+        candles = rows(
+            tmp_path,
+            "SELECT epoch_ms(start_time) AS t, open_price, high_price, low_price, close_price FROM reference_klines "
+            f"WHERE kind = '{kind}' AND interval = '60' AND t BETWEEN {end_ms - DAY_MS} AND {end_ms} ORDER BY t DESC",
+        )
+        assert [[str(row["t"]), *(row[name] for name in list(row)[1:])] for row in candles] == [
+            [row[0], *(Decimal(text) for text in row[1:5])] for row in told["list"]
+        ]
+        assert len(candles) == 24
+    (deliveries,) = rows(tmp_path, "SELECT count(*) AS n FROM delivery_prices")
+    assert deliveries["n"] == 21
+    (interest,) = rows(tmp_path, "SELECT count(*) AS n, count(DISTINCT time) AS t FROM open_interest")
+    assert interest["n"] == interest["t"] > 70
+
+
+def test_again_asks_only_for_what_was_not_over_yet(tmp_path: Path, config: RecordConfig) -> None:
+    first = run_backfill(plan([History.MARK], days=100), tmp_path, config)
+    assert (first[0].answers, first[0].known) == (3 if first[0].answers == 3 else 4, 0)
+    before = rows(tmp_path, "SELECT count(*) AS n FROM reference_klines")
+    again = run_backfill(plan([History.MARK], days=100), tmp_path, config)
+    assert again[0].answers == 1  # the window that holds this hour
+    assert again[0].known == first[0].answers - 1
+    assert rows(tmp_path, "SELECT count(*) AS n FROM reference_klines") == before
+    (raw,) = rows(tmp_path, "SELECT count(*) AS n FROM reference_klines_raw")
+    assert raw["n"] > before[0]["n"]
+    assert verify(tmp_path).failures == []
+
+
+def test_segments_are_cut_and_progress_follows_what_is_sealed(
+    tmp_path: Path, config: RecordConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder.backfill, "ANSWERS_PER_SEGMENT", 2)
+    done = run_backfill(plan([History.FUNDING], days=60), tmp_path, config)
+    sealed = list((tmp_path / "journal" / "backfill-linear").glob("*.arrows"))
+    assert len(sealed) == done[0].answers // 2 + 1
+    progress = json.loads((tmp_path / "journal" / "backfill-linear" / "progress.json").read_text())
+    ((start, end),) = progress["funding/BTCUSDT"]
+    assert (end - start) // (200 * HOUR_MS) == done[0].answers - 1
+    assert verify(tmp_path).failures == []
+
+
+def test_a_refused_symbol_is_named_and_the_others_go_on(tmp_path: Path, config: RecordConfig) -> None:
+    done = run_backfill(plan([History.FUNDING], symbols=["NOSUCH", "BTCUSDT"]), tmp_path, config)
+    assert done[0].refused is not None
+    assert "symbol invalid NOSUCH" in done[0].refused
+    assert done[1].rows > 0
+    with pytest.raises(Rejected, match="NOSUCH"):
+        run_backfill(plan([History.FUNDING], symbols=["NOSUCH"]), tmp_path, config)
+
+
+def test_all_means_what_trades(tmp_path: Path, config: RecordConfig) -> None:
+    done = run_backfill(plan([History.FUNDING], symbols=["all"]), tmp_path, config)
+    assert len({fetched.symbol for fetched in done}) == 2
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        (Plan(Category.LINEAR, ["X"], [History.FUNDING], "60", 5, 5), "--from must lie before --to"),
+        (Plan(Category.LINEAR, [], [History.FUNDING], "60", 0, 5), "--symbols"),
+        (Plan(Category.LINEAR, ["X"], [History.MARK], "7", 0, 5), "--interval '7'"),
+        (Plan(Category.SPOT, ["X"], [History.FUNDING], "60", 0, 5), "funding of spot"),
+    ],
+)
+def test_what_cannot_be_fetched_is_told_before_anything_is(tmp_path: Path, bad: Plan, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        run_backfill(bad, tmp_path / "data", RecordConfig(endpoint="ws://127.0.0.1:1"))
+    assert not (tmp_path / "data").exists()
+
+
+def test_progress_outlives_a_process_and_damage(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    window = Window(History.MARK, "X", "60", 100, 200)
+    progress = Progress(tmp_path)
+    assert not progress.has(window)
+    progress.add([window])
+    assert Progress(tmp_path).has(window)
+    assert not Progress(tmp_path).has(window._replace(to_ms=201))
+    assert not Progress(tmp_path).has(window._replace(symbol="Y"))
+    (tmp_path / "progress.json").write_text("[")
+    assert not Progress(tmp_path).has(window)
+    assert "everything is fetched again" in caplog.text
+
+
+def test_a_signal_ends_it_cleanly_and_it_goes_on(
+    tmp_path: Path, config: RecordConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetch = recorder.backfill._fetch_window
+    count = 0
+
+    async def interrupted(*arguments: Any) -> None:
+        nonlocal count
+        count += 1
+        if count == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        await fetch(*arguments)
+
+    monkeypatch.setattr(recorder.backfill, "_fetch_window", interrupted)
+    (done,) = run_backfill(plan([History.FUNDING], days=60), tmp_path, config)
+    assert 3 <= done.answers < 7
+    monkeypatch.setattr(recorder.backfill, "_fetch_window", fetch)
+    (again,) = run_backfill(plan([History.FUNDING], days=60), tmp_path, config)
+    assert again.known >= 3
+    assert again.known + again.answers >= 8
+    assert verify(tmp_path).failures == []
+
+
+def test_the_command(tmp_path: Path, exchange: str) -> None:
+    start = format_ns((NOW_MS - DAY_MS) * 1_000_000)
+    done = tapebook(
+        "backfill", "--endpoint", exchange, "--data", tmp_path / "data", "--symbols", "BTCUSDT", "--from", start,
+        "--what", "funding,mark", "--json",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    assert [row["history"] for row in json_lines(done.out)] == ["funding", "mark"]
+    bad = tapebook("backfill", "--symbols", "BTCUSDT", "--from", start, "--what", "fundings")
+    assert bad.code == 2
+    assert "--what 'fundings': expected some of funding, mark" in bad.err
+    assert Fetched("a", "b").refused is None
