@@ -27,7 +27,7 @@ from recorder.capture import CONTROL, Capture, is_answer
 from recorder.network import Spending
 from recorder.transport import Connection, connect
 from schemas import notes
-from schemas.errors import ConnectError, TapebookError
+from schemas.errors import ConfigError, ConnectError, TapebookError
 from schemas.names import Category
 
 __all__ = ["CATCH_UP_NS", "FIRST_ATTEMPTS", "Line"]
@@ -46,7 +46,9 @@ _NOTHING_PROVED = (
     "this socket acknowledges whatever it is asked, and only what exists delivers: check that the symbol is still "
     "listed and that it has this topic; it is asked for again"
 )
-_SILENT = {category: _NOTHING_PROVED if category is Category.OPTION else _NOT_YET for category in Category}
+_SILENT = dict.fromkeys(Category, _NOT_YET) | dict.fromkeys(
+    (Category.OPTION, Category.SPREAD), _NOTHING_PROVED
+)
 """What it means that an acknowledged topic stays without its first frame (protocol section 2.3)."""
 
 log = logging.getLogger("tapebook")
@@ -124,6 +126,7 @@ class Line:
         self._paused = False
         self._hearing_ns = 0
         self._told_silent: set[str] = set()
+        self._unasked: list[str] = []
 
     def __repr__(self) -> str:
         return f"<Line {self.slot} connects={self.connects} {self._session!r} {self._connection!r}>"
@@ -153,21 +156,28 @@ class Line:
                 await asyncio.sleep(self._backoff.next_delay_ns(status) / 1e9)
 
     def add(self, topics: Iterable[str], now_ns: int) -> None:
-        """Carry these topics too.
+        """Carry these topics too."""
+        fresh = [topic for topic in topics if topic not in self.topics]
+        self.topics += fresh
+        self._unasked += fresh
+        self._ask(now_ns)
 
-        Raises:
-            ConfigError: the connection would carry more than its limits; nothing was added.
-        """
-        topics = list(topics)
-        if self._session is not None and self.connected:
-            self._session.subscribe(topics, now_ns)
-            self._pump()
-        self.topics += topics
+    def _ask(self, now_ns: int) -> None:
+        """Subscribe what was added. While topics that leave still count, there may be no room for it: then later."""
+        if self._session is None or not self.connected:
+            return
+        try:
+            self._session.subscribe(self._unasked, now_ns)
+        except ConfigError:
+            return
+        self._unasked.clear()
+        self._pump()
 
     def remove(self, topics: Iterable[str], now_ns: int) -> None:
         """Carry these topics no longer."""
         gone = set(topics)
         self.topics = [topic for topic in self.topics if topic not in gone]
+        self._unasked = [topic for topic in self._unasked if topic not in gone]
         for topic in gone:
             self.refused.pop(topic, None)
         if self._session is not None and self.connected:
@@ -196,6 +206,8 @@ class Line:
         if self._session is not None and self.connected and not self._paused and now_ns >= self._hearing_ns:
             self._session.tick(now_ns)
             self._pump()
+            if self._unasked:
+                self._ask(now_ns)
 
     def is_subscribed(self, topic: str) -> bool:
         """Whether the exchange has acknowledged the topic on the connection that is up now."""
@@ -255,6 +267,7 @@ class Line:
         self._opened_ns = time.monotonic_ns()
         self._capture.session(self.slot, notes.Connected(url=self.url))
         session.opened(self._opened_ns)
+        self._unasked.clear()
         session.subscribe([topic for topic in self.topics if topic not in self.refused], self._opened_ns)
         if self._paused:
             connection.pause_reading()

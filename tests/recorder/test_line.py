@@ -455,3 +455,36 @@ async def test_a_topic_that_stays_silent_is_told_once(wired: Wired, caplog: pyte
         wired.line._event(Silent(BOOK))
     assert caplog.text.count("no first frame came: nothing trades there now") == 1
     assert len(wired.resyncs) == 1
+
+
+async def test_topics_are_asked_for_once_those_that_leave_make_room(wired: Wired) -> None:
+    connection = await wired.connection()
+    connection.acknowledge()
+    old, new = (
+        [f"tickers.{letter * 10_000}" for letter in "AB"],
+        [f"tickers.{letter * 10_000}" for letter in "CD"],
+    )
+    now_ns = time.monotonic_ns()
+    wired.line.add(old, now_ns)
+    connection.acknowledge()
+    wired.line.remove(old, now_ns)
+    wired.line.add([*new, BOOK], now_ns)  # together they would be twice what a connection may carry
+    assert connection.topics("subscribe") == []
+    connection.acknowledge("unsubscribe")
+    wired.line.tick(now_ns)
+    assert connection.topics("subscribe") == new
+    assert wired.line.topics == [BOOK, TRADES, *new]
+    wired.line.tick(now_ns)
+    assert connection.topics("subscribe") == new  # asked once
+
+
+async def test_topics_that_wait_for_room_may_go_again(wired: Wired) -> None:
+    connection = await wired.connection()
+    connection.acknowledge()
+    now_ns = time.monotonic_ns()
+    big = [f"tickers.{letter * 10_000}" for letter in "ABC"]
+    wired.line.add(big[:2], now_ns)
+    wired.line.add(big[2:], now_ns)
+    wired.line.remove(big[2:], now_ns)
+    wired.line.tick(now_ns)
+    assert connection.topics("subscribe") == big[:2]
