@@ -17,7 +17,8 @@ from typing import Final, NamedTuple
 
 from engine.bybit.rest import RestBook
 from engine.core.feeds import Engine
-from schemas.names import Category, FeedState
+from schemas.names import Category, FeedState, Table
+from schemas.tables import book_of_topic
 
 __all__ = [
     "STREAK",
@@ -215,9 +216,11 @@ class Agreement:
         self._feed_count = len(topics)
         books: dict[str, list[tuple[int, str, int]]] = {}
         for feed, topic in enumerate(topics):
-            depth = _depth_of(topic)
-            if depth is not None:
-                books.setdefault(topic.split(".", 2)[2], []).append((depth, topic, feed))
+            book = book_of_topic(topic)
+            if (
+                book is not None and book[0] is Table.BOOK_UPDATES
+            ):  # the full book too, which has every other's levels
+                books.setdefault(book[2], []).append((book[1], topic, feed))
         known = {pair.topics: pair for pair in self._pairs}
         self._pairs = []
         for depths in books.values():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from itertools import pairwise
 
@@ -114,6 +115,30 @@ def test_depths_of_one_market_agree() -> None:
     assert sum(found.comparisons for found in sums) == depths.agreement.agreed
     assert {found.difference for found in sums} == {None}
     assert depths.agreement.finish() == []
+
+
+@pytest.mark.parametrize("lies", [(), ("orderbook.200",)])
+def test_the_whole_book_is_held_against_the_others(lies: tuple[str, ...]) -> None:
+    depths = Depths(lies, TOPICS[1:])
+    topic = f"orderbook.full.{SYMBOL}"
+    answer = depths.market.full_book(SYMBOL)
+    assert answer is not None
+    data = {
+        "s": SYMBOL,
+        "b": answer.bids,
+        "a": answer.asks,
+        "u": answer.update_id,
+        "seq": answer.cross_sequence,
+    }
+    snapshot = {"topic": topic, "ts": answer.push_ms, "type": "snapshot", "data": data}
+    assert depths.engine.restate(topic, [json.dumps(snapshot).encode()], 1, 1) == 1
+    told = depths.run(3)
+    assert depths.agreement.pairs == 3
+    suspects = [topics for _, _, topics in told if topics]
+    assert all(f"{lie}.{SYMBOL}" in topics for topics in suspects for lie in lies)
+    assert bool(suspects) == bool(lies)
+    agreed = {found.topic for found in depths.agreement.finish() if found.against == topic}
+    assert TOPICS[1] in agreed
 
 
 @pytest.mark.parametrize("wrong", ["orderbook.50", "orderbook.200"])
