@@ -12,13 +12,14 @@ import msgspec
 
 from schemas.config import RecordConfig
 from schemas.errors import ConfigError, StoreError
+from schemas.names import Category
 
 __all__ = ["ABOUT", "commented_config", "described", "run_init", "toml_value"]
 
 # key -> what it means, with its unit, and an example where the default says nothing; what is not here is described as
 # the configuration itself does
 ABOUT: Final[dict[str, tuple[str, Any]]] = {
-    "category": ("Product line: spot, linear, inverse, option or spread. One collector records one.", None),
+    "category": (f"Product line, one of {', '.join(Category)}. One collector records one.", None),
     "symbols": (
         'Symbols, patterns ("BTC*") and rules ("USDT perpetuals with turnover24h > 5e6, top 100"), or ["all"].\n'
         "A list asks nobody; everything else asks the exchange first.",

@@ -16,12 +16,15 @@ from schemas.manifest import ManifestFile, ManifestSegment
 
 __all__ = ["print_report", "roll_and_report", "verify_and_report"]
 
+log = logging.getLogger("tapebook")
+
 
 def print_report(report: Report, *, json: bool) -> None:
-    """Per feed: messages, gaps, bytes; and why the recording ended."""
+    """Per feed: messages, gaps, bytes; and why the recording ended (in JSON that goes to the log)."""
     if json:
         for feed in report.feeds:
             print(msgspec.json.encode(feed).decode())
+        log.info("%s frames in %.1f s; ended by %s", f"{report.frames:,}", report.seconds, report.why)
         return
     width = max([len("feed"), *(len(feed.topic) for feed in report.feeds)])
     print(f"{'feed':<{width}}  {'state':<8} {'messages':>10} {'gaps':>6} {'bytes':>14}")

@@ -25,10 +25,10 @@ from engine.restarts import Restarts
 from recorder.fleet import Fleet, child_file
 from recorder.health import troubles
 from recorder.init_config import toml_value
+from recorder.journal import journal_directory
 from recorder.journal.lock import try_lock
 from recorder.metrics_server import serving
 from recorder.record import uvloop_runner
-from recorder.roll import pending_segments
 from recorder.roller import Roller
 from recorder.status import is_held, live_status
 from schemas.config import RecordConfig
@@ -205,7 +205,7 @@ class Supervisor:
         self._killed: list[str] = []
         self._asked_ns = 0
         self._roller: Roller | None = None
-        self._seen: frozenset[Path] = frozenset()
+        self._seen: frozenset[str] = frozenset()
         self._pressed = False
 
     def stop(self, why: str) -> None:
@@ -280,17 +280,10 @@ class Supervisor:
         while True:
             self._write_status()
             if self._roller is not None:
-                try:
-                    found = frozenset(
-                        segment.path
-                        for segment in await asyncio.to_thread(pending_segments, self._fleet.data)
-                    )
-                except StoreError as error:
-                    log.warning("rolling: %s", error)
-                    found = self._seen
-                if found - self._seen:
+                sealed = self._sealed()
+                if sealed - self._seen:
                     self._roller.sealed()
-                self._seen = found
+                self._seen = sealed
                 pressed = any(
                     status.get("pressure", {}).get("level", "ease") != "ease" for status in self.statuses()
                 )
@@ -298,6 +291,17 @@ class Supervisor:
                     self._pressed = pressed
                     self._roller.pause(pressed)
             await asyncio.sleep(LOOK_S)
+
+    def _sealed(self) -> frozenset[str]:
+        """Sealed segments by their names alone: reading the manifest each second would cost more as it grows."""
+        found: set[str] = set()
+        for child in self.children:
+            directory = journal_directory(self._fleet.data, child.name)
+            with contextlib.suppress(OSError), os.scandir(directory) as entries:
+                found.update(
+                    f"{child.name}/{entry.name}" for entry in entries if entry.name.endswith(".arrows")
+                )
+        return frozenset(found)
 
     async def _finish_rolling(self) -> int:
         if self._roller is None:

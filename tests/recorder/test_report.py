@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 
 import pytest
@@ -37,8 +38,10 @@ def test_a_report_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     )
 
 
-def test_a_report_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_report_for_programs(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "tapebook")
     print_report(REPORT, json=True)
+    assert caplog.messages == ["12,345 frames in 2.5 s; ended by SIGINT"]
     feeds = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [feed["topic"] for feed in feeds] == [BOOK, TRADES]
     assert (feeds[0]["messages"], feeds[0]["gaps"], feeds[1]["refused"]) == (12_000, 1, "error:no")

@@ -145,3 +145,36 @@ def test_a_data_directory_that_can_not_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="cannot be"):
         run_supervisor(fleet(tmp_path / "file", "x"), deadline_s=1)
+
+
+async def test_the_roller_hears_of_new_segments_and_of_pressure(tmp_path: Path) -> None:
+    """By their names alone; and it pauses while any collector's disk is behind."""
+    made = supervisor(tmp_path, one=STAYS)
+    said: list[str] = []
+
+    class FakeRoller:
+        def sealed(self) -> None:
+            said.append("sealed")
+
+        def pause(self, paused: bool) -> None:
+            said.append(f"pause {paused}")
+
+        def finish(self) -> None:
+            said.append("finish")
+
+    made._roller = FakeRoller()  # type: ignore[assignment]
+    looking = asyncio.create_task(made._look())
+    directory = tmp_path / "journal" / "one"
+    directory.mkdir(parents=True)
+    (directory / "1.arrows.open").touch()
+    await asyncio.sleep(0.1)
+    assert said == []
+    (directory / "1.arrows").touch()
+    await until(lambda: said == ["sealed"], "the first")
+    made.statuses = lambda: [{"pressure": {"level": "spare"}}]  # type: ignore[method-assign]
+    await until(lambda: said[1:] == ["pause True"], "the pause")
+    made.statuses = list  # type: ignore[method-assign]
+    await until(lambda: said[2:] == ["pause False"], "its end")
+    looking.cancel()
+    await asyncio.gather(looking, return_exceptions=True)
+    assert said == ["sealed", "pause True", "pause False"]
