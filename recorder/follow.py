@@ -87,7 +87,7 @@ class Follower:
             try:
                 async with self._client() as rest:
                     listed = await ask(rest, self._category)
-                    await self._confirm(rest, self._missing(listed), listed)
+                    await self._confirm(rest, self._missing(listed), [], listed)
             except ExchangeError as error:
                 self._failures += 1
                 log.warning(
@@ -172,16 +172,17 @@ class Follower:
         by_symbol = {instrument.symbol: instrument for instrument in listed.instruments}
         recorded = self._recorded(lines)
         missing = [symbol for symbol in recorded if symbol not in by_symbol]
-        if len(missing) > max(MAXIMUM_QUESTIONS, len(recorded) // 2):
+        now_ms = self._clock() // 1_000_000
+        unforeseen = [symbol for symbol in missing if not gone_because(self._seen[symbol], now_ms)]
+        if len(unforeseen) > max(MAXIMUM_QUESTIONS, len(recorded) // 2):
             raise ExchangeError(
-                f"{len(missing)} of {len(recorded)} recorded symbols are missing among {len(by_symbol)} listed: "
+                f"{len(unforeseen)} of {len(recorded)} recorded symbols are missing among {len(by_symbol)} listed: "
                 "that is not believed"
             )
         known = self._capture.instruments.known or {}
         others = [symbol for symbol in known if symbol not in by_symbol and symbol not in missing]
-        gone = await self._confirm(rest, [*missing, *others], listed)
+        gone = await self._confirm(rest, missing, others, listed)
         await self._record(listed, gone)
-        now_ms = self._clock() // 1_000_000
         choice, changes = follow(
             self._category, selection, recorded, listed.instruments, listed.tickers, now_ms
         )
@@ -195,27 +196,41 @@ class Follower:
 
     # -- what is on record ---------------------------------------------------------------------------------
 
-    async def _confirm(self, rest: RestClient, symbols: list[str], listed: Listed) -> list[str]:
-        """Ask for symbols that a listing lacks, one by one; returns those that are gone."""
+    async def _confirm(
+        self, rest: RestClient, ours: list[str], others: list[str], listed: Listed
+    ) -> list[str]:
+        """Ask for symbols that a listing lacks, one by one; returns those that are gone.
+
+        What was to be delivered by now needs no question. Beyond so many questions, ours stay until the next refresh.
+        """
         gone: list[str] = []
         now_ms = self._clock() // 1_000_000
-        for number, symbol in enumerate(symbols):
-            instrument: Instrument | None = None
-            if number < MAXIMUM_QUESTIONS:
-                request = shapes.instruments_request(self._category, symbol=symbol)
-                body = await rest.fetch(request)
-                try:
-                    page = shapes.parse_instruments(body)
-                except Rejected:  # nobody knows it
-                    page = None
-                if page is not None:
-                    listed.answers.append((request.target, body))
-                    instrument = next((i for i in page.instruments if i.symbol == symbol), None)
+        asked = 0
+        for symbol in [*ours, *others]:
+            before = self._seen.get(symbol)
+            if before is not None and gone_because(before, now_ms):
+                gone.append(symbol)
+                continue
+            if asked < MAXIMUM_QUESTIONS:
+                asked += 1
+                instrument = await self._ask_for(rest, symbol, listed)
+            else:
+                instrument = before if symbol in ours else None
             if instrument is not None:
                 listed.instruments.append(instrument)
             if gone_because(instrument, now_ms):
                 gone.append(symbol)
         return gone
+
+    async def _ask_for(self, rest: RestClient, symbol: str, listed: Listed) -> Instrument | None:
+        request = shapes.instruments_request(self._category, symbol=symbol)
+        body = await rest.fetch(request)
+        try:
+            page = shapes.parse_instruments(body)
+        except Rejected:  # nobody knows it
+            return None
+        listed.answers.append((request.target, body))
+        return next((found for found in page.instruments if found.symbol == symbol), None)
 
     async def _record(self, listed: Listed, gone: Iterable[str]) -> None:
         for path, body in listed.answers:
@@ -255,12 +270,13 @@ class Follower:
         removed = {symbol for symbol, _ in changes.removed}
         left = {symbol for symbol in _symbols(self._category, lines.topics) if symbol not in removed}
         coins = {symbol.partition("-")[0] for symbol in left if "-" in symbol}
+        is_option = self._category is Category.OPTION
+        emptied = {symbol.partition("-")[0] for symbol in removed} if is_option else set()
         topics = []
         for topic in lines.topics:
             symbol = parse_topic(self._category, topic).symbol
             # trades of options come by coin, and go with its last contract
-            by_coin = self._category is Category.OPTION and symbol in {s.partition("-")[0] for s in removed}
-            if symbol in removed or (by_coin and symbol not in coins):
+            if symbol in removed or (symbol in emptied and symbol not in coins):
                 topics.append(topic)
         for symbol, why in changes.removed[:SHOWN]:
             log.info("%s: %s: its recording ends", symbol, why)

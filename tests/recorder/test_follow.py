@@ -333,6 +333,36 @@ async def test_a_listing_that_lacks_nearly_everything_is_not_believed(tmp_path: 
     assert len(by_hand.lines.topics) == 120
 
 
+async def test_what_was_to_be_delivered_goes_all_at_once_without_a_question(tmp_path: Path) -> None:
+    by_hand = ByHand(tmp_path, "all")
+    delivery_ms = START_NS // 1_000_000 + 60_000
+    many = {f"C{number}USDT": _row(f"C{number}USDT", delivery_ms=delivery_ms) for number in range(120)}
+    by_hand.rest.listed |= many
+    await by_hand.follower.begin()
+    by_hand.lines.topics += [f"orderbook.50.{symbol}" for symbol in many]
+    by_hand.rest.listed = {symbol: by_hand.rest.listed[symbol] for symbol in ("BTCUSDT", "ETHUSDT")}
+    by_hand.tape.now_ns = START_NS + 61_000_000_000
+    await by_hand.refresh()
+    assert by_hand.rest.asked == []
+    assert by_hand.lines.topics == ["orderbook.50.BTCUSDT", "orderbook.50.ETHUSDT"]
+    assert set(by_hand.tape.capture.instruments.known or {}) == {"BTCUSDT", "ETHUSDT"}
+
+
+async def test_what_there_is_no_time_to_ask_for_stays_until_the_next_refresh(tmp_path: Path) -> None:
+    by_hand = ByHand(tmp_path, "all")
+    many = {f"C{number:03}USDT": _row(f"C{number:03}USDT") for number in range(160)}
+    by_hand.rest.listed = dict(many)
+    await by_hand.follower.begin()
+    by_hand.lines.topics = [f"orderbook.50.{symbol}" for symbol in many]
+    by_hand.rest.asked.clear()
+    by_hand.rest.listed = dict(list(many.items())[:90])  # 70 are missing, and nobody knows them by name
+    await by_hand.refresh()
+    assert len(by_hand.rest.asked) == 50
+    assert len(by_hand.lines.topics) == 110
+    await by_hand.refresh()
+    assert len(by_hand.lines.topics) == 90
+
+
 async def test_what_no_rule_describes_stays_while_it_trades(tmp_path: Path) -> None:
     by_hand = ByHand(tmp_path, "all except ETHUSDT")  # a full topic asked for it
     await by_hand.follower.begin()
