@@ -29,8 +29,34 @@ def backfill(
         str, typer.Option("--interval", help="Of candles and open interest: minutes, D or W.")
     ] = "60",
     data: Annotated[Path, typer.Option("--data", help="Data directory.")] = Path("data"),
+    environment: Annotated[
+        str, typer.Option("--environment", help="mainnet or testnet.", show_default="mainnet")
+    ] = "",
+    region: Annotated[
+        str,
+        typer.Option(
+            "--region", help="Hosts of a region: tr, kz, id, ge, jp, eu.", show_default="the global hosts"
+        ),
+    ] = "",
     endpoint: Annotated[
-        str, typer.Option("--endpoint", help="Root of the stream; REST is beside it.", show_default="mainnet")
+        str,
+        typer.Option(
+            "--endpoint", help="Root of the stream; REST is beside it. Wins over environment and region."
+        ),
+    ] = "",
+    ca_file: Annotated[
+        str,
+        typer.Option(
+            "--ca-file", metavar="PEM", help="One more certificate authority to trust, for your own wss://."
+        ),
+    ] = "",
+    state_dir: Annotated[
+        str,
+        typer.Option(
+            "--state-dir",
+            help="Where the collectors of this machine share their budget of requests.",
+            show_default="~/.local/state/tapebook",
+        ),
     ] = "",
     name: Annotated[
         str, typer.Option("--name", help="Name of the collector.", show_default="backfill-<category>")
@@ -41,7 +67,7 @@ def backfill(
     """Fetch histories over REST into tables of their own; again, it goes on where it stopped."""
     from engine.bybit.histories import History
     from recorder.backfill import Plan, run_backfill, span_of
-    from schemas.config import RecordConfig
+    from recorder.config_file import load_config
     from schemas.errors import ConfigError
     from schemas.names import Category
     from schemas.time import parse_time
@@ -63,7 +89,9 @@ def backfill(
         to_ms,
         name,
     )
-    done = run_backfill(plan, data, RecordConfig(endpoint=endpoint, data=str(data)), roll=not no_roll)
+    way = {"environment": environment, "region": region, "endpoint": endpoint}
+    config = load_config(None, {**way, "ca_file": ca_file, "state_dir": state_dir, "data": str(data)})
+    done = run_backfill(plan, data, config, roll=not no_roll)
     for fetched in done:
         if json:
             print(msgspec.json.encode(fetched).decode())

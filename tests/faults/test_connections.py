@@ -146,3 +146,20 @@ def test_collectors_of_one_machine_share_the_connects(tmp_path: Path) -> None:
     taken = [at for at in times if at > back_ns - CONNECT_WINDOW_NS]
     assert len(taken) == 3
     assert taken[2] >= back_ns  # two were left; the third had to wait
+
+
+def test_histories_are_fetched_over_https_too(
+    tmp_path: Path, certificates: Certificates, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = ["--tls-cert", certificates.certificate, "--tls-key", certificates.key]
+    arguments = ["backfill", "--symbols", "BTCUSDT", "--from", "2026-11-01T00:00:00Z", "--no-roll"]
+    arguments += ["--data", str(tmp_path / "data")]
+    with gateway(tmp_path / "gateway", "--simulate", 3, "--category", "linear", *shown) as exchange:
+        with pytest.raises(SystemExit) as ended:
+            main([*arguments, "--endpoint", exchange.url, "--ca-file", str(certificates.ca_file)])
+        assert ended.value.code == 0, capsys.readouterr().err
+    assert "BTCUSDT" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as ended:
+        main([*arguments, "--region", "turkey"])
+    assert ended.value.code == 2
+    assert "--region: region 'turkey': expected one of global, tr, kz" in capsys.readouterr().err
