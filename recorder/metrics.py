@@ -28,6 +28,7 @@ __all__ = ["CATALOGUE", "CONTENT_TYPE", "exposition", "families"]
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 SHOWN_TROUBLED: Final = 20
+SHOWN_LINES: Final = 50
 SECOND_NS: Final = 1_000_000_000
 
 EDGES_NS: Final = (0, *(1 << bit for bit in range(16, 37)))
@@ -59,6 +60,7 @@ CATALOGUE: Final[dict[str, tuple[str, tuple[str, ...], str]]] = {
     "tapebook_resyncs_total": ("counter", (), "Topics subscribed anew to get a snapshot."),
     "tapebook_lines": ("gauge", (), "Connections that should be up."),
     "tapebook_lines_connected": ("gauge", (), "Connections that are."),
+    "tapebook_saved_messages_total": ("counter", ("line",), "Messages that no other line brought; with two lines."),
     "tapebook_connects_total": ("counter", (), "Connections opened, of the lines there are."),
     "tapebook_connects_left": ("gauge", (), "New connections that the machine's budget still allows now."),
     "tapebook_topics_moved_total": ("counter", (), "Topics that changed their connection as planned."),
@@ -197,6 +199,8 @@ def _of_one(found: _Samples, status: dict[str, Any]) -> None:
     found.add("tapebook_connects_total", own, sum(line["connects"] for line in lines))
     found.add("tapebook_connects_left", own, status.get("connects_left"))
     found.add("tapebook_topics_moved_total", own, status.get("topics_moved"))
+    for line in lines[:SHOWN_LINES]:
+        found.add("tapebook_saved_messages_total", [*own, str(line["line"])], line.get("saved"))
     trips = [line["round_trip_ms"] for line in lines if line.get("round_trip_ms") is not None]
     found.add("tapebook_round_trip_seconds", own, max(trips) / 1000 if trips else None)
     _feeds(found, own, status.get("feeds", []))

@@ -43,7 +43,7 @@ def status(tmp_path: Path) -> dict[str, Any]:
         "collector": "linear", "troubles": ["a", "b"], "restarts": 3, "frames": 100, "frame_bytes": 20_000,
         "undecodable": {"not_json": 2}, "unknown_topics": 1, "resyncs": 4,
         "connects_left": 480, "topics_moved": 3,
-        "lines": [{"line": 0, "connected": True, "connects": 2, "round_trip_ms": 12.5},
+        "lines": [{"line": 0, "connected": True, "connects": 2, "round_trip_ms": 12.5, "saved": 8},
                   {"line": 1, "connected": False, "connects": 3, "round_trip_ms": None}],
         "pressure": {"level": "ease", "limit_bytes": 64, "peak_backlog_bytes": 32, "held": 5, "held_seconds": 6.5,
                      "spared_seconds": 7.5},
@@ -79,6 +79,7 @@ def test_the_values_are_those_of_the_status(status: dict[str, Any]) -> None:
     }  # fmt: skip
     for name, value in expected.items():
         assert told[f"tapebook_{name}"] == {own: value}, name
+    assert told["tapebook_saved_messages_total"] == {("linear", "0"): 8}
     assert told["tapebook_rest_audits_total"] == {("linear", "agreed"): 5, ("linear", "disagreed"): 1}
     assert told["tapebook_depth_audits_total"] == {("linear", "agreed"): 7, ("linear", "disagreed"): 2}
     assert told["tapebook_undecodable_frames_total"] == {("not_json", "linear"): 2}  # by cause, collector
