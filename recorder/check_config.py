@@ -8,7 +8,7 @@ from recorder.fleet import Fleet, load_fleet
 from recorder.health import class_of
 from recorder.network import open_network
 from recorder.record import uvloop_runner
-from recorder.universe import resolve, selection_of
+from recorder.universe import plan_of, resolve, selection_of
 from schemas.config import RecordConfig
 from schemas.errors import ConfigError
 
@@ -54,7 +54,9 @@ async def _told(config: RecordConfig, offline: bool) -> str:
     selection = selection_of(config)
     if offline and not selection.is_list:
         return f"{head}\n  {', '.join(config.topics)} of {selection} (not asked what that is)"
-    topics = (await resolve(config, network)).topics
+    resolved = await resolve(config, network)
+    plan_of(config, resolved)  # refuses what breaks a limit
+    topics = resolved.topics
     by_class: dict[str, list[str]] = {}
     for topic in topics:
         name = class_of(topic)

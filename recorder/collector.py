@@ -406,6 +406,7 @@ class Collector:
             "vitals": self._vitals.told(time.monotonic_ns(), self.journal.accepted_bytes),
             "seconds": (time.monotonic_ns() - self._started_ns) / SECOND_NS,
             "resyncs": self.resyncs.count,
+            "universe": self.follower.status(),
             **self.checks.status(),
             "lateness": self.lateness.told(time.monotonic_ns()),
             "lines": [

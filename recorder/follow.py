@@ -77,6 +77,7 @@ class Follower:
         self._failures = 0
         self._refused: set[str] = set()
         self._status_messages = 0
+        self._refreshed_ns: int | None = None
         self.refreshes = 0
 
     async def begin(self) -> None:
@@ -96,8 +97,22 @@ class Follower:
                 )
                 return
         await self._record(listed, ())
-        self.refreshes += 1
+        self._done()
         tell_unlisted(self._category, self._missing(listed), list(self._seen))
+
+    def _done(self) -> None:
+        self.refreshes += 1
+        self._refreshed_ns = self._clock()
+
+    def status(self) -> dict[str, int | None]:
+        """For the status: symbols listed, refreshes so far, failures in a row, and when the last one was."""
+        known = self._capture.instruments.known or {}
+        return {
+            "listed": len(known),
+            "refreshes": self.refreshes,
+            "failures": self._failures,
+            "refreshed_ns": self._refreshed_ns,
+        }
 
     def _missing(self, listed: Listed) -> list[str]:
         """Symbols of ours that a listing lacks; what trades before the market is not in every answer."""
@@ -186,7 +201,7 @@ class Follower:
         choice, changes = follow(
             self._category, selection, recorded, listed.instruments, listed.tickers, now_ms
         )
-        self.refreshes += 1
+        self._done()
         if changes.added or changes.removed:
             for verdict in choice.verdicts:
                 log.info("symbols %s", verdict)

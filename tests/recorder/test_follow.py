@@ -192,6 +192,11 @@ async def test_answers_that_fail_or_cannot_be_true_change_nothing(
         assert sorted(recording.collector.lines.topics) == ["tickers.BTCUSDT", "tickers.ETHUSDT"]
         monkeypatch.setattr(shapes, "parse_instruments", real)
         assert not recording.task.done()
+        await until(lambda: recording.collector.status()["universe"]["failures"] == 0, "the next refresh")
+        told = recording.collector.status()["universe"]
+        assert told["listed"] == 2
+        assert told["refreshes"] > 2
+        assert told["refreshed_ns"] > 0
 
 
 class Odd:
