@@ -125,7 +125,10 @@ class SharedBudget:
                 is_taken = self._take(descriptor)
             finally:
                 os.close(descriptor)
-        except (OSError, _Unusable) as error:
+        except OSError as error:
+            self._tell(error.strerror or str(error))
+            return self._own.take(now_ns)
+        except _Unusable as error:
             self._tell(str(error))
             return self._own.take(now_ns)
         self._busy_since_ns = None

@@ -216,6 +216,31 @@ def test_processes_that_race_for_it(tmp_path: Path) -> None:
     assert sum(counts) == 40
 
 
+def _take_for_ever(directory: Path, begun: Any) -> None:
+    shared = SharedBudget(directory, "killed", 500, 1)
+    while True:
+        shared.take(time.monotonic_ns())
+        begun.set()
+
+
+def test_processes_that_are_killed_leave_the_file_whole(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    context = multiprocessing.get_context("spawn")
+    for pause_s in (0.0, 0.01, 0.03):
+        begun = context.Event()
+        taker = context.Process(target=_take_for_ever, args=(tmp_path, begun))
+        taker.start()
+        assert begun.wait(60)
+        time.sleep(pause_s)
+        taker.kill()
+        taker.join(60)
+    shared = SharedBudget(tmp_path, "killed", 500, 1)
+    assert shared.take(0)  # its lock went with whoever held it
+    assert caplog.text == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["killed.budget"]
+
+
 def test_where_the_state_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert state_directory("/somewhere") == Path("/somewhere")
     monkeypatch.setenv("XDG_STATE_HOME", "/state")
