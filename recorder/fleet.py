@@ -2,7 +2,7 @@
 
 The top level lays defaults under every table; ``data``, ``metrics`` and ``roll`` are said there once, because they are
 the supervisor's. A file without tables is one collector. Shards are dealt out by measured load where an earlier run has
-left it behind (its last status), else by hash.
+left it behind (its last status), by expected load for lists of symbols, else by hash.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from engine.bybit.topics import expand
+from engine.bybit.weights import expected_frames_per_second
 from engine.sharding import MAX_SHARDS, Shard, balance, parse_shard
 from recorder.config_file import KEYS, Table, explain, load_config, read_config
 from recorder.health import class_of
@@ -27,7 +28,15 @@ from recorder.universe import selection_of
 from schemas.config import RecordConfig
 from schemas.errors import ConfigError
 
-__all__ = ["FRAMES_PER_SECOND", "Fleet", "child_file", "load_fleet", "measured_loads", "objections"]
+__all__ = [
+    "FRAMES_PER_SECOND",
+    "Fleet",
+    "child_file",
+    "expected_loads",
+    "load_fleet",
+    "measured_loads",
+    "objections",
+]
 
 ONCE: Final = ("data", "metrics", "roll")
 SHARD_KEYS: Final = ("shard", "pins")
@@ -94,15 +103,16 @@ def load_fleet(path: Path) -> Fleet:
         merged = Table({**file.top.values, **table.values}, {**file.top.lines, **table.lines}, table.line)
         shards = merged.values.pop("shards", 1)
         config = msgspec.convert({**merged.values, "metrics": "", "roll": False}, RecordConfig)
-        words.extend(
-            f"{path}:{merged.lines.get(key, merged.line)}: {key}: {why}" for key, why in objections(config)
-        )
+        found = list(objections(config))
+        words.extend(f"{path}:{merged.lines.get(key, merged.line)}: {key}: {why}" for key, why in found)
         if config.collector in named:
             words.append(
                 f"{path}:{merged.line}: name: {config.collector!r} is the collector of line {named[config.collector]} "
                 "already: give each its own name"
             )
         named[config.collector] = merged.line
+        if found:
+            continue
         try:
             configs.extend(_sharded(config, shards, notes))
         except ConfigError as error:
@@ -147,11 +157,13 @@ def objections(config: RecordConfig) -> Iterator[tuple[str, str]]:
 
 def _sharded(config: RecordConfig, shards: Any, notes: list[str]) -> list[RecordConfig]:
     earlier = _of_a_crash(config)
-    loads = measured_loads(config)
+    loads, known = measured_loads(config), "measured"
+    if not loads:
+        loads, known = expected_loads(config), "expected"
     if shards == "auto":
         count = max(1, min(math.ceil(sum(loads.values()) / FRAMES_PER_SECOND), os.cpu_count() or 1))
         count = earlier.of if earlier is not None else count
-        how = f"measured {sum(loads.values()):,.0f} frames/s" if loads else "no load measured yet"
+        how = f"{known} {sum(loads.values()):,.0f} frames/s" if loads else "no load is known yet"
         notes.append(f"{config.collector}: {how}, so {count} process{'es' if count > 1 else ''}")
     elif isinstance(shards, int) and not isinstance(shards, bool) and 1 <= shards <= MAX_SHARDS:
         count = shards
@@ -159,8 +171,6 @@ def _sharded(config: RecordConfig, shards: Any, notes: list[str]) -> list[Record
         raise ConfigError(f'found {shards!r}, expected 1 to {MAX_SHARDS} or "auto"')
     if count == 1:
         return [config]
-    if not loads and (selection := selection_of(config)).is_list:
-        loads = dict.fromkeys(selection.symbols, 1.0)  # evenly, at least
     dealt = balance(loads, count) if earlier is None or earlier.of != count else earlier.pins
     pins = [f"{symbol}={number}" for symbol, number in sorted(dealt.items())]
     return [
@@ -201,6 +211,18 @@ def _group(config: RecordConfig) -> list[str]:
     except OSError:
         return []
     return sorted(name for name in found if re.fullmatch(rf"{re.escape(base)}(-\d+)?", name))
+
+
+def expected_loads(config: RecordConfig) -> dict[str, float]:
+    """Frames a second by symbol, as they are expected of a plain list of symbols; empty for rules, which would have to
+    be asked about first."""
+    selection = selection_of(config)
+    loads: dict[str, float] = {}
+    if selection.is_list:
+        for topic in expand(config.category, config.topics, selection.symbols):
+            expected = expected_frames_per_second(config.category, topic.text)
+            loads[topic.symbol] = loads.get(topic.symbol, 0.0) + expected
+    return loads
 
 
 def measured_loads(config: RecordConfig) -> dict[str, float]:

@@ -46,8 +46,8 @@ def supervise(
         ),
     ] = 240.0,
 ) -> None:
-    """Run every collector of a configuration file ([[collector]] tables, shards), each a process of its own in one data
-    directory (the key is data, as --data); start again what dies, serve one status and one metrics port over all."""
+    """Run every collector of a configuration file (its collector tables, and shards), each a process of its own, in one
+    data directory (--data, here a key); start again what dies, and serve one metrics port over all."""
     from recorder.fleet import load_fleet
     from recorder.supervisor import run_supervisor
 

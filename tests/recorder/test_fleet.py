@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from engine.sharding import parse_shard
-from recorder.fleet import FRAMES_PER_SECOND, child_file, load_fleet, measured_loads
+from recorder.fleet import FRAMES_PER_SECOND, child_file, expected_loads, load_fleet, measured_loads
 from recorder.supervisor import write_child
 from schemas.config import RecordConfig
 from schemas.errors import ConfigError
@@ -149,6 +149,20 @@ def test_a_short_or_foreign_run_measures_nothing(tmp_path: Path) -> None:
     assert measured_loads(RecordConfig(data=str(tmp_path / "data"))) == {}
     auto = load_fleet(file(tmp_path, TWO.replace("shards = 2", 'shards = "auto"')))
     assert [config.collector for config in auto.configs] == ["linear", "spot"]
+    assert any("expected" in note for note in auto.notes)
+    rule = TWO.replace('"BTCUSDT", "ETHUSDT", "SOLUSDT"', '"USDT perpetuals"')
+    assert load_fleet(file(tmp_path, rule)).configs[0].pins == []
+    auto = load_fleet(file(tmp_path, rule.replace("shards = 2", 'shards = "auto"')))
+    assert auto.notes == ["linear: no load is known yet, so 1 process"]
+
+
+def test_a_list_is_dealt_out_by_what_is_expected_of_it(tmp_path: Path) -> None:
+    symbols = [f"S{number}USDT" for number in range(9)]
+    config = RecordConfig(symbols=symbols, topics=["orderbook.50", "tickers.S0USDT"])
+    loads = expected_loads(config)
+    assert set(loads) == set(symbols)
+    assert loads["S0USDT"] > loads["S1USDT"] == loads["S8USDT"] > 0
+    assert expected_loads(RecordConfig(symbols=["all"])) == {}
 
 
 def test_after_a_crash_nothing_is_dealt_out_anew(tmp_path: Path) -> None:
