@@ -55,8 +55,6 @@ def apply_answer(engine: Engine, answer: Rest, *, receive_ns: int, sequence: int
         lost = read_fetched(answer, engine.category)
         taken = lost.frame is None or engine.backfill(lost.frame, receive_ns, sequence) == "ok"
         return taken and lost.reaches_back and lost.joins
-    else:
-        engine.answer(answer.path, answer.body, receive_ns, sequence)
     return False
 
 

@@ -6,8 +6,6 @@ else. Update ids and clocks that do not exist are null. Digests are 16 hex digit
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
 __all__ = [
@@ -183,7 +181,6 @@ class FeedCheckpoint(_Note, frozen=True, tag="feed"):
         bids, asks: [price, size] mantissas at the decimals of ``Shared``, best first.
         rpi_bids, rpi_asks: the same with the second sizes of an RPI book, where they are not 0.
         trade_ids: hashes of the last trade ids, 32 hex digits each, oldest first.
-        driven: what the feed's driver keeps beyond that (`engine.drivers`).
         carried: ``line`` carries the feed; ``merge``: where several do or did; ``left``: none does, and none is to.
     """
 
@@ -208,7 +205,6 @@ class FeedCheckpoint(_Note, frozen=True, tag="feed"):
     gap: OpenGap | None = None
     ticker: TickerState | None = None
     trade_ids: str = ""
-    driven: dict[str, Any] | None = None
     carried: bool = False
     left: bool = False
     merge: MergeState | None = None

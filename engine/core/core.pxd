@@ -323,20 +323,10 @@ cdef extern from "tb_engine.h" nogil:
         int64_t sequence
         int64_t receive_ns
         uint16_t line
-    ctypedef struct tb_news:
-        int64_t push_ms
-        int64_t match_ms
-        int64_t cross_sequence
-        int64_t update_id
-    int tb_is_carried(const tb_feed *feed)
     int tb_engine_is_copy(tb_engine *engine, int32_t feed, tb_stamp at)
     void tb_engine_heard(tb_engine *engine, int32_t feed, tb_stamp at)
-    void tb_engine_good(tb_engine *engine, int32_t feed, tb_news news, int healer, int64_t last_update_id, tb_stamp at)
-    void tb_engine_broken(tb_engine *engine, int32_t feed, int cause, int64_t first_update_id, int64_t match_ms,
-                          tb_stamp at)
+    void tb_engine_good(tb_engine *engine, int32_t feed, int64_t push_ms, int64_t match_ms, tb_stamp at)
     void tb_engine_refuse(tb_engine *engine, int32_t feed, tb_error error, tb_stamp at)
-    void tb_engine_note_digest(tb_engine *engine, int32_t feed, uint64_t digest, tb_stamp at)
-    int tb_engine_damaged(const tb_engine *engine, int32_t feed, uint16_t line)
     int tb_remember_trade(tb_trade_ids *ids, const uint64_t *hash)
 
 

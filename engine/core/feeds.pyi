@@ -4,7 +4,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from engine.core.book import Book
-from engine.drivers import Driver, Stamp
+from engine.drivers import Stamp
 from engine.events import Event
 from engine.latency import Histogram
 from engine.lines import LineShare
@@ -52,36 +52,10 @@ class Engine:
     def widen(
         self, symbol: str, price_decimals: int, size_decimals: int, receive_ns: int, sequence: int
     ) -> bool: ...
-    def answer(self, path: str, body: str, receive_ns: int, sequence: int) -> None: ...
     def restate(self, topic: str, frames: Sequence[bytes], receive_ns: int, sequence: int) -> int: ...
     def set_digest(self, topic: str, update_id: int, digest: int) -> bool: ...
-    def driver(self, feed: int) -> Driver | None: ...
-    def heard(
-        self, feed: int, at: Stamp, *, rows: int = 0, repeats: int = 0, unapplied: int = 0, drift: int = 0
-    ) -> None: ...
-    def good(
-        self,
-        feed: int,
-        at: Stamp,
-        *,
-        push_ms: int,
-        match_ms: int | None = None,
-        cross_sequence: int | None = None,
-        update_id: int | None = None,
-        healed_by: str = "message",
-        last_update_id: int | None = None,
-    ) -> None: ...
-    def broken(
-        self,
-        feed: int,
-        at: Stamp,
-        cause: str,
-        *,
-        first_update_id: int | None = None,
-        match_ms: int | None = None,
-    ) -> None: ...
-    def note_digest(self, feed: int, at: Stamp, digest: int) -> None: ...
-    def damaged(self, feed: int, at: Stamp) -> bool: ...
+    def heard(self, feed: int, at: Stamp, *, rows: int = 0, drift: int = 0) -> None: ...
+    def good(self, feed: int, at: Stamp, push_ms: int, match_ms: int | None = None) -> None: ...
     @property
     def pending(self) -> int: ...
     def take_events(self) -> list[Event]: ...

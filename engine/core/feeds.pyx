@@ -150,7 +150,7 @@ def parse_feed(category, topic):
             return "ticker", int(category in (Category.SPOT, Category.OPTION, Category.SPREAD)), parts[1]
     other = driven(category, topic)
     if other is not None:
-        return "driven", other.depth, other.symbol
+        return "driven", 0, other.symbol
     raise ConfigError(
         f"found topic {topic!r}, expected orderbook.DEPTH.SYMBOL (a number, rpi or full), publicTrade.SYMBOL or tickers.SYMBOL"
     )
@@ -195,7 +195,7 @@ cdef class Engine:
         """Register a topic (again is fine) and return its feed index."""
         kind, depth, symbol = parse_feed(self.category, topic)
         cdef bytes name = topic.encode()
-        cdef bytes owner = symbol.encode() if kind != "driven" or depth > 1 else b""
+        cdef bytes owner = symbol.encode() if kind != "driven" else b""
         index = tb_engine_add_feed(&self.engine, PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name), KINDS.index(kind),
                                    depth, PyBytes_AS_STRING(owner), PyBytes_GET_SIZE(owner))
         if index < 0:
@@ -248,11 +248,8 @@ cdef class Engine:
     cdef int32_t _drive(self, int32_t result, bytes frame, at) except? -1:
         """Have a frame read by its feed's driver."""
         cdef int32_t feed = TB_RESULT_DRIVEN - result
-        cdef int state = self.engine.feeds[feed].state
         if tb_engine_is_copy(&self.engine, feed, _stamp(at)):
             return feed
-        if state == TB_LIVE and self.engine.feeds[feed].state != TB_LIVE:
-            self.drivers[feed].lost(at)
         try:
             self.drivers[feed].frame(frame, at)
         except UndecodableError as error:
@@ -372,17 +369,11 @@ cdef class Engine:
 
     def subscribed(self, topic: str, int64_t receive_ns, int64_t sequence, uint16_t line=0):
         """The exchange acknowledged the topic (registered if need be) on this line."""
-        cdef int feed = self.add_feed(topic)
-        tb_engine_subscribed(&self.engine, feed, line, receive_ns, sequence)
-        if feed in self.drivers:
-            self.drivers[feed].subscribed(Stamp(sequence, receive_ns, line))
+        tb_engine_subscribed(&self.engine, self.add_feed(topic), line, receive_ns, sequence)
 
     def disconnect(self, uint16_t line, int64_t receive_ns, int64_t sequence):
         """The line is gone: what no other line carries is stale."""
         tb_engine_disconnect(&self.engine, line, receive_ns, sequence)
-        for feed, driver in self.drivers.items():
-            if self.engine.feeds[<int>feed].line == line and not tb_is_carried(self.engine.feeds[<int>feed]):
-                driver.lost(Stamp(sequence, receive_ns, line))
 
     def unsubscribed(self, topic: str, int64_t receive_ns, int64_t sequence, uint16_t line=0):
         """The line carries the topic no longer, on purpose."""
@@ -392,10 +383,7 @@ cdef class Engine:
 
     def stale(self, topic: str, cause: str, int64_t receive_ns, int64_t sequence):
         """Declare a LIVE feed stale for a reason that no frame shows."""
-        cdef int feed = self.add_feed(topic)
-        tb_engine_stale(&self.engine, feed, CAUSES.index(cause), receive_ns, sequence)
-        if feed in self.drivers:
-            self.drivers[feed].lost(Stamp(sequence, receive_ns, self.engine.feeds[feed].line))
+        tb_engine_stale(&self.engine, self.add_feed(topic), CAUSES.index(cause), receive_ns, sequence)
 
     def end_feed(self, topic: str, int64_t receive_ns, int64_t sequence):
         """The topic is not ours any more: its frames are unknown ones from here on, until ``add_feed`` begins it anew."""
@@ -407,11 +395,6 @@ cdef class Engine:
     def ended(self, int feed):
         """Whether the feed was ended, and not added again since."""
         return bool(self._feed(feed).ended)
-
-    def answer(self, path: str, body: str, int64_t receive_ns, int64_t sequence):
-        """A REST answer was recorded: whoever it concerns takes it."""
-        for driver in self.drivers.values():
-            driver.answer(path, body, Stamp(sequence, receive_ns, 0))
 
     def backfill(self, bytes frame not None, int64_t receive_ns, int64_t sequence):
         """Take trades that were fetched back, oldest first, in the shape of a frame of a registered trades topic.
@@ -460,53 +443,21 @@ cdef class Engine:
 
     def set_digest(self, topic: str, int64_t update_id, uint64_t digest):
         """Put a live digest on the feed's newest row. False if that row has another update id."""
-        cdef int feed = self.add_feed(topic)
-        if feed in self.drivers:
-            return self.drivers[feed].set_digest(update_id, digest)
-        return bool(tb_engine_set_digest(&self.engine, feed, update_id, digest))
+        return bool(tb_engine_set_digest(&self.engine, self.add_feed(topic), update_id, digest))
 
     # ---- what drivers say of their feeds ----
 
-    def driver(self, int feed):
-        """The driver of a driven feed, or None."""
-        self._feed(feed)
-        return self.drivers.get(feed)
-
-    def heard(self, int feed, at, *, int rows=0, int repeats=0, int unapplied=0, int drift=0):
+    def heard(self, int feed, at, *, int rows=0, int drift=0):
         """The frame could be read: the feed and its line are alive. Counts what came of it."""
         cdef tb_feed *f = self._feed(feed)
         tb_engine_heard(&self.engine, feed, _stamp(at))
         f.rows += rows
-        f.repeats += repeats
-        f.unapplied += unapplied
         self.engine.drift += drift
 
-    def good(self, int feed, at, *, int64_t push_ms, match_ms=None, cross_sequence=None, update_id=None,
-             healed_by="message", last_update_id=None):
-        """And it was good: the feed is LIVE, and an open gap is closed (design, "When a book may be believed")."""
-        cdef tb_news news
+    def good(self, int feed, at, int64_t push_ms, match_ms=None):
+        """And it was good: the feed is LIVE, and an open gap is closed."""
         self._feed(feed)
-        news.push_ms = push_ms
-        news.match_ms = _required(match_ms)
-        news.cross_sequence = _required(cross_sequence)
-        news.update_id = _required(update_id)
-        tb_engine_good(&self.engine, feed, news, HEALERS.index(healed_by), _required(last_update_id), _stamp(at))
-
-    def broken(self, int feed, at, cause, *, first_update_id=None, match_ms=None):
-        """The feed may not be believed: a LIVE one is STALE from its last good frame on; of another one the gap begins with
-        what is named here."""
-        self._feed(feed)
-        tb_engine_broken(&self.engine, feed, CAUSES.index(cause), _required(first_update_id), _required(match_ms), _stamp(at))
-
-    def note_digest(self, int feed, at, uint64_t digest):
-        """Report a live digest of the feed's state, for its last good update id."""
-        self._feed(feed)
-        tb_engine_note_digest(&self.engine, feed, digest, _stamp(at))
-
-    def damaged(self, int feed, at):
-        """Whether a frame that no feed could be blamed for has come on this line since the feed's last good one."""
-        self._feed(feed)
-        return bool(tb_engine_damaged(&self.engine, feed, _stamp(at).line))
+        tb_engine_good(&self.engine, feed, push_ms, _required(match_ms), _stamp(at))
 
     # ---- output ----
 
@@ -552,8 +503,6 @@ cdef class Engine:
 
     def digest(self, int feed):
         """Digest of the feed's book."""
-        if feed in self.drivers:
-            return self.drivers[feed].digest()
         return tb_feed_digest(self._feed(feed))
 
     def recomputed_digest(self, int feed):
@@ -771,7 +720,7 @@ cdef class Engine:
             seen=[(f.seen[i].low, f.seen[i].high) for i in range(f.seen_count)],
             digest=f"{tb_feed_digest(f):016x}" if f.kind in (TB_KIND_BOOK, TB_KIND_RPI) and f.state == TB_LIVE else None,
             bids=sides[0], asks=sides[1], rpi_bids=rpi[0], rpi_asks=rpi[1], gap=self._gap(&f.gap), ticker=ticker,
-            trade_ids=ids.hex(), driven=self.drivers[feed].checkpoint() if feed in self.drivers else None,
+            trade_ids=ids.hex(),
             carried=bool(f.carried), merge=merge_of(f),
         )
 
@@ -826,8 +775,6 @@ cdef class Engine:
             for i in range(len(raw) // 16):
                 memcpy(hashed, PyBytes_AS_STRING(raw) + 16 * <Py_ssize_t>i, 16)
                 tb_remember_trade(f.trade_ids, hashed)
-        if index in self.drivers and note.driven is not None:
-            self.drivers[index].restore(note.driven)
 
     cdef int _restore_book(self, tb_feed *f, tb_book *book, list bids, list asks) except -1:
         cdef tb_changes changes[2]

@@ -36,14 +36,12 @@ class Driven(NamedTuple):
     Attributes:
         driver: makes its driver, from (engine, feed index, topic, rows).
         symbol: that the topic names, or empty.
-        depth: above 1 for a book whose update ids are consecutive and that only a snapshot makes good again.
         quiet: nothing may come for as long as nothing happens, so that an acknowledgement makes the feed good.
         silence: how it is judged, or None for a feed that may be silent for ever.
     """
 
     driver: Callable[[Engine, int, str, Rows | None], Driver]
     symbol: str
-    depth: int = 0
     quiet: bool = False
     silence: Silence | None = None
 

@@ -7,7 +7,7 @@ same order, so it must be a pure function of what it is given.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from engine.drivers.rows import Rows
 
@@ -64,31 +64,3 @@ class Driver:
             UndecodableError: nothing was changed; the engine counts the frame and opens the gap.
         """
         raise NotImplementedError
-
-    # What the bytes don't say; the core has acted on it already.
-
-    def subscribed(self, at: Stamp) -> None:
-        """The exchange acknowledged the topic."""
-
-    def lost(self, at: Stamp) -> None:
-        """The line is gone, or the feed was declared stale: what comes next may not follow what came before."""
-
-    def answer(self, path: str, body: str, at: Stamp) -> None:
-        """A REST answer was recorded; most are for others."""
-
-    # State of its own, for drivers that keep any.
-
-    def digest(self) -> int:
-        """Digest of the state, for live digests and their replay."""
-        return 0
-
-    def set_digest(self, update_id: int, digest: int) -> bool:  # noqa: ARG002 - for those that keep rows
-        """Put a live digest on the newest row. False if that row has another update id."""
-        return False
-
-    def checkpoint(self) -> dict[str, Any] | None:
-        """State beyond what the core keeps, as JSON values; None for none."""
-        return None
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Take up such a state; with rows, a book that is LIVE begins with a keyframe."""

@@ -20,12 +20,10 @@ class Rows:
     """Rows of every driven feed of an engine.
 
     Attributes:
-        taken: how often rows were taken; a row added before can't be changed any more.
         bytes: memory that rows not yet taken use, roughly.
     """
 
     def __init__(self) -> None:
-        self.taken = 0
         self.bytes = 0
         self._groups: dict[tuple[Table, str, int], list[list[Any]]] = {}
 
@@ -36,7 +34,7 @@ class Rows:
             table: of the archive.
             symbol: whose file the row goes to.
             day: UTC day since 1970-01-01.
-            row: its values; it stays the caller's to change until rows are taken.
+            row: its values.
         """
         self._groups.setdefault((table, symbol, day), []).append(row)
         self.bytes += VALUE_BYTES * len(row)
@@ -53,4 +51,3 @@ class Rows:
             )
         self._groups.clear()
         self.bytes = 0
-        self.taken += 1

@@ -42,7 +42,7 @@ typedef struct {
 /* What every frame needs comes first, so that it lies in few cache lines; behind the struct lie a book's levels. */
 typedef struct {
     int kind;       /* tb_feed_kind */
-    int32_t depth;  /* books; tickers: 1 where every message is a whole snapshot (spot, options); driven: above 1 for books */
+    int32_t depth;  /* books; tickers: 1 where every message is a whole snapshot (spot, options) */
     int32_t symbol; /* index, or -1 where rows name their own */
     int state;      /* tb_state */
     const char *symbol_name;
@@ -262,26 +262,13 @@ typedef struct {
     uint16_t line;
 } tb_stamp;
 
-/* Of a good frame; TB_NONE for what there isn't. */
-typedef struct {
-    int64_t push_ms, match_ms, cross_sequence, update_id;
-} tb_news;
-
-/* The frame could be read: the feed and its line are alive, whatever becomes of the frame. */
-/* Whether any line carries the feed. */
-int tb_is_carried(const tb_feed *feed);
 /* Before a driver reads the frame that was routed last: whether another line has brought it, or will. */
 int tb_engine_is_copy(tb_engine *engine, int32_t index, tb_stamp at);
+/* The frame could be read: the feed and its line are alive. */
 void tb_engine_heard(tb_engine *engine, int32_t feed, tb_stamp at);
-/* And it was good: the feed is LIVE, and an open gap is closed, with its last update id or TB_NONE. */
-void tb_engine_good(tb_engine *engine, int32_t feed, tb_news news, int healer, int64_t last_update_id, tb_stamp at);
-/* The feed may not be believed: from its last good frame on if it is LIVE, else from what the caller names on. */
-void tb_engine_broken(tb_engine *engine, int32_t feed, int cause, int64_t first_update_id, int64_t match_ms, tb_stamp at);
+/* And it was good: the feed is LIVE, and an open gap is closed. match_ms: or TB_NONE. */
+void tb_engine_good(tb_engine *engine, int32_t feed, int64_t push_ms, int64_t match_ms, tb_stamp at);
 /* The frame could not be read. */
 void tb_engine_refuse(tb_engine *engine, int32_t feed, tb_error error, tb_stamp at);
-/* A live digest of the feed's state, for its last good update id. */
-void tb_engine_note_digest(tb_engine *engine, int32_t feed, uint64_t digest, tb_stamp at);
-/* Whether its line has brought a frame that no feed could be blamed for since the feed's last good one. */
-int tb_engine_damaged(const tb_engine *engine, int32_t feed, uint16_t line);
 
 #endif

@@ -85,14 +85,6 @@ int tb_carries(const tb_feed *feed, uint16_t line)
     return carrier && carrier->up;
 }
 
-int tb_is_carried(const tb_feed *feed)
-{
-    for (int32_t i = 0; feed->merge && i < feed->merge->count; i++)
-        if (feed->merge->carriers[i].up)
-            return 1;
-    return !feed->merge && feed->carried;
-}
-
 int tb_wait(tb_merge *merge, int64_t receive_ns)
 {
     if (merge->waiting_ns == TB_NONE || receive_ns < merge->waiting_ns) /* or the clock was set back */

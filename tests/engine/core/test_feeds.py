@@ -192,7 +192,7 @@ def test_topics(category: Category, topic: str, expected: tuple[str, int, str]) 
 @pytest.mark.parametrize(
     "topic",
     ["", "orderbook", "orderbook.50", "orderbook.50.", "orderbook.x.Y", "orderbook.0.Y", "orderbook.1001.Y",
-     "orderbook.-1.Y", "kline.1.Y", "tickers.", "tickers", "publicTrade.", "allLiquidation.Y",
+     "orderbook.-1.Y", "kline.1", "kline..Y", "tickers.", "tickers", "publicTrade.", "allLiquidation.",
      "orderbook.rpi.", "orderbook.full", "orderbook.RPI.Y"],
 )  # fmt: skip
 def test_topics_that_are_none(topic: str) -> None:
