@@ -31,7 +31,7 @@ def plan_and_print(config: RecordConfig, *, json: bool) -> None:
     """
     network = open_network(config)
     with uvloop_runner() as runner:
-        resolved = runner.run(resolve(config, network))
+        resolved = runner.run(resolve(config, network, quiet=True))
     if resolved.choice is not None and resolved.listed is not None:
         listed = [instrument.symbol for instrument in resolved.listed.instruments]
         tell_unlisted(config.category, resolved.choice.unlisted, listed)

@@ -104,8 +104,13 @@ async def ask(
     return listed
 
 
-async def resolve(config: RecordConfig, network: Network | str) -> Resolved:
-    """Combine prefixes and symbols into full topics; patterns and rules ask the exchange first, and say how it went.
+async def resolve(config: RecordConfig, network: Network | str, *, quiet: bool = False) -> Resolved:
+    """Combine prefixes and symbols into full topics; patterns and rules ask the exchange first.
+
+    Args:
+        config: what is wanted.
+        network: the way to the exchange, or only the root of its streams.
+        quiet: leave it to the caller to tell how the choice came about.
 
     Raises:
         ConfigError: a selection or topic that can't be read, or that means nothing in this market.
@@ -124,8 +129,9 @@ async def resolve(config: RecordConfig, network: Network | str) -> Resolved:
     choice = choose(
         config.category, selection, listed.instruments, listed.tickers, time.time_ns() // 1_000_000
     )
-    for verdict in choice.verdicts:
-        log.info("symbols %s", verdict)
+    if not quiet:
+        for verdict in choice.verdicts:
+            log.info("symbols %s", verdict)
     if not choice.symbols:
         why = "; ".join(str(verdict) for verdict in choice.verdicts)
         raise ConfigError(

@@ -302,8 +302,8 @@ def _notes(
     notes: list[str] = []
     known = sum(symbol in turnovers for symbol in symbols if symbol)
     total = sum(bool(symbol) for symbol in symbols)
-    if category is Category.OPTION:
-        notes.append("options are many and quiet: every contract counts as equally quiet")
+    if category in (Category.OPTION, Category.SPREAD):
+        notes.append(f"symbols of {category.value} are many and quiet: each counts as equally quiet")
     elif not known:
         notes.append("no turnover is known: every symbol counts as one with a turnover of 50 million a day")
     elif known < total:
