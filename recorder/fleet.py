@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -117,6 +118,11 @@ def load_fleet(path: Path) -> Fleet:
             configs.extend(_sharded(config, shards, notes))
         except ConfigError as error:
             words.append(f"{path}:{merged.lines.get('shards', merged.line)}: shards: {error}")
+    twice = [name for name, count in Counter(config.collector for config in configs).items() if count > 1]
+    if twice and not words:
+        words.append(
+            f"{path}: name: {twice[0]!r} is a shard's name too: give the other collector its own name"
+        )
     metrics = file.top.values.get("metrics", "")
     if metrics:
         try:

@@ -98,6 +98,10 @@ def test_what_is_written_for_a_child_is_read_back(tmp_path: Path) -> None:
             '[[collector]]\nsymbols = ["A"]\n[[collector]]\nsymbols = ["B"]\n',
             [":3: name: 'linear' is the collector of line 1 already"],
         ),
+        (
+            '[[collector]]\nsymbols = ["A", "B"]\nshards = 2\n[[collector]]\nname = "linear-2"\nsymbols = ["C"]\n',
+            [": name: 'linear-2' is a shard's name too"],
+        ),
         ('[[collector]]\nsymbols = ["A"]\nname = "../x"\n', [":3: name: collector name '../x'"]),
         ('[[collector]]\nsymbols = ["A"]\ntopics = ["markPrice"]\n', [":3: topics:"]),
         ('[[collector]]\ncategory = "spot"\n', [":1: topics:", "names no symbol and none was given"]),
