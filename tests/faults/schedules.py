@@ -218,7 +218,9 @@ async def record_schedule(schedule: Schedule, scratch: Path) -> _Made:
         symbol_count=2,
         rate=schedule.rate,
     )
-    config = RecordConfig(category=schedule.category, data=str(scratch / "data"), commit_ms=5, fsync_s=5)
+    config = RecordConfig(
+        category=schedule.category, data=str(scratch / "data"), commit_ms=5, fsync_s=5, backfill=False
+    )
     samples: list[Sample] = []
     failure = ""
     async with Gateway(options) as gateway, _Watch() as watch:

@@ -155,7 +155,16 @@ def test_a_stalled_topic_is_silent_until_it_is_subscribed_anew(tmp_path: Path) -
     data, ledger_path = tmp_path / "data", tmp_path / "ledger.jsonl"
     with exchange_of(tmp_path, path, Category.LINEAR, "--fault", "stall=0.0012,seed=4") as (endpoint, _):
         done = tapebook(
-            "record", "--endpoint", endpoint, "--data", data, "--topics", ",".join(topics), "--duration", 30
+            "record",
+            "--endpoint",
+            endpoint,
+            "--data",
+            data,
+            "--topics",
+            ",".join(topics),
+            "--duration",
+            30,
+            "--no-backfill",
         )
         assert done.code == 0, done.err
     ledger = read_ledger(ledger_path)

@@ -50,7 +50,12 @@ async def record(
     )  # fmt: skip
     async with Gateway(options) as gateway:
         config = RecordConfig(
-            data=str(data), roll=False, lines=lines, frames_per_connection=EXPECTED_RATE, symbols=["BTCUSDT"]
+            data=str(data),
+            roll=False,
+            lines=lines,
+            frames_per_connection=EXPECTED_RATE,
+            symbols=["BTCUSDT"],
+            backfill=False,
         )
         collector = Collector(config, gateway.url, TOPICS, crashed=[], timing=HASTY)
         task = asyncio.create_task(collector.run())

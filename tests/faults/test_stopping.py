@@ -41,7 +41,7 @@ def market(tmp_path: Path) -> Iterator[Market]:
 def start(tmp_path: Path, market: Market, run: str, *options: object) -> Running:
     return recording(
         tmp_path / run, market.url, tmp_path / "data", "--symbols", SYMBOLS, "--topics", PREFIXES,
-        "--commit-ledger", tmp_path / f"{run}.commits", *options,
+        "--no-backfill", "--commit-ledger", tmp_path / f"{run}.commits", *options,
     )  # fmt: skip
 
 

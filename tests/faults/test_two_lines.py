@@ -42,6 +42,7 @@ def record(tmp_path: Path, faults: str, seconds: float, *, lines: int = 2) -> tu
             data,
             "--lines",
             lines,
+            "--no-backfill",
             *arguments,
             patience_s=seconds + 300,
         )
