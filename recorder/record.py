@@ -171,7 +171,12 @@ async def _record(
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, collector.stop, signal.Signals(number).name)
     if until_stdin_ends:
-        loop.add_reader(0, _listen_to_parent, loop, collector)
+        try:
+            loop.add_reader(0, _listen_to_parent, loop, collector)
+        except (OSError, ValueError) as error:
+            raise ConfigError(
+                f"--until-stdin-ends: standard input is no pipe that could end ({error})"
+            ) from None
     log.info(
         "recording %d topics of %s from %s into %s as %r (Ctrl-C ends it cleanly)",
         len(resolved.topics), config.category, network.root, data, config.collector,
