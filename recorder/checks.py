@@ -20,6 +20,7 @@ from recorder.rest import RestClient
 from recorder.trade_backfill import TradeBackfill
 from recorder.warnings import Warnings
 from schemas.config import RecordConfig
+from schemas.errors import TapebookError
 
 __all__ = ["Checks"]
 
@@ -53,14 +54,26 @@ class Checks:
 
         Args:
             client: not entered yet.
+
+        Raises:
+            StoreError: the journal failed.
         """
-        async with client as rest, asyncio.TaskGroup() as group:
-            group.create_task(self.clock.run(rest))
-            group.create_task(self.audits.watch_depths())
-            group.create_task(self.audits.ask(rest))
-            group.create_task(self.full_books.run(rest))
-            if self.trades is not None:
-                group.create_task(self.trades.run(rest))
+        try:
+            async with client as rest, asyncio.TaskGroup() as group:
+                group.create_task(self.clock.run(rest))
+                group.create_task(self.audits.watch_depths())
+                group.create_task(self.audits.ask(rest))
+                group.create_task(self.full_books.run(rest))
+                if self.trades is not None:
+                    group.create_task(self.trades.run(rest))
+        except BaseExceptionGroup as errors:
+            # what ends a recording is told by its own name: a full disk, for one
+            ours: BaseException | None = errors.subgroup(TapebookError)
+            while isinstance(ours, BaseExceptionGroup):
+                ours = ours.exceptions[0]
+            if ours is None:
+                raise
+            raise ours from errors
 
     def gap_closed(self, event: Event) -> None:
         """A gap has ended; of trades, some may be missing now."""
