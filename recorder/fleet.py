@@ -90,10 +90,10 @@ def load_fleet(path: Path) -> Fleet:
         words.extend(explain(str(path), table, keys=keys, types=types))
     for table in (file.top, *file.collectors):
         for key in SHARD_KEYS:
-            if key in table.values:
+            if key in table.values and ("shards" in table.values or "shards" in file.top.values):
                 words.append(
-                    f"{path}:{table.lines.get(key, table.line)}: {key}: the supervisor deals the symbols out itself; "
-                    'say shards = 2, or "auto"'
+                    f"{path}:{table.lines.get(key, table.line)}: {key}: with shards the supervisor deals the symbols "
+                    "out itself: say one or the other"
                 )
     if words:
         raise ConfigError("\n".join(words))

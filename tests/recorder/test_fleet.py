@@ -65,6 +65,12 @@ def test_a_file_without_tables_is_one_collector(tmp_path: Path) -> None:
     assert fleet.roll is False
 
 
+def test_a_share_may_be_fixed_by_hand(tmp_path: Path) -> None:
+    """As of a machine that records one of two: then it is taken as it is."""
+    (config,) = load_fleet(file(tmp_path, 'symbols = ["A", "B"]\nshard = "2/2"\npins = ["A=2"]\n')).configs
+    assert (config.collector, config.shard, config.pins) == ("linear", "2/2", ["A=2"])
+
+
 def test_what_is_written_for_a_child_is_read_back(tmp_path: Path) -> None:
     from recorder.config_file import load_config
 
@@ -91,7 +97,10 @@ def test_what_is_written_for_a_child_is_read_back(tmp_path: Path) -> None:
             ],
         ),
         ('[[collector]]\ndata = "x"\nsymbols = ["A"]\n', [":2: data: is said once"]),
-        ('[[collector]]\nsymbols = ["A"]\nshard = "1/2"\n', [":3: shard:", "say shards = 2"]),
+        (
+            '[[collector]]\nsymbols = ["A"]\nshard = "1/2"\nshards = 2\n',
+            [":3: shard: with shards the supervisor deals the symbols out itself"],
+        ),
         ('[[collector]]\nsymbols = ["A"]\nshards = 0\n', [":3: shards: found 0, expected 1 to 64"]),
         ('[[collector]]\nsymbols = ["A"]\nshards = "many"\n', [":3: shards: found 'many'"]),
         (
