@@ -130,6 +130,7 @@ def test_one_of_two_lines_is_cut_again_and_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(int(3 * TEN_MINUTES))
 def test_one_of_two_lines_is_cut_for_ten_minutes(tmp_path: Path) -> None:
     seconds = float(os.environ.get("TAPEBOOK_LINES_SECONDS", TEN_MINUTES))
     cut_one_of_two(tmp_path, seconds, every=4.0, least=int(seconds / 20))
