@@ -159,6 +159,7 @@ class MergeState(msgspec.Struct, frozen=True, omit_defaults=True):
     Attributes:
         elected: which of ``carriers``.
         copies: the last frames before the one of ordinal ``next_copy``.
+        burst: trades since ``burst_ns``; ``trade_room``: how many ids are remembered.
     """
 
     carriers: list[Carrier]
@@ -170,6 +171,9 @@ class MergeState(msgspec.Struct, frozen=True, omit_defaults=True):
     chain_ms: int | None = None
     next_copy: int = 0
     copies: list[Copy] = []
+    burst: int = 0
+    burst_ns: int = 0
+    trade_room: int = 0
 
 
 class FeedCheckpoint(_Note, frozen=True, tag="feed"):

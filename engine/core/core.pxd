@@ -158,6 +158,8 @@ cdef extern from "tb_merge.h" nogil:
         int32_t elected
         int32_t alike
         int32_t unanswered
+        int32_t burst
+        int64_t burst_ns
         int64_t waiting_ns
         int64_t head_ms
         int64_t chain_ms
@@ -171,6 +173,7 @@ cdef extern from "tb_merge.h" nogil:
 cdef extern from "tb_engine.h" nogil:
     enum:
         TB_TRADE_IDS
+        TB_MOST_TRADE_IDS
         TB_SEEN_RANGES
         TB_EMPTY
         TB_SYNCING
@@ -188,9 +191,10 @@ cdef extern from "tb_engine.h" nogil:
         int64_t start_ns
         int64_t start_match_ms
     ctypedef struct tb_trade_ids:
-        uint64_t hash[1024][2]
+        uint64_t (*hash)[2]
         int32_t count
         int32_t at
+        int32_t room
     ctypedef struct tb_feed:
         int kind
         int32_t depth
@@ -327,6 +331,7 @@ cdef extern from "tb_engine.h" nogil:
     void tb_engine_heard(tb_engine *engine, int32_t feed, tb_stamp at)
     void tb_engine_good(tb_engine *engine, int32_t feed, int64_t push_ms, int64_t match_ms, tb_stamp at)
     void tb_engine_refuse(tb_engine *engine, int32_t feed, tb_error error, tb_stamp at)
+    tb_trade_ids *tb_copy_trades(const tb_trade_ids *ids, int32_t room)
     int tb_remember_trade(tb_trade_ids *ids, const uint64_t *hash)
 
 

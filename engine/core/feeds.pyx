@@ -707,9 +707,9 @@ cdef class Engine:
             ticker = TickerState(f.ticker.keys, f.ticker.present, values, texts)
         ids = b""
         if f.trade_ids != NULL:
-            first = f.trade_ids.at if f.trade_ids.count == TB_TRADE_IDS else 0
+            first = f.trade_ids.at if f.trade_ids.count == f.trade_ids.room else 0
             ids = b"".join(
-                (<const uint8_t *>&f.trade_ids.hash[(first + i) % TB_TRADE_IDS][0])[:16]
+                (<const uint8_t *>&f.trade_ids.hash[(first + i) % f.trade_ids.room][0])[:16]
                 for i in range(f.trade_ids.count)
             )
         return FeedCheckpoint(
@@ -738,6 +738,8 @@ cdef class Engine:
         f.subscribed = 2 if note.left else note.subscribed
         f.carried = note.carried
         restore_merge(f, note.merge)
+        if f.trade_ids != NULL and note.merge is not None:
+            self._make_room(f, note.merge.trade_room)
         f.crossed = note.crossed
         f.update_id = _required(note.update_id)
         f.cross_sequence = _required(note.cross_sequence)
@@ -775,6 +777,20 @@ cdef class Engine:
             for i in range(len(raw) // 16):
                 memcpy(hashed, PyBytes_AS_STRING(raw) + 16 * <Py_ssize_t>i, 16)
                 tb_remember_trade(f.trade_ids, hashed)
+
+    cdef int _make_room(self, tb_feed *f, int32_t room) except -1:
+        """Remember as many trade ids as the other engine did."""
+        cdef tb_trade_ids *grown
+        if room <= f.trade_ids.room:
+            return 0
+        if room > TB_MOST_TRADE_IDS or room & (room - 1):
+            raise ValueError(f"found room for {room} trade ids, expected a power of two up to {TB_MOST_TRADE_IDS}")
+        grown = tb_copy_trades(f.trade_ids, room)
+        if grown == NULL:
+            raise MemoryError
+        free(f.trade_ids)
+        f.trade_ids = grown
+        return 0
 
     cdef int _restore_book(self, tb_feed *f, tb_book *book, list bids, list asks) except -1:
         cdef tb_changes changes[2]

@@ -41,7 +41,7 @@ cdef object merge_of(const tb_feed *feed):
         ))
     return MergeState(
         carriers, m.elected, m.alike, m.unanswered, _optional(m.waiting_ns), _optional(m.head_ms), _optional(m.chain_ms),
-        m.next_copy, copies,
+        m.next_copy, copies, m.burst, m.burst_ns, feed.trade_ids.room if feed.trade_ids != NULL else 0,
     )
 
 
@@ -65,6 +65,7 @@ cdef int restore_merge(tb_feed *feed, object note) except -1:
     feed.merge = m
     m.count, m.elected, m.alike, m.unanswered = len(note.carriers), note.elected, note.alike, note.unanswered
     m.waiting_ns, m.head_ms, m.chain_ms = _required(note.waiting_ns), _required(note.head_ms), _required(note.chain_ms)
+    m.burst, m.burst_ns = note.burst, note.burst_ns
     m.next_copy = note.next_copy
     m.first_copy = note.next_copy - len(note.copies)
     for i, item in enumerate(note.carriers):

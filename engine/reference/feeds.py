@@ -32,6 +32,8 @@ __all__ = ["Outcome", "ReferenceFeeds"]
 
 MAXIMUM_DECIMALS: Final = 18
 REMEMBERED_TRADES: Final = 1_024
+MOST_REMEMBERED_TRADES: Final = 8_192
+BURST_NS: Final = 10**9
 INT64_MAXIMUM: Final = 2**63 - 1
 Row = dict[str, Any]
 
@@ -71,6 +73,7 @@ class _Feed:
     crossed: bool = False
     # Trades and tickers.
     trade_ids: deque[str] = field(default_factory=lambda: deque(maxlen=REMEMBERED_TRADES))
+    burst: tuple[int, int] = 0, 0
     values: Row = field(default_factory=dict)
     # Lines: `carried` by `line`, until a second line comes and `merge` tells.
     carried: bool = False
@@ -605,6 +608,7 @@ class ReferenceFeeds:
         self._heal(feed, arrival._replace(match_ms=times[0] if times else None), "message")
         before = feed.good.match_ms if feed.good is not None else None
         self._good(feed, arrival._replace(match_ms=times[-1] if times else before))
+        self._make_room(feed, len(message.trades), arrival.receive_ns)
         for trade in message.trades:
             if trade.columns["trade_id"] in feed.trade_ids:
                 self.repeated_trades += 1
@@ -622,6 +626,21 @@ class ReferenceFeeds:
                 "source": "stream",
             }
             self.rows[Table.TRADES].append(row)
+
+    @staticmethod
+    def _make_room(feed: _Feed, trades: int, receive_ns: int) -> None:
+        """Lines bring a burst one after the other: remember what all of them bring in a second and in the next."""
+        if feed.merge is None:
+            return
+        since_ns, count = feed.burst
+        if not 0 <= receive_ns - since_ns <= BURST_NS:
+            since_ns, count = receive_ns, 0
+        feed.burst = since_ns, count + trades
+        room = feed.trade_ids.maxlen or 0
+        while room < 2 * feed.burst[1] and room < MOST_REMEMBERED_TRADES:
+            room *= 2
+        if room != feed.trade_ids.maxlen:
+            feed.trade_ids = deque(feed.trade_ids, maxlen=room)
 
     def _on_ticker(self, feed: _Feed, message: Ticker, arrival: _Arrival) -> None:
         applied = message.kind is RowKind.SNAPSHOT or feed.state is FeedState.LIVE

@@ -14,6 +14,7 @@
 #define TB_MAX_FEEDS 65536
 #define TB_MAX_SYMBOLS 65536
 #define TB_TRADE_IDS 1024      /* remembered per feed: as many as one message may carry (protocol 3.4) */
+#define TB_MOST_TRADE_IDS 8192 /* where lines bring them in bursts, one after the other */
 #define TB_SEEN_RANGES 8      /* spans of update ids remembered behind a break */
 #define TB_DIGEST_EVERY 64     /* updates between two live digests */
 #define TB_KEYFRAME_MS 10000   /* push time before a busy feed's next keyframe */
@@ -31,12 +32,11 @@ typedef struct {
     int64_t start_ns, start_match_ms;
 } tb_gap;
 
-/* The last trade ids of a feed, as 128-bit hashes: a ring and a chained table over it. */
+/* The last trade ids of a feed, as 128-bit hashes: a ring and a chained table over it, in one piece of memory. */
 typedef struct {
-    uint64_t hash[TB_TRADE_IDS][2];
-    int16_t next[TB_TRADE_IDS];
-    int16_t heads[2 * TB_TRADE_IDS];
-    int32_t count, at;
+    int32_t count, at, room; /* room: a power of two */
+    uint64_t (*hash)[2];
+    int16_t *next, *heads; /* twice as many heads */
 } tb_trade_ids;
 
 /* What every frame needs comes first, so that it lies in few cache lines; behind the struct lie a book's levels. */
@@ -252,7 +252,9 @@ int tb_engine_set_digest(tb_engine *engine, int32_t feed, int64_t update_id, uin
  * of those that the stream has not brought. Nothing else about the feed changes. Anything but TB_OK: nothing at all. */
 tb_error tb_engine_backfill(tb_engine *engine, const uint8_t *bytes, size_t length, int64_t receive_ns, int64_t sequence);
 
-void tb_forget_trades(tb_trade_ids *ids);
+tb_trade_ids *tb_new_trades(int32_t room); /* NULL when memory is out; freed as one piece */
+/* The same ids with more room. */
+tb_trade_ids *tb_copy_trades(const tb_trade_ids *ids, int32_t room);
 int tb_knows_trade(const tb_trade_ids *ids, const uint64_t hash[2]);
 int tb_remember_trade(tb_trade_ids *ids, const uint64_t hash[2]); /* 0: it was known */
 

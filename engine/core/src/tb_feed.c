@@ -1,4 +1,5 @@
 /* What every kind of feed needs: exponent pairs, the ids of a chain, the last good frame. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "tb_internal.h"
@@ -76,15 +77,37 @@ void tb_remember(tb_feed *feed, int64_t u)
     feed->seen_count++;
 }
 
-void tb_forget_trades(tb_trade_ids *ids)
+tb_trade_ids *tb_new_trades(int32_t room)
 {
-    memset(ids, 0, sizeof *ids);
-    memset(ids->heads, 0xFF, sizeof ids->heads);
+    const size_t places = (size_t)room;
+    tb_trade_ids *ids = calloc(1, sizeof *ids + places * (sizeof *ids->hash + 3 * sizeof *ids->next));
+    if (!ids)
+        return NULL;
+    ids->room = room;
+    ids->hash = (uint64_t (*)[2])(void *)(ids + 1);
+    ids->next = (int16_t *)(void *)(ids->hash + places);
+    ids->heads = ids->next + places;
+    memset(ids->heads, 0xFF, 2 * places * sizeof *ids->heads);
+    return ids;
+}
+
+tb_trade_ids *tb_copy_trades(const tb_trade_ids *ids, int32_t room)
+{
+    tb_trade_ids *copy = tb_new_trades(room);
+    const int32_t first = ids->count == ids->room ? ids->at : 0;
+    for (int32_t i = 0; copy && i < ids->count; i++)
+        (void)tb_remember_trade(copy, ids->hash[(first + i) % ids->room]);
+    return copy;
+}
+
+static int16_t *head_of(const tb_trade_ids *ids, const uint64_t hash[2])
+{
+    return &ids->heads[hash[0] & (2 * (uint64_t)ids->room - 1)];
 }
 
 int tb_knows_trade(const tb_trade_ids *ids, const uint64_t hash[2])
 {
-    for (int16_t i = ids->heads[hash[0] & (2 * TB_TRADE_IDS - 1)]; i >= 0; i = ids->next[i])
+    for (int16_t i = *head_of(ids, hash); i >= 0; i = ids->next[i])
         if (ids->hash[i][0] == hash[0] && ids->hash[i][1] == hash[1])
             return 1;
     return 0;
@@ -92,24 +115,23 @@ int tb_knows_trade(const tb_trade_ids *ids, const uint64_t hash[2])
 
 int tb_remember_trade(tb_trade_ids *ids, const uint64_t hash[2])
 {
-    int16_t *head;
     if (tb_knows_trade(ids, hash))
         return 0;
     int16_t slot = (int16_t)ids->at;
-    if (ids->count == TB_TRADE_IDS) { /* forget the oldest */
-        int16_t *link = &ids->heads[ids->hash[slot][0] & (2 * TB_TRADE_IDS - 1)];
+    if (ids->count == ids->room) { /* forget the oldest */
+        int16_t *link = head_of(ids, ids->hash[slot]);
         while (*link != slot)
             link = &ids->next[*link];
         *link = ids->next[slot];
     } else {
         ids->count++;
     }
-    head = &ids->heads[hash[0] & (2 * TB_TRADE_IDS - 1)];
+    int16_t *head = head_of(ids, hash);
     ids->hash[slot][0] = hash[0];
     ids->hash[slot][1] = hash[1];
     ids->next[slot] = *head;
     *head = slot;
-    ids->at = (ids->at + 1) % TB_TRADE_IDS;
+    ids->at = (ids->at + 1) & (ids->room - 1);
     return 1;
 }
 

@@ -46,6 +46,8 @@ typedef struct {
 typedef struct tb_merge {
     int32_t count, elected, alike;
     int32_t unanswered;  /* frames of others since the elected line's last */
+    int32_t burst;       /* trades since burst_ns, a second at most */
+    int64_t burst_ns;
     int64_t waiting_ns;  /* since when a frame waits for another line, or TB_NONE */
     int64_t head_ms;     /* copies: push time of the newest frame that was followed */
     int64_t chain_ms;    /* copies: push time of the snapshot that the state began with, or TB_NONE */

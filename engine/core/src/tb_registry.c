@@ -215,9 +215,7 @@ int32_t tb_engine_add_feed(tb_engine *engine, const char *topic, size_t topic_le
         tb_book_fix(&feed->book, feed->levels, room);
     int32_t index = engine->feed_count;
     if (kind == TB_KIND_TRADES) {
-        feed->trade_ids = malloc(sizeof *feed->trade_ids);
-        if (feed->trade_ids)
-            tb_forget_trades(feed->trade_ids);
+        feed->trade_ids = tb_new_trades(TB_TRADE_IDS);
     } else if (kind == TB_KIND_TICKER) {
         feed->ticker = calloc(1, sizeof *feed->ticker);
     } else if (kind == TB_KIND_RPI) {

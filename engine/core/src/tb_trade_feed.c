@@ -105,30 +105,53 @@ static void take_trades(tb_engine *engine, tb_feed *feed, const tb_frame *frame,
 
 /* Trades that were fetched back are older than some that the stream has brought since. The ids are laid anew, the
  * message's last and in its order, so that those that can come again are not the first to be forgotten. */
-static void lay_ids_anew(tb_trade_ids *ids, const tb_frame *frame)
+static void lay_ids_anew(tb_feed *feed, const tb_frame *frame)
 {
-    tb_trade_ids *named = malloc(2 * sizeof *named), *laid = named + 1;
-    if (!named)
-        return; /* the order only serves memory's thrift */
-    tb_forget_trades(named);
-    tb_forget_trades(laid);
-    uint64_t hash[2];
-    for (int32_t i = 0; i < frame->trade_count; i++) {
-        hash_id(&frame->trades[i], hash);
-        tb_remember_trade(named, hash);
+    tb_trade_ids *ids = feed->trade_ids, *named = tb_new_trades(ids->room), *laid = tb_new_trades(ids->room);
+    if (named && laid) { /* if not: the order only serves memory's thrift */
+        uint64_t hash[2];
+        for (int32_t i = 0; i < frame->trade_count; i++) {
+            hash_id(&frame->trades[i], hash);
+            tb_remember_trade(named, hash);
+        }
+        const int32_t first = ids->count == ids->room ? ids->at : 0;
+        for (int32_t i = 0; i < ids->count; i++) {
+            const uint64_t *old = ids->hash[(first + i) % ids->room];
+            if (!tb_knows_trade(named, old))
+                tb_remember_trade(laid, old);
+        }
+        for (int32_t i = 0; i < frame->trade_count; i++) {
+            hash_id(&frame->trades[i], hash);
+            tb_remember_trade(laid, hash);
+        }
+        feed->trade_ids = laid;
+        laid = ids;
     }
-    const int32_t first = ids->count == TB_TRADE_IDS ? ids->at : 0;
-    for (int32_t i = 0; i < ids->count; i++) {
-        const uint64_t *old = ids->hash[(first + i) % TB_TRADE_IDS];
-        if (!tb_knows_trade(named, old))
-            tb_remember_trade(laid, old);
-    }
-    for (int32_t i = 0; i < frame->trade_count; i++) {
-        hash_id(&frame->trades[i], hash);
-        tb_remember_trade(laid, hash);
-    }
-    *ids = *laid;
     free(named);
+    free(laid);
+}
+
+/* Lines bring a burst one after the other: what the last of them brings must still be known then. So there is room for what
+ * all of them bring in a second and in the next. */
+static void make_room(tb_feed *feed, int32_t trades, tb_stamp at)
+{
+    tb_merge *merge = feed->merge;
+    if (!merge)
+        return;
+    if (at.receive_ns - merge->burst_ns > TB_WAIT_NS || at.receive_ns < merge->burst_ns) {
+        merge->burst_ns = at.receive_ns;
+        merge->burst = 0;
+    }
+    if (merge->burst < TB_MOST_TRADE_IDS)
+        merge->burst += trades;
+    int32_t room = feed->trade_ids->room;
+    while (room < 2 * merge->burst && room < TB_MOST_TRADE_IDS)
+        room *= 2;
+    tb_trade_ids *grown = room > feed->trade_ids->room ? tb_copy_trades(feed->trade_ids, room) : NULL;
+    if (grown) {
+        free(feed->trade_ids);
+        feed->trade_ids = grown;
+    }
 }
 
 tb_error tb_on_trades(tb_engine *engine, int32_t index, tb_frame *frame, tb_stamp at, int is_backfill)
@@ -143,12 +166,13 @@ tb_error tb_on_trades(tb_engine *engine, int32_t index, tb_frame *frame, tb_stam
         tb_forget_symbols(engine, known);
     } else if (is_backfill) { /* says nothing about the stream */
         take_trades(engine, feed, frame, symbols, at, FROM_BACKFILL);
-        lay_ids_anew(feed->trade_ids, frame);
+        lay_ids_anew(feed, frame);
     } else {
         int64_t first_match = frame->trade_count ? frame->trades[0].match_ms : TB_NONE;
         const int64_t rows = feed->rows, repeats = feed->repeats;
         if (TB_UNLIKELY(tb_is_merged(feed, at)))
             (void)tb_admit(engine, index, frame, at);
+        make_room(feed, frame->trade_count, at);
         take_trades(engine, feed, frame, symbols, at, FROM_STREAM);
         tb_count_trades(feed, feed->rows - rows, feed->repeats - repeats, at);
         tb_count_message(feed, at);

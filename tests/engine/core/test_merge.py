@@ -224,6 +224,14 @@ def test_trades_of_any_line_are_rows_once() -> None:
     assert lines.rows() == [(1, 0, True), (1, 0, True), (3, 1, True), (4, 0, True)]
 
 
+def test_a_burst_of_trades_on_one_line_is_still_known_when_the_other_brings_it() -> None:
+    lines = Lines(topic=TRADES)
+    messages = [trade(*(f"{number}-{i}" for i in range(1_024))) for number in range(3)]
+    lines.hear(0, *messages)
+    lines.hear(1, *messages)
+    assert [row[1] for row in lines.rows()] == [0] * 3 * 1_024
+
+
 def test_trades_need_a_line_that_was_there_before_the_other_was_cut() -> None:
     lines = Lines(topic=TRADES)
     lines.hear(0, trade("a"))
