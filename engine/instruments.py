@@ -38,8 +38,24 @@ def is_instruments(path: str) -> bool:
     return path.partition("?")[0] in _PATHS
 
 
+_OF_SPREADS: Final = {
+    "tickSize": ("priceFilter", "tickSize"),
+    "minPrice": ("priceFilter", "minPrice"),
+    "maxPrice": ("priceFilter", "maxPrice"),
+    "lotSize": ("lotSizeFilter", "qtyStep"),
+    "minSize": ("lotSizeFilter", "minOrderQty"),
+    "maxSize": ("lotSizeFilter", "maxOrderQty"),
+}
+"""Spread combinations have these keys at the top, by names of their own (protocol section 6.1)."""
+
+
 def read_instrument(raw: dict[str, Any]) -> Row:
     """Return an instrument's columns. What isn't there, empty, or no such value is null: the journal has it as sent."""
+    if "priceFilter" not in raw and "lotSizeFilter" not in raw:
+        filters: dict[str, dict[str, Any]] = {"priceFilter": {}, "lotSizeFilter": {}}
+        for key, (name, inner) in _OF_SPREADS.items():
+            filters[name][inner] = raw.get(key)
+        raw = raw | filters
     return {field.column: _read(field, raw) for field in INSTRUMENT_FIELDS}
 
 

@@ -171,3 +171,18 @@ def test_hostile_rows_are_taken_and_say_the_same_twice(raw: dict[str, Any]) -> N
     (row,) = log.answer(said, 1, 1)
     assert row["kind"] == "listed"
     assert log.answer(said, 2, 2) == []
+
+
+def test_spreads_have_their_steps_at_the_top() -> None:
+    row = read_instrument(
+        {
+            "symbol": "SOLUSDT_SOL/USDT",
+            "tickSize": "0.0001",
+            "minPrice": "-1999.9",
+            "lotSize": "0.1",
+            "minSize": "0.1",
+        }
+    )
+    assert (row["tick_size"], row["minimum_price"]) == (Decimal("0.0001"), Decimal("-1999.9"))
+    assert (row["quantity_step"], row["minimum_order_quantity"]) == (Decimal("0.1"), Decimal("0.1"))
+    assert row["maximum_price"] is None

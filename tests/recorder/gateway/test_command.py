@@ -79,7 +79,7 @@ async def test_replay_until_a_signal(
 async def test_simulate_names_its_categories(start: Make) -> None:
     process = await start("--simulate", "3", "--symbol-count", "2", "--rate", "0.5")
     assert re.fullmatch(
-        r"gateway listening on ws://127\.0\.0\.1:\d+ \(spot, linear, inverse, option: simulate 3\)\n",
+        r"gateway listening on ws://127\.0\.0\.1:\d+ \(spot, linear, inverse, option, spread: simulate 3\)\n",
         await ready(process),
     )
     process.send_signal(signal.SIGTERM)
