@@ -112,6 +112,7 @@ class Schedule:
 
     Attributes:
         faults: as ``--fault`` takes them.
+        lines: connections that carry each topic.
         replays: a recording rather than a simulated market.
         seconds: of faults, before the healing.
     """
@@ -125,6 +126,7 @@ class Schedule:
     speed: float
     rate: float
     seconds: float
+    lines: int
 
 
 def draw(seed: int) -> Schedule:
@@ -145,6 +147,7 @@ def draw(seed: int) -> Schedule:
         speed=round(chance.uniform(3, 6), 1),
         rate=round(chance.uniform(0.5, 4), 1),
         seconds=seconds,
+        lines=1 if Random(f"lines/{seed}").random() < 0.75 else 2,
     )
 
 
@@ -219,7 +222,12 @@ async def record_schedule(schedule: Schedule, scratch: Path) -> _Made:
         rate=schedule.rate,
     )
     config = RecordConfig(
-        category=schedule.category, data=str(scratch / "data"), commit_ms=5, fsync_s=5, backfill=False
+        category=schedule.category,
+        data=str(scratch / "data"),
+        commit_ms=5,
+        fsync_s=5,
+        lines=schedule.lines,
+        backfill=False,
     )
     samples: list[Sample] = []
     failure = ""
@@ -367,7 +375,8 @@ def _conclude(schedule: Schedule, made: _Made | BaseException, scratch: Path, ve
         data = scratch / "data"
         with roll_lock(data, wait=True):
             roll_data(data)
-        verdict.judged = judge(data, scratch / "ledger.jsonl", schedule.category, made.samples)
+        ledger = scratch / "ledger.jsonl"
+        verdict.judged = judge(data, ledger, schedule.category, made.samples, lines=schedule.lines)
     except Exception as error:
         verdict.failure = f"{type(error).__name__}: {error}"
         if not isinstance(error, AssertionError):
