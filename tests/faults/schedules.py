@@ -69,7 +69,7 @@ HURRIED: Final = Timing(
 )
 """The waiting times of a recorder, some twenty to hundred times shorter."""
 
-STALLED_S: Final = 0.25
+STALLED_S: Final = 0.1
 """A machine that lets the event loop wait this long makes silences of its own: such a run may not fail, it is made
 again."""
 ATTEMPTS: Final = 5
@@ -182,12 +182,17 @@ def _faults(chance: Random, seed: int, seconds: float) -> Iterable[str]:
 
 @dataclass
 class Verdict:
-    """What came of a schedule; ``failure`` is empty when every claim held."""
+    """What came of a schedule; ``failure`` is empty when every claim held.
+
+    Attributes:
+        inconclusive: it failed each time, and each time the machine had stalled: that says nothing either way.
+    """
 
     seed: int
     judged: Judged = field(default_factory=Judged)
     failure: str = ""
     voided: int = 0
+    inconclusive: bool = False
     seconds: float = 0.0
 
 
@@ -350,6 +355,7 @@ def run_schedules(seeds: Iterable[int], directory: Path) -> list[Verdict]:
             break
     for schedule in together:
         verdicts[schedule.seed].failure += f" (the machine stalled in each of {ATTEMPTS} attempts)"
+        verdicts[schedule.seed].inconclusive = True
     return [verdicts[schedule.seed] for schedule in schedules]
 
 
@@ -405,7 +411,7 @@ def _main() -> int:
     logging.basicConfig(level=logging.CRITICAL)
     if arguments.count == 1:
         logging.getLogger("tapebook").setLevel(logging.DEBUG)
-    total, failed, voided = Judged(), [], 0
+    total, failed, inconclusive, voided = Judged(), [], [], 0
     with ProcessPoolExecutor(arguments.jobs) as pool:
         jobs = {
             pool.submit(run_schedule, seed, directory / f"job-{seed % arguments.jobs}"): seed
@@ -418,13 +424,14 @@ def _main() -> int:
             if verdict.failure or arguments.count == 1:
                 print(f"{draw(verdict.seed)}\n  {verdict.failure or 'fine'}", flush=True)
             if verdict.failure:
-                failed.append(verdict.seed)
+                (inconclusive if verdict.inconclusive else failed).append(verdict.seed)
                 print(f"  again: {command_of(verdict.seed)}   (left in {directory})", flush=True)
     print(
         json.dumps(
             {
                 "schedules": arguments.count,
                 "failed": sorted(failed),
+                "inconclusive": sorted(inconclusive),
                 "void_runs_repeated": voided,
                 "frames": total.frames,
                 "book_rows": total.rows,
@@ -435,7 +442,7 @@ def _main() -> int:
             }
         )
     )
-    return 1 if failed else 0
+    return 1 if failed or inconclusive else 0
 
 
 def _add(total: Judged, one: Judged) -> None:

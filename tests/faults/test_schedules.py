@@ -14,16 +14,20 @@ TOGETHER = 4
 
 
 def run(seeds: range, directory: Path) -> None:
-    failures, faults = [], Counter[str]()
+    failures, faults, inconclusive = [], Counter[str](), 0
     for start in range(seeds.start, seeds.stop, TOGETHER):
         for verdict in run_schedules(range(start, min(start + TOGETHER, seeds.stop)), directory):
             faults += verdict.judged.faults
-            if verdict.failure:
+            inconclusive += verdict.inconclusive
+            if verdict.failure and not verdict.inconclusive:
                 failures.append(
                     f"{draw(verdict.seed)}\n{verdict.failure}\nagain: {command_of(verdict.seed)}\n"
                 )
     assert not failures, "\n".join(failures)
-    assert len(faults) > 10, f"too few kinds of faults: {faults}"
+    assert inconclusive <= len(seeds) // 2, (
+        f"the machine stalls: {inconclusive} of {len(seeds)} schedules say nothing"
+    )
+    assert len(faults) > 8, f"too few kinds of faults: {faults}"
 
 
 def test_recordings_under_random_faults_are_what_the_ledger_says(tmp_path: Path) -> None:
