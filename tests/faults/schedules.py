@@ -411,7 +411,9 @@ def _main() -> int:
     logging.basicConfig(level=logging.CRITICAL)
     if arguments.count == 1:
         logging.getLogger("tapebook").setLevel(logging.DEBUG)
-    total, failed, inconclusive, voided = Judged(), [], [], 0
+    total, voided = Judged(), 0
+    failed: list[int] = []
+    inconclusive: list[int] = []
     with ProcessPoolExecutor(arguments.jobs) as pool:
         jobs = {
             pool.submit(run_schedule, seed, directory / f"job-{seed % arguments.jobs}"): seed
