@@ -113,7 +113,7 @@ def feed_of(source: str, lines: Iterable[tuple[int, bytes]]) -> Feed:
 
 
 def recorded(path: Path) -> Feed:
-    """Read the frames of known topics from lines of ``<receive_ns> <frame>`` (plain or .gz).
+    """Read the frames of topics that the core reads from lines of ``<receive_ns> <frame>`` (plain or .gz).
 
     Raises:
         ConfigError: unreadable, not of this form, or without a frame of a topic that the engine knows.
@@ -137,11 +137,11 @@ def recorded(path: Path) -> Feed:
 
 
 def _is_known(topic: str) -> bool:
+    """Whether the core itself reads the topic: what a driver reads in Python is not what is measured here."""
     try:
-        parse_feed(CATEGORY, topic)
+        return parse_feed(CATEGORY, topic)[0] != "driven"
     except ConfigError:
         return False
-    return True
 
 
 def _lines(path: Path) -> Iterator[bytes]:
