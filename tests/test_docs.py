@@ -63,8 +63,8 @@ def test_commands_that_are_mentioned_exist(document: str, words: str) -> None:
             assert word.split("=")[0] in options | {"--help"}, f"{document}: tapebook {words}"
 
 
-def test_every_command_is_documented() -> None:
-    text = "".join(document.read_text() for document in DOCUMENTS)
+def test_every_command_is_in_the_readme() -> None:
+    text = (ROOT / "README.md").read_text()
     missing = [name for name in GROUP.commands if f"tapebook {name}" not in text]
     assert missing == []
 
