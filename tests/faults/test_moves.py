@@ -112,7 +112,7 @@ async def test_topics_move_while_lines_are_cut(tmp_path: Path) -> None:
     """With two lines of each topic neither costs anything: not the cuts, nor the moves, nor both at a time."""
     seconds = float(os.environ.get("TAPEBOOK_MOVES_SECONDS", "120"))
     _, recorded = await record(tmp_path, lines=2, topics_moved=10, faults="cut_one=3,seed=5", seconds=seconds)
-    assert sum(cuts(recorded).values()) > 10
+    assert sum(cuts(recorded).values()) > seconds / 6
     assert recorded.gaps == []
     assert_all_of_it(Account(recorded, read_ledger(tmp_path / "ledger")))
     assert_verified(recorded.data)
