@@ -181,14 +181,16 @@ class Replay:
                     self._begin_span(topic, receive_ns, sequence).lines.add(line)
             elif isinstance(event, Unsubscribed):
                 # unless another line carries it
-                gone = [
-                    topic for topic in event.topics if self.engine.has_left(self.engine.feed_index(topic))
-                ]
+                gone = [topic for topic in event.topics if self._has_left(topic)]
                 self._end_spans(gone, receive_ns)
         elif kind == RecordKind.REST:
             self._answer(decode_rest(payload), receive_ns, sequence)
         if self.engine.pending:
             self._events(self.engine.take_events())
+
+    def _has_left(self, topic: str) -> bool:
+        index = self.engine.feed_index(topic)
+        return index >= 0 and self.engine.has_left(index)
 
     def _answer(self, answer: Rest, receive_ns: int, sequence: int) -> None:
         if isinstance(answer, RestAnswer):

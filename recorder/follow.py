@@ -300,10 +300,20 @@ class Follower:
         lines.remove_topics(topics)
         self._topics = lines.topics
 
+    def _has_gone(self, symbol: str) -> bool:
+        """Whether a symbol was listed and doesn't trade any more."""
+        before = self._seen.get(symbol)
+        if before is None:
+            return False
+        known = self._capture.instruments.known or {}
+        return symbol not in known or bool(gone_because(before, self._clock() // 1_000_000))
+
     def _add(self, symbols: tuple[str, ...], lines: LineSet) -> None:
         if not symbols:
             return
-        wanted = topics_of(self._config, symbols)  # those of our shard
+        asked_for = topics_of(self._config, symbols)  # those of our shard
+        # a full topic comes with every expansion, also that of a symbol which has ended
+        wanted = [t for t in asked_for if not self._has_gone(parse_topic(self._category, t).symbol)]
         refused = [topic for topic in wanted if topic in lines.refused]
         lines.remove_topics(refused)  # it wasn't listed when it was asked for
         carried = set(lines.topics)

@@ -120,6 +120,8 @@ class FullBooks:
                 await asyncio.sleep(TICK_S)
                 now_ns = self._clock_ns()
                 for topic, sync in self.syncs.items():
+                    if self._has_ended(topic, sync):
+                        continue
                     if sync.phase is Phase.LIVE and self._state(topic) is not FeedState.LIVE:
                         sync.disbelieved(now_ns)
                     if sync.wants(now_ns):
@@ -129,6 +131,15 @@ class FullBooks:
         finally:
             for task in self._asking:
                 task.cancel()
+
+    def _has_ended(self, topic: str, sync: FullSync) -> bool:
+        """Whether the topic is not ours any more. That is so before the exchange has acknowledged it, when an answer on
+        its way would bring the feed back."""
+        engine = self._capture.engine
+        ended = engine.ended(engine.feed_index(topic))
+        if ended and sync.phase is not Phase.IDLE:
+            sync.lost()
+        return ended
 
     def _state(self, topic: str) -> FeedState:
         engine = self._capture.engine
@@ -146,8 +157,12 @@ class FullBooks:
                     f"market/full_orderbook: found the book of {book.symbol[:64]!r}, expected {symbol}"
                 )
         except ExchangeError as error:
+            if self._has_ended(topic, sync):
+                return
             sync.failed(asked, self._clock_ns(), str(error))
             self._complain(topic, sync, str(error))
+            return
+        if self._has_ended(topic, sync):
             return
         verdict = sync.answer(asked, book, self._clock_ns())
         try:

@@ -127,6 +127,7 @@ class Line:
         self._hearing_ns = 0
         self._told_silent: set[str] = set()
         self._unasked: list[str] = []
+        self._leaving: set[str] = set()
 
     def __repr__(self) -> str:
         return f"<Line {self.slot} connects={self.connects} {self._session!r} {self._connection!r}>"
@@ -158,6 +159,7 @@ class Line:
     def add(self, topics: Iterable[str], now_ns: int) -> None:
         """Carry these topics too."""
         fresh = [topic for topic in topics if topic not in self.topics]
+        self._leaving.difference_update(fresh)
         self.topics += fresh
         self._unasked += fresh
         self._ask(now_ns)
@@ -181,6 +183,7 @@ class Line:
         for topic in gone:
             self.refused.pop(topic, None)
         if self._session is not None and self.connected:
+            self._leaving |= gone
             self._session.unsubscribe(gone, now_ns)
             self._pump()
         else:
@@ -191,6 +194,11 @@ class Line:
         if self.connected:
             self._capture.session(self.slot, notes.Disconnected(reason="nothing left to carry", clean=True))
         await self.stop()
+        # What was not acknowledged before it closed is carried no longer all the same: otherwise the loss of the lines
+        # that carry it now would look as if this one were still there.
+        if self._leaving:
+            self._capture.session(self.slot, notes.Unsubscribed(topics=sorted(self._leaving)))
+            self._leaving.clear()
 
     async def stop(self) -> None:
         """Close the connection for good; frames that come until it is closed are still recorded."""
@@ -286,6 +294,7 @@ class Line:
             if not self._stopping:
                 self.last_reason = self.last_reason or reason
                 log.warning("line %d: connection lost: %s", self.slot, self.last_reason)
+                self._leaving.clear()
                 try:
                     self._capture.session(self.slot, notes.Disconnected(reason=self.last_reason))
                 except TapebookError as error:
@@ -378,6 +387,7 @@ class Line:
         elif isinstance(event, Unsubscribed):
             assert self._session is not None
             gone = [topic for topic in event.topics if topic not in self._session.topics]
+            self._leaving.difference_update(event.topics)
             if gone:
                 self._capture.session(self.slot, notes.Unsubscribed(topics=gone))
         elif isinstance(event, Refused):

@@ -197,7 +197,13 @@ def follow(
                 held.append(symbol)
         if why:
             removed.append((symbol, why))
-    added = tuple(s for s in choice.symbols if s in by_symbol and s not in set(recorded))
+    known = set(recorded)
+    # a name is chosen whatever its instrument says, which may be listed for a while after its end
+    added = tuple(
+        symbol
+        for symbol in choice.symbols
+        if symbol not in known and symbol in by_symbol and not gone_because(by_symbol[symbol], now_ms)
+    )
     return choice, Changes(added, tuple(removed), tuple(held))
 
 

@@ -378,8 +378,8 @@ cdef class Engine:
     def unsubscribed(self, topic: str, int64_t receive_ns, int64_t sequence, uint16_t line=0):
         """The line carries the topic no longer, on purpose."""
         cdef int feed = self.feed_index(topic)
-        if feed < 0 or not self.engine.feeds[feed].ended:
-            tb_engine_unsubscribed(&self.engine, self.add_feed(topic), line, receive_ns, sequence)
+        if feed >= 0 and not self.engine.feeds[feed].ended:  # one that has ended is unknown in later segments
+            tb_engine_unsubscribed(&self.engine, feed, line, receive_ns, sequence)
 
     def stale(self, topic: str, cause: str, int64_t receive_ns, int64_t sequence):
         """Declare a LIVE feed stale for a reason that no frame shows."""

@@ -186,6 +186,13 @@ def test_leaving_what_was_never_there() -> None:
     assert played.coverage() == []
 
 
+def test_what_ended_in_an_earlier_segment_stays_unknown_when_its_end_is_acknowledged() -> None:
+    feeds: list[Piece] = [Begin(run=START, continued=True), Feeds(topics=[TRADES])]
+    played = Played([*feeds, _book(5), Unsubscribed(topics=[BOOK]), _book(6)])  # another line still brings it
+    assert played.tables == {}
+    assert played.replay.engine.topics() == [TRADES]
+
+
 # ---- gaps --------------------------------------------------------------------------------------------------------
 
 

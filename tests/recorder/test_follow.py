@@ -374,6 +374,18 @@ async def test_what_no_rule_describes_stays_while_it_trades(tmp_path: Path) -> N
     assert "orderbook.50.ETHUSDT" in by_hand.lines.topics
 
 
+async def test_a_full_topic_of_a_symbol_that_has_gone_does_not_come_back_with_others(tmp_path: Path) -> None:
+    by_hand = ByHand(tmp_path, "all")
+    config = by_hand.follower._config
+    by_hand.follower._config = msgspec.structs.replace(config, topics=["orderbook.50", "tickers.ETHUSDT"])
+    await by_hand.follower.begin()
+    del by_hand.rest.listed["ETHUSDT"]
+    await by_hand.refresh()
+    by_hand.rest.listed["SOLUSDT"] = _row("SOLUSDT")
+    await by_hand.refresh()
+    assert by_hand.lines.topics == ["orderbook.50.BTCUSDT", "orderbook.50.SOLUSDT"]
+
+
 async def test_a_shard_adds_its_own_symbols_only(tmp_path: Path) -> None:
     by_hand = ByHand(tmp_path, "all")
     await by_hand.follower.begin()

@@ -310,3 +310,23 @@ async def test_a_crash_is_a_gap_that_the_next_answer_heals(stage: Stage) -> None
     await again.until(lambda: again.state is FeedState.LIVE, "a book")
     result = await again.verified()
     assert (result.segments, result.gaps) == (2, 1)
+
+
+async def test_an_answer_does_not_bring_back_what_has_ended(stage: Stage) -> None:
+    """It is asked for while the exchange has not acknowledged the end yet."""
+    stage.subscribe()
+    stage.deltas(5, 6, 7)
+    await stage.until(lambda: bool(stage.rest.asked), "a request")
+    stage.tape.capture.end_feeds([TOPIC])
+    stage.rest.tell(6, [("100", "1")], [("101", "1")])
+    await stage.until(lambda: not stage.books._asking, "the answer")
+    stage.tape.capture.session(0, Unsubscribed(topics=[TOPIC]))
+    assert stage.tape.engine.ended(0)
+    assert stage.books.status()[0]["loaded"] == 0
+    stage.tape.capture.add_feeds([TOPIC])  # and it may come again
+    stage.subscribe()
+    stage.deltas(1, 2)
+    await stage.until(lambda: len(stage.rest.asked) > 1, "another request")
+    stage.rest.tell(1, [("100", "1")], [("101", "1")])
+    await stage.until(lambda: stage.state is FeedState.LIVE, "a book")
+    await stage.verified()

@@ -14,7 +14,7 @@ from engine.timing import Timing
 from recorder.line import AMPLE_CONNECTS
 from recorder.moves import Mover
 from schemas.errors import ConnectError
-from schemas.names import Category
+from schemas.names import Category, FeedState
 from tests.recorder.lines import FakeConnection, FakeExchange, until
 from tests.recorder.recordings import BOOK, MS, START_NS, TICKER, TRADES, book
 from tests.recorder.test_lines import Wired
@@ -219,6 +219,24 @@ async def test_a_line_whose_topics_have_all_moved_is_closed(moving: Moving) -> N
         moving.tick()
     assert moving.on(TICKER) == [0]
     assert source.is_open
+
+
+async def test_a_line_that_closes_before_its_last_topics_are_acknowledged_carries_nothing(
+    moving: Moving,
+) -> None:
+    lines, engine = moving.wired.lines, moving.wired.engine
+    source, target = await begin(moving, BOOK, TRADES)
+    target.acknowledge()
+    for connection in (source, target):
+        connection.deliver(book("snapshot", 7, [("1", "1")], [], AT_MS))
+    moving.wired.lines.remove_topics([TICKER])
+    for _ in range(12):
+        moving.tick()
+    await until(lambda: len(lines) == 1, "the end of the old line")
+    assert engine.state(engine.feed_index(BOOK)) is FeedState.LIVE
+    target.drop("bye")
+    for topic in (BOOK, TRADES):
+        assert engine.state(engine.feed_index(topic)) is FeedState.STALE
 
 
 async def test_by_measured_rates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -160,6 +160,14 @@ def test_listings_and_delistings_are_followed() -> None:
     assert changes("NOPE", [], MARKET) == Changes()
 
 
+def test_a_named_symbol_that_has_ended_is_not_begun_again_while_it_is_still_listed() -> None:
+    dated = MARKET[5]
+    assert dated.delivery_time_ms is not None
+    assert changes(dated.symbol, [], MARKET, dated.delivery_time_ms - 1).added == (dated.symbol,)
+    assert changes(dated.symbol, [], MARKET, dated.delivery_time_ms) == Changes()
+    assert changes("BTCUSDT", [], [contract("BTCUSDT", status="Delivering")]) == Changes()
+
+
 def test_delivery_ends_a_contract_at_its_time() -> None:
     dated = MARKET[5]
     assert dated.delivery_time_ms is not None
