@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -209,8 +209,9 @@ class Collector:
         self.checks = Checks(config, self.capture, self.lines, self.resyncs, self._warnings)
         try:
             self.capture.begin(self.topics, self._crashed)
-            await self.follower.begin()
-            await self._record()
+            await self._until_stopped(self.follower.begin())
+            if not self._stop.is_set():
+                await self._record()
         finally:
             connected = await self.lines.stop()
             if self.journal.error is None:
@@ -226,6 +227,18 @@ class Collector:
         return self._report()
 
     # ---- start ----
+
+    async def _until_stopped(self, work: Coroutine[Any, Any, None]) -> None:
+        """Wait for what comes before the recording, unless it is to end: the exchange may take minutes to answer."""
+        begun, stopped = asyncio.create_task(work), asyncio.create_task(self._stop.wait())
+        try:
+            await asyncio.wait((begun, stopped), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (begun, stopped):
+                task.cancel()
+            await asyncio.gather(begun, stopped, return_exceptions=True)
+        if not begun.cancelled():
+            begun.result()
 
     async def _record(self) -> None:
         self.lines.add_topics(self.topics)
@@ -388,6 +401,7 @@ class Collector:
         """What ``tapebook status`` shows of a running collector."""
         counters = self.engine.counters()
         shares = line_shares(self.engine)
+        ours = set(self.lines.topics)  # not what has ended, nor what only an earlier run asked for
         return {
             "collector": self.config.collector,
             "category": self.config.category.value,
@@ -439,7 +453,7 @@ class Collector:
                     "last_receive_ns": self.engine.last_receive_ns(feed),
                 }
                 for feed, report in enumerate(self._feeds())
-                if report.state != "ended"
+                if report.topic in ours
             ],
         }
 

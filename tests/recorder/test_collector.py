@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +19,7 @@ import recorder.line
 from engine.bybit.rest import InstrumentPage, parse_instruments
 from engine.timing import Timing
 from recorder.collector import Collector, Report
+from recorder.health import troubles
 from recorder.journal import JournalWriter, Record, SegmentReader, segments
 from recorder.journal.disk import Disk
 from recorder.network import Network
@@ -62,7 +63,14 @@ class NoRest:
 class Recording:
     """A collector at work."""
 
-    def __init__(self, data: Path, exchange: FakeExchange, topics: list[str], **options: Any) -> None:
+    def __init__(
+        self,
+        data: Path,
+        exchange: FakeExchange,
+        topics: list[str],
+        crashed: Sequence[notes.Crashed] = (),
+        **options: Any,
+    ) -> None:
         self.data = data
         self.exchange = exchange
         self.sealed: list[Path] = []
@@ -70,7 +78,7 @@ class Recording:
             RecordConfig(data=str(data), commit_ms=1, **options),
             "ws://127.0.0.1:1",
             topics,
-            crashed=[],
+            crashed=list(crashed),
             on_sealed=self.sealed.append,
             timing=Timing(tick_s=0.005),
         )
@@ -136,6 +144,39 @@ async def test_a_recording_from_start_to_stop(recording: Recording) -> None:
     roll_data(recording.data)
     result = verify(recording.data)
     assert (result.failures, result.gaps, result.frames) == ([], 0, 3)
+
+
+async def test_what_only_an_earlier_run_asked_for_is_no_trouble_of_this_one(
+    tmp_path: Path, exchange: FakeExchange
+) -> None:
+    """Its gap stays on record; but a recorder that is told not to record it is well without it."""
+    gap = notes.OpenGap("crash", START_NS, None, None)
+    recording = Recording(tmp_path, exchange, [BOOK], [notes.Crashed(topic=TICKER, gap=gap)])
+    (await recording.connection()).acknowledge()
+    status = recording.collector.status()
+    assert [feed["topic"] for feed in status["feeds"]] == [BOOK]
+    assert troubles(status, running=True, now_ns=status["written_ns"]) == []
+    report = await recording.stop()
+    assert {feed.topic: feed.gaps for feed in report.feeds} == {BOOK: 0, TICKER: 1}
+    roll_data(tmp_path)
+    assert verify(tmp_path).failures == []
+
+
+async def test_a_stop_does_not_wait_for_an_exchange_that_says_nothing(
+    tmp_path: Path, exchange: FakeExchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = asyncio.Event()
+
+    async def hang(*_: Any, **__: Any) -> None:
+        asked.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(NoRest, "instrument_pages", hang)
+    recording = Recording(tmp_path, exchange, [BOOK])
+    await asyncio.wait_for(asked.wait(), 30)
+    assert (await recording.stop()).why == "the test"
+    assert exchange.attempts == 0
+    assert recording.said(notes.End) == [notes.End(reason="stopped")]
 
 
 async def test_the_first_reason_to_stop_counts(recording: Recording) -> None:
@@ -314,6 +355,7 @@ async def test_a_journal_that_fails_ends_the_recording(recording: Recording) -> 
     connection.acknowledge()
     journal = recording.collector.journal
     journal._stop(StoreError("the disk is full"))
+    journal._seal("stopped", None)  # its thread may have nothing to do, and then would not look
     connection.deliver(ticker("snapshot", 1, lastPrice="1"))
     with pytest.raises(StoreError, match="the disk is full"):
         await recording.task
