@@ -130,11 +130,10 @@ class Audits:
 
     def _choose(self) -> Candidate | None:
         """A book that differed last, else the LIVE one that comes behind the last one asked about."""
-        live = [
-            candidate
-            for candidate in candidates(self._engine.category, self._engine.topics())
-            if self._engine.state(self._engine.feed_index(candidate.topic)) is FeedState.LIVE
-        ]
+        engine = self._engine
+        # A deeper book that isn't LIVE, or is not recorded any more, is no reason to ask about none of its symbol.
+        topics = [t for feed, t in enumerate(engine.topics()) if engine.state(feed) is FeedState.LIVE]
+        live = candidates(engine.category, topics)
         if not live:
             return None
         doubtful = [candidate for candidate in live if 0 < self._streaks[candidate.topic] < STREAK]

@@ -44,8 +44,12 @@ class TradeBackfill:
         self.healed = self.short = self.failed = self.rows = 0
 
     def gap_closed(self, event: Event) -> None:
-        """Take note of a gap; only of trades, and only where the last good trade is known."""
-        if event.topic.startswith(_PREFIX) and event.start_match_ms is not None:
+        """Take note of a gap; only of trades, and only where the last good trade is known.
+
+        A feed that has ended takes nothing any more, so what its last gap lost is not asked for.
+        """
+        has_ended = event.healed_by == "end"
+        if event.topic.startswith(_PREFIX) and event.start_match_ms is not None and not has_ended:
             gap = FetchedTrades(
                 topic=event.topic,
                 path="",

@@ -155,6 +155,20 @@ def test_books_take_turns_and_a_doubtful_one_comes_first(tmp_path: Path) -> None
     work.tape.stop()
 
 
+def test_a_deeper_book_that_is_not_live_does_not_stand_before_one_that_is(tmp_path: Path) -> None:
+    """What an earlier run recorded and a crash left open is known, and will not be LIVE again."""
+    work = Work(tmp_path, (BOOK, OTHER))
+    work.books(7)
+    chosen = work.audits._choose()
+    assert chosen is not None
+    assert (chosen.topic, chosen.levels) == (BOOK, 50)
+    work.books(7, (OTHER,))
+    deeper = work.audits._choose()
+    assert deeper is not None
+    assert (deeper.topic, deeper.levels) == (OTHER, 200)
+    work.tape.stop()
+
+
 async def test_depths_that_differ_are_noted_and_both_stale(tmp_path: Path) -> None:
     work = Work(tmp_path, (BOOK, OTHER))
     watch = asyncio.create_task(work.audits.watch_depths())

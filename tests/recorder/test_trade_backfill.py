@@ -185,3 +185,14 @@ def test_gaps_of_other_topics_and_without_a_trade_before_are_not_asked_about(tmp
     work.gap()  # nothing had come
     assert work.counts() == {}
     work.tape.stop()
+
+
+def test_a_gap_that_ends_with_its_feed_is_not_asked_about(tmp_path: Path) -> None:
+    work = Work(tmp_path)
+    work.stream(1, 2)
+    work.tape.disconnect()
+    work.tape.capture.end_feeds([TRADES])
+    assert [event.healed_by for event in work.tape.events if event.kind is EventKind.GAP_CLOSED] == ["end"]
+    work.hear()
+    assert work.counts() == {}
+    work.tape.stop()
