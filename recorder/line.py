@@ -334,7 +334,7 @@ class Line:
         results = self._capture.frame_list(self.slot, frames, receive_ns)
         self.frames += len(frames)
         self.bytes += sum(map(len, frames))
-        if not awaiting:
+        if not awaiting and CONTROL not in results:
             if max(results) >= 0:
                 self.data_ns = now_ns
             return

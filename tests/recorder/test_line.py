@@ -378,6 +378,20 @@ async def test_only_data_that_answers_nothing_shows_that_the_market_is_alive(wir
     assert wired.line.data_ns == heard_ns
 
 
+@pytest.mark.parametrize("is_all_there", [False, True])
+async def test_a_message_that_nobody_understands_is_told(
+    wired: Wired, caplog: pytest.LogCaptureFixture, is_all_there: bool
+) -> None:
+    connection = await wired.connection()
+    connection.acknowledge()
+    if is_all_there:
+        connection.deliver(
+            book("snapshot", 7, [], [], 1_700_000_000_000), trade("a", "1", "1", 1_700_000_000_000)
+        )
+    connection.deliver(b'{"news":"maintenance"}')
+    assert 'a message without a topic (unknown_shape): {"news":"maintenance"}' in caplog.text
+
+
 async def test_its_state_can_be_read(wired: Wired) -> None:
     await wired.connection()
     assert repr(wired.line).startswith("<Line 3 connects=1 ")
