@@ -183,9 +183,10 @@ class Freshness:
 
 
 class _Attempt:
-    __slots__ = ("delay_ns", "due_ns")
+    __slots__ = ("delay_ns", "due_ns", "tried")
 
     def __init__(self, due_ns: int, delay_ns: int) -> None:
+        self.tried = False
         self.due_ns = due_ns
         self.delay_ns = delay_ns
 
@@ -207,8 +208,13 @@ class Resyncs:
         self.count = 0
 
     def want(self, topic: str, now_ns: int, *, patient: bool = False) -> None:
-        """Ask for a resync of a topic; again while it is wanted is harmless."""
-        if topic not in self._attempts:
+        """Ask for a resync of a topic; again while it is wanted is harmless. What breaks before its patience is over is
+        patient no longer."""
+        attempt = self._attempts.get(topic)
+        if attempt is not None:
+            if not patient and not attempt.tried:
+                attempt.due_ns = min(attempt.due_ns, now_ns)
+        else:
             wait_ns = self._timing.first_snapshot_ns if patient else 0
             self._attempts[topic] = _Attempt(now_ns + wait_ns, self._timing.first_retry_ns)
 
@@ -224,6 +230,7 @@ class Resyncs:
             elif attempt.due_ns <= now_ns and self._in_window < PER_SECOND:
                 attempt.due_ns = now_ns + attempt.delay_ns
                 attempt.delay_ns = min(2 * attempt.delay_ns, self._timing.last_retry_ns)
+                attempt.tried = True
                 self._in_window += 1
                 self.count += 1
                 out.append(topic)

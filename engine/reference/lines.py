@@ -356,6 +356,9 @@ class Merge:
             if one.line in self.copies[found].lines:
                 if one is carrier or not one.met:
                     one.place = max(one.place, self.forgotten + found)
+                if not one.met:  # what it brought behind this one counts from now on
+                    for copy in self.copies[found + 1 :]:
+                        copy.exempt = copy.exempt and one.line not in copy.lines
                 one.met = True
         return lost and not own
 

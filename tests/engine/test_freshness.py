@@ -292,6 +292,16 @@ def test_a_first_snapshot_is_waited_for() -> None:
     assert resyncs.due(TIMING.first_snapshot_ns + 5) == [topic]
 
 
+def test_a_chain_that_breaks_while_its_first_snapshot_is_waited_for_is_resynced_at_once() -> None:
+    engine, (topic,) = _engine()
+    resyncs = Resyncs(engine)
+    resyncs.want(topic, 5, patient=True)
+    resyncs.want(topic, 7)
+    assert resyncs.due(7) == [topic]
+    resyncs.want(topic, 8)  # it was asked for: pauses from here on
+    assert resyncs.due(8) == []
+
+
 def test_what_is_live_again_is_dropped() -> None:
     engine = Engine(Category.LINEAR)
     engine.add_feed(BOOK)

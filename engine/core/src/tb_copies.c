@@ -66,6 +66,10 @@ static int compare(tb_merge *merge, tb_carrier *carrier, int64_t ordinal)
             continue;
         if (one == carrier || !one->met)
             one->place = ordinal > one->place ? ordinal : one->place;
+        /* what it brought behind this one, before the others came so far, counts from now on */
+        for (int64_t j = ordinal + 1; !one->met && j < merge->next_copy; j++)
+            if (copy_at(merge, j)->lines >> i & 1)
+                copy_at(merge, j)->exempt = 0;
         one->met = 1;
     }
     return lost && !own;

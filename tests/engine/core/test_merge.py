@@ -280,6 +280,15 @@ def test_what_the_first_line_skipped_is_a_gap_and_a_row_that_is_not_applied() ->
     assert opened.start_ns < lines.now_ns - 3_000  # before the frame that was followed too early
 
 
+def test_what_a_line_brought_before_the_elected_one_began_is_missed_when_that_skips_it() -> None:
+    lines = Lines(topic=LEVEL_1)
+    lines.hear(1, *(book(u, "snapshot", topic=LEVEL_1) for u in (10, 11)))
+    lines.hear(0, book(10, "snapshot", topic=LEVEL_1))
+    lines.hear(1, book(12, "snapshot", topic=LEVEL_1))
+    lines.hear(0, book(12, "snapshot", topic=LEVEL_1))
+    assert [event.detail for event in lines.gaps()] == ["lost", "lost"]
+
+
 def test_lines_with_words_of_their_own_are_not_mixed() -> None:
     lines = Lines(topic=TICKER)
     for ts in range(0, 300, 10):
