@@ -13,6 +13,8 @@ Processor time is that of the whole reading process, threads included.
 from __future__ import annotations
 
 import asyncio
+import functools
+import importlib
 import importlib.util
 import json
 import os
@@ -21,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
@@ -36,8 +38,9 @@ from recorder.capture import Capture
 from recorder.gateway.connection import text_message
 from recorder.journal import JournalWriter, SegmentInfo, journal_directory
 from recorder.transport import connect
+from recorder.transports import connection_kind
 from schemas.errors import ConfigError
-from schemas.names import Category
+from schemas.names import Category, Transport
 
 __all__ = ["transport"]
 
@@ -49,6 +52,7 @@ WAKE_UPS_PER_S: Final = 1_000
 """Slow enough that no two writes meet in the reader's buffer, on a machine that is otherwise quiet."""
 
 OnFrames = Callable[[list[bytes], int], None]
+Client = Callable[[str, OnFrames, ssl.SSLContext | None], Awaitable[None]]
 
 
 # ---- the sending process ----
@@ -96,9 +100,12 @@ async def _serve(cycle: Cycle, per_wake_up: int, seconds: float, certificate: st
 # ---- the clients ----
 
 
-async def _with_websockets(url: str, on_frames: OnFrames, context: ssl.SSLContext | None) -> None:
+async def _with_ours(
+    transport: Transport, url: str, on_frames: OnFrames, context: ssl.SSLContext | None
+) -> None:
     closed = asyncio.Event()
-    await connect(url, on_frames=on_frames, on_closed=lambda _: closed.set(), ssl=context)
+    kind = connection_kind(transport)
+    await connect(url, on_frames=on_frames, on_closed=lambda _: closed.set(), ssl=context, kind=kind)
     await closed.wait()
 
 
@@ -113,8 +120,9 @@ async def _with_aiohttp(url: str, on_frames: OnFrames, context: ssl.SSLContext |
             on_frames([message.data], time.time_ns())
 
 
-async def _with_picows(url: str, on_frames: OnFrames, context: ssl.SSLContext | None) -> None:
-    import picows
+async def _with_picows_alone(url: str, on_frames: OnFrames, context: ssl.SSLContext | None) -> None:
+    """picows' own client, sockets and all: what its parser behind our connection is held against."""
+    picows: Any = importlib.import_module("picows")
 
     closed = asyncio.Event()
 
@@ -137,7 +145,12 @@ async def _with_picows(url: str, on_frames: OnFrames, context: ssl.SSLContext | 
     await closed.wait()
 
 
-CLIENTS: Final = {"websockets": _with_websockets, "aiohttp": _with_aiohttp, "picows": _with_picows}
+CLIENTS: Final[dict[str, Client]] = {
+    "websockets": functools.partial(_with_ours, Transport.WEBSOCKETS),
+    "aiohttp": _with_aiohttp,
+    "picows": functools.partial(_with_ours, Transport.PICOWS),
+    "picows alone": _with_picows_alone,
+}
 
 
 # ---- the path behind them ----
@@ -218,7 +231,9 @@ def transport(seconds: float, repetitions: int) -> dict[str, Any]:
         seconds: of each measurement.
         repetitions: of each measurement; the least counts.
     """
-    clients = [name for name in CLIENTS if name != "picows" or importlib.util.find_spec("picows")]
+    clients = [
+        name for name in CLIENTS if not name.startswith("picows") or importlib.util.find_spec("picows")
+    ]
     cycle = build_cycle(SYMBOLS, CYCLE_FRAMES)
     found: dict[str, Any] = {}
     with ExitStack() as stack:

@@ -129,6 +129,15 @@ def record(
             show_default="~/.local/state/tapebook",
         ),
     ] = None,
+    transport: Annotated[
+        str | None,
+        typer.Option(
+            "--transport",
+            help="What reads the stream: websockets, or picows, which costs less where many frames come at once "
+            "(pip install 'tapebook[picows]').",
+            show_default="websockets",
+        ),
+    ] = None,
     data: Annotated[str | None, DATA] = None,
     name: Annotated[
         str | None, typer.Option("--name", help="Name of the collector.", show_default="the category")

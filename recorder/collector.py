@@ -191,6 +191,7 @@ class Collector:
             self.resyncs,
             budget=self.network.connects,
             ssl=self.network.ssl,
+            kind=self.network.kind,
             fail=self.fail,
             most=config.frames_per_connection,
             ended=self._task_ended,

@@ -18,7 +18,6 @@ import msgspec
 from engine.bybit.endpoints import root_of
 from schemas.config import RecordConfig
 from schemas.errors import ConfigError
-from schemas.names import Category
 
 __all__ = ["KEYS", "ConfigFile", "Table", "explain", "load_config", "read_config"]
 
@@ -186,7 +185,7 @@ def explain(
 def _expected(message: str, key: str, value: Any) -> str:
     """What was expected, and the nearest value that would be taken."""
     if "enum" in message:
-        choices = [member.value for member in Category]
+        choices = [member.value for member in _TYPES[key]]
         near = difflib.get_close_matches(str(value), choices, n=1, cutoff=0.0)[0]
         return f"expected one of {', '.join(choices)}; the nearest is {near!r}"
     said = message[:1].lower() + message[1:]

@@ -72,6 +72,7 @@ class Line:
         is_reached: whether another line has reached the exchange; then this one is never given up.
         is_covered: whether a line other than that slot carries the topic too, and is up.
         timing: how patient the line is.
+        kind: the client that reads.
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class Line:
         is_reached: Callable[[], bool] = lambda: False,
         is_covered: Callable[[str, int], bool] = lambda _topic, _slot: False,
         timing: Timing | None = None,
+        kind: type[Connection] = Connection,
     ) -> None:
         self.slot = slot
         self.copy = copy
@@ -118,6 +120,7 @@ class Line:
         self._is_reached = is_reached
         self._is_covered = is_covered
         self._timing = timing or Timing()
+        self._kind = kind
         self._connection: Connection | None = None
         self._session: StreamSession | None = None
         self._closed = asyncio.Event()
@@ -264,7 +267,7 @@ class Line:
         self._session = session
         self.acknowledged = False
         connection = await connect(
-            self.url, on_frames=self._on_frames, on_closed=self._on_closed, ssl=self._ssl
+            self.url, on_frames=self._on_frames, on_closed=self._on_closed, ssl=self._ssl, kind=self._kind
         )
         if self._closed.is_set() or self._stopping:  # lost before anybody could use it
             await connection.close(0.1)

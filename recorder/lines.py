@@ -22,6 +22,7 @@ from engine.timing import Timing
 from recorder.capture import Capture
 from recorder.line import Line
 from recorder.network import Spending
+from recorder.transport import Connection
 from schemas.errors import ConfigError, ConnectError, TapebookError
 from schemas.names import Category
 
@@ -46,6 +47,7 @@ class LineSet:
         most: frames per second that one connection should carry.
         elsewhere: topics that have a stream of their own, and its URL.
         timing: how patient every line is.
+        kind: the client that reads.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class LineSet:
         most: float = 4_000.0,
         elsewhere: Mapping[str, str] | None = None,
         timing: Timing | None = None,
+        kind: type[Connection] = Connection,
     ) -> None:
         self._url = url
         self._category = category
@@ -78,6 +81,7 @@ class LineSet:
         self.turnovers: dict[str, float] = {}
         self._elsewhere = dict(elsewhere or {})
         self._timing = timing or Timing()
+        self._kind = kind
         self.rates = Rates(self._timing.rate_memory_ns)
         self._lines: dict[int, Line] = {}
         self._lines_of: dict[str, list[Line]] = {}
@@ -229,6 +233,7 @@ class LineSet:
             is_reached=self._is_reached,
             is_covered=self._is_covered,
             timing=self._timing,
+            kind=self._kind,
         )
         line.pause(self._paused)
         self._lines[slot] = line

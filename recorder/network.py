@@ -18,6 +18,8 @@ from engine.bybit.limits import (
 )
 from recorder.shared_budget import SharedBudget, state_directory
 from recorder.tls import client_context
+from recorder.transport import Connection
+from recorder.transports import connection_kind
 from schemas.config import RecordConfig
 from schemas.names import Environment
 
@@ -51,12 +53,14 @@ class Network:
         ssl: for wss and https; None for this system's authorities.
         connects: new connections to the stream domain (protocol section 2.4).
         requests: HTTP requests from this address (section 2.5).
+        kind: the client that reads streams.
     """
 
     root: str
     ssl: tls.SSLContext | None = None
     connects: Spending = field(default_factory=connect_budget)
     requests: Spending = field(default_factory=lambda: Budget(REST_SHARE, REST_WINDOW_NS))
+    kind: type[Connection] = Connection
 
     @classmethod
     def of(cls, where: Network | str) -> Network:
@@ -73,7 +77,8 @@ def open_network(config: RecordConfig) -> Network:
     """Return the way that a configuration describes; nothing is connected yet.
 
     Raises:
-        ConfigError: an unknown environment or region, a bad endpoint, or a CA file that can't be used.
+        ConfigError: an unknown environment or region, a bad endpoint, a CA file that can't be used, or a transport that
+            isn't installed.
     """
     root = root_of(config.environment, config.region)  # a bad name is told even where it isn't used
     if config.endpoint:
@@ -89,4 +94,5 @@ def open_network(config: RecordConfig) -> Network:
         client_context(Path(config.ca_file)) if config.ca_file else None,
         SharedBudget(directory, f"connects-{domain}", CONNECTS_PER_WINDOW, CONNECT_WINDOW_NS),
         SharedBudget(directory, f"requests-{address}", REST_SHARE, REST_WINDOW_NS),
+        connection_kind(config.transport),
     )

@@ -180,12 +180,7 @@ class Connection(asyncio.Protocol):
         if self._finished:
             return
         protocol = self._protocol
-        protocol.receive_data(data)
-        messages: list[bytes] = []
-        for event in protocol.events_received():
-            # The only other event is the response to the opening request.
-            if isinstance(event, Frame):
-                self._collect(event, messages)
+        messages = self._parse(data)
         if not self._established:
             self._conclude_handshake()
         if messages:
@@ -204,10 +199,9 @@ class Connection(asyncio.Protocol):
         if not self._established:
             self._conclude_handshake()
         elif not self._reason:
-            inside = self._partial is not None or str(self._protocol.parser_exc).startswith("stream ends")
             self._reason = (
                 "the connection ended in the middle of a message"
-                if inside
+                if self._is_inside_message()
                 else "the connection ended without a closing handshake"
             )
 
@@ -228,6 +222,20 @@ class Connection(asyncio.Protocol):
             self._on_closed(self._reason)
 
     # -- inside --------------------------------------------------------------------------------------------
+
+    def _parse(self, data: bytes) -> list[bytes]:
+        """Return the messages that a chunk completes; everything else about it is the protocol's."""
+        self._protocol.receive_data(data)
+        messages: list[bytes] = []
+        for event in self._protocol.events_received():
+            # The only other event is the response to the opening request.
+            if isinstance(event, Frame):
+                self._collect(event, messages)
+        return messages
+
+    def _is_inside_message(self) -> bool:
+        """Whether the stream that has just ended did so within a message."""
+        return self._partial is not None or str(self._protocol.parser_exc).startswith("stream ends")
 
     def _collect(self, frame: Frame, messages: list[bytes]) -> None:
         """Add a message once its last fragment is here; the protocol bounds the sum of the fragments."""
@@ -307,6 +315,7 @@ async def connect(
     ssl: tls.SSLContext | None = None,
     open_timeout_s: float = 10.0,
     max_frame_bytes: int = 4 << 20,
+    kind: type[Connection] = Connection,
 ) -> Connection:
     """Open a WebSocket connection.
 
@@ -319,6 +328,7 @@ async def connect(
         ssl: for ``wss``; certificates are verified against the system's authorities by default.
         open_timeout_s: for name, TCP, TLS and opening handshake together.
         max_frame_bytes: longest message, its fragments together; a longer one ends the connection.
+        kind: what parses; see `recorder.transports`.
 
     Raises:
         ConfigError: the URL isn't one of a WebSocket.
@@ -329,7 +339,7 @@ async def connect(
     except (InvalidURI, ValueError) as error:
         raise ConfigError(f"url {url[:200]!r}: {error}; expected one like ws://127.0.0.1:9001/path") from None
     context = (ssl or _default_context()) if uri.secure else None
-    connection = Connection(uri, on_frames, on_closed, max_frame_bytes)
+    connection = kind(uri, on_frames, on_closed, max_frame_bytes)
     try:
         async with asyncio.timeout(open_timeout_s):
             await asyncio.get_running_loop().create_connection(

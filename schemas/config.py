@@ -6,7 +6,7 @@ from typing import Annotated
 
 import msgspec
 
-from schemas.names import Category
+from schemas.names import Category, Transport
 
 __all__ = ["DEFAULT_TOPICS", "RecordConfig"]
 
@@ -31,6 +31,8 @@ class RecordConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         state_dir: where the collectors of this machine share their budgets of connections and requests; empty for
             ``tapebook`` in the user's state directory.
         ca_file: PEM file with one more authority to trust, for an endpoint of your own.
+        transport: what reads the stream: ``websockets``, or ``picows``, which costs less processor time where many
+            frames come at once and must be installed with ``pip install 'tapebook[picows]'`` (docs/connections.md).
         data: data directory.
         name: of the collector; empty for the category.
         lines: connections that carry each feed, 1 to 4: what one of them loses another brings (docs/lines.md).
@@ -63,6 +65,7 @@ class RecordConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     endpoint: str = ""
     ca_file: str = ""
     state_dir: str = ""
+    transport: Transport = Transport.WEBSOCKETS
     data: str = "data"
     name: str = ""
     lines: int = 1

@@ -16,6 +16,7 @@ __all__ = [
     "RowKind",
     "Side",
     "Table",
+    "Transport",
 ]
 
 
@@ -36,6 +37,13 @@ class Environment(StrEnum):
     MAINNET = "mainnet"
     TESTNET = "testnet"
     GATEWAY = "gateway"
+
+
+class Transport(StrEnum):
+    """The client that reads the public stream."""
+
+    WEBSOCKETS = "websockets"
+    PICOWS = "picows"
 
 
 class Side(StrEnum):

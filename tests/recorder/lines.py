@@ -103,7 +103,13 @@ class FakeExchange:
         self._on_connect = on_connect
 
     async def connect(
-        self, url: str, *, on_frames: OnFrames, on_closed: OnClosed, ssl: object = None
+        self,
+        url: str,
+        *,
+        on_frames: OnFrames,
+        on_closed: OnClosed,
+        ssl: object = None,
+        kind: object = None,
     ) -> FakeConnection:
         self.attempts += 1
         await asyncio.sleep(0)

@@ -1,10 +1,11 @@
-"""The transport against real loopback sockets, on both event loops."""
+"""The transport against real loopback sockets: either client, on both event loops."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
 import hashlib
+import importlib.util
 import shutil
 import socket
 import ssl
@@ -23,7 +24,9 @@ from websockets.uri import parse_uri
 
 from recorder import transport
 from recorder.transport import Connection, connect
+from recorder.transports import connection_kind
 from schemas.errors import ConfigError, ConnectError
+from schemas.names import Transport
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
 Handler = Callable[["Peer"], Awaitable[None]]
@@ -48,6 +51,16 @@ def run(request: pytest.FixtureRequest) -> Run:
         assert [context for context in stray if "frame handler" not in context["message"]] == []
 
     return runner
+
+
+@pytest.fixture(params=list(Transport), autouse=True)
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> type[Connection]:
+    """The client under test; every owner of a test connects with it."""
+    if request.param is Transport.PICOWS and importlib.util.find_spec("picows") is None:
+        pytest.skip("picows isn't installed: pip install 'tapebook[picows]'")
+    made = connection_kind(request.param)
+    monkeypatch.setattr(Owner, "kind", made)
+    return made
 
 
 def frame(opcode: int, payload: bytes = b"", *, final: bool = True, reserved: int = 0) -> bytes:
@@ -127,6 +140,8 @@ async def raw_server(handler: Handler, **options: Any) -> AsyncIterator[str]:
 class Owner:
     """Collects what a connection hands over."""
 
+    kind = Connection
+
     def __init__(self) -> None:
         self.calls: list[tuple[list[bytes], int]] = []
         self.reasons: list[str] = []
@@ -143,7 +158,9 @@ class Owner:
             await asyncio.sleep(0.001)
 
     async def connect(self, url: str, **options: Any) -> Connection:
-        return await connect(url, on_frames=self.frames, on_closed=self.reasons.append, **options)
+        return await connect(
+            url, on_frames=self.frames, on_closed=self.reasons.append, kind=self.kind, **options
+        )
 
     async def closed(self) -> str:
         await self.until(lambda: bool(self.reasons))
@@ -400,7 +417,7 @@ def test_a_frame_handler_that_raises_ends_the_connection_and_nothing_else(run: R
 
         async with raw_server(handler) as url:
             owner = Owner()
-            await connect(url, on_frames=broken, on_closed=owner.reasons.append)
+            await connect(url, on_frames=broken, on_closed=owner.reasons.append, kind=owner.kind)
             assert await owner.closed() == "the frame handler failed: KeyError: 'oops'"
 
     run(scenario())
@@ -463,7 +480,9 @@ def test_pausing_from_inside_the_handler_stops_after_the_chunk(run: Run) -> None
                 owner.frames(messages, receive_ns)
                 holder[0].pause_reading()
 
-            holder.append(await connect(url, on_frames=pausing, on_closed=owner.reasons.append))
+            holder.append(
+                await connect(url, on_frames=pausing, on_closed=owner.reasons.append, kind=owner.kind)
+            )
             holder[0].send(b"go")
             for calls in range(1, 6):
                 await owner.until(lambda expected=calls: len(owner.calls) == expected)  # type: ignore[misc]
@@ -685,7 +704,12 @@ def test_cancelling_at_the_very_moment_of_opening_tells_nobody(run: Run) -> None
             owner = Owner()
             # The first message comes with the handshake: the connection is open, its opener not yet told.
             opening = asyncio.ensure_future(
-                connect(url, on_frames=lambda *_: opening.cancel() and None, on_closed=owner.reasons.append)
+                connect(
+                    url,
+                    on_frames=lambda *_: opening.cancel() and None,
+                    on_closed=owner.reasons.append,
+                    kind=owner.kind,
+                )
             )
             with pytest.raises(asyncio.CancelledError):
                 await opening
@@ -695,8 +719,8 @@ def test_cancelling_at_the_very_moment_of_opening_tells_nobody(run: Run) -> None
     run(scenario())
 
 
-async def test_the_failure_of_a_disowned_opening_is_nobodys_exception() -> None:
-    connection = Connection(parse_uri("ws://127.0.0.1/"), lambda *_: None, lambda _: None, 1_000)
+async def test_the_failure_of_a_disowned_opening_is_nobodys_exception(kind: type[Connection]) -> None:
+    connection = kind(parse_uri("ws://127.0.0.1/"), lambda *_: None, lambda _: None, 1_000)
     connection.disown()
     connection.connection_lost(OSError("gone"))
     assert connection.handshake.cancelled()
