@@ -380,18 +380,18 @@ class ReferenceFeeds:
         if feed.merge is None and (feed.line == line or not self._is_carried(feed)):
             feed.line, feed.carried = line, True
         else:
-            self._merge(feed).join(line, receive_ns)
+            self._merge(feed, receive_ns).join(line, receive_ns)
 
     @staticmethod
     def _is_carried(feed: _Feed) -> bool:
         return feed.carried or feed.state is FeedState.LIVE
 
     @staticmethod
-    def _merge(feed: _Feed) -> Merge:
+    def _merge(feed: _Feed, receive_ns: int) -> Merge:
         """The feed gets a second line; the one that it had is the elected one."""
         if feed.merge is None:
             feed.merge = Merge()
-            first = feed.merge.join(feed.line, 0)
+            first = feed.merge.join(feed.line, 0 if feed.state is FeedState.LIVE else receive_ns)
             assert first is not None
             if feed.good is not None:
                 feed.merge.opened.add(feed.line)
@@ -424,7 +424,7 @@ class ReferenceFeeds:
         if feed.merge is None and not self._is_carried(feed):
             feed.line, feed.carried = arrival.line, True
             return Verdict.TAKE
-        merge = self._merge(feed)
+        merge = self._merge(feed, arrival.receive_ns)
         book = message if isinstance(message, Book) else None
         said = Said(
             frame,

@@ -271,17 +271,25 @@ class Merge:
             self.head_ms = self.chain_ms = said.push_ms
             self._remember(carrier, said, taken=True, opening=is_opening)
             return Verdict.TAKE
+        is_alike = self.alike >= ALIKE and carrier.met
         same = [i for i, copy in enumerate(self.copies) if copy.payload == said.payload]
         fresh = [i for i in same if carrier.line not in self.copies[i].lines]
+        # what it has brought before and nobody has followed comes first: from a slower line
+        may_lead = is_elected or (is_alike and not self._has_pending(carrier))
         if fresh:
             copy = self.copies[fresh[0]]
             copy.lines.add(carrier.line)
-            is_lost = self._compare(carrier, fresh[0])
-            if copy.taken or not is_elected or (feed.needs_snapshot and not live):
+            follows = may_lead and not copy.taken and (live or not feed.needs_snapshot)
+            is_lost = self._compare(carrier, fresh[0], said, is_taken=copy.taken or follows)
+            if not follows:
                 return Verdict.COPY
-            if is_lost and live:
-                self.loss = Loss("lost", self._start_at(place))
+            is_late = self._is_passed(carrier, place, said.push_ms, live=live)
+            if live and (is_late or is_lost):
+                start = self._start_before(said.push_ms) if is_late else self._start_at(place)
+                self.loss = Loss("lost", start)
             copy.taken = True
+            if is_late:
+                return Verdict.LATE
             self.head_ms = max(self.head_ms, said.push_ms)
             return Verdict.TAKE
         if feed.needs_snapshot and not live:
@@ -289,24 +297,40 @@ class Merge:
             return Verdict.TAKE
         if live and said.push_ms < self.chain_ms and self._wait(said.receive_ns):
             return Verdict.COPY
-        is_alike = self.alike >= ALIKE and carrier.met
-        if same and not ((is_elected or is_alike) and said.push_ms >= self.head_ms):
+        if same and not (may_lead and said.push_ms >= self.head_ms):
             return Verdict.COPY
-        if not (is_elected or is_alike):
+        if not may_lead:
             return self._unfollowed(feed, carrier, said, is_opening)
-        if live and said.push_ms < self.head_ms:
-            if is_alike:
-                self.loss = Loss("lost", self._start_before(said.push_ms))
-                self._remember(carrier, said, taken=True, opening=is_opening)
-                return Verdict.LATE
-            if feed.line != carrier.line and self._wait(said.receive_ns):
-                return Verdict.COPY
-        if is_elected:
-            carrier.met = True
+        if is_alike and self._is_passed(carrier, place, said.push_ms, live=live):
+            self.loss = Loss("lost", self._start_before(said.push_ms)) if live else None
+            self._remember(carrier, said, taken=True, opening=is_opening)
+            return Verdict.LATE
+        if live and said.push_ms < self.head_ms and feed.line != carrier.line and self._wait(said.receive_ns):
+            return Verdict.COPY
+        if is_elected and not carrier.met:  # what was before says nothing of it
+            carrier.met, carrier.place = True, self.forgotten + len(self.copies)
         if feed.line != carrier.line or said.push_ms > self.head_ms or not live:
             self.head_ms = said.push_ms
         self._remember(carrier, said, taken=True, opening=is_opening)
         return Verdict.TAKE
+
+    def _is_passed(self, carrier: Carrier, place: int, push_ms: int, *, live: bool) -> bool:
+        """Whether something was followed that comes behind a frame of this time which it brings only now.
+
+        At the same time it is what this line hasn't brought: of the two nobody can tell which is the older one.
+        In a gap too: unless the exchange's clock was set back, which this line shows then.
+        """
+        if push_ms > self.head_ms:
+            return False
+        if live and push_ms < self.head_ms:
+            return True
+        return any(
+            copy.taken
+            and copy.push_ms >= push_ms
+            and copy.receive_ns > carrier.since_ns
+            and carrier.line not in copy.lines
+            for copy in self.copies[max(0, place + 1 - self.forgotten) :]
+        )
 
     def _unfollowed(self, feed: FeedView, carrier: Carrier, said: Said, is_opening: bool) -> Verdict:
         """A frame of a line that is not followed is remembered; unless the elected one has fallen silent."""
@@ -342,24 +366,26 @@ class Merge:
             del self.copies[0]
             self.forgotten += 1
 
-    def _compare(self, carrier: Carrier, found: int) -> bool:
+    def _compare(self, carrier: Carrier, found: int, said: Said, *, is_taken: bool) -> bool:
         """Learn from a copy whether the lines are alike; return whether what only others brought is lost."""
         missed, lost, own = 0, False, False
         if carrier.met:
             for copy in self.copies[max(0, carrier.place + 1 - self.forgotten) : found]:
                 own = own or copy.lines == {carrier.line}
+                if copy.push_ms > said.push_ms or copy.receive_ns <= carrier.since_ns:
+                    continue  # of a line that is further ahead, or from before this one was subscribed
                 if not copy.exempt and carrier.line not in copy.lines:
                     missed += 1
                     lost = lost or not copy.taken
         self.alike = max(0, min(MOST_ALIKE, self.alike + 1 - MISS * missed))
-        for one in self.up():  # it has met those who were before it, and they it
+        for one in self.up():  # it has met those who were before it, and they it, in what is followed
             if one.line in self.copies[found].lines:
                 if one is carrier or not one.met:
                     one.place = max(one.place, self.forgotten + found)
-                if not one.met:  # what it brought behind this one counts from now on
+                if is_taken and not one.met:  # what it brought behind this one counts from now on
                     for copy in self.copies[found + 1 :]:
                         copy.exempt = copy.exempt and one.line not in copy.lines
-                one.met = True
+                one.met = one.met or is_taken
         return lost and not own
 
     def _start_at(self, place: int) -> tuple[int, int | None] | None:
@@ -370,7 +396,7 @@ class Merge:
 
     def _start_before(self, push_ms: int) -> tuple[int, int | None] | None:
         for copy in reversed(self.copies):
-            if copy.taken and copy.push_ms <= push_ms:
+            if copy.taken and copy.push_ms < push_ms:
                 return copy.receive_ns, copy.match_ms
         return None
 
@@ -408,11 +434,15 @@ class Merge:
         return receive_ns - carrier.since_ns >= OVERLAP_NS and not self._has_pending(carrier)
 
     def _has_pending(self, carrier: Carrier) -> bool:
-        """Whether it has brought something since the last frame that was followed."""
+        """Whether it has brought what nobody has followed, and what comes behind all that was."""
+        from_ms = (
+            self.head_ms if self.alike > 0 else self.head_ms + 1
+        )  # if the lines say the same, it is another
+        is_newest = True  # nothing was followed since
         for copy in reversed(self.copies):
             if copy.taken:
-                return False
-            if carrier.line in copy.lines and not copy.opening:
+                is_newest = False
+            elif carrier.line in copy.lines and not copy.opening and (is_newest or copy.push_ms >= from_ms):
                 return True
         return False
 

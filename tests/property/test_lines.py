@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from itertools import pairwise
 from typing import Any
 
 import pyarrow as pa
@@ -23,6 +24,7 @@ BOOK, LEVEL_1 = f"orderbook.50.{SYMBOL}", f"orderbook.1.{SYMBOL}"
 TRADES, TICKER = f"publicTrade.{SYMBOL}", f"tickers.{SYMBOL}"
 TOPICS = (BOOK, LEVEL_1, TRADES, TICKER)
 MILLISECOND_NS = 10**6
+MOVES = ("say", "say", "read", "read", "read", "wait", "join", "join", "end", "resync")
 
 
 class Venue:
@@ -38,6 +40,7 @@ class Venue:
         self.count = 100
         self.said: dict[str, list[bytes]] = {topic: [] for topic in TOPICS}
         self.brought: dict[int, bytes] = {}
+        self.stamps: dict[int, int] = {}
 
     @property
     def now_ns(self) -> int:
@@ -53,7 +56,8 @@ class Venue:
         if topic == TICKER:
             return write(body | {"data": {"symbol": SYMBOL, "lastPrice": str(count)}, "cs": count})
         if topic == LEVEL_1:
-            body["type"] = "snapshot"
+            # what answers a subscription is not what is said to all
+            body |= {"type": "snapshot", "said": kind}
         return write(body | {"data": {"s": SYMBOL, "u": count, "seq": count} | levels, "cts": now})
 
     def join(self, line: int) -> None:
@@ -76,13 +80,29 @@ class Venue:
     def deliver(self, line: int, count: int = 1_000) -> None:
         for frame in self.ways[line][:count]:
             sequence = len(self.brought)
-            self.engine.apply(frame, self.now_ns, sequence, line)
+            self.stamps[sequence] = self.now_ns
+            self.engine.apply(frame, self.stamps[sequence], sequence, line)
             self.brought[sequence] = frame
         del self.ways[line][:count]
 
     def deliver_all(self) -> None:
         for line in self.ways:
             self.deliver(line)
+
+    def leave(self, line: int) -> None:
+        """Unsubscribe: what was on its way comes, and the answer behind it."""
+        self.up.discard(line)
+        self.deliver(line)
+        for topic in TOPICS:
+            self.engine.unsubscribed(topic, self.now_ns, len(self.brought), line)
+
+    def resync(self, line: int) -> None:
+        """What is stale is subscribed anew."""
+        self.deliver(line)
+        for topic in TOPICS:
+            if self.engine.state(self.engine.feed_index(topic)).value == "stale":
+                self.engine.subscribed(topic, self.now_ns, len(self.brought), line)
+                self.ways[line].append(self.message(topic, "snapshot"))
 
     def settle(self) -> None:
         """Long enough, and with so much said, that every line has shown that it carries the same as the others."""
@@ -110,6 +130,17 @@ class Venue:
                 made[topic][frame] += 1
                 unapplied[topic] += not row.get("applied", True)
         return made, unapplied
+
+    def applied(self) -> dict[str, list[tuple[int, int]]]:
+        """By topic, each row that was applied: its place in what was said, and when; a line's own snapshots aside."""
+        places = {frame: place for topic in TOPICS for place, frame in enumerate(self.said[topic])}
+        found: dict[str, list[tuple[int, int]]] = {topic: [] for topic in TOPICS}
+        for table in self.engine.take_rows("c").values():
+            for row in _plain(table):
+                frame = self.brought[row["sequence"]]
+                if row.get("kind") != "keyframe" and row.get("applied", True) and frame in places:
+                    found[json.loads(frame)["topic"]].append((places[frame], self.stamps[row["sequence"]]))
+        return found
 
     def gaps(self) -> Counter[str]:
         """Gaps that were opened, by topic."""
@@ -201,6 +232,67 @@ def test_what_one_line_brings_is_not_lost(data: st.DataObject) -> None:
         missing = [frame for frame in venue.said[topic] if not made[topic][frame]]
         assert not missing or gaps[topic], (topic, missing)
         assert not unapplied[topic] or gaps[topic]
+
+
+def _move(draw: st.DrawFn, venue: Venue, lines: int) -> None:
+    """Something that befalls lines while topics move between them, and two frames may have the same push time."""
+    action = draw(st.sampled_from(MOVES))
+    line = draw(st.integers(0, lines - 1))
+    if action == "say":
+        for _ in range(draw(st.integers(1, 3))):
+            venue.say()
+            venue.now_ms -= draw(st.integers(0, 1))
+    elif action == "read":
+        venue.deliver(line, draw(st.sampled_from([1, 4, 8, 1_000, 1_000])))
+    elif action == "wait":  # longer than any line lags behind another
+        venue.deliver_all()
+        venue.now_ms += draw(st.sampled_from([100, 600]))
+    elif action == "join" and line not in venue.up:
+        venue.join(line)
+    elif action == "end" and line in venue.up:
+        if len(venue.up) > 1 and draw(st.booleans()):
+            venue.leave(line)
+        else:
+            venue.deliver(line, draw(st.integers(0, 9)))
+            venue.cut(line)
+    elif action == "resync" and line in venue.up:
+        venue.resync(line)
+
+
+@settings(deadline=None)
+@given(data=st.data())
+def test_rows_are_in_the_order_of_what_was_said(data: st.DataObject) -> None:
+    """Lines join, leave and are cut while others lag by whole reads: outside gaps the rows are what was said."""
+    lines = data.draw(st.sampled_from([2, 3, 4]))
+    venue = Venue(lines)
+    for line in data.draw(st.sampled_from([[0, 1], [1, 0], [0]])):
+        venue.join(line)
+    venue.settle()
+    for _ in range(data.draw(st.sampled_from([0, 6, 12]))):
+        venue.say()
+        venue.deliver_all()
+    for _ in range(data.draw(st.integers(1, 60))):
+        _move(data.draw, venue, lines)
+    venue.deliver_all()
+    spans = _spans(venue)
+    for topic, rows in venue.applied().items():
+        if topic == TRADES:  # each once; in which order lines bring them is no matter
+            assert len({place for place, _ in rows}) == len(rows)
+            continue
+        for (place, at_ns), (following, then_ns) in pairwise(rows):
+            in_gap = any(start <= then_ns and at_ns <= end for start, end in spans[topic])
+            assert following == place + 1 or in_gap, f"{topic}: {place} is followed by {following}"
+
+
+def _spans(venue: Venue) -> dict[str, list[tuple[int, int]]]:
+    """Gaps from beginning to end, by topic."""
+    spans: dict[str, list[tuple[int, int]]] = {topic: [] for topic in TOPICS}
+    for event in venue.engine.take_events():
+        if event.kind is events.EventKind.GAP_OPENED:
+            spans[event.topic].append((event.start_ns, 2**63))
+        elif event.kind is events.EventKind.GAP_CLOSED:
+            spans[event.topic][-1] = (spans[event.topic][-1][0], event.receive_ns)
+    return spans
 
 
 @settings(deadline=None)

@@ -40,7 +40,7 @@ static void add_copy(tb_merge *merge, uint64_t hash, const tb_frame *frame, int3
 
 /* A frame that another line has brought before: what of theirs did this one not bring, and which of both is it that shows
  * whether they carry the same? Returns whether something is lost that only others brought and that nobody followed. */
-static int compare(tb_merge *merge, tb_carrier *carrier, int64_t ordinal)
+static int compare(tb_merge *merge, tb_carrier *carrier, int64_t ordinal, int is_taken)
 {
     const int32_t slot = (int32_t)(carrier - merge->carriers);
     const uint8_t bit = (uint8_t)(1u << slot);
@@ -48,6 +48,8 @@ static int compare(tb_merge *merge, tb_carrier *carrier, int64_t ordinal)
     for (int64_t i = oldest(merge, carrier->place + 1); carrier->met && i < ordinal; i++) {
         const tb_copy *copy = copy_at(merge, i);
         own |= copy->lines == bit;
+        if (copy->push_ms > copy_at(merge, ordinal)->push_ms || copy->receive_ns <= carrier->since_ns)
+            continue; /* of a line that is further ahead, or from before this one was subscribed */
         if (copy->exempt || (copy->lines & bit))
             continue;
         missed++;
@@ -60,17 +62,18 @@ static int compare(tb_merge *merge, tb_carrier *carrier, int64_t ordinal)
         merge->alike = TB_MOST_ALIKE;
     if (merge->alike < 0)
         merge->alike = 0;
-    for (int32_t i = 0; i < merge->count; i++) { /* it has met those who were before it, and they it */
+    for (int32_t i = 0; i < merge->count; i++) { /* it has met those who were before it, and they it, in what is followed */
         tb_carrier *one = &merge->carriers[i];
         if (!(copy_at(merge, ordinal)->lines >> i & 1) || !one->up)
             continue;
         if (one == carrier || !one->met)
             one->place = ordinal > one->place ? ordinal : one->place;
         /* what it brought behind this one, before the others came so far, counts from now on */
-        for (int64_t j = ordinal + 1; !one->met && j < merge->next_copy; j++)
+        for (int64_t j = ordinal + 1; is_taken && !one->met && j < merge->next_copy; j++)
             if (copy_at(merge, j)->lines >> i & 1)
                 copy_at(merge, j)->exempt = 0;
-        one->met = 1;
+        if (is_taken)
+            one->met = 1;
     }
     return lost && !own;
 }
@@ -89,22 +92,43 @@ static void lose(tb_engine *engine, int32_t index, int cause, int64_t ordinal, t
     }
 }
 
-/* The newest frame that was followed and is not newer than this one, or -1. */
+/* The newest frame that was followed and is older than this one, or -1. */
 static int64_t before(tb_merge *merge, int64_t push_ms)
 {
     for (int64_t i = merge->next_copy; i-- > oldest(merge, 0);)
-        if (copy_at(merge, i)->taken && copy_at(merge, i)->push_ms <= push_ms)
+        if (copy_at(merge, i)->taken && copy_at(merge, i)->push_ms < push_ms)
             return i;
     return -1;
 }
 
 int tb_has_pending(const tb_merge *merge, int32_t slot)
 {
+    /* at the same time, it is another one if the lines say the same */
+    const int64_t from_ms = merge->alike > 0 && merge->head_ms != TB_NONE ? merge->head_ms : merge->head_ms + 1;
+    int is_newest = 1; /* nothing was followed since */
     for (int64_t i = merge->next_copy; i-- > oldest(merge, 0);) {
         const tb_copy *copy = &merge->copies[i % TB_COPIES];
         if (copy->taken)
-            return 0;
-        if (copy->lines >> slot & 1 && !copy->opening)
+            is_newest = 0;
+        else if (copy->lines >> slot & 1 && !copy->opening && (is_newest || copy->push_ms >= from_ms))
+            return 1;
+    }
+    return 0;
+}
+
+/* Whether something was followed that comes behind a frame of this time which the carrier brings only now. At the same
+ * time it is what the carrier hasn't brought: of the two nobody can tell which is the older one.
+ * In a gap too: unless the exchange's clock was set back, which this line shows then. */
+static int is_passed(const tb_merge *merge, int32_t slot, int64_t place, int64_t push_ms, int live)
+{
+    if (push_ms > merge->head_ms || push_ms == TB_NONE) /* none: a row by itself, that may come at any time */
+        return 0;
+    if (live && push_ms < merge->head_ms)
+        return 1;
+    const int64_t since_ns = merge->carriers[slot].since_ns;
+    for (int64_t i = oldest(merge, place + 1); i < merge->next_copy; i++) {
+        const tb_copy *copy = &merge->copies[i % TB_COPIES];
+        if (copy->taken && copy->push_ms >= push_ms && copy->receive_ns > since_ns && !(copy->lines >> slot & 1))
             return 1;
     }
     return 0;
@@ -133,15 +157,25 @@ tb_verdict tb_admit_copy(tb_engine *engine, int32_t index, tb_carrier *carrier, 
         add_copy(merge, hash, frame, slot, 1, opening, at);
         return TB_TAKE;
     }
+    const int alike = merge->alike >= TB_ALIKE && carrier->met;
     const int64_t copy = find_copy(merge, hash, (uint8_t)(1u << slot), &known);
+    const int taken = copy >= 0 && copy_at(merge, copy)->taken;
+    /* what it has brought before and nobody has followed comes first: from a slower line */
+    const int may_lead = is_elected || (alike && !taken && !tb_has_pending(merge, slot));
     if (copy >= 0) {
         copy_at(merge, copy)->lines |= (uint8_t)(1u << slot);
-        const int lost = compare(merge, carrier, copy);
-        if (copy_at(merge, copy)->taken || !is_elected || (needs_snapshot && !live))
+        const int follows = may_lead && !taken && (live || !needs_snapshot);
+        const int lost = compare(merge, carrier, copy, taken || follows);
+        if (!follows)
             return TB_COPY;
-        if (lost)
+        const int is_late = is_passed(merge, slot, place, push_ms, live);
+        if (is_late)
+            lose(engine, index, TB_CAUSE_LOST, before(merge, push_ms), at);
+        else if (lost)
             lose(engine, index, TB_CAUSE_LOST, place, at);
         copy_at(merge, copy)->taken = 1;
+        if (is_late)
+            return TB_LATE;
         if (push_ms > merge->head_ms)
             merge->head_ms = push_ms;
         return TB_TAKE;
@@ -152,7 +186,6 @@ tb_verdict tb_admit_copy(tb_engine *engine, int32_t index, tb_carrier *carrier, 
     }
     if (live && push_ms < merge->chain_ms && tb_wait(merge, at.receive_ns))
         return TB_COPY; /* older than the snapshot that the state began with */
-    const int alike = merge->alike >= TB_ALIKE && carrier->met, may_lead = is_elected || alike;
     if (known && !(may_lead && push_ms >= merge->head_ms))
         return TB_COPY; /* the same line again, late */
     if (!may_lead) {
@@ -168,17 +201,18 @@ tb_verdict tb_admit_copy(tb_engine *engine, int32_t index, tb_carrier *carrier, 
         merge->head_ms = push_ms;
         return TB_TAKE;
     }
-    if (live && push_ms < merge->head_ms) {
-        if (alike) {
-            lose(engine, index, TB_CAUSE_LOST, before(merge, push_ms), at);
-            add_copy(merge, hash, frame, slot, 1, opening, at);
-            return TB_LATE;
-        }
-        if (feed->line != carrier->line && tb_wait(merge, at.receive_ns))
-            return TB_COPY; /* the line before it has brought that, in its own words */
+    if (alike && is_passed(merge, slot, place, push_ms, live)) {
+        lose(engine, index, TB_CAUSE_LOST, before(merge, push_ms), at);
+        add_copy(merge, hash, frame, slot, 1, opening, at);
+        return TB_LATE;
     }
-    if (is_elected)
+    const int is_older = live && push_ms != TB_NONE && push_ms < merge->head_ms;
+    if (is_older && feed->line != carrier->line && tb_wait(merge, at.receive_ns))
+        return TB_COPY; /* the line before it has brought that, in its own words */
+    if (is_elected && !carrier->met) { /* what was before says nothing of it */
         carrier->met = 1;
+        carrier->place = merge->next_copy;
+    }
     if (feed->line != carrier->line || push_ms > merge->head_ms || !live)
         merge->head_ms = push_ms;
     add_copy(merge, hash, frame, slot, 1, opening, at);

@@ -13,8 +13,7 @@ int tb_engine_is_copy(tb_engine *engine, int32_t index, tb_stamp at)
     if (!tb_is_merged(feed, at))
         return 0;
     /* Its rows stand for themselves, so that one may come late; and the core doesn't know what time they tell. */
-    engine->frame.push_ms = 0;
-    engine->frame.match_ms = TB_NONE;
+    engine->frame.push_ms = engine->frame.match_ms = TB_NONE;
     engine->frame.kind = TB_DELTA;
     if (tb_admit(engine, index, &engine->frame, at) != TB_COPY)
         return 0;

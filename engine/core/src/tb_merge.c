@@ -49,19 +49,19 @@ tb_carrier *tb_join(tb_merge *merge, uint16_t line, int64_t receive_ns)
 }
 
 /* From here on the feed has lines; the one that it had is the elected one. NULL when memory is out. */
-static tb_merge *begin_merge(tb_feed *feed)
+static tb_merge *begin_merge(tb_feed *feed, int64_t receive_ns)
 {
     tb_merge *merge = calloc(1, sizeof *merge);
     if (!merge)
         return NULL;
     merge->waiting_ns = merge->head_ms = merge->chain_ms = TB_NONE;
-    tb_carrier *first = tb_join(merge, feed->line, 0);
+    tb_carrier *first = tb_join(merge, feed->line, feed->state == TB_LIVE ? 0 : receive_ns);
     first->opened = feed->receive_ns != TB_NONE;
     if (feed->state == TB_LIVE) {
         first->met = 1;
         first->position = feed->update_id;
         first->heard_ns = feed->receive_ns;
-        merge->head_ms = feed->push_ms;
+        merge->head_ms = feed->kind == TB_KIND_DRIVEN ? TB_NONE : feed->push_ms;
     }
     feed->merge = merge;
     return merge;
@@ -69,7 +69,8 @@ static tb_merge *begin_merge(tb_feed *feed)
 
 void tb_carry(tb_feed *feed, tb_stamp at)
 {
-    if (!feed->merge && (feed->line == at.line || !(feed->carried || feed->state == TB_LIVE) || !begin_merge(feed))) {
+    if (!feed->merge && (feed->line == at.line || !(feed->carried || feed->state == TB_LIVE) ||
+                         !begin_merge(feed, at.receive_ns))) {
         feed->line = at.line;
         feed->carried = 1;
     } else {
@@ -206,7 +207,7 @@ static int is_saved(const tb_merge *merge, const tb_carrier *carrier, int64_t u)
 tb_verdict tb_admit(tb_engine *engine, int32_t index, const tb_frame *frame, tb_stamp at)
 {
     tb_feed *feed = engine->feeds[index];
-    if (!feed->merge && (!(feed->carried || feed->state == TB_LIVE) || !begin_merge(feed))) {
+    if (!feed->merge && (!(feed->carried || feed->state == TB_LIVE) || !begin_merge(feed, at.receive_ns))) {
         feed->line = at.line;
         feed->carried = 1;
         return TB_TAKE;

@@ -289,6 +289,80 @@ def test_what_a_line_brought_before_the_elected_one_began_is_missed_when_that_sk
     assert [event.detail for event in lines.gaps()] == ["lost", "lost"]
 
 
+def test_what_a_line_that_joins_brought_first_is_taken_of_the_line_that_leads() -> None:
+    """Though it isn't the elected one: that one would bring it behind what is newer."""
+    lines = alike(TICKER, [ticker(ts, "delta" if ts else "snapshot") for ts in range(20)])
+    lines.subscribe(2)
+    lines.hear(2, ticker(20, "snapshot"), ticker(21), ticker(22))
+    for line in (1, 0):
+        lines.hear(line, ticker(21), ticker(22), ticker(23))
+    assert [row[1:] for row in lines.rows()] == [(1, True)] * 3
+    assert not lines.gaps()
+
+
+def test_a_line_that_joins_does_not_lead_while_what_it_brought_is_not_followed() -> None:
+    lines = alike(TICKER, [ticker(ts, "delta" if ts else "snapshot") for ts in range(20)])
+    lines.subscribe(2)
+    lines.hear(2, ticker(20, "snapshot"), ticker(21), ticker(22))
+    lines.hear(0, ticker(21))
+    lines.hear(2, ticker(23))
+    lines.hear(0, ticker(22), ticker(23))
+    lines.hear(2, ticker(24))  # now it is as far as what is followed
+    assert [row[1:] for row in lines.rows()] == [(0, True)] * 3 + [(2, True)]
+    assert not lines.gaps()
+
+
+def test_lines_that_join_together_do_not_lead_before_they_meet_what_is_followed() -> None:
+    lines = alike(TICKER, [ticker(ts, "delta" if ts else "snapshot") for ts in range(20)])
+    for line in (2, 3):
+        lines.subscribe(line)
+    for line in (2, 3):
+        lines.hear(line, ticker(21, "snapshot"), ticker(22))
+    lines.hear(3, ticker(23))
+    lines.hear(0, ticker(20), ticker(21), ticker(22), ticker(23))
+    assert [row[1:] for row in lines.rows()] == [(0, True)] * 4
+    assert not lines.gaps()
+
+
+def test_a_line_that_is_ahead_of_what_is_followed_can_not_take_over() -> None:
+    lines = alike(TICKER, [ticker(ts, "delta" if ts else "snapshot") for ts in range(20)])
+    lines.cut(1)
+    lines.subscribe(1)
+    lines.now_ns += SECOND_NS
+    lines.hear(1, ticker(22, "snapshot"), ticker(23))
+    lines.hear(0, ticker(20))  # and what was on its way behind it is lost
+    lines.cut(0)
+    assert [gap.detail for gap in lines.gaps()] == ["disconnect"]
+
+
+def test_two_frames_of_the_same_time_of_which_a_line_lost_the_first_are_a_gap() -> None:
+    lines = alike(TICKER, [ticker(ts, "delta" if ts else "snapshot") for ts in range(20)])
+    lines.hear(0, ticker(20, price="7"))
+    lines.hear(1, ticker(20, price="6"), ticker(20, price="7"))
+    assert [row[1:] for row in lines.rows()] == [(0, True), (1, False)]
+    (gap,) = lines.gaps()
+    assert gap.detail == "lost"
+
+
+def test_what_comes_late_heals_nothing() -> None:
+    lines = alike(LEVEL_1, [book(u, "snapshot", topic=LEVEL_1) for u in range(10, 30)])
+    lines.hear(0, book(42, "snapshot", topic=LEVEL_1))
+    lines.hear(1, book(40, "snapshot", topic=LEVEL_1), book(41, "snapshot", topic=LEVEL_1))
+    assert lines.state is FeedState.STALE
+    lines.hear(1, book(42, "snapshot", topic=LEVEL_1), book(43, "snapshot", topic=LEVEL_1))
+    assert [row[1:] for row in lines.rows()] == [(0, True), (1, False), (1, False), (1, True)]
+    assert [gap.detail for gap in lines.gaps()] == ["lost", "lost"]
+
+
+def test_a_line_alone_whose_exchange_sets_its_clock_back_is_followed() -> None:
+    lines = alike(LEVEL_1, [book(u, "snapshot", topic=LEVEL_1) for u in range(50, 70)])
+    for u in (10, 11, 12):
+        for line in (0, 1):
+            lines.hear(line, book(u, "snapshot", topic=LEVEL_1))
+    assert lines.state is FeedState.LIVE
+    assert [row[2] for row in lines.rows()] == [False, True, True]
+
+
 def test_lines_with_words_of_their_own_are_not_mixed() -> None:
     lines = Lines(topic=TICKER)
     for ts in range(0, 300, 10):

@@ -20,11 +20,11 @@ def liquidation(number: int, *, ts: int | None = None) -> bytes:
 
 
 class Lines:
-    def __init__(self) -> None:
+    def __init__(self, lines: int = 2) -> None:
         self.engine = Engine("linear", columns=True)
         self.now_ns = 60 * SECOND_NS
         self.count = 0
-        for line in (0, 1):
+        for line in range(lines):
             self.engine.subscribed(TOPIC, 0, 0, line)
 
     def hear(self, line: int, *frames: bytes) -> None:
@@ -65,6 +65,19 @@ def test_what_one_line_lost_is_a_row_of_the_other_and_no_gap() -> None:
     lines.hear(0, liquidation(22))
     lines.hear(1, liquidation(21), liquidation(22), liquidation(23))
     assert lines.sizes() == [22, 21, 23]
+    assert not lines.gaps()
+
+
+def test_a_line_that_joins_later_makes_no_gap_of_what_comes_late() -> None:
+    lines = Lines(1)
+    lines.hear(0, liquidation(1))
+    lines.engine.subscribed(TOPIC, lines.now_ns, 2, 1)
+    for number in range(2, 21):
+        lines.hear(0, liquidation(number))
+        lines.hear(1, liquidation(number))
+    lines.hear(0, liquidation(22))
+    lines.hear(1, liquidation(21), liquidation(22))
+    assert lines.sizes() == [*range(1, 21), 22, 21]
     assert not lines.gaps()
 
 
