@@ -27,6 +27,9 @@ REPEATING: Final = "orderbook.1."
 """Except level 1, which says the same again every three seconds if there is nothing new (protocol section 3.1)."""
 INTERVALS: Final = {"book": 20, "rpi": 20, "ticker": 20, "trades": 60}
 """Silence in multiples of the mean interval. Trades come in bursts; 20 intervals of a steady feed are chance 2e-9."""
+TRADES_WATCHED: Final = 6
+"""And a burst at the beginning says nothing about a trade feed's rate: it is watched for a minute before it is judged, the
+silence that is judged included."""
 
 MOST_PATIENCE: Final = 64
 """By how much repeated silences without any news between them may stretch a feed's threshold."""
@@ -50,7 +53,8 @@ def silence_of(category: Category, topic: str) -> Silence | None:
     other = driven(category, topic)
     if other is not None:
         return other.silence
-    return Silence(INTERVALS[parse_feed(category, topic)[0]])
+    kind = parse_feed(category, topic)[0]
+    return Silence(INTERVALS[kind], watched=TRADES_WATCHED if kind == "trades" else 0)
 
 
 class IdleClock:
@@ -127,7 +131,7 @@ class Freshness:
         self._pulses: list[_Pulse] = []
 
     def threshold_ns(self, feed: int) -> int | None:
-        """The feed's silence threshold, or None while it has said too little, and where silence is normal."""
+        """The feed's silence threshold, or None while too little is known of it, and where silence is normal."""
         if feed >= len(self._pulses):  # not looked at yet
             return None
         pulse = self._pulses[feed]
@@ -135,9 +139,12 @@ class Freshness:
             return pulse.patience * self._timing.repeat_silence_ns
         if pulse.silence is None or pulse.messages < LEAST_MESSAGES:
             return None
-        intervals, least = pulse.silence
+        intervals, least, watched = pulse.silence
+        unwatched_ns = watched * self._least_silence_ns - int(pulse.elapsed_ns)
         return pulse.patience * max(
-            least * self._least_silence_ns, int(intervals * pulse.elapsed_ns / pulse.messages)
+            least * self._least_silence_ns,
+            int(intervals * pulse.elapsed_ns / pulse.messages),
+            unwatched_ns,
         )
 
     def tick(self, now_ns: int) -> list[tuple[int, int]]:

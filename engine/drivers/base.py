@@ -27,10 +27,11 @@ class Stamp(NamedTuple):
 
 class Silence(NamedTuple):
     """How much silence is too much: so many of the feed's mean intervals, and never less than so many times what no
-    feed is blamed for (`engine.timing`)."""
+    feed is blamed for (`engine.timing`); nor before the feed was watched for so many times that."""
 
     intervals: int = 20
     least: int = 1
+    watched: int = 0
 
 
 class UndecodableError(Exception):

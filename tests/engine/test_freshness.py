@@ -122,6 +122,17 @@ def test_trades_are_given_sixty() -> None:
     assert trades >= 60 * 3 * SECOND * 0.95
 
 
+def test_a_burst_of_trades_at_the_beginning_is_no_rate() -> None:
+    """A feed that begins with a hundred trades in two seconds isn't blamed after ten seconds, but after its first minute."""
+    market = Market()
+    market.tick()
+    for _ in range(2):
+        for _ in range(50):
+            market.engine.apply(_trade(), 1, 1)
+        market.tick()
+    assert market.silence()[1] in (58, 59, 60)
+
+
 def test_level_one_is_judged_however_little_it_said() -> None:
     """It repeats itself every three seconds, so that silence is no quiet market."""
     engine = Engine(Category.LINEAR)
@@ -177,9 +188,10 @@ def test_a_feed_that_comes_later_is_judged_from_then_on() -> None:
     late = market.engine.add_feed("publicTrade.ETHUSDT")
     assert market.tick() == []
     for _ in range(100):
-        market.engine.apply(_trade("ETHUSDT"), 1, 1)
+        for _ in range(10):
+            market.engine.apply(_trade("ETHUSDT"), 1, 1)
         market.book()
-        market.tick(0.1)
+        market.tick()
     assert market.freshness.threshold_ns(late) == TIMING.least_silence_ns
 
 

@@ -67,7 +67,7 @@ def test_right_books_agree_with_rest_and_with_each_other(tmp_path: Path) -> None
     audited = {topic for topic, against in counts if against == "rest"}
     assert audited
     assert audited <= {"orderbook.1000.BTCUSDT", "orderbook.1000.ETHUSDT"}
-    assert any(against == "orderbook.1000.BTCUSDT" for _, against in counts)
+    assert any(against.startswith("orderbook.") for _, against in counts)
     # the answer that was used is in the journal, and the clock was asked
     (clock,) = rows(data, "SELECT count(*) AS n, max(abs(offset_ns) - error_ns) AS beyond FROM clock_offsets")
     assert clock["n"] >= 1

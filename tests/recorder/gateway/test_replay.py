@@ -477,7 +477,7 @@ async def test_wrong_paths_and_requests(make_lines: Make, write_lines: Make, joi
                 await join(gateway, category)
             assert refused.value.response.status_code == 404
         async with aiohttp.ClientSession() as session:
-            for where, status in (("/v5/public/linear", 400), ("/v5/market/kline", 404), ("/", 404)):
+            for where, status in (("/v5/public/linear", 400), ("/v5/market/nonsense", 404), ("/", 404)):
                 async with session.get(f"http://127.0.0.1:{gateway.port}{where}") as response:
                     assert response.status == status
         refused_category = await rest(gateway, "instruments-info", category="spot")
