@@ -126,7 +126,9 @@ def load(
 
 def _config(endpoint: str, data: Path, symbols: int, segment_seconds: float) -> str:
     return (
-        f'endpoint = "{endpoint}"\ndata = "{data}"\nsegment_seconds = {segment_seconds}\n'
+        # who carries what stays as it began, and there is nobody to ask over REST
+        f'endpoint = "{endpoint}"\ndata = "{data}"\nsegment_seconds = {segment_seconds}\nrebalance = false\n'
+        "audit_every = 0\nclock_every = 0\nrefresh_every = 0\nbackfill = false\n"
         f"symbols = {json.dumps(symbol_names(symbols))}\ntopics = {json.dumps(PREFIXES)}\n"
     )
 
