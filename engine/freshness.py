@@ -28,8 +28,8 @@ REPEATING: Final = "orderbook.1."
 INTERVALS: Final = {"book": 20, "rpi": 20, "ticker": 20, "trades": 60}
 """Silence in multiples of the mean interval. Trades come in bursts; 20 intervals of a steady feed are chance 2e-9."""
 TRADES_WATCHED: Final = 6
-"""And a burst at the beginning says nothing about a trade feed's rate: it is watched for a minute before it is judged, the
-silence that is judged included."""
+"""And a burst at the beginning says nothing about a trade feed's rate: it is watched for a minute before it is judged,
+the silence that is judged included."""
 
 MOST_PATIENCE: Final = 64
 """By how much repeated silences without any news between them may stretch a feed's threshold."""

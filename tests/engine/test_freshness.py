@@ -123,7 +123,7 @@ def test_trades_are_given_sixty() -> None:
 
 
 def test_a_burst_of_trades_at_the_beginning_is_no_rate() -> None:
-    """A feed that begins with a hundred trades in two seconds isn't blamed after ten seconds, but after its first minute."""
+    """A feed that begins with a hundred trades in two seconds isn't blamed after ten seconds, but after a minute."""
     market = Market()
     market.tick()
     for _ in range(2):
