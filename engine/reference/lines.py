@@ -384,7 +384,8 @@ class Merge:
                     one.place = max(one.place, self.forgotten + found)
                 if is_taken and not one.met:  # what it brought behind this one counts from now on
                     for copy in self.copies[found + 1 :]:
-                        copy.exempt = copy.exempt and one.line not in copy.lines
+                        counts = one.line in copy.lines and not copy.opening  # that is a line's own
+                        copy.exempt = copy.exempt and not counts
                 one.met = one.met or is_taken
         return lost and not own
 

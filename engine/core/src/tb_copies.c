@@ -70,7 +70,7 @@ static int compare(tb_merge *merge, tb_carrier *carrier, int64_t ordinal, int is
             one->place = ordinal > one->place ? ordinal : one->place;
         /* what it brought behind this one, before the others came so far, counts from now on */
         for (int64_t j = ordinal + 1; is_taken && !one->met && j < merge->next_copy; j++)
-            if (copy_at(merge, j)->lines >> i & 1)
+            if (copy_at(merge, j)->lines >> i & 1 && !copy_at(merge, j)->opening) /* that is a line's own */
                 copy_at(merge, j)->exempt = 0;
         if (is_taken)
             one->met = 1;
