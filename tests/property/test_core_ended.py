@@ -100,3 +100,16 @@ def test_frames_of_an_ended_feed_are_those_of_an_unknown_topic(topic: str) -> No
     engine.apply(f'{{"topic":"{topic}",'.encode(), 3, 3)
     assert engine.open_gap(0) is None
     assert engine.counters()["unattributed"] == 1
+
+
+def test_damage_under_the_name_of_what_has_ended_is_the_lines_own() -> None:
+    topic = "orderbook.1.BTCUSDT"
+    steps = [Step("frame", frame=b'{"topic":"orderbook.1.BTCUSDT"') for _ in range(3)]
+    found = []
+    for threads in (None, 1, 3):
+        engine = Engine(Category.LINEAR)
+        engine.add_feed(topic)
+        _run(engine, [topic], steps, [(0, 0, True)], threads)
+        assert [line.gap is not None for line in engine.shared().lines] == [True]
+        found.append(batches._everything(engine))
+    assert found[0] == found[1] == found[2]

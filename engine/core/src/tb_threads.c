@@ -34,7 +34,9 @@ static int32_t owner_of(const tb_engine *engine, const uint8_t *bytes, size_t le
     const size_t most = length - before < TB_TOPIC_BYTES + 1 ? length - before : TB_TOPIC_BYTES + 1;
     const uint8_t *quote = memchr(bytes + before, '"', most);
     int32_t feed = quote ? tb_engine_find_feed(engine, bytes + before, (size_t)(quote - bytes) - before) : -1;
-    return feed < 0 || engine->feeds[feed]->kind == TB_KIND_DRIVEN ? -1 : engine->feeds[feed]->symbol;
+    if (feed < 0 || engine->feeds[feed]->ended) /* then damage is nobody's, and the line's */
+        return -1;
+    return engine->feeds[feed]->kind == TB_KIND_DRIVEN ? -1 : engine->feeds[feed]->symbol;
 }
 
 /* Where the run that begins at `from` ends. */
