@@ -64,9 +64,12 @@ async def test_a_feed_that_stops_while_its_connection_lives_is_stale_and_healed(
         await until(
             lambda: any(fault["topic"] in BOOKS for fault in played.faults()), "a book that is stalled"
         )
-        topic = next(fault["topic"] for fault in played.faults() if fault["topic"] in BOOKS)
+        # STALE may last no longer than an acknowledgement takes: its gap stays. A feed that was stalled among its first
+        # words has no rate to be judged by.
+        gaps_of = played.collector.capture.gaps
+        await until(lambda: any(gaps_of[topic] for topic in BOOKS), "a feed is STALE")
+        topic = next(topic for topic in BOOKS if gaps_of[topic])
         feed = played.collector.engine.feed_index(topic)
-        await until(lambda: played.state(topic) is FeedState.STALE, "the feed is STALE")
         # The connection lives: others deliver.
         assert played.collector.status()["lines"][0]["connects"] == 1
         heard = played.collector.engine.messages(feed)
