@@ -280,13 +280,15 @@ class Merge:
             copy = self.copies[fresh[0]]
             copy.lines.add(carrier.line)
             follows = may_lead and not copy.taken and (live or not feed.needs_snapshot)
-            is_lost = self._compare(carrier, fresh[0], said, is_taken=copy.taken or follows)
+            lost = self._compare(carrier, fresh[0], said, is_taken=copy.taken or follows)
             if not follows:
                 return Verdict.COPY
             is_late = self._is_passed(carrier, place, said.push_ms, live=live)
-            if live and (is_late or is_lost):
-                start = self._start_before(said.push_ms) if is_late else self._start_at(place)
-                self.loss = Loss("lost", start)
+            if live and is_late:
+                self.loss = Loss("lost", self._start_at(self._before(said.push_ms)))
+            elif live and lost:
+                # behind what was followed ahead of it, or what shows where this line stood, whichever is newer
+                self.loss = Loss("lost", self._start_at(max(place, self._before(min(lost)))))
             copy.taken = True
             if is_late:
                 return Verdict.LATE
@@ -302,7 +304,7 @@ class Merge:
         if not may_lead:
             return self._unfollowed(feed, carrier, said, is_opening)
         if is_alike and self._is_passed(carrier, place, said.push_ms, live=live):
-            self.loss = Loss("lost", self._start_before(said.push_ms)) if live else None
+            self.loss = Loss("lost", self._start_at(self._before(said.push_ms))) if live else None
             self._remember(carrier, said, taken=True, opening=is_opening)
             return Verdict.LATE
         if live and said.push_ms < self.head_ms and feed.line != carrier.line and self._wait(said.receive_ns):
@@ -366,9 +368,10 @@ class Merge:
             del self.copies[0]
             self.forgotten += 1
 
-    def _compare(self, carrier: Carrier, found: int, said: Said, *, is_taken: bool) -> bool:
-        """Learn from a copy whether the lines are alike; return whether what only others brought is lost."""
-        missed, lost, own = 0, False, False
+    def _compare(self, carrier: Carrier, found: int, said: Said, *, is_taken: bool) -> list[int]:
+        """Learn from a copy whether the lines are alike; return when what only others brought was pushed."""
+        missed, own = 0, False
+        lost: list[int] = []
         if carrier.met:
             for copy in self.copies[max(0, carrier.place + 1 - self.forgotten) : found]:
                 own = own or copy.lines == {carrier.line}
@@ -376,7 +379,8 @@ class Merge:
                     continue  # of a line that is further ahead, or from before this one was subscribed
                 if not copy.exempt and carrier.line not in copy.lines:
                     missed += 1
-                    lost = lost or not copy.taken
+                    if not copy.taken:
+                        lost.append(copy.push_ms)
         self.alike = max(0, min(MOST_ALIKE, self.alike + 1 - MISS * missed))
         for one in self.up():  # it has met those who were before it, and they it, in what is followed
             if one.line in self.copies[found].lines:
@@ -387,7 +391,7 @@ class Merge:
                         counts = one.line in copy.lines and not copy.opening  # that is a line's own
                         copy.exempt = copy.exempt and not counts
                 one.met = one.met or is_taken
-        return lost and not own
+        return [] if own else lost
 
     def _start_at(self, place: int) -> tuple[int, int | None] | None:
         if place < 0 or place < self.forgotten:
@@ -395,11 +399,12 @@ class Merge:
         copy = self.copies[place - self.forgotten]
         return copy.receive_ns, copy.match_ms
 
-    def _start_before(self, push_ms: int) -> tuple[int, int | None] | None:
-        for copy in reversed(self.copies):
+    def _before(self, push_ms: int) -> int:
+        """The ordinal of the newest frame that was followed and is older than this time, or -1."""
+        for i, copy in reversed(list(enumerate(self.copies))):
             if copy.taken and copy.push_ms < push_ms:
-                return copy.receive_ns, copy.match_ms
-        return None
+                return self.forgotten + i
+        return -1
 
     # What befalls the lines
 

@@ -38,12 +38,37 @@ static void add_copy(tb_merge *merge, uint64_t hash, const tb_frame *frame, int3
                                          (uint8_t)!merge->carriers[slot].met};
 }
 
+/* A gap behind the frame of an ordinal, where that is still known; else behind the feed's last good one. */
+static void lose(tb_engine *engine, int32_t index, int cause, int64_t ordinal, tb_stamp at)
+{
+    tb_feed *feed = engine->feeds[index];
+    if (feed->state != TB_LIVE)
+        return;
+    if (ordinal >= 0 && ordinal >= oldest(feed->merge, 0)) {
+        const tb_copy *copy = copy_at(feed->merge, ordinal);
+        tb_make_stale_since(engine, index, cause, copy->receive_ns, copy->match_ms, at);
+    } else {
+        tb_make_stale(engine, index, cause, at);
+    }
+}
+
+/* The newest frame that was followed and is older than this time, or -1. */
+static int64_t before(tb_merge *merge, int64_t push_ms)
+{
+    for (int64_t i = merge->next_copy; i-- > oldest(merge, 0);)
+        if (copy_at(merge, i)->taken && copy_at(merge, i)->push_ms < push_ms)
+            return i;
+    return -1;
+}
+
 /* A frame that another line has brought before: what of theirs did this one not bring, and which of both is it that shows
- * whether they carry the same? Returns whether something is lost that only others brought and that nobody followed. */
-static int compare(tb_merge *merge, tb_carrier *carrier, int64_t ordinal, int is_taken)
+ * whether they carry the same? *last_good, where something is lost that only others brought and that nobody followed: the
+ * last frame ahead of it that was followed, or that this line was compared by. Returns whether something is lost. */
+static int compare(tb_merge *merge, tb_carrier *carrier, int64_t ordinal, int is_taken, int64_t *last_good)
 {
     const int32_t slot = (int32_t)(carrier - merge->carriers);
     const uint8_t bit = (uint8_t)(1u << slot);
+    int64_t lost_ms = INT64_MAX; /* when the oldest of it was pushed */
     int32_t missed = 0, lost = 0, own = 0;
     for (int64_t i = oldest(merge, carrier->place + 1); carrier->met && i < ordinal; i++) {
         const tb_copy *copy = copy_at(merge, i);
@@ -53,10 +78,15 @@ static int compare(tb_merge *merge, tb_carrier *carrier, int64_t ordinal, int is
         if (copy->exempt || (copy->lines & bit))
             continue;
         missed++;
-        lost |= !copy->taken;
+        if (!copy->taken) {
+            lost = 1;
+            lost_ms = copy->push_ms < lost_ms ? copy->push_ms : lost_ms;
+        }
         if (copy->taken && copy->lines && (copy->lines & (copy->lines - 1)) == 0)
             merge->carriers[__builtin_ctz(copy->lines)].saved++;
     }
+    const int64_t good = lost ? before(merge, lost_ms) : TB_NONE;
+    *last_good = good > carrier->place ? good : carrier->place;
     merge->alike += 1 - TB_MISS * missed;
     if (merge->alike > TB_MOST_ALIKE)
         merge->alike = TB_MOST_ALIKE;
@@ -76,29 +106,6 @@ static int compare(tb_merge *merge, tb_carrier *carrier, int64_t ordinal, int is
             one->met = 1;
     }
     return lost && !own;
-}
-
-/* A gap behind the frame of an ordinal, where that is still known; else behind the feed's last good one. */
-static void lose(tb_engine *engine, int32_t index, int cause, int64_t ordinal, tb_stamp at)
-{
-    tb_feed *feed = engine->feeds[index];
-    if (feed->state != TB_LIVE)
-        return;
-    if (ordinal >= 0 && ordinal >= oldest(feed->merge, 0)) {
-        const tb_copy *copy = copy_at(feed->merge, ordinal);
-        tb_make_stale_since(engine, index, cause, copy->receive_ns, copy->match_ms, at);
-    } else {
-        tb_make_stale(engine, index, cause, at);
-    }
-}
-
-/* The newest frame that was followed and is older than this one, or -1. */
-static int64_t before(tb_merge *merge, int64_t push_ms)
-{
-    for (int64_t i = merge->next_copy; i-- > oldest(merge, 0);)
-        if (copy_at(merge, i)->taken && copy_at(merge, i)->push_ms < push_ms)
-            return i;
-    return -1;
 }
 
 int tb_has_pending(const tb_merge *merge, int32_t slot)
@@ -165,14 +172,15 @@ tb_verdict tb_admit_copy(tb_engine *engine, int32_t index, tb_carrier *carrier, 
     if (copy >= 0) {
         copy_at(merge, copy)->lines |= (uint8_t)(1u << slot);
         const int follows = may_lead && !taken && (live || !needs_snapshot);
-        const int lost = compare(merge, carrier, copy, taken || follows);
+        int64_t last_good;
+        const int lost = compare(merge, carrier, copy, taken || follows, &last_good);
         if (!follows)
             return TB_COPY;
         const int is_late = is_passed(merge, slot, place, push_ms, live);
         if (is_late)
             lose(engine, index, TB_CAUSE_LOST, before(merge, push_ms), at);
         else if (lost)
-            lose(engine, index, TB_CAUSE_LOST, place, at);
+            lose(engine, index, TB_CAUSE_LOST, last_good, at);
         copy_at(merge, copy)->taken = 1;
         if (is_late)
             return TB_LATE;

@@ -289,6 +289,22 @@ def test_what_a_line_brought_before_the_elected_one_began_is_missed_when_that_sk
     assert [event.detail for event in lines.gaps()] == ["lost", "lost"]
 
 
+def test_a_loss_begins_behind_the_last_frame_that_was_followed() -> None:
+    """However long it is since the line that lost it was compared: one that is always first never is."""
+    lines = Lines(topic=LEVEL_1)
+    for u in range(10, 16):
+        lines.now_ns += SECOND_NS
+        last_good_ns = lines.now_ns + 1_000
+        lines.hear(0, book(u, "snapshot", topic=LEVEL_1))
+        lines.hear(1, book(u, "snapshot", topic=LEVEL_1))
+    lines.now_ns += SECOND_NS
+    lines.hear(1, book(16, "snapshot", topic=LEVEL_1), book(17, "snapshot", topic=LEVEL_1))
+    lines.hear(0, book(17, "snapshot", topic=LEVEL_1))
+    opened, closed = lines.gaps()
+    assert (opened.detail, closed.detail) == ("lost", "lost")
+    assert opened.start_ns == last_good_ns
+
+
 def test_what_a_line_that_joins_brought_first_is_taken_of_the_line_that_leads() -> None:
     """Though it isn't the elected one: that one would bring it behind what is newer."""
     lines = alike(TICKER, [ticker(ts, "delta" if ts else "snapshot") for ts in range(20)])
