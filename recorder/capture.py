@@ -88,9 +88,12 @@ class Capture:
         self.note(Begin(run=self.run, continued=False))
         self.note(Feeds(topics=topics))
         self.note(self.instruments.checkpoint())
-        for note in crashed:  # of a topic that isn't asked for now, too: it may be later
+        crashed = list(crashed)
+        for note in crashed:
             self.note(note)
             self.gaps[note.topic] += 1
+        # What isn't asked for any more, because it was delisted meanwhile, say, ends here: nothing would ever heal it.
+        self.end_feeds(note.topic for note in crashed if note.topic not in set(topics))
         self.topics = self.engine.topics()
         self.feed_bytes = [0] * len(self.topics)
 

@@ -206,7 +206,13 @@ class Collector:
             self.mover = Mover(self.lines, policy, budget=self.network.connects, timing=self._timing)
         self.lateness.applied = self.capture.applied
         self.is_recording = True
-        self.follower = Follower(config, self._resolved, self.capture, lambda: RestClient(self.network))
+        self.follower = Follower(
+            config,
+            self._resolved,
+            self.capture,
+            lambda: RestClient(self.network),
+            crashed=[note.topic for note in self._crashed],
+        )
         self.checks = Checks(config, self.capture, self.lines, self.resyncs, self._warnings)
         try:
             self.capture.begin(self.topics, self._crashed)

@@ -54,6 +54,7 @@ class Follower:
         resolved: what the configuration came to at the start.
         capture: where answers go.
         client: makes a REST client of the exchange.
+        crashed: topics that the run before this one left with an open gap.
         clock: wall clock in nanoseconds.
     """
 
@@ -64,6 +65,7 @@ class Follower:
         capture: Capture,
         client: Callable[[], RestClient],
         *,
+        crashed: Iterable[str] = (),
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self._config = config
@@ -73,6 +75,7 @@ class Follower:
         self._client = client
         self._clock = clock
         self._topics = list(resolved.topics)
+        self._crashed = [topic for topic in crashed if topic in set(self._topics)]
         self._seen: dict[str, Instrument] = {}
         self._failures = 0
         self._refused: set[str] = set()
@@ -84,11 +87,12 @@ class Follower:
         """Put the first listing on record, and announce the decimals, so that exponents are right from the first frame.
         Not having it is no reason not to record: the frames widen the pair themselves."""
         listed = self._resolved.listed
+        gone: list[str] = []
         if listed is None:
             try:
                 async with self._client() as rest:
                     listed = await ask(rest, self._category)
-                    await self._confirm(rest, self._missing(listed), [], listed)
+                    gone = await self._confirm(rest, self._missing(listed), [], listed)
             except ExchangeError as error:
                 self._failures += 1
                 log.warning(
@@ -97,6 +101,7 @@ class Follower:
                 )
                 return
         await self._record(listed, ())
+        self._end_crashed(gone)
         self._done()
         tell_unlisted(self._category, self._missing(listed), list(self._seen))
 
@@ -195,9 +200,13 @@ class Follower:
                 "that is not believed"
             )
         known = self._capture.instruments.known or {}
-        others = [symbol for symbol in known if symbol not in by_symbol and symbol not in missing]
+        left_open = _symbols(self._category, self._crashed)
+        others = [
+            symbol for symbol in {**known, **left_open} if symbol not in by_symbol and symbol not in missing
+        ]
         gone = await self._confirm(rest, missing, others, listed)
         await self._record(listed, gone)
+        self._end_crashed(gone)
         choice, changes = follow(
             self._category, selection, recorded, listed.instruments, listed.tickers, now_ms
         )
@@ -229,6 +238,8 @@ class Follower:
             if asked < MAXIMUM_QUESTIONS:
                 asked += 1
                 instrument = await self._ask_for(rest, symbol, listed)
+            elif symbol in ours and before is None:
+                continue  # nothing is known of it
             else:
                 instrument = before if symbol in ours else None
             if instrument is not None:
@@ -299,6 +310,24 @@ class Follower:
             log.info("and %d more symbols end", len(changes.removed) - SHOWN)
         lines.remove_topics(topics)
         self._topics = lines.topics
+
+    def _end_crashed(self, gone: Iterable[str]) -> None:
+        """A gap that a crash left open ends when its symbol turns out to have gone meanwhile: nothing would heal it.
+
+        What is asked for by name stays asked for, and begins anew should it be listed again.
+        """
+        ended = set(gone)
+        topics = [topic for topic in self._crashed if parse_topic(self._category, topic).symbol in ended]
+        if not topics:
+            return
+        self._crashed = [topic for topic in self._crashed if topic not in topics]
+        engine = self._capture.engine
+        open_yet = [topic for topic in topics if engine.open_gap(engine.feed_index(topic)) is not None]
+        log.info(
+            "%s: not listed any more: the gap that a crash left ends with it", ", ".join(open_yet[:SHOWN])
+        )
+        self._capture.end_feeds(open_yet)
+        self._capture.add_feeds(topic for topic in open_yet if topic in set(self._topics))
 
     def _has_gone(self, symbol: str) -> bool:
         """Whether a symbol was listed and doesn't trade any more."""

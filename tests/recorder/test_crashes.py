@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from recorder.archive import open_archive
 from recorder.crashes import crashed_feeds
 from recorder.journal import recover
 from recorder.manifest import read_manifest
@@ -110,3 +111,24 @@ def test_a_crash_behind_a_rotation(tmp_path: Path) -> None:
     gaps = _crashed(tmp_path, tape)
     assert gaps[BOOK].first_update_id == 1030
     assert set(gaps) == {BOOK, TOP, TRADES, TICKER}
+
+
+def test_what_is_not_asked_for_any_more_ends_where_the_next_run_begins(tmp_path: Path) -> None:
+    """A rule chooses a symbol no more that was delisted meanwhile: nothing would ever heal its gap."""
+    tape = Tape(tmp_path)
+    tape.frames(market(0, 30))
+    tape.crash()
+    recover(tmp_path)
+    begins_ns = tape.now_ns + 60_000 * MS
+    after = Tape(tmp_path, [TRADES], start_ns=begins_ns, crashed=crashed_feeds(tmp_path, "linear"))
+    assert [after.engine.ended(after.engine.feed_index(topic)) for topic in (BOOK, TRADES)] == [True, False]
+    after.stop()
+    roll_data(tmp_path)
+    with open_archive(tmp_path) as archive:
+        rows = archive.sql("SELECT topic, cause, healed_by, epoch_ns(end_time) AS end_ns FROM gaps").table()
+    gaps = {row.pop("topic"): row for row in rows.to_pylist()}
+    ended = {"cause": "crash", "healed_by": "end", "end_ns": begins_ns}
+    assert gaps == {
+        BOOK: ended, TOP: ended, TICKER: ended, TRADES: ended | {"healed_by": "subscribed"}
+    }  # fmt: skip
+    assert verify(tmp_path).failures == []

@@ -18,16 +18,19 @@ from engine.bybit.topics import SYSTEM_STATUS
 from engine.sharding import parse_shard
 from recorder.archive import open_archive
 from recorder.collector import Collector, Report
+from recorder.crashes import crashed_feeds
 from recorder.follow import Follower
 from recorder.gateway.options import GatewayOptions
 from recorder.gateway.server import Gateway
+from recorder.journal import recover
 from recorder.roll import roll_data
 from recorder.universe import Resolved, resolve, selection_of
 from recorder.verify import verify
 from schemas.config import RecordConfig
 from schemas.errors import ExchangeError
 from schemas.names import Category
-from tests.recorder.recordings import BOOK, START_NS, TICKER, Tape
+from schemas.notes import Crashed
+from tests.recorder.recordings import BOOK, START_NS, TICKER, Tape, book
 
 CATEGORY = Category.LINEAR
 
@@ -59,7 +62,7 @@ class Following:
 
 @asynccontextmanager
 async def following(
-    data: Path, symbols: str, *, topics: list[str], **options: Any
+    data: Path, symbols: str, *, topics: list[str], crashed: list[Crashed] | None = None, **options: Any
 ) -> AsyncIterator[Following]:
     options = {"symbol_count": 2} | options
     category = options.get("category", CATEGORY)
@@ -74,7 +77,7 @@ async def following(
             state_dir=str(data / "state"),
         )
         resolved = await resolve(config, gateway.url)
-        collector = Collector(config, gateway.url, resolved.topics, crashed=[], resolved=resolved)
+        collector = Collector(config, gateway.url, resolved.topics, crashed=crashed or [], resolved=resolved)
         follower = Following(collector)
         try:
             await until(lambda: collector.is_recording, "its beginning")
@@ -149,6 +152,30 @@ async def test_a_named_symbol_that_is_listed_later_begins_then(tmp_path: Path) -
         await recording.stop()
     roll_data(tmp_path)
     assert verify(tmp_path).failures == []
+
+
+async def test_a_symbol_that_was_delisted_while_we_were_down_ends_its_gap(tmp_path: Path) -> None:
+    """It is asked for by name all the same, and refused; it may be listed again."""
+    gone = "orderbook.50.GONEUSDT"
+    tape = Tape(tmp_path, [BOOK, gone])
+    tape.frames([book("snapshot", 5, [("1", "1")], [("2", "1")], START_NS // 1_000_000, gone)])
+    tape.crash()
+    recover(tmp_path)
+    crashed = crashed_feeds(tmp_path, "linear")
+    assert [note.topic for note in crashed] == [gone]
+    async with following(
+        tmp_path, "BTCUSDT, GONEUSDT", topics=["orderbook.50"], crashed=crashed
+    ) as recording:
+        engine = recording.collector.engine
+        await until(lambda: engine.open_gap(engine.feed_index(gone)) is None, "the end of the gap")
+        assert not engine.ended(engine.feed_index(gone))
+        assert gone in recording.collector.lines.topics
+        await recording.stop()
+    roll_data(tmp_path)
+    assert verify(tmp_path).failures == []
+    assert _rows(tmp_path, "SELECT topic, cause, healed_by, end_time IS NULL AS open FROM gaps") == [
+        {"topic": gone, "cause": "crash", "healed_by": "end", "open": False}
+    ]
 
 
 async def test_trades_of_options_end_with_the_last_contract_of_their_coin(tmp_path: Path) -> None:
