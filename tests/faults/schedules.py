@@ -6,7 +6,7 @@
     python -m tests.faults.schedules 0 --count 1000 --jobs 3
 
 A whole gateway server and a whole collector with its journal on disk share one process, and one event loop: frames go
-through loopback sockets. Everything that waits for seconds in earnest is scaled down (`HURRIED`), nothing else is.
+through loopback sockets, every second time with TLS. Everything that waits for seconds in earnest is scaled down (`HURRIED`), nothing else is.
 """
 
 from __future__ import annotations
@@ -34,13 +34,16 @@ from engine.market.listing import default_symbols
 from engine.timing import Timing
 from recorder.collector import Collector
 from recorder.gateway import Gateway, GatewayOptions, parse_faults
+from recorder.network import Network
 from recorder.roll import roll_data, roll_lock
+from recorder.tls import client_context
 from schemas.config import RecordConfig
 from schemas.errors import ConnectError, Rejected
 from schemas.names import Category, FeedState
 from tests.faults.judge import Judged, Sample, judge
 from tests.ledger import is_chain
 from tests.recorded import market_feed
+from tests.tls import make_certificates
 
 __all__ = ["HURRIED", "Schedule", "Verdict", "draw", "run_schedule", "run_schedules"]
 
@@ -113,6 +116,7 @@ class Schedule:
     Attributes:
         faults: as ``--fault`` takes them.
         lines: connections that carry each topic.
+        tls: the gateway shows a certificate, which only the test authority's file makes trusted.
         replays: a recording rather than a simulated market.
         seconds: of faults, before the healing.
     """
@@ -127,6 +131,7 @@ class Schedule:
     rate: float
     seconds: float
     lines: int
+    tls: bool
 
 
 def draw(seed: int) -> Schedule:
@@ -148,6 +153,7 @@ def draw(seed: int) -> Schedule:
         rate=round(chance.uniform(0.5, 4), 1),
         seconds=seconds,
         lines=1 if Random(f"lines/{seed}").random() < 0.75 else 2,
+        tls=Random(f"tls/{seed}").random() < 0.5,
     )
 
 
@@ -214,6 +220,7 @@ def topics_of(schedule: Schedule) -> list[str]:
 
 async def record_schedule(schedule: Schedule, scratch: Path) -> _Made:
     """Run gateway and collector until the faults are over and everything has healed."""
+    certificates = make_certificates(scratch) if schedule.tls else None
     options = GatewayOptions(
         replay=_feed(scratch, schedule.category) if schedule.replays else None,
         simulate=None if schedule.replays else schedule.seed,
@@ -225,6 +232,8 @@ async def record_schedule(schedule: Schedule, scratch: Path) -> _Made:
         faults=parse_faults([schedule.faults]),
         symbol_count=2,
         rate=schedule.rate,
+        tls_cert=None if certificates is None else certificates.certificate,
+        tls_key=None if certificates is None else certificates.key,
     )
     config = RecordConfig(
         category=schedule.category,
@@ -237,7 +246,10 @@ async def record_schedule(schedule: Schedule, scratch: Path) -> _Made:
     samples: list[Sample] = []
     failure = ""
     async with Gateway(options) as gateway, _Watch() as watch:
-        collector = Collector(config, gateway.url, topics_of(schedule), crashed=[], timing=HURRIED)
+        assert gateway.url.startswith("wss:" if schedule.tls else "ws:")
+        trust = None if certificates is None else client_context(certificates.ca_file)
+        way = Network(gateway.url, ssl=trust)
+        collector = Collector(config, way, topics_of(schedule), crashed=[], timing=HURRIED)
         recording = asyncio.create_task(collector.run())
         end_s = time.monotonic() + schedule.seconds
         while time.monotonic() < end_s and not recording.done():
@@ -411,14 +423,15 @@ def _main() -> int:
     logging.basicConfig(level=logging.CRITICAL)
     if arguments.count == 1:
         logging.getLogger("tapebook").setLevel(logging.DEBUG)
+    schedules = [draw(seed) for seed in range(arguments.seed, arguments.seed + arguments.count)]
     total, voided = Judged(), 0
     failed: list[int] = []
     inconclusive: list[int] = []
     with ProcessPoolExecutor(arguments.jobs) as pool:
-        jobs = {
-            pool.submit(run_schedule, seed, directory / f"job-{seed % arguments.jobs}"): seed
-            for seed in range(arguments.seed, arguments.seed + arguments.count)
-        }
+        jobs = [
+            pool.submit(run_schedule, schedule.seed, directory / f"job-{schedule.seed % arguments.jobs}")
+            for schedule in schedules
+        ]
         for job in as_completed(jobs):
             verdict = job.result()
             voided += verdict.voided
@@ -432,6 +445,8 @@ def _main() -> int:
         json.dumps(
             {
                 "schedules": arguments.count,
+                "two_lines": sum(schedule.lines > 1 for schedule in schedules),
+                "over_tls": sum(schedule.tls for schedule in schedules),
                 "failed": sorted(failed),
                 "inconclusive": sorted(inconclusive),
                 "void_runs_repeated": voided,
