@@ -6,7 +6,8 @@
     python -m tests.faults.schedules 0 --count 1000 --jobs 3
 
 A whole gateway server and a whole collector with its journal on disk share one process, and one event loop: frames go
-through loopback sockets, every second time with TLS. Everything that waits for seconds in earnest is scaled down (`HURRIED`), nothing else is.
+through loopback sockets, every second schedule's with TLS, over two lines in every fourth. Everything that waits for
+seconds in earnest is scaled down (`HURRIED`), nothing else is.
 """
 
 from __future__ import annotations
