@@ -108,6 +108,21 @@ static int compare(tb_merge *merge, tb_carrier *carrier, int64_t ordinal, int is
     return lost && !own;
 }
 
+void tb_count_untold(tb_merge *merge, const tb_carrier *lost)
+{
+    int32_t left = -1;
+    for (int32_t i = 0; i < merge->count; i++)
+        if (merge->carriers[i].up) {
+            if (left >= 0) /* they may still bring each other's */
+                return;
+            left = i;
+        }
+    for (int64_t i = oldest(merge, lost->place + 1); left >= 0 && i < merge->next_copy; i++) {
+        const tb_copy *copy = copy_at(merge, i);
+        merge->carriers[left].saved += copy->taken && copy->lines == 1u << left && copy->receive_ns > lost->since_ns;
+    }
+}
+
 int tb_has_pending(const tb_merge *merge, int32_t slot)
 {
     /* at the same time, it is another one if the lines say the same */

@@ -104,12 +104,17 @@ int tb_may_be_brought(const tb_feed *feed, int64_t u, tb_stamp at)
     return 0;
 }
 
-/* The others' positions are of a chain that has ended. */
-static void begin_chain(tb_merge *merge, const tb_carrier *carrier)
+/* The others' positions are of a chain that has ended; whoever was away misses this one from its beginning on. */
+static void begin_chain(tb_merge *merge, const tb_carrier *carrier, int64_t u)
 {
-    for (int32_t i = 0; i < merge->count; i++)
-        if (&merge->carriers[i] != carrier)
-            merge->carriers[i].position = TB_NONE;
+    for (int32_t i = 0; i < merge->count; i++) {
+        tb_carrier *other = &merge->carriers[i];
+        if (other == carrier)
+            continue;
+        other->position = TB_NONE;
+        if (other->left != TB_NONE)
+            other->left = u - 1;
+    }
 }
 
 static tb_verdict wait_or_take(const tb_feed *feed, tb_carrier *carrier, tb_stamp at)
@@ -132,7 +137,7 @@ static tb_verdict admit_snapshot(tb_engine *engine, int32_t index, tb_carrier *c
     const int restarts = u <= last && (order > 0 || (u == 1 && order == 0 && !tb_seen(feed, 1)));
     if (leads || restarts) { /* a snapshot on the stream that is followed always counts (protocol section 4, rule 1) */
         if (restarts || u < last)
-            begin_chain(feed->merge, carrier);
+            begin_chain(feed->merge, carrier, u);
         carrier->position = u;
         return TB_TAKE;
     }
@@ -170,7 +175,7 @@ static tb_verdict admit_book(tb_engine *engine, int32_t index, tb_carrier *carri
     const int order = ours == TB_NONE || theirs == TB_NONE ? 0 : (theirs > ours) - (theirs < ours);
     if (feed->state != TB_LIVE) {
         if (frame->kind == TB_SNAPSHOT && (frame->update_id == 1 || frame->update_id < feed->update_id))
-            begin_chain(feed->merge, carrier);
+            begin_chain(feed->merge, carrier, frame->update_id);
         carrier->position = frame->update_id;
         return TB_TAKE;
     }
@@ -184,8 +189,9 @@ static void count_absence(tb_feed *feed, tb_carrier *carrier)
     tb_carrier *leading = tb_find_carrier(feed->merge, feed->line);
     if (carrier->left == TB_NONE || carrier->position == TB_NONE)
         return;
-    if (leading && leading != carrier && carrier->position > carrier->left && carrier->position != INT64_MAX)
-        leading->saved += carrier->position - carrier->left;
+    const int64_t missed = carrier->position - carrier->left;
+    if (leading && leading != carrier && missed > 0 && missed < INT32_MAX) /* more is no absence, but another numbering */
+        leading->saved += missed;
     carrier->left = TB_NONE;
 }
 
@@ -296,8 +302,11 @@ void tb_drop_line(tb_engine *engine, int32_t index, int cause, tb_stamp at)
     if (!lost || !lost->up)
         return;
     lost->up = lost->met = 0;
-    lost->left = lost->position;
+    if (lost->position != TB_NONE) /* else it left before, and has brought nothing since */
+        lost->left = lost->position;
     lost->position = TB_NONE;
+    if (feed->kind != TB_KIND_TRADES && !tb_has_consecutive_ids(feed))
+        tb_count_untold(merge, lost);
     int32_t next = first_up(merge);
     const int led = merge->carriers[merge->elected].line == at.line;
     if (next >= 0) {

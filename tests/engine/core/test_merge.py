@@ -176,6 +176,25 @@ def test_what_a_line_missed_while_it_was_gone_the_other_has_saved(lines: Lines) 
     assert [share.saved for share in lines.shares] == [2, 0]
 
 
+def test_what_a_line_missed_counts_though_it_was_cut_again_before_it_said_anything(lines: Lines) -> None:
+    lines.cut(1)
+    lines.hear(0, book(11))
+    lines.subscribe(1)
+    lines.cut(1)
+    lines.hear(0, book(12))
+    lines.subscribe(1)
+    lines.hear(1, book(12, "snapshot"))
+    assert [share.saved for share in lines.shares] == [2, 0]
+
+
+def test_of_a_new_chain_a_line_that_was_gone_missed_what_it_holds(lines: Lines) -> None:
+    lines.cut(1)
+    lines.hear(0, book(1, "snapshot", seq=50), *(book(u, seq=50 + u) for u in range(2, 30)))
+    lines.subscribe(1)
+    lines.hear(1, book(29, "snapshot", seq=79))
+    assert [share.saved for share in lines.shares] == [29, 0]
+
+
 def test_the_snapshot_of_a_line_that_is_ahead_takes_nothing_from_the_other(lines: Lines) -> None:
     lines.cut(0)
     lines.subscribe(0)
@@ -267,6 +286,19 @@ def test_lines_with_the_same_bytes_are_followed_as_they_come() -> None:
     lines.hear(1, book(40, "snapshot", topic=LEVEL_1))
     lines.hear(0, book(40, "snapshot", topic=LEVEL_1), book(41, "snapshot", topic=LEVEL_1))
     assert [row[1:] for row in lines.rows()] == [(1, True), (0, True)]
+
+
+def test_what_was_on_its_way_on_the_line_that_is_cut_the_other_has_saved() -> None:
+    lines = alike(LEVEL_1, [book(u, "snapshot", topic=LEVEL_1) for u in range(10, 30)])
+    lines.hear(0, *(book(u, "snapshot", topic=LEVEL_1) for u in (40, 41, 42)))
+    lines.hear(1, book(40, "snapshot", topic=LEVEL_1))
+    assert [share.saved for share in lines.shares] == [0, 0]
+    lines.cut(1)
+    assert [share.saved for share in lines.shares] == [2, 0]
+    lines.hear(0, book(43, "snapshot", topic=LEVEL_1))
+    lines.subscribe(1)
+    lines.cut(1)
+    assert [share.saved for share in lines.shares] == [3, 0]
 
 
 def test_what_the_first_line_skipped_is_a_gap_and_a_row_that_is_not_applied() -> None:
