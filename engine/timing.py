@@ -38,6 +38,7 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
         overlap_ns: how long one that has come through stays on its old connection too.
         quiet_move_ns: how long one that comes only now and then must have been acknowledged on the new one.
         banned_ns, too_many_ns: least pause after HTTP 403 and 429.
+        listing_ns: how long a recording waits for the first instruments-info before it begins without.
         tick_s: how often the recorder looks at its clocks.
     """
 
@@ -60,6 +61,7 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     quiet_move_ns: int = 5 * _SECOND_NS
     banned_ns: int = 60 * _SECOND_NS
     too_many_ns: int = 10 * _SECOND_NS
+    listing_ns: int = 5 * _SECOND_NS
     tick_s: float = 0.25
 
     def __post_init__(self) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -216,9 +216,9 @@ class Collector:
         self.checks = Checks(config, self.capture, self.lines, self.resyncs, self._warnings)
         try:
             self.capture.begin(self.topics, self._crashed)
-            await self._until_stopped(self.follower.begin())
+            late = await self.follower.begin_within(self._timing.listing_ns / SECOND_NS, self._stop)
             if not self._stop.is_set():
-                await self._record()
+                await self._record(late)
         finally:
             connected = await self.lines.stop()
             if self.journal.error is None:
@@ -235,21 +235,9 @@ class Collector:
 
     # ---- start ----
 
-    async def _until_stopped(self, work: Coroutine[Any, Any, None]) -> None:
-        """Wait for what comes before the recording, unless it is to end: the exchange may take minutes to answer."""
-        begun, stopped = asyncio.create_task(work), asyncio.create_task(self._stop.wait())
-        try:
-            await asyncio.wait((begun, stopped), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in (begun, stopped):
-                task.cancel()
-            await asyncio.gather(begun, stopped, return_exceptions=True)
-        if not begun.cancelled():
-            begun.result()
-
-    async def _record(self) -> None:
+    async def _record(self, late: list[asyncio.Task[None]]) -> None:
         self.lines.add_topics(self.topics)
-        tasks = [asyncio.create_task(self._commits()), asyncio.create_task(self._ticks())]
+        tasks = [*late, asyncio.create_task(self._commits()), asyncio.create_task(self._ticks())]
         tasks.append(asyncio.create_task(self.checks.run(RestClient(self.network))))
         tasks.append(asyncio.create_task(self.follower.run(self.lines)))
         for task in tasks:

@@ -77,11 +77,48 @@ class Follower:
         self._topics = list(resolved.topics)
         self._crashed = [topic for topic in crashed if topic in set(self._topics)]
         self._seen: dict[str, Instrument] = {}
+        self._beginning: asyncio.Task[None] | None = None
         self._failures = 0
         self._refused: set[str] = set()
         self._status_messages = 0
         self._refreshed_ns: int | None = None
         self.refreshes = 0
+
+    async def begin_within(self, patience_s: float, stop: asyncio.Event) -> list[asyncio.Task[None]]:
+        """Begin, and wait for it unless the exchange takes its time or the recording is to end.
+
+        Args:
+            patience_s: how long to wait.
+            stop: ends it.
+
+        Returns:
+            What goes on beside the recording then; ``run`` waits for it.
+
+        Raises:
+            StoreError: the journal failed.
+        """
+        beginning = self._beginning = asyncio.create_task(self.begin())
+        stopped = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait((beginning, stopped), timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
+        except BaseException:
+            beginning.cancel()
+            raise
+        finally:
+            stopped.cancel()
+        if stop.is_set():
+            beginning.cancel()
+            await asyncio.wait((beginning,))
+        if not beginning.done():
+            log.warning(
+                "instruments-info has not answered for %g s: recording begins without it, and decimals are learned "
+                "from the frames until it does",
+                patience_s,
+            )
+            return [beginning]
+        if not beginning.cancelled():
+            beginning.result()
+        return []
 
     async def begin(self) -> None:
         """Put the first listing on record, and announce the decimals, so that exponents are right from the first frame.
@@ -126,6 +163,8 @@ class Follower:
 
     async def run(self, lines: LineSet) -> None:
         """Refresh whenever it is time, until cancelled. Nothing that the exchange answers ends this."""
+        if self._beginning is not None:
+            await self._beginning
         if not self._config.refresh_every:
             return
         last_s = time.monotonic()

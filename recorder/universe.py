@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -21,10 +24,18 @@ from engine.sharding import parse_shard
 from recorder.network import Network
 from recorder.rest import RestClient
 from schemas.config import RecordConfig
-from schemas.errors import ConfigError
+from schemas.errors import ConfigError, ConnectError, ExchangeError
 from schemas.names import Category
 
 __all__ = ["Listed", "Resolved", "ask", "plan_of", "resolve", "selection_of", "topics_of", "turnovers"]
+
+PAUSES_S: Final = (1.0, 4.0)
+"""Between attempts at what a selection needs, where the exchange answers with an error."""
+
+FOR_GUESSES_S: Final = 10.0
+"""How long the answer is waited for that only guesses need."""
+
+TELL_S: Final = 5.0
 
 log = logging.getLogger("tapebook")
 
@@ -90,8 +101,12 @@ async def ask(
             listed.malformed += page.malformed
             found.update((instrument.symbol, instrument) for instrument in page.instruments)
     listed.instruments = list(found.values())
-    if not tickers:
-        return listed
+    if tickers:
+        await _ask_for_tickers(rest, category, listed)
+    return listed
+
+
+async def _ask_for_tickers(rest: RestClient, category: Category, listed: Listed) -> None:
     coins: list[str | None] = [None]
     if category is Category.OPTION:
         coins = sorted({instrument.base_coin for instrument in listed.instruments})  # type: ignore[assignment]
@@ -101,7 +116,6 @@ async def ask(
             symbol = row.get("symbol")
             if isinstance(symbol, str):
                 listed.tickers[symbol] = row
-    return listed
 
 
 async def resolve(config: RecordConfig, network: Network | str, *, quiet: bool = False) -> Resolved:
@@ -114,18 +128,14 @@ async def resolve(config: RecordConfig, network: Network | str, *, quiet: bool =
 
     Raises:
         ConfigError: a selection or topic that can't be read, or that means nothing in this market.
-        ExchangeError: the exchange could not be asked.
+        ExchangeError: the exchange could not be asked for what the selection needs.
     """
     selection = selection_of(config)
     if selection.is_list:
         return Resolved(topics_of(config, selection.symbols), selection)
     network = Network.of(network)
     root = network.root
-    # Turnovers tell what to expect of each symbol; of options and spreads they take many requests, and say little.
-    many = (Category.OPTION, Category.SPREAD)
-    with_tickers = selection.needs_tickers or config.category not in many
-    async with RestClient(network) as rest:
-        listed = await ask(rest, config.category, statuses=selection.statuses, tickers=with_tickers)
+    listed = await _ask_at_the_start(config.category, selection, network)
     choice = choose(
         config.category, selection, listed.instruments, listed.tickers, time.time_ns() // 1_000_000
     )
@@ -138,6 +148,51 @@ async def resolve(config: RecordConfig, network: Network | str, *, quiet: bool =
             f"--symbols {selection}: nothing is chosen ({why}): loosen the rule, or look at what {root} lists"
         )
     return Resolved(topics_of(config, choice.symbols), selection, choice, listed)
+
+
+async def _ask_at_the_start(category: Category, selection: Selection, network: Network) -> Listed:
+    """Ask for what a selection needs, again where the exchange refuses for a moment; a wait is told."""
+    what = "instruments-info and tickers" if selection.needs_tickers else "instruments-info"
+    async with RestClient(network) as rest:
+        for pause_s in (*PAUSES_S, None):
+            try:
+                async with _telling(f"--symbols {selection} has to wait for {what} of {network.root}"):
+                    listed = await ask(
+                        rest, category, statuses=selection.statuses, tickers=selection.needs_tickers
+                    )
+                break
+            except ConnectError as error:  # it has been tried several times
+                raise ConnectError(
+                    f"--symbols {selection} needs {what}: {error}", status=error.status, lasting=error.lasting
+                ) from error
+            except ExchangeError as error:
+                if pause_s is None:
+                    raise ExchangeError(
+                        f"--symbols {selection} needs {what}, which could not be had {len(PAUSES_S) + 1} times: "
+                        f"{error}: try again later, or name the symbols"
+                    ) from error
+                log.warning("%s: tried again in %g s", error, pause_s)
+                await asyncio.sleep(pause_s)
+        # Turnovers tell what to expect of each symbol; of options and spreads they take many requests, and say little.
+        if not selection.needs_tickers and category not in (Category.OPTION, Category.SPREAD):
+            try:
+                async with asyncio.timeout(FOR_GUESSES_S):
+                    await _ask_for_tickers(rest, category, listed)
+            except (ExchangeError, TimeoutError) as error:
+                why = str(error) or f"no answer within {FOR_GUESSES_S:g} s"
+                log.warning("market/tickers could not be had (%s): rates are guessed without turnovers", why)
+    return listed
+
+
+@asynccontextmanager
+async def _telling(words: str) -> AsyncIterator[None]:
+    """Say ``words`` while the block takes longer than it should: an exchange that hangs is no riddle then."""
+    loop = asyncio.get_running_loop()
+    told = loop.call_later(TELL_S, log.warning, "%s: no answer for %g s, still waiting", words, TELL_S)
+    try:
+        yield
+    finally:
+        told.cancel()
 
 
 def turnovers(listed: Listed | None) -> dict[str, float]:

@@ -12,10 +12,12 @@ from typing import Any
 
 import msgspec
 import pytest
+from aiohttp import web
 
 from engine.bybit import rest as shapes
 from engine.bybit.topics import SYSTEM_STATUS
 from engine.sharding import parse_shard
+from engine.timing import Timing
 from recorder.archive import open_archive
 from recorder.collector import Collector, Report
 from recorder.crashes import crashed_feeds
@@ -58,6 +60,18 @@ class Following:
     async def stop(self) -> Report:
         self.collector.stop("the test")
         return await asyncio.wait_for(self.task, 30)
+
+
+class Hanging(Gateway):
+    """A gateway whose market endpoints answer once they may."""
+
+    def __init__(self, options: GatewayOptions) -> None:
+        super().__init__(options)
+        self.answers = asyncio.Event()
+
+    async def _market(self, request: web.Request) -> web.StreamResponse:
+        await self.answers.wait()
+        return await super()._market(request)
 
 
 @asynccontextmanager
@@ -176,6 +190,43 @@ async def test_a_symbol_that_was_delisted_while_we_were_down_ends_its_gap(tmp_pa
     assert _rows(tmp_path, "SELECT topic, cause, healed_by, end_time IS NULL AS open FROM gaps") == [
         {"topic": gone, "cause": "crash", "healed_by": "end", "open": False}
     ]
+
+
+@pytest.mark.parametrize("answers", [True, False])
+async def test_a_recording_does_not_wait_for_an_exchange_whose_rest_hangs(
+    *, answers: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, "tapebook")
+    options = GatewayOptions(simulate=7, symbol_count=2, category=CATEGORY)
+    async with Hanging(options) as gateway:
+        config = RecordConfig(
+            data=str(tmp_path),
+            symbols=["BTCUSDT"],
+            topics=["orderbook.50"],
+            endpoint=gateway.url,
+            state_dir=str(tmp_path / "state"),
+        )
+        collector = Collector(
+            config,
+            gateway.url,
+            (await resolve(config, gateway.url)).topics,
+            crashed=[],
+            timing=Timing(listing_ns=50_000_000),
+        )
+        recording = Following(collector)
+        await until(lambda: collector.is_recording, "its beginning")
+        await until(lambda: recording.messages("orderbook.50.BTCUSDT") > 0, "frames")
+        assert "instruments-info has not answered for 0.05 s: recording begins without it" in caplog.text
+        assert collector.follower.refreshes == 0
+        if answers:
+            gateway.answers.set()
+            await until(lambda: collector.follower.refreshes == 1, "the listing")
+        await recording.stop()
+        gateway.answers.set()
+    roll_data(tmp_path)
+    assert verify(tmp_path).failures == []
+    listed = _rows(tmp_path, "SELECT symbol, kind FROM instruments ORDER BY symbol")
+    assert [row["symbol"] for row in listed] == (["BTCUSDT", "ETHUSDT"] if answers else [])
 
 
 async def test_trades_of_options_end_with_the_last_contract_of_their_coin(tmp_path: Path) -> None:

@@ -7,15 +7,18 @@ from typing import Any
 
 import msgspec
 import pytest
+from aiohttp import web
 
+import recorder.universe
 from engine.bybit import rest as shapes
 from recorder.gateway.options import GatewayOptions
 from recorder.gateway.server import Gateway
 from recorder.rest import RestClient
 from recorder.universe import Listed, ask, resolve, topics_of, turnovers
 from schemas.config import RecordConfig
-from schemas.errors import ConfigError
+from schemas.errors import ConfigError, ExchangeError
 from schemas.names import Category
+from tests.recorder.lines import until
 
 
 def gateway(**options: Any) -> Gateway:
@@ -93,6 +96,74 @@ async def test_a_rule_that_means_nothing_says_where_the_symbols_went() -> None:
     async with gateway() as exchange:
         with pytest.raises(ConfigError, match=r"nothing is chosen \(.*0 with turnover24h > 1E\+30.*loosen"):
             await resolve(config(Category.LINEAR, "all with turnover24h > 1e30"), exchange.url)
+
+
+class Stubborn(Gateway):
+    """A gateway whose tickers are refused so many times, in the exchange's words."""
+
+    def __init__(self, refusals: int) -> None:
+        super().__init__(GatewayOptions(simulate=7, symbol_count=2))
+        self.refusals = refusals
+
+    async def _market(self, request: web.Request) -> web.StreamResponse:
+        if request.path.endswith("/tickers") and self.refusals:
+            self.refusals -= 1
+            return web.json_response({"retCode": 10016, "retMsg": "Internal System Error", "result": {}})
+        return await super()._market(request)
+
+
+@pytest.fixture
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder.universe, "PAUSES_S", (0.0, 0.0))
+
+
+async def test_a_rule_that_needs_no_turnovers_does_without_them(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, "tapebook")
+    async with Stubborn(1_000) as exchange:
+        resolved = await resolve(config(Category.LINEAR, "BTC*"), exchange.url)
+    assert resolved.topics == ["tickers.BTCUSDT"]
+    (told,) = [record.message for record in caplog.records]
+    assert "market/tickers could not be had" in told
+    assert "Internal System Error" in told
+
+
+@pytest.mark.usefixtures("no_pauses")
+async def test_a_rule_that_needs_turnovers_asks_again(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, "tapebook")
+    async with Stubborn(2) as exchange:
+        resolved = await resolve(config(Category.LINEAR, "all with turnover24h > 1, top 1"), exchange.url)
+    assert len(resolved.topics) == 1
+    assert [r.message.partition(" again")[2] for r in caplog.records] == [" in 0 s"] * 2
+
+
+@pytest.mark.usefixtures("no_pauses")
+async def test_a_rule_whose_turnovers_cannot_be_had_says_so() -> None:
+    async with Stubborn(1_000) as exchange:
+        with pytest.raises(
+            ExchangeError, match=r"--symbols .*top 1 needs .*tickers.* 3 times: .*Internal"
+        ) as told:
+            await resolve(config(Category.LINEAR, "all with turnover24h > 1, top 1"), exchange.url)
+    assert told.value.exit_code == 3
+    assert exchange.refusals == 1_000 - 3
+
+
+async def test_a_rule_that_has_to_wait_says_for_what(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, "tapebook")
+    monkeypatch.setattr(recorder.universe, "TELL_S", 0.01)
+
+    class Slow(Gateway):
+        async def _market(self, request: web.Request) -> web.StreamResponse:
+            await until(lambda: caplog.records, "what is told")
+            return await super()._market(request)
+
+    async with Slow(GatewayOptions(simulate=7, symbol_count=2)) as exchange:
+        assert (await resolve(config(Category.LINEAR, "BTC*"), exchange.url)).topics == ["tickers.BTCUSDT"]
+    (told,) = [record.message for record in caplog.records]
+    assert told.startswith(
+        f"--symbols BTC* has to wait for instruments-info of {exchange.url}: no answer for 0.01 s"
+    )
 
 
 def test_turnovers_are_taken_where_they_are_numbers() -> None:
