@@ -173,6 +173,13 @@ class _Run:
         if self.sealing:
             self.progress.add(self.sealing.popleft())
 
+    def all_sealed(self) -> None:
+        """The journal is closed."""
+        while self.sealing:
+            self.sealed()
+        self.progress.add(self.fresh)
+        self.fresh = []
+
 
 def run_backfill(plan: Plan, data: Path, config: RecordConfig, *, roll: bool = True) -> list[Fetched]:
     """Fetch what is missing, seal it, and roll it.
@@ -256,9 +263,8 @@ async def _fetch(plan: Plan, data: Path, network: Network) -> list[Fetched]:
         await asyncio.to_thread(journal.close, "stopped")
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
-    while run.sealing:
-        run.sealed()
-    run.progress.add(run.fresh)
+        if journal.error is None:  # whatever else ended it
+            run.all_sealed()
     if stop.is_set():
         log.warning("stopped before everything was fetched; the same command goes on from here")
     return done

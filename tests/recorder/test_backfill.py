@@ -20,7 +20,7 @@ from recorder.archive import open_archive
 from recorder.backfill import Fetched, Plan, Progress, run_backfill
 from recorder.verify import verify
 from schemas.config import RecordConfig
-from schemas.errors import ConfigError, Rejected
+from schemas.errors import ConfigError, ExchangeError, Rejected
 from schemas.names import Category
 from schemas.time import format_ns
 from tests.processes import gateway, json_lines, tapebook
@@ -194,6 +194,29 @@ def test_a_signal_ends_it_cleanly_and_it_goes_on(
     (again,) = run_backfill(plan([History.FUNDING], days=60), tmp_path, config)
     assert again.known >= 3
     assert again.known + again.answers >= 8
+    assert verify(tmp_path).failures == []
+
+
+def test_an_exchange_that_fails_in_the_middle_costs_nothing_that_is_on_disk(
+    tmp_path: Path, config: RecordConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetch = recorder.backfill._fetch_window
+    count = 0
+
+    async def failing(*arguments: Any) -> None:
+        nonlocal count
+        count += 1
+        if count == 4:
+            raise ExchangeError("no more")
+        await fetch(*arguments)
+
+    monkeypatch.setattr(recorder.backfill, "ANSWERS_PER_SEGMENT", 2)
+    monkeypatch.setattr(recorder.backfill, "_fetch_window", failing)
+    with pytest.raises(ExchangeError, match="no more"):
+        run_backfill(plan([History.FUNDING], days=60), tmp_path, config)
+    monkeypatch.setattr(recorder.backfill, "_fetch_window", fetch)
+    (again,) = run_backfill(plan([History.FUNDING], days=60), tmp_path, config)
+    assert again.known == 3
     assert verify(tmp_path).failures == []
 
 
