@@ -198,6 +198,7 @@ class Collector:
             elsewhere={SYSTEM_STATUS: status_url(self.endpoint)},
             copies=config.lines,
             timing=self._timing,
+            warnings=self._warnings,
         )
         self.laggards = Laggards(self.engine, self.lines)
         self.lines.turnovers.update(turnovers(self._resolved.listed))

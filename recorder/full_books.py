@@ -146,6 +146,14 @@ class FullBooks:
         return engine.state(engine.feed_index(topic))
 
     async def _ask(self, rest: RestClient, topic: str, sync: FullSync, asked: int) -> None:
+        try:
+            await self._ask_once(rest, topic, sync, asked)
+        except Exception as error:
+            # Nobody waits for this task: the feed must not wait for its answer for ever.
+            log.exception("%s: a bug in tapebook: the book is asked for again", topic)
+            sync.failed(asked, self._clock_ns(), repr(error))
+
+    async def _ask_once(self, rest: RestClient, topic: str, sync: FullSync, asked: int) -> None:
         symbol = topic.split(".", 2)[2]
         request = shapes.full_order_book_request(self._category, symbol)
         try:

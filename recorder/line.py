@@ -26,6 +26,7 @@ from engine.timing import Timing
 from recorder.capture import CONTROL, Capture, is_answer
 from recorder.network import Spending
 from recorder.transport import Connection, connect
+from recorder.warnings import Warnings
 from schemas import notes
 from schemas.errors import ConfigError, ConnectError, TapebookError
 from schemas.names import Category
@@ -73,6 +74,7 @@ class Line:
         is_covered: whether a line other than that slot carries the topic too, and is up.
         timing: how patient the line is.
         kind: the client that reads.
+        warnings: where trouble is told that the exchange could make without end.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class Line:
         is_covered: Callable[[str, int], bool] = lambda _topic, _slot: False,
         timing: Timing | None = None,
         kind: type[Connection] = Connection,
+        warnings: Warnings | None = None,
     ) -> None:
         self.slot = slot
         self.copy = copy
@@ -121,6 +124,7 @@ class Line:
         self._is_covered = is_covered
         self._timing = timing or Timing()
         self._kind = kind
+        self._warnings = warnings or Warnings(log)
         self._connection: Connection | None = None
         self._session: StreamSession | None = None
         self._closed = asyncio.Event()
@@ -191,6 +195,19 @@ class Line:
             self._pump()
         else:
             self._capture.session(self.slot, notes.Unsubscribed(topics=sorted(gone)))
+
+    @property
+    def is_barren(self) -> bool:
+        """Whether the exchange refused everything that the line is to carry."""
+        return bool(self.topics) and all(topic in self.refused for topic in self.topics)
+
+    def take_over_refused(self, other: Line) -> list[str]:
+        """Answer for what another line was refused; it is not asked for here, and the other one has nothing left."""
+        topics, other.topics = other.topics, []
+        self.topics += topics
+        self.refused |= other.refused
+        other.refused = {}
+        return topics
 
     async def retire(self) -> None:
         """Close a connection that has nothing to carry any more; nothing that it carried is lost by that."""
@@ -415,6 +432,7 @@ class Line:
                 if event.exchange_ms is not None:
                     self.last_pong = event
         elif isinstance(event, Unexplained):
-            log.warning("line %d: a message without a topic (%s): %s", self.slot, event.cause, event.excerpt)
+            kind = f"line {self.slot}: a message without a topic ({event.cause})"
+            self._warnings.tell(kind, f": {event.excerpt}")
         elif isinstance(event, Dead):
             self.lose(event.reason)

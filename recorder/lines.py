@@ -23,6 +23,7 @@ from recorder.capture import Capture
 from recorder.line import Line
 from recorder.network import Spending
 from recorder.transport import Connection
+from recorder.warnings import Warnings
 from schemas.errors import ConfigError, ConnectError, TapebookError
 from schemas.names import Category
 
@@ -48,6 +49,7 @@ class LineSet:
         elsewhere: topics that have a stream of their own, and its URL.
         timing: how patient every line is.
         kind: the client that reads.
+        warnings: where trouble is told that the exchange could make without end.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class LineSet:
         elsewhere: Mapping[str, str] | None = None,
         timing: Timing | None = None,
         kind: type[Connection] = Connection,
+        warnings: Warnings | None = None,
     ) -> None:
         self._url = url
         self._category = category
@@ -82,6 +85,7 @@ class LineSet:
         self._elsewhere = dict(elsewhere or {})
         self._timing = timing or Timing()
         self._kind = kind
+        self._warnings = warnings
         self.rates = Rates(self._timing.rate_memory_ns)
         self._lines: dict[int, Line] = {}
         self._lines_of: dict[str, list[Line]] = {}
@@ -234,6 +238,7 @@ class LineSet:
             is_covered=self._is_covered,
             timing=self._timing,
             kind=self._kind,
+            warnings=self._warnings,
         )
         line.pause(self._paused)
         self._lines[slot] = line
@@ -248,6 +253,23 @@ class LineSet:
             line.connected and line.slot != slot and topic not in line.refused
             for line in self._lines_of.get(topic, ())
         )
+
+    def _close_barren(self) -> None:
+        """Close lines that were left with nothing but refused topics, by a move, say; others answer for those."""
+        for line in self:
+            if not line.is_barren or any(self._is_moving(topic, line) for topic in line.topics):
+                continue
+            alike = [other for other in self if (other.copy, other.url) == (line.copy, line.url)]
+            heir = next((other for other in alike if other.topics and not other.is_barren), None)
+            if heir is not None:
+                for topic in heir.take_over_refused(line):
+                    carriers = self._lines_of[topic]
+                    carriers[carriers.index(line)] = heir
+                self._retire(line)
+
+    def _is_moving(self, topic: str, line: Line) -> bool:
+        """Whether two lines of one copy carry a topic; then the move settles what becomes of it."""
+        return any(other is not line and other.copy == line.copy for other in self._lines_of[topic])
 
     def _retire(self, line: Line) -> None:
         """Close a line that carries nothing any more; its slot is free once it is closed."""
@@ -271,6 +293,7 @@ class LineSet:
             line.tick(now_ns)
         if now_ns - self._observed_ns >= self._timing.look_ns:
             self._observed_ns = now_ns
+            self._close_barren()
             engine = self._capture.engine
             # What every copy brings is counted for each.
             self.rates.observe(

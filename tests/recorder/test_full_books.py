@@ -218,6 +218,21 @@ async def test_an_answer_that_the_core_refuses(stage: Stage, bids: Levels) -> No
     await stage.verified()
 
 
+async def test_a_bug_does_not_leave_a_feed_waiting_for_ever(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage.subscribe()
+    stage.deltas(5)
+    stage.rest.answers.put_nowait(ZeroDivisionError("of ours"))
+    await stage.until(lambda: len(stage.rest.asked) > 1, "another request")
+    assert f"{TOPIC}: a bug in tapebook" in caplog.text
+    assert "ZeroDivisionError: of ours" in caplog.text
+    assert stage.books.status()[0]["last_why"] == "ZeroDivisionError('of ours')"
+    stage.rest.tell(5, LEVEL, [])
+    await stage.until(lambda: stage.state is FeedState.LIVE, "a book")
+    await stage.verified()
+
+
 async def test_an_answer_of_before_a_disconnect_is_nothing(stage: Stage) -> None:
     stage.subscribe()
     stage.deltas(5)

@@ -18,6 +18,7 @@ from engine.freshness import Resyncs
 from engine.timing import Timing
 from recorder.journal import Record, SegmentReader
 from recorder.line import AMPLE_CONNECTS, CATCH_UP_NS, FIRST_ATTEMPTS, Line
+from recorder.warnings import FIRST
 from schemas import notes
 from schemas.errors import ConnectError, StoreError, TapebookError
 from schemas.names import Category, FeedState, RecordKind
@@ -390,6 +391,14 @@ async def test_a_message_that_nobody_understands_is_told(
         )
     connection.deliver(b'{"news":"maintenance"}')
     assert 'a message without a topic (unknown_shape): {"news":"maintenance"}' in caplog.text
+
+
+async def test_a_flood_of_them_is_told_of_a_few_times(wired: Wired, caplog: pytest.LogCaptureFixture) -> None:
+    connection = await wired.connection()
+    for number in range(100):
+        connection.deliver(b'{"news":"maintenance %d"}' % number)
+    assert caplog.text.count("a message without a topic") == FIRST
+    assert sum(b"maintenance" in record.payload for record in await wired.end()) == 100
 
 
 async def test_its_state_can_be_read(wired: Wired) -> None:

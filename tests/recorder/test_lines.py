@@ -239,6 +239,39 @@ async def test_what_was_refused(wired: Wired) -> None:
     assert not wired.lines.all_refused
 
 
+async def test_a_line_that_was_refused_everything_is_closed_and_another_answers_for_it(wired: Wired) -> None:
+    wired.lines.add_topics([BOOK])
+    (await wired.connection()).acknowledge()
+    wired.tape.capture.add_feeds([TRADES, TICKER])
+    wired.lines.give(wired.lines.open(0), [TRADES, TICKER])
+    second = await wired.connection(1)
+    wired.lines.tick(20 * 10**9)
+    assert len(wired.lines) == 2
+    second.acknowledge(refuse=TRADES, words=f"error:handler not found,topic:{TRADES}")
+    wired.lines.tick(40 * 10**9)
+    assert second.is_open  # it has the ticker
+    wired.lines.remove_topics([TICKER])
+    wired.lines.tick(60 * 10**9)
+    await until(lambda: len(wired.lines) == 1, "the end of the line")
+    assert not second.is_open
+    assert wired.lines.refused == {TRADES: f"error:handler not found,topic:{TRADES}"}
+    assert [line.slot for line in wired.lines.lines_of(TRADES)] == [0]
+    wired.exchange.connections[0].drop("bye")  # nor is it asked for when that one comes back
+    assert (await wired.connection(2)).topics("subscribe") == [BOOK]
+    wired.lines.remove_topics([TRADES])  # until somebody adds it anew
+    wired.lines.add_topics([TRADES])
+    await until(lambda: TRADES in wired.exchange.connections[2].topics("subscribe"), "a request")
+
+
+async def test_the_last_line_stays_whatever_it_was_refused(wired: Wired) -> None:
+    wired.lines.add_topics([BOOK])
+    connection = await wired.connection()
+    connection.acknowledge(refuse=BOOK, words="no")
+    wired.lines.tick(20 * 10**9)
+    assert wired.lines.all_refused
+    assert connection.is_open
+
+
 async def test_new_lines_are_born_paused_while_the_disk_is_behind(wired: Wired) -> None:
     wired.lines.pause(True)
     wired.lines.add_topics([BOOK])
