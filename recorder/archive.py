@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from recorder.manifest import Manifest, read_manifest
 from schemas.errors import ConfigError, DataError, StoreError, TapebookError
-from schemas.manifest import ManifestFile, ManifestSegment
+from schemas.manifest import FileRun, ManifestFile, ManifestSegment
 from schemas.names import Table
 from schemas.tables import schema_of
 from schemas.views import MASKED_VARIABLE, files_variable, view_statements
@@ -190,19 +190,20 @@ class Archive:
 
     def ranges(self, category: str, symbol: str, table: Table) -> list[Recorded]:
         """Return what there is of a symbol in a table, one entry per recording run, oldest run first."""
-        runs: dict[tuple[int, str], list[ManifestFile]] = {}
+        runs: dict[tuple[int, str], list[FileRun]] = {}
         for file in self.files(table, category=category, symbol=symbol):
-            runs.setdefault((self.manifest.run_of(file), file.collector), []).append(file)
+            for part in self.manifest.runs_of(file):
+                runs.setdefault((part.run, file.collector), []).append(part)
         return [
             Recorded(
                 collector,
                 run_ns,
-                sum(file.rows for file in files),
-                _union([file.receive_ns for file in files]),
-                _union([file.push_ms for file in files]),
-                _union([file.match_ms for file in files]),
+                sum(part.rows for part in parts),
+                _union([part.receive_ns for part in parts]),
+                _union([part.push_ms for part in parts]),
+                _union([part.match_ms for part in parts]),
             )
-            for (run_ns, collector), files in sorted(runs.items())
+            for (run_ns, collector), parts in sorted(runs.items())
         ]
 
     def _session(self) -> duckdb.DuckDBPyConnection:
@@ -349,7 +350,7 @@ def _with_sealed(
         for entry in entries:
             if isinstance(entry, ManifestSegment):
                 segments[key] = entry
-            else:
+            elif isinstance(entry, ManifestFile):
                 files.append(entry)
                 scratch_paths.add(entry.path)
     return Archive(

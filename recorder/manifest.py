@@ -1,29 +1,41 @@
 """The archive's table of contents: reading, indexing and appending ``archive/manifest/<collector>.jsonl``.
 
 Readers go by these lines and never by what happens to lie in a directory (design section 6). A ``file``
-line counts once a later ``segment`` line of the same collector and segment commits it; a last line without
-its newline is the trace of a crash and counts as absent.
+line counts once a later ``segment`` line of the same collector and segment commits it, that of a merged file
+once a ``compaction`` line does, which takes the files that it replaces back. A last line without its newline
+is the trace of a crash and counts as absent.
 """
 
 from __future__ import annotations
 
 import gc
 import os
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from schemas.errors import Corrupt, StoreError
-from schemas.manifest import MANIFEST_VERSION, ManifestFile, ManifestSegment, encode_lines
+from schemas.manifest import (
+    MANIFEST_VERSION,
+    Entry,
+    FileRun,
+    ManifestCompaction,
+    ManifestFile,
+    ManifestPruned,
+    ManifestSegment,
+    encode_lines,
+)
 from schemas.names import Table
 from schemas.tables import SCHEMA_VERSION
 
 __all__ = ["Manifest", "append_manifest", "manifest_path", "read_manifest"]
 
-_DECODER: Final = msgspec.json.Decoder(ManifestFile | ManifestSegment)
+_DECODER: Final[msgspec.json.Decoder[Entry]] = msgspec.json.Decoder(Entry)
 
 
 class _Header(msgspec.Struct):
@@ -44,22 +56,44 @@ class Manifest:
 
     Attributes:
         archive: the directory that file paths are relative to.
-        files: the committed files, in order of collector and of commit.
+        files: the files that count, in order of collector and of commit.
         segments: the committed segments by (collector, start_ns).
+        pruned: those whose journal file was deleted after proof.
+        listed: how many files each segment's commit listed, replaced since or not.
+        replaced: paths that compactions took back, and when; deleted a while later.
     """
 
-    __slots__ = ("_by_table", "archive", "files", "segments")
+    __slots__ = (
+        "_by_day",
+        "_by_table",
+        "_starts",
+        "archive",
+        "files",
+        "listed",
+        "pruned",
+        "replaced",
+        "segments",
+    )
 
     def __init__(
         self,
         archive: Path,
         files: list[ManifestFile],
         segments: dict[tuple[str, int], ManifestSegment],
+        *,
+        pruned: dict[tuple[str, int], ManifestPruned] | None = None,
+        listed: dict[tuple[str, int], int] | None = None,
+        replaced: dict[str, int] | None = None,
     ) -> None:
         self.archive = archive
         self.files = files
         self.segments = segments
+        self.pruned = {} if pruned is None else pruned
+        self.listed = {} if listed is None else listed
+        self.replaced = {} if replaced is None else replaced
         self._by_table: dict[str, dict[tuple[str, str], list[ManifestFile]]] = {}
+        self._by_day: dict[tuple[str, str, str, str, str], list[ManifestFile]] | None = None
+        self._starts: dict[str, list[int]] | None = None
         for file in files:
             by_symbol = self._by_table.setdefault(file.table, {})
             by_symbol.setdefault((file.category, file.symbol), []).append(file)
@@ -124,9 +158,45 @@ class Manifest:
             }
         )
 
-    def run_of(self, file: ManifestFile) -> int:
-        """Return the start_ns of the recording run that a file belongs to."""
-        return self.segments[file.collector, file.segment].run
+    def runs_of(self, file: ManifestFile) -> list[FileRun]:
+        """Return what a file has of each recording run."""
+        if file.runs is not None:
+            return file.runs
+        run = self.segments[file.collector, file.segment].run
+        return [FileRun(run, file.rows, file.sequence, file.receive_ns, file.match_ms, file.push_ms)]
+
+    def segments_of(self, file: ManifestFile) -> list[ManifestSegment]:
+        """Return the segments whose rows of its table, symbol and date a file holds, or would hold if they had any.
+
+        Segments in a merged file's span whose own file lies beside it are not in it: they were rolled later.
+        """
+        if file.last_segment is None:
+            return [self.segments[file.collector, file.segment]]
+        if self._starts is None:
+            self._starts = {}
+            for collector, start_ns in sorted(self.segments):
+                self._starts.setdefault(collector, []).append(start_ns)
+        starts = self._starts.get(file.collector, [])
+        beside = {other.segment for other in self.beside(file) if other.last_segment is None}
+        return [
+            self.segments[file.collector, start_ns]
+            for start_ns in starts[
+                bisect_left(starts, file.segment) : bisect_right(starts, file.last_segment)
+            ]
+            if start_ns not in beside
+        ]
+
+    def beside(self, file: ManifestFile) -> list[ManifestFile]:
+        """Return the files of the same collector, table, symbol and date, this one included."""
+        if self._by_day is None:
+            self._by_day = {}
+            for each in self.files:
+                self._by_day.setdefault(_day(each), []).append(each)
+        return self._by_day.get(_day(file), [])
+
+
+def _day(file: ManifestFile) -> tuple[str, str, str, str, str]:
+    return file.collector, file.table, file.category, file.symbol, file.date
 
 
 def manifest_path(archive: Path, collector: str) -> Path:
@@ -141,20 +211,28 @@ def read_manifest(archive: Path) -> Manifest:
         Corrupt: a whole line is not a manifest line, or a path leads elsewhere than its line says.
         StoreError: the lines or files come from a newer tapebook, or the disk fails.
     """
+    read = Manifest(archive, [], {})
     files: list[ManifestFile] = []
-    segments: dict[tuple[str, int], ManifestSegment] = {}
     try:
-        paths = sorted((archive / "manifest").glob("*.jsonl"))
-        for path in paths:
-            for key, segment, committed in _read_commits(path, path.read_bytes()):
-                segments[key] = segment
-                files.extend(committed)
+        for path in sorted((archive / "manifest").glob("*.jsonl")):
+            state = _State()
+            for number, entry in enumerate(_decode(path, path.read_bytes()), 1):
+                if isinstance(entry, ManifestFile):
+                    _check_path(path, number, entry)
+                state.take(entry)
+            files.extend(state.files.values())
+            read.segments.update(state.segments)
+            read.pruned.update(state.pruned)
+            read.listed.update(state.listed)
+            read.replaced.update(state.replaced)
     except OSError as error:
         raise StoreError(f"{archive / 'manifest'}: cannot be read: {error}") from error
-    return Manifest(archive, files, segments)
+    return Manifest(
+        archive, files, read.segments, pruned=read.pruned, listed=read.listed, replaced=read.replaced
+    )
 
 
-def append_manifest(archive: Path, collector: str, entries: Sequence[ManifestFile | ManifestSegment]) -> None:
+def append_manifest(archive: Path, collector: str, entries: Sequence[Entry]) -> None:
     """Append lines in one write and make them last: file and directory are synced before this returns.
 
     A torn last line, left behind by a crash, is cut off first. One writer at a time: the roller holds a lock.
@@ -163,7 +241,7 @@ def append_manifest(archive: Path, collector: str, entries: Sequence[ManifestFil
         StoreError: the disk refused; nothing was appended.
     """
     path = manifest_path(archive, collector)
-    payload = encode_lines(list(entries))
+    payload = encode_lines(entries)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -188,32 +266,61 @@ def append_manifest(archive: Path, collector: str, entries: Sequence[ManifestFil
         ) from error
 
 
-def _read_commits(
-    path: Path, content: bytes
-) -> Iterator[tuple[tuple[str, int], ManifestSegment, list[ManifestFile]]]:
-    """Yield each segment once, with the files of its last commit."""
-    pending: dict[tuple[str, int], dict[str, ManifestFile]] = {}
-    commits: dict[tuple[str, int], tuple[ManifestSegment, list[ManifestFile]]] = {}
-    for number, entry in enumerate(_decode(path, content), 1):
-        key = (entry.collector, entry.segment)
-        if isinstance(entry, ManifestFile):
-            _check_path(path, number, entry)
-            pending.setdefault(key, {})[entry.path] = entry
-        else:
-            # A segment rolled again replaces what it was: the later commit is the whole truth about it.
-            commits[key] = (entry, list(pending.pop(key, {}).values()))
-    for key, (segment, files) in commits.items():
-        yield key, segment, files
+@dataclass(slots=True)
+class _State:
+    """What the lines of one collector come to, taken one by one."""
+
+    files: dict[str, ManifestFile] = field(default_factory=dict)
+    segments: dict[tuple[str, int], ManifestSegment] = field(default_factory=dict)
+    pruned: dict[tuple[str, int], ManifestPruned] = field(default_factory=dict)
+    listed: dict[tuple[str, int], int] = field(default_factory=dict)
+    replaced: dict[str, int] = field(default_factory=dict)
+    _pending: dict[tuple[str, int], dict[str, ManifestFile]] = field(default_factory=dict)
+    _merged: dict[str, dict[str, ManifestFile]] = field(default_factory=dict)
+    _own: dict[tuple[str, int], set[str]] = field(default_factory=dict)
+
+    def take(self, entry: Entry) -> None:
+        match entry:
+            case ManifestFile(last_segment=None):
+                self._pending.setdefault((entry.collector, entry.segment), {})[entry.path] = entry
+            case ManifestFile():
+                self._merged.setdefault(entry.collector, {})[entry.path] = entry
+            case ManifestSegment():
+                self._segment((entry.collector, entry.segment), entry)
+            case ManifestCompaction():
+                self._compaction(entry)
+            case ManifestPruned():
+                self.pruned[entry.collector, entry.segment] = entry
+
+    def _segment(self, key: tuple[str, int], entry: ManifestSegment) -> None:
+        """A segment rolled again replaces what it was; what a compaction has merged stays where it is."""
+        for path in self._own.pop(key, ()):
+            self.files.pop(path, None)
+        committed = self._pending.pop(key, {})
+        self.segments[key] = entry
+        self.listed[key] = len(committed)
+        self._own[key] = committed.keys() - self.replaced.keys()
+        for path in committed:
+            if path not in self.replaced:
+                self.files[path] = committed[path]
+
+    def _compaction(self, entry: ManifestCompaction) -> None:
+        for path in entry.removed:
+            self.files.pop(path, None)
+            self.replaced[path] = entry.time_ns
+        for path, file in self._merged.pop(entry.collector, {}).items():
+            self.files[path] = file
+            self.replaced.pop(path, None)
 
 
-def _decode(path: Path, content: bytes) -> list[ManifestFile | ManifestSegment]:
+def _decode(path: Path, content: bytes) -> list[Entry]:
     whole = content[: content.rfind(b"\n") + 1]
     try:
         with _garbage_collection_paused():
             entries = _DECODER.decode_lines(whole)
     except (msgspec.DecodeError, RecursionError):
         raise _explanation(path, whole) from None
-    newest = max((entry.version for entry in entries), default=MANIFEST_VERSION)
+    newest = max((entry.version for entry in entries), default=0)
     if newest > MANIFEST_VERSION:
         raise _newer(path, newest)
     return entries

@@ -22,7 +22,7 @@ from recorder.manifest import append_manifest, read_manifest
 from recorder.parquet_files import ArchiveFile, sync_directory
 from recorder.version import SOFTWARE
 from schemas.errors import ConfigError, StoreError
-from schemas.manifest import ManifestFile, ManifestSegment
+from schemas.manifest import Entry, ManifestFile, ManifestSegment, SegmentHeader
 from schemas.names import Category, RecordKind, Table
 
 __all__ = [
@@ -50,7 +50,7 @@ class Rolled:
     not arrive at."""
 
     segment: Path
-    entries: list[ManifestFile | ManifestSegment]
+    entries: list[Entry]
     mismatches: list[Mismatch]
     digests: int
 
@@ -87,7 +87,7 @@ def replay_segment(
         return reader, replay
 
 
-def roll_segment(segment_path: Path, out_archive: Path) -> list[ManifestFile | ManifestSegment]:
+def roll_segment(segment_path: Path, out_archive: Path) -> list[Entry]:
     """Write one sealed segment's Parquet files below ``out_archive`` and return their manifest lines.
 
     The caller appends the lines; until then the files count for nobody. Written again, the files are the same.
@@ -110,7 +110,7 @@ def roll_fully(segment_path: Path, archive: Path, breathe: Callable[[], None] = 
 
     try:
         reader, replay = replay_segment(segment_path, take, breathe)
-        entries: list[ManifestFile | ManifestSegment] = []
+        entries: list[Entry] = []
         gaps: dict[str, int] = {}
         for (table, symbol, _), file in files.items():
             if table is Table.GAPS:
@@ -144,6 +144,7 @@ def roll_fully(segment_path: Path, archive: Path, breathe: Callable[[], None] = 
             ),
             ended=_ENDED.get(reason, "stopped"),
             software=SOFTWARE,
+            header=SegmentHeader(info.endpoint, info.software, reader.first_sequence, info.format_version),
         )
     )
     return Rolled(segment_path, entries, replay.mismatches, replay.digests)

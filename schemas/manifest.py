@@ -1,17 +1,35 @@
 """What the archive says about itself: the lines of ``archive/manifest/<collector>.jsonl``.
 
-Append-only JSON lines. A roll appends one ``file`` line per Parquet file and then one ``segment`` line, in a single
-write: only files whose segment line is present exist for readers, so a segment becomes visible whole or not at all.
-A last line without its newline is the trace of a crash and counts as absent.
+Append-only JSON lines (docs/archive.md tells them to others). A roll appends one ``file`` line per Parquet file and
+then one ``segment`` line, in a single write; a compaction appends one ``file`` line per merged file and then one
+``compaction`` line. Only files whose committing line is present exist for readers, so both become visible whole or not
+at all. A last line without its newline is the trace of a crash and counts as absent.
+
+Version 2 added ``last_segment`` and ``runs`` of a file, ``content_sha256``, ``chain`` and ``header`` of a segment, and
+the lines ``compaction`` and ``pruned``. Lines of version 1 are read as they are.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
-__all__ = ["MANIFEST_VERSION", "FeedEnds", "ManifestFile", "ManifestSegment", "decode_line", "encode_lines"]
+__all__ = [
+    "MANIFEST_VERSION",
+    "Entry",
+    "FeedEnds",
+    "FileRun",
+    "ManifestCompaction",
+    "ManifestFile",
+    "ManifestPruned",
+    "ManifestSegment",
+    "SegmentHeader",
+    "decode_line",
+    "encode_lines",
+]
 
-MANIFEST_VERSION = 1
+MANIFEST_VERSION = 2
 
 
 class FeedEnds(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -30,15 +48,35 @@ class FeedEnds(msgspec.Struct, frozen=True, omit_defaults=True):
     last_digest: str | None = None
 
 
+class FileRun(msgspec.Struct, frozen=True):
+    """What a merged file has of one recording run; spans are lowest and highest, null where the table has none.
+
+    Attributes:
+        run: start_ns of the recording run.
+        rows: its rows.
+    """
+
+    run: int
+    rows: int
+    sequence: tuple[int, int] | None
+    receive_ns: tuple[int, int] | None
+    match_ms: tuple[int, int] | None
+    push_ms: tuple[int, int] | None
+
+
 class ManifestFile(msgspec.Struct, frozen=True, tag_field="event", tag="file"):
     """One Parquet file of the archive.
 
     Attributes:
         path: relative to ``archive/``, with ``/`` separators.
-        segment: start_ns of the journal segment it was rolled from.
+        segment: start_ns of the journal segment it was rolled from; of a merged file, of the first one.
+        last_segment: null: rolled from ``segment`` alone. Otherwise the file was made by a compaction and holds the
+            rows of every segment of this collector from ``segment`` to ``last_segment`` that had been rolled by then:
+            of those whose own file of this table, symbol and date is not listed beside it.
+        runs: what a merged file has of each recording run; null where ``last_segment`` is.
         sequence, receive_ns: lowest and highest of the file.
         match_ms, push_ms, update_id, cross_sequence: lowest and highest, or null where the table has none.
-        gaps: rows of the segment's ``gaps`` table that concern this symbol.
+        gaps: rows of the segment's ``gaps`` table that concern this symbol; of a merged file, the sum.
         feeds: per topic, its ends (book tables only).
         sha256: of the file, hex.
     """
@@ -63,7 +101,25 @@ class ManifestFile(msgspec.Struct, frozen=True, tag_field="event", tag="file"):
     feeds: dict[str, FeedEnds]
     schema_version: int
     software: str
+    last_segment: int | None = None
+    runs: list[FileRun] | None = None
     version: int = MANIFEST_VERSION
+
+
+class SegmentHeader(msgspec.Struct, frozen=True):
+    """What a journal segment says about itself beside what its line has: with it the segment can be made again.
+
+    Attributes:
+        endpoint: root of the connections.
+        software: name and version of the recorder (the line's own is the roller's).
+        first_sequence: of the first record, or the one it would have had.
+        format_version: of the journal's format.
+    """
+
+    endpoint: str
+    software: str
+    first_sequence: int
+    format_version: int
 
 
 class ManifestSegment(msgspec.Struct, frozen=True, tag_field="event", tag="segment"):
@@ -77,6 +133,10 @@ class ManifestSegment(msgspec.Struct, frozen=True, tag_field="event", tag="segme
         undecodable: frames that could not be decoded, by cause.
         repeats: frames that made no row because they had been recorded before.
         ended: ``rotated`` (the run goes on in the next segment), ``stopped`` or ``crashed``.
+        content_sha256: over the logical records (docs/journal.md), hex; null in lines of version 1.
+        chain: sha256 over the chain value of the segment before, the collector, the start and the content, hex; null in
+            lines of version 1.
+        header: what else the segment says about itself; null in lines of version 1.
     """
 
     collector: str
@@ -93,20 +153,56 @@ class ManifestSegment(msgspec.Struct, frozen=True, tag_field="event", tag="segme
     repeats: int
     ended: str
     software: str
+    content_sha256: str | None = None
+    chain: str | None = None
+    header: SegmentHeader | None = None
     version: int = MANIFEST_VERSION
 
 
-_DECODER: msgspec.json.Decoder[ManifestFile | ManifestSegment] = msgspec.json.Decoder(
-    ManifestFile | ManifestSegment
-)
+class ManifestCompaction(msgspec.Struct, frozen=True, tag_field="event", tag="compaction"):
+    """Files merged into others; commits the merged ``file`` lines before it and takes the replaced ones back.
+
+    Attributes:
+        time_ns: when; the replaced files stay on the disk for a while, so that open readers can finish.
+        files: how many ``file`` lines it commits.
+        removed: paths of the files that are replaced.
+    """
+
+    collector: str
+    time_ns: int
+    files: int
+    removed: list[str]
+    software: str
+    version: int = MANIFEST_VERSION
+
+
+class ManifestPruned(msgspec.Struct, frozen=True, tag_field="event", tag="pruned"):
+    """A journal segment's file was deleted, after proof that the archive hands it back byte for byte.
+
+    Attributes:
+        segment: start_ns of the segment.
+        time_ns: when.
+    """
+
+    collector: str
+    segment: int
+    time_ns: int
+    software: str
+    version: int = MANIFEST_VERSION
+
+
+Entry = ManifestFile | ManifestSegment | ManifestCompaction | ManifestPruned
+"""One line."""
+
+_DECODER: msgspec.json.Decoder[Entry] = msgspec.json.Decoder(Entry)
 _ENCODER = msgspec.json.Encoder()
 
 
-def decode_line(line: bytes) -> ManifestFile | ManifestSegment:
+def decode_line(line: bytes) -> Entry:
     """Decode one line (without its newline). Raises ``msgspec.DecodeError`` on anything else."""
     return _DECODER.decode(line)
 
 
-def encode_lines(entries: list[ManifestFile | ManifestSegment]) -> bytes:
+def encode_lines(entries: Sequence[Entry]) -> bytes:
     """Encode entries as JSON lines, each with its newline."""
     return b"".join(_ENCODER.encode(entry) + b"\n" for entry in entries)

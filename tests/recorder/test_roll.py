@@ -14,11 +14,12 @@ import pytest
 
 from recorder import parquet_files, roll
 from recorder.journal import segments
+from recorder.journal.format import FORMAT_VERSION
 from recorder.manifest import append_manifest, read_manifest
 from recorder.roll import pending_segments, roll_data, roll_lock, roll_segment
 from recorder.verify import verify
 from schemas.errors import ConfigError, Corrupt, StoreError
-from schemas.manifest import ManifestFile, ManifestSegment
+from schemas.manifest import ManifestFile, ManifestSegment, SegmentHeader
 from schemas.names import Table
 from tests.recorder.recordings import (
     BOOK,
@@ -238,6 +239,10 @@ def test_the_manifest_says_what_the_files_hold(tmp_path: Path) -> None:
         assert line.files == sum(file.segment == line.segment for file in manifest.files)
         assert line.records == line.sequence[1] - line.sequence[0] + 1
     assert segment_lines[1].sequence[0] == segment_lines[0].sequence[1] + 1
+    for line in segment_lines:
+        assert line.header == SegmentHeader(
+            "ws://127.0.0.1:1", "tapebook test", line.sequence[0], FORMAT_VERSION
+        )
     for file in manifest.files:
         rows = pq.read_table(tmp_path / "archive" / file.path)
         assert rows.num_rows == file.rows > 0
