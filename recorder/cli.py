@@ -16,6 +16,7 @@ import typer
 from recorder.backfill_command import backfill
 from recorder.book_at import book
 from recorder.gateway.command import gateway
+from recorder.journal_command import journal
 from recorder.operate import check, init, supervise
 from recorder.query import query
 from recorder.version import VERSION
@@ -52,6 +53,7 @@ app.command("backfill")(backfill)
 app.command("init")(init)
 app.command("check")(check)
 app.command("supervise")(supervise)
+app.add_typer(journal)
 
 
 def _split(text: str | None) -> list[str] | None:

@@ -17,6 +17,13 @@ GROUP: Any = typer.main.get_command(app)
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
+def _inner(command: Any, words: list[str]) -> tuple[Any, list[str]]:
+    """The command of a group that the first word names, and the words behind it; or what was given."""
+    if words and words[0] in getattr(command, "commands", {}):
+        return command.commands[words[0]], words[1:]
+    return command, words
+
+
 def _typed() -> list[tuple[str, str]]:
     """(document, command line) of each line that is meant to be typed."""
     found = []
@@ -48,7 +55,8 @@ def test_lines_to_type_parse(document: str, line: str) -> None:
     assert name in GROUP.commands or name.startswith("-"), f"{document}: tapebook {line}"
     if name in GROUP.commands and "--help" not in arguments:
         # Parses names, options and values, and runs nothing.
-        GROUP.commands[name].make_context(name, arguments)
+        command, arguments = _inner(GROUP.commands[name], arguments)
+        command.make_context(name, arguments)
 
 
 @pytest.mark.parametrize(("document", "words"), _mentioned())
@@ -57,7 +65,8 @@ def test_commands_that_are_mentioned_exist(document: str, words: str) -> None:
     if name.startswith("-"):
         return
     assert name in GROUP.commands, f"{document}: tapebook {words}"
-    options = {option for parameter in GROUP.commands[name].params for option in parameter.opts}
+    command, rest = _inner(GROUP.commands[name], rest)
+    options = {option for parameter in command.params for option in parameter.opts}
     for word in rest:
         if word.startswith("--"):
             assert word.split("=")[0] in options | {"--help"}, f"{document}: tapebook {words}"
