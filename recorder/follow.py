@@ -15,7 +15,7 @@ from typing import Final
 from engine.bybit import rest as shapes
 from engine.bybit.rest import Instrument
 from engine.bybit.topics import SYSTEM_STATUS, parse_topic
-from engine.bybit.universe import Changes, follow, gone_because
+from engine.bybit.universe import Changes, Choice, follow, gone_because
 from recorder.capture import Capture
 from recorder.lines import LineSet
 from recorder.rest import RestClient
@@ -253,7 +253,8 @@ class Follower:
         if changes.added or changes.removed:
             for verdict in choice.verdicts:
                 log.info("symbols %s", verdict)
-        self._remove(changes, lines)
+        living = {i.symbol for i in listed.instruments if not gone_because(i, now_ms)}
+        self._remove(choice, changes, gone, living, lines)
         self._add(changes.added, lines)
         return changes
 
@@ -329,20 +330,34 @@ class Follower:
         """Symbols with topics on the lines that have been listed at some time; groups and coins never are."""
         return [symbol for symbol in _symbols(self._category, lines.topics) if symbol in self._seen]
 
-    def _remove(self, changes: Changes, lines: LineSet) -> None:
-        if not changes.removed:
-            return
+    def _emptied_coins(
+        self,
+        choice: Choice,
+        removed: Iterable[str],
+        gone: Iterable[str],
+        left: Iterable[str],
+        living: set[str],
+    ) -> set[str]:
+        """Base coins of options without a contract now, whichever shard had the last: one has all trades of a coin."""
+        if self._category is not Category.OPTION:
+            return set()
+        emptied = _coins(removed) | (_coins(gone) - _coins(living))
+        return emptied - _coins(symbol for symbol in choice.symbols if symbol in living) - _coins(left)
+
+    def _remove(
+        self, choice: Choice, changes: Changes, gone: Iterable[str], living: set[str], lines: LineSet
+    ) -> None:
         removed = {symbol for symbol, _ in changes.removed}
         left = {symbol for symbol in _symbols(self._category, lines.topics) if symbol not in removed}
-        coins = {symbol.partition("-")[0] for symbol in left if "-" in symbol}
-        is_option = self._category is Category.OPTION
-        emptied = {symbol.partition("-")[0] for symbol in removed} if is_option else set()
+        emptied = self._emptied_coins(choice, removed, gone, left, living)
         topics = []
         for topic in lines.topics:
             symbol = parse_topic(self._category, topic).symbol
             # trades of options come by coin, and go with its last contract
-            if symbol in removed or (symbol in emptied and symbol not in coins):
+            if symbol in removed or symbol in emptied:
                 topics.append(topic)
+        if not topics:
+            return
         for symbol, why in changes.removed[:SHOWN]:
             log.info("%s: %s: its recording ends", symbol, why)
         if len(changes.removed) > SHOWN:
@@ -395,6 +410,11 @@ class Follower:
             self._announce(self._seen[symbol])
         more = "" if len(begun) <= SHOWN else f" and {len(begun) - SHOWN} more"
         log.info("listed: %s%s: %d more topics", ", ".join(begun[:SHOWN]), more, len(fresh))
+
+
+def _coins(symbols: Iterable[str]) -> set[str]:
+    """The base coins of options."""
+    return {symbol.partition("-")[0] for symbol in symbols if "-" in symbol}
 
 
 def _symbols(category: Category, topics: Iterable[str]) -> dict[str, None]:

@@ -26,7 +26,7 @@ from recorder.gateway.options import GatewayOptions
 from recorder.gateway.server import Gateway
 from recorder.journal import recover
 from recorder.roll import roll_data
-from recorder.universe import Resolved, resolve, selection_of
+from recorder.universe import Resolved, resolve, selection_of, topics_of
 from recorder.verify import verify
 from schemas.config import RecordConfig
 from schemas.errors import ExchangeError
@@ -344,6 +344,40 @@ class ByHand:
 
     async def refresh(self) -> None:
         await self.follower.refresh(self.rest, self.lines)
+
+
+async def test_trades_of_options_stay_while_another_shard_has_contracts_of_their_coin(tmp_path: Path) -> None:
+    ours, theirs, other = "BTC-25DEC26-100000-C", "BTC-25DEC26-90000-P", "ETH-25DEC26-3000-C"
+    config = RecordConfig(
+        category=Category.OPTION,
+        symbols=["all"],
+        topics=["publicTrade", "orderbook.25"],
+        shard="1/2",
+        pins=["BTC=1", f"{ours}=1", f"{theirs}=2", "ETH=1", f"{other}=2"],
+    )
+    tape = Tape(tmp_path, [], category=Category.OPTION)
+    rest: Any = Odd()
+    rest.listed = {symbol: _row(symbol) for symbol in (ours, theirs, other)}
+    topics = topics_of(config, tuple(rest.listed))
+    assert topics == ["publicTrade.BTC", "publicTrade.ETH", f"orderbook.25.{ours}"]
+    lines: Any = Lines(topics)
+    resolved = Resolved(list(topics), selection_of(config))
+    follower = Follower(config, resolved, tape.capture, lambda: rest, clock=lambda: tape.now_ns)
+    await follower.begin()
+    del rest.listed[ours]
+    await follower.refresh(rest, lines)
+    assert lines.topics == ["publicTrade.BTC", "publicTrade.ETH"]
+    del rest.listed[other]  # though this shard had none of its contracts
+    await follower.refresh(rest, lines)
+    assert lines.topics == ["publicTrade.BTC"]
+    more = "BTC-26MAR27-90000-P"
+    rest.listed[more] = _row(more)
+    del rest.listed[theirs]  # the last one that was there at the beginning
+    await follower.refresh(rest, lines)
+    assert lines.topics[0] == "publicTrade.BTC"
+    del rest.listed[more]
+    await follower.refresh(rest, lines)
+    assert lines.topics == []
 
 
 async def test_finer_steps_widen_the_exponents(tmp_path: Path) -> None:
