@@ -19,6 +19,7 @@ from typing import Final
 
 import msgspec
 
+from recorder.chain import chained
 from schemas.errors import Corrupt, StoreError
 from schemas.manifest import (
     MANIFEST_VERSION,
@@ -61,6 +62,8 @@ class Manifest:
         pruned: those whose journal file was deleted after proof.
         listed: how many files each segment's commit listed, replaced since or not.
         replaced: paths that compactions took back, and when; deleted a while later.
+        links: the segment lines of each collector's chain, in its order: that of the lines, those included that a
+            later roll of the same segment replaced.
     """
 
     __slots__ = (
@@ -69,6 +72,7 @@ class Manifest:
         "_starts",
         "archive",
         "files",
+        "links",
         "listed",
         "pruned",
         "replaced",
@@ -84,6 +88,7 @@ class Manifest:
         pruned: dict[tuple[str, int], ManifestPruned] | None = None,
         listed: dict[tuple[str, int], int] | None = None,
         replaced: dict[str, int] | None = None,
+        links: dict[str, list[ManifestSegment]] | None = None,
     ) -> None:
         self.archive = archive
         self.files = files
@@ -91,6 +96,7 @@ class Manifest:
         self.pruned = {} if pruned is None else pruned
         self.listed = {} if listed is None else listed
         self.replaced = {} if replaced is None else replaced
+        self.links = {} if links is None else links
         self._by_table: dict[str, dict[tuple[str, str], list[ManifestFile]]] = {}
         self._by_day: dict[tuple[str, str, str, str, str], list[ManifestFile]] | None = None
         self._starts: dict[str, list[int]] | None = None
@@ -225,29 +231,33 @@ def read_manifest(archive: Path) -> Manifest:
             read.pruned.update(state.pruned)
             read.listed.update(state.listed)
             read.replaced.update(state.replaced)
+            if state.links:
+                read.links[state.links[0].collector] = state.links
     except OSError as error:
         raise StoreError(f"{archive / 'manifest'}: cannot be read: {error}") from error
     return Manifest(
-        archive, files, read.segments, pruned=read.pruned, listed=read.listed, replaced=read.replaced
-    )
+        archive, files, read.segments,
+        pruned=read.pruned, listed=read.listed, replaced=read.replaced, links=read.links,
+    )  # fmt: skip
 
 
 def append_manifest(archive: Path, collector: str, entries: Sequence[Entry]) -> None:
     """Append lines in one write and make them last: file and directory are synced before this returns.
 
-    A torn last line, left behind by a crash, is cut off first. One writer at a time: the roller holds a lock.
+    Segment lines with a content hash become links of the collector's chain (recorder.chain). A torn last line, left
+    behind by a crash, is cut off first. One writer at a time: the roller holds a lock.
 
     Raises:
         StoreError: the disk refused; nothing was appended.
     """
     path = manifest_path(archive, collector)
-    payload = encode_lines(entries)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             end = _whole_lines_bytes(descriptor)
             os.ftruncate(descriptor, end)
+            payload = encode_lines(chained(entries, path, descriptor, end))
             try:
                 written = os.pwrite(descriptor, payload, end)
                 if written != len(payload):
@@ -275,6 +285,7 @@ class _State:
     pruned: dict[tuple[str, int], ManifestPruned] = field(default_factory=dict)
     listed: dict[tuple[str, int], int] = field(default_factory=dict)
     replaced: dict[str, int] = field(default_factory=dict)
+    links: list[ManifestSegment] = field(default_factory=list)
     _pending: dict[tuple[str, int], dict[str, ManifestFile]] = field(default_factory=dict)
     _merged: dict[str, dict[str, ManifestFile]] = field(default_factory=dict)
     _own: dict[tuple[str, int], set[str]] = field(default_factory=dict)
@@ -296,6 +307,8 @@ class _State:
         """A segment rolled again replaces what it was; what a compaction has merged stays where it is."""
         for path in self._own.pop(key, ()):
             self.files.pop(path, None)
+        if entry.chain is not None:
+            self.links.append(entry)
         committed = self._pending.pop(key, {})
         self.segments[key] = entry
         self.listed[key] = len(committed)

@@ -103,6 +103,8 @@ def verify_and_report(data: Path, *, json: bool) -> int:
             f"{counts['keyframes']:,} keyframes met"
         )
         print(f"{counts['gaps']:,} gaps and {counts['undecodable']:,} undecodable frames are on record")
+        for collector, chain in sorted(result.chains.items()):
+            print(f"chain of {collector}: {chain}")
         failures = len(result.failures)
         print(
             "verified: no unexplained difference" if not failures else f"NOT verified: {failures} differences"

@@ -70,7 +70,7 @@ def replay_segment(
         Corrupt: the segment is torn or altered.
         StoreError: it can't be read.
     """
-    with SegmentReader(path) as reader:
+    with SegmentReader(path, hashed=True) as reader:
         info = reader.info
         replay = Replay(info.collector, Category(info.category), info.start_ns)
         held = False
@@ -123,7 +123,7 @@ def roll_fully(segment_path: Path, archive: Path, breathe: Callable[[], None] = 
             file.discard()
         raise
     counters = replay.engine.counters()
-    closing = reader.closing
+    closing, content = reader.closing, reader.content
     reason = closing.reason if closing is not None else "recovered"
     entries.append(
         ManifestSegment(
@@ -144,6 +144,7 @@ def roll_fully(segment_path: Path, archive: Path, breathe: Callable[[], None] = 
             ),
             ended=_ENDED.get(reason, "stopped"),
             software=SOFTWARE,
+            content_sha256=None if content is None else content.hexdigest(),
             header=SegmentHeader(info.endpoint, info.software, reader.first_sequence, info.format_version),
         )
     )

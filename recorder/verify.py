@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from engine.core.book import Book
 from engine.replay import Mismatch
 from engine.rpi_book import RpiBook, apply_levels, load_levels
+from recorder.chain import broken_links
 from recorder.journal import segments
 from recorder.manifest import Manifest, read_manifest
 from recorder.roll import Rolled, roll_fully
@@ -68,7 +69,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(slots=True)
 class Verification:
-    """What was checked, and what was found."""
+    """What was checked, and what was found. ``chains``: each collector's newest chain value."""
 
     segments: int = 0
     files: int = 0
@@ -80,6 +81,7 @@ class Verification:
     keyframes: int = 0
     gaps: int = 0
     undecodable: int = 0
+    chains: dict[str, str] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
 
     @property
@@ -116,6 +118,9 @@ def verify(data: Path, *, progress: Callable[[str], None] = lambda _: None) -> V
     by_segment: dict[tuple[str, int], list[ManifestFile]] = {key: [] for key in manifest.segments}
     for file in manifest.files:
         by_segment[file.collector, file.segment].append(file)
+    for where, what in broken_links(manifest):
+        result.fail(where, what)
+    result.chains = {collector: str(links[-1].chain) for collector, links in manifest.links.items()}
     unrolled = _check_journal(data, manifest, by_segment, result, progress)
     _check_order({**unrolled, **manifest.segments}, result)
     _check_books(archive, manifest, result, progress)
@@ -221,7 +226,18 @@ def _check_segment(
         )
     if recorded is None:
         return fresh
-    for name in ("records", "frames", "sequence", "undecodable", "repeats", "ended", "files"):
+    names = (
+        "records",
+        "frames",
+        "sequence",
+        "undecodable",
+        "repeats",
+        "ended",
+        "files",
+        "content_sha256",
+        "header",
+    )
+    for name in names[: None if recorded.content_sha256 is not None else -2]:
         found, expected = getattr(recorded, name), getattr(fresh, name)
         if found != expected:
             result.fail(path, f"the manifest says {name} = {found}, the journal says {expected}")

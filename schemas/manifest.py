@@ -133,9 +133,9 @@ class ManifestSegment(msgspec.Struct, frozen=True, tag_field="event", tag="segme
         undecodable: frames that could not be decoded, by cause.
         repeats: frames that made no row because they had been recorded before.
         ended: ``rotated`` (the run goes on in the next segment), ``stopped`` or ``crashed``.
-        content_sha256: over the logical records (docs/journal.md), hex; null in lines of version 1.
-        chain: sha256 over the chain value of the segment before, the collector, the start and the content, hex; null in
-            lines of version 1.
+        content_sha256: hash of the segment's records, whatever their batches (docs/journal.md); null in version 1.
+        chain: link of the collector's chain, which runs over the segment lines in the order of this file; null in
+            version 1, whose lines the chain passes over.
         header: what else the segment says about itself; null in lines of version 1.
     """
 

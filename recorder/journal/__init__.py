@@ -1,5 +1,6 @@
 """The journal: append-only capture files, the truth that all else is made from (``docs/journal.md``)."""
 
+from recorder.journal.content import ContentHash, chain_value
 from recorder.journal.disk import Disk
 from recorder.journal.files import SegmentFile, SegmentState, journal_directory, segments
 from recorder.journal.format import (
@@ -25,6 +26,7 @@ __all__ = [
     "ClosingNote",
     "CollectorLock",
     "Commit",
+    "ContentHash",
     "Disk",
     "HeaderDamaged",
     "JournalOptions",
@@ -36,6 +38,7 @@ __all__ = [
     "SegmentInfo",
     "SegmentReader",
     "SegmentState",
+    "chain_value",
     "checksum",
     "journal_directory",
     "next_sequence",

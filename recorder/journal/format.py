@@ -7,7 +7,7 @@ Pure: bytes in and out, no file. Numbers in the file are little-endian.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple, cast
 
@@ -34,6 +34,7 @@ __all__ = [
     "SegmentInfo",
     "build_batch",
     "checksum",
+    "fixed_values",
     "payloads_of",
     "read_header",
 ]
@@ -195,13 +196,19 @@ def checksum(batch: pa.RecordBatch) -> int:
     them.
     """
     value = 0
-    for column in batch.columns[:-1]:
-        width = column.type.byte_width
-        data = _view(column.buffers()[1])
-        value = crc32c(data[column.offset * width : (column.offset + len(column)) * width], value)
+    for values in fixed_values(batch):
+        value = crc32c(values, value)
     offsets, data = payloads_of(batch)
     value = crc32c(offsets.data.cast("B"), value)
     return crc32c(data, value)
+
+
+def fixed_values(batch: pa.RecordBatch) -> Iterator[memoryview]:
+    """The bytes of every column but the payload's, in order, without a copy."""
+    for column in batch.columns[:-1]:
+        width = column.type.byte_width
+        data = _view(column.buffers()[1])
+        yield data[column.offset * width : (column.offset + len(column)) * width]
 
 
 def payloads_of(batch: pa.RecordBatch) -> tuple[np.ndarray[tuple[int], np.dtype[np.int32]], memoryview]:

@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
+from recorder.journal.content import ContentHash, without_batches
 from recorder.journal.format import (
     ClosingNote,
     HeaderDamaged,
@@ -70,6 +71,7 @@ class SegmentReader:
         lenient: stop without an error at the first batch that is torn or damaged, or at a missing end: for
             segments that are being written, or were when their process was killed. What the file grows by
             later is not read.
+        hashed: keep ``content`` while iterating.
 
     Attributes:
         info: the header.
@@ -82,6 +84,7 @@ class SegmentReader:
         good_bytes: the same with the closing note.
         closing, closing_sequence: the closing note and its own sequence, once read (None and -1 before).
         stopped: why a lenient pass ended before the file did, or None.
+        content: hash of the records of the pass so far, the closing note included; None unless ``hashed``.
 
     Raises:
         Corrupt: not a segment, or its name and header disagree; `HeaderDamaged` when there is no readable
@@ -89,14 +92,16 @@ class SegmentReader:
         StoreError: it cannot be opened or read, or is of a newer format; `SegmentGone` when it is not there.
     """
 
-    def __init__(self, path: Path, *, lenient: bool = False) -> None:
+    def __init__(self, path: Path, *, lenient: bool = False, hashed: bool = False) -> None:
         self.path = path
         self.closing: ClosingNote | None
         self.closing_sequence: int
         self.first_sequence: int
         self.last_sequence: int
         self.stopped: str | None
+        self.content: ContentHash | None
         self._lenient = lenient
+        self._hashed = hashed
         try:
             self._file: Any = pa.OSFile(str(path), "rb")
         except FileNotFoundError as error:
@@ -210,6 +215,7 @@ class SegmentReader:
         self.data_bytes = self.good_bytes = self.header_bytes
         self.closing = None
         self.stopped = None
+        self.content = ContentHash() if self._hashed else None
 
     def _next(self) -> Batch | None:
         offset = self.good_bytes
@@ -231,6 +237,8 @@ class SegmentReader:
         if found != number:
             raise Corrupt(self.path, f"batch {found} at offset {offset}, expected number {number}")
         self._count(table, offset, offset + frame.length_bytes)
+        if self.content is not None:
+            self.content.update(table if self.closing is None else without_batches(table, self.closing))
         return Batch(number, monotonic_ns, table, offset + frame.length_bytes)
 
     def _check_end(self, offset: int) -> None:

@@ -582,9 +582,10 @@ def test_a_hole_in_the_sequences(data: Path, rolled: bool) -> None:
         _replace_lines(data, lambda line: None if line.segment == gone.start_ns else line)
     else:
         shutil.rmtree(data / "archive")
-    (failure,) = _failures(data)
+    *chain, failure = _failures(data)
     assert "a segment is missing" in failure.what
     assert str(segments(data)[1].start_ns) in failure.where
+    assert ["link 2 of the chain" in broken.what for broken in chain] == [True] * rolled
 
 
 def test_a_wrong_live_digest(tmp_path: Path) -> None:
