@@ -15,7 +15,7 @@ from schemas.errors import TapebookError
 
 __all__ = ["NAMES", "main"]
 
-NAMES = ("decode", "columns", "replay", "book", "growth", "instructions", "transport", "load")
+NAMES = ("decode", "columns", "replay", "book", "growth", "instructions", "transport", "load", "roll")
 INSTRUCTION_FRAMES = 5_000
 """Frames to count instructions with: valgrind is fifty times slower, and counts need no repetition."""
 
@@ -59,9 +59,21 @@ def parser() -> argparse.ArgumentParser:
         "--seconds",
         type=float,
         metavar="S",
-        help="load: length of the schedule (60); transport: of one measurement (2)",
+        help="load: length of the schedule (60); transport: of one measurement (2); roll: of all rolls together (10)",
     )
-    out.add_argument("--symbols", type=int, default=600, metavar="N", help="load: symbols (%(default)s)")
+    out.add_argument(
+        "--symbols",
+        type=int,
+        metavar="N",
+        help="load: symbols (600); roll: simulated frames of so many symbols instead of two",
+    )
+    out.add_argument(
+        "--segment-mib",
+        type=float,
+        default=256.0,
+        metavar="M",
+        help="roll: the frames are repeated until the segment holds so many MiB of them (%(default)g)",
+    )
     out.add_argument(
         "--tick-ms",
         type=float,
@@ -84,7 +96,11 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         from benchmarks.load import load as load_benchmark
 
         return load_benchmark(
-            options.rate, options.seconds or 60.0, options.symbols, options.tick_ms, options.segment_seconds
+            options.rate,
+            options.seconds or 60.0,
+            options.symbols or 600,
+            options.tick_ms,
+            options.segment_seconds,
         )
     if options.name == "transport":
         from benchmarks.transport import transport
@@ -98,6 +114,14 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
         baseline = read_baseline(options.baseline) if options.baseline is not None else None
         return instructions(load(options.data, options.topic, options.frames or INSTRUCTION_FRAMES), baseline)
+    if options.name == "roll":
+        from benchmarks.roll import roll, simulated
+
+        if options.data is None and options.symbols is not None:
+            whole = simulated(options.symbols, options.frames)
+        else:
+            whole = load(options.data, None, options.frames)
+        return roll(whole, options.seconds or 10.0, options.segment_mib)
     feed = load(options.data, options.topic, options.frames)
     if options.name == "decode":
         from benchmarks.decode import decode
@@ -126,8 +150,13 @@ def main(arguments: list[str] | None = None) -> int:
     options = command.parse_args(arguments)
     if (options.frames is not None and options.frames < 1) or options.repetitions < 1:
         command.error("--frames and --repetitions: expected at least 1")
-    if options.rate <= 0 or options.symbols < 1 or options.tick_ms <= 0:
-        command.error("--rate, --symbols and --tick-ms: expected more than 0")
+    if (
+        options.rate <= 0
+        or (options.symbols is not None and options.symbols < 1)
+        or options.tick_ms <= 0
+        or options.segment_mib <= 0
+    ):
+        command.error("--rate, --symbols, --tick-ms and --segment-mib: expected more than 0")
     if any(value is not None and value <= 0 for value in (options.seconds, options.segment_seconds)):
         command.error("--seconds and --segment-seconds: expected more than 0")
     if options.baseline is not None and options.name != "instructions":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import AbstractContextManager
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
@@ -29,17 +31,22 @@ from schemas.names import Environment, Table
 __all__ = ["BatchesToTables", "JournalToTables", "Segment", "replay"]
 
 COLLECTOR = "benchmark"
+BACKLOG_BYTES = 64 << 20
 
 
 class Segment(AbstractContextManager["Segment"]):
     """A feed as the recorder would have journalled it, live digests included, sealed in a directory of its own.
 
+    Args:
+        feed: the frames; each topic's begin with a snapshot.
+        repeats: how often they come, one time after the other, received later each time.
+
     Attributes:
+        data: the data directory.
         path: the sealed segment.
-        records: record batches of it, in memory.
     """
 
-    def __init__(self, feed: Feed) -> None:
+    def __init__(self, feed: Feed, repeats: int = 1) -> None:
         self._directory = TemporaryDirectory(prefix="tapebook-benchmark-")
         data = Path(self._directory.name)
         start_ns = feed.receive_ns[0]
@@ -57,13 +64,22 @@ class Segment(AbstractContextManager["Segment"]):
             Engine(CATEGORY), journal, run=start_ns, on_event=lambda _: None, clock=lambda: start_ns
         )
         capture.begin(feed.topics, [])
-        for receive_ns, frame in zip(feed.receive_ns, feed.frames, strict=True):
-            capture.frame_list(0, [frame], receive_ns)
+        for number in range(repeats):
+            later_ns = number * (feed.receive_ns[-1] + 10**9 - start_ns)
+            for receive_ns, frame in zip(feed.receive_ns, feed.frames, strict=True):
+                capture.frame_list(0, [frame], receive_ns + later_ns)
+            while journal.backlog_bytes > BACKLOG_BYTES:
+                time.sleep(0.01)
         capture.finish([])
         journal.close()
+        self.data = data
         self.path = segments(data, COLLECTOR)[0].path
+
+    @cached_property
+    def records(self) -> list[pa.RecordBatch]:
+        """The segment's record batches, in memory."""
         with SegmentReader(self.path) as reader:
-            self.records: list[pa.RecordBatch] = [batch.table for batch in reader]
+            return [batch.table for batch in reader]
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -10,47 +10,26 @@ import hashlib
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from engine.replay import Key
+from recorder.encodings import profile
+from recorder.row_ranges import BOOK_TABLES, Ranges
+from recorder.row_scratch import Place, RowScratch
 from recorder.version import SOFTWARE
 from schemas.errors import StoreError
-from schemas.manifest import FeedEnds, ManifestFile
-from schemas.names import Table
-from schemas.tables import SCHEMA_VERSION, book_topic, schema_of
+from schemas.manifest import ManifestFile
+from schemas.tables import SCHEMA_VERSION, schema_of
 
-__all__ = ["ROW_GROUP_ROWS", "ArchiveFile", "date_of_day", "file_path", "sync_directory"]
+__all__ = ["MAX_WAITING_BYTES", "ArchiveFile", "Held", "date_of_day", "file_path", "sync_directory"]
 
-ROW_GROUP_ROWS = 65_536
-COMPRESSION = "zstd"
-COMPRESSION_LEVEL = 6
-
-# Integers that grow by small steps: differences compress far better than the values.
-_DELTA = {
-    Table.BOOK_UPDATES: (
-        "sequence", "receive_time", "push_time", "match_time", "update_id", "cross_sequence",
-        "bid_price_mantissa.list.element", "ask_price_mantissa.list.element",
-    ),
-    Table.RPI_BOOK_UPDATES: (
-        "sequence", "receive_time", "push_time", "match_time", "update_id", "cross_sequence",
-        "bid_price_mantissa.list.element", "ask_price_mantissa.list.element",
-    ),
-    Table.TRADES: ("sequence", "receive_time", "push_time", "match_time", "price_mantissa", "cross_sequence"),
-    Table.TICKERS: ("sequence", "receive_time", "push_time", "cross_sequence"),
-    Table.GAPS: (),
-    Table.COVERAGE: (),
-    Table.INSTRUMENTS: (),
-    Table.KLINES: ("sequence", "receive_time", "push_time", "match_time"),
-    Table.LIQUIDATIONS: ("sequence", "receive_time", "push_time", "match_time"),
-    Table.INSURANCE: ("sequence", "receive_time", "push_time"),
-    Table.ADL_ALERTS: ("sequence", "receive_time", "push_time"),
-    Table.PRICE_LIMITS: ("sequence", "receive_time", "push_time"),
-    Table.SYSTEM_STATUS: ("sequence", "receive_time", "push_time"),
-}  # fmt: skip
+MAX_WAITING_BYTES = 64 << 20
+"""Rows that wait for their row groups in memory, those of all files of a roll together."""
 
 
 def date_of_day(day: int) -> str:
@@ -67,6 +46,49 @@ def file_path(key: Key, category: str, collector: str, segment_ns: int) -> str:
     )
 
 
+class Held:
+    """The rows of all files of a roll that wait for their row groups; bounded, however many files and rows there are.
+
+    Args:
+        archive: where what is too much is set aside.
+        most_bytes: that may be held in memory.
+
+    Attributes:
+        bytes: that are held.
+        peak_bytes: the most that were held at once.
+        scratch: where the others are.
+    """
+
+    def __init__(self, archive: Path, most_bytes: int | None = None) -> None:
+        self.most_bytes = MAX_WAITING_BYTES if most_bytes is None else most_bytes
+        self.bytes = 0
+        self.peak_bytes = 0
+        self.scratch = RowScratch(archive)
+        self._files: list[ArchiveFile] = []
+
+    def add(self, file: ArchiveFile) -> None:
+        """Count a file's rows from here on."""
+        self._files.append(file)
+
+    def count(self, change: int) -> None:
+        """So many bytes more, or fewer, are held."""
+        self.bytes += change
+        self.peak_bytes = max(self.peak_bytes, self.bytes)
+
+    def relieve(self) -> None:
+        """Set rows aside if too many are held: the largest piles first, until half of what may be held is left."""
+        if self.bytes <= self.most_bytes:
+            return
+        for file in sorted(self._files, key=lambda file: file.waiting_bytes, reverse=True):
+            if self.bytes <= self.most_bytes // 2:
+                break
+            file.set_aside()
+
+    def close(self) -> None:
+        """Give back what was set aside."""
+        self.scratch.close()
+
+
 class ArchiveFile:
     """One Parquet file being written beside its final name; it exists for nobody until ``finish``.
 
@@ -74,48 +96,77 @@ class ArchiveFile:
         archive: root of the archive.
         key: table, symbol and day.
         category, collector, segment_ns: which segment it is rolled from.
+        held: shared by the files of a roll; default: its own.
+
+    Attributes:
+        waiting_bytes: of rows in memory that wait for their row group.
     """
 
-    def __init__(self, archive: Path, key: Key, category: str, collector: str, segment_ns: int) -> None:
+    def __init__(
+        self,
+        archive: Path,
+        key: Key,
+        category: str,
+        collector: str,
+        segment_ns: int,
+        held: Held | None = None,
+    ) -> None:
         self.table, self.symbol, self.day = key
         self.category, self.collector, self.segment_ns = category, collector, segment_ns
         self.relative = file_path(key, category, collector, segment_ns)
         self.path = archive / self.relative
         self._temporary = self.path.with_name(self.path.name + ".tmp")
         self._schema = schema_of(self.table)
-        self._pending: list[pa.Table] = []
-        self._pending_rows = 0
+        self._profile = profile("roll", self.table)
+        self._held = Held(archive) if held is None else held
+        self._held.add(self)
+        self._waiting: list[pa.Table | Place] = []
+        self._waiting_rows = self._waiting_levels = 0
+        self.waiting_bytes = 0
+        self._file: _Hashed | None = None
         self._writer: pq.ParquetWriter | None = None
-        self._ranges: dict[str, tuple[int, int]] = {}
-        self._feeds: dict[str, FeedEnds] = {}
+        self._ranges = Ranges(self.table, self.symbol)
         self.rows = 0
 
     def append(self, rows: pa.Table) -> None:
         """Take rows that follow the ones before."""
-        self._note_ranges(rows)
-        self.rows += rows.num_rows
-        self._pending.append(rows)
-        self._pending_rows += rows.num_rows
-        while self._pending_rows >= ROW_GROUP_ROWS:
-            self._write(ROW_GROUP_ROWS)
+        while rows.num_rows:
+            taken, levels = self._cut(rows)
+            part = rows.slice(0, taken)
+            rows = rows.slice(taken)
+            self.rows += taken
+            self._waiting.append(part)
+            self._waiting_rows += taken
+            self._waiting_levels += levels
+            self._wait(part.get_total_buffer_size())
+            if (
+                self._waiting_rows >= self._profile.row_group_rows
+                or self._waiting_levels >= self._profile.row_group_levels
+            ):
+                self._write()
+
+    def set_aside(self) -> None:
+        """Move the waiting rows from memory to the scratch file. Raises StoreError."""
+        tables = [part for part in self._waiting if isinstance(part, pa.Table)]
+        if tables:
+            earlier = [part for part in self._waiting if isinstance(part, Place)]
+            self._waiting = [*earlier, self._held.scratch.put(pa.concat_tables(tables))]
+        self._wait(-self.waiting_bytes)
 
     def finish(self, gaps: int) -> ManifestFile:
         """Write what is left, sync, take the final name, and describe the file for the manifest."""
+        if self._waiting or self._writer is None:
+            self._write()
+        assert self._writer is not None
+        assert self._file is not None
         try:
-            if self._pending_rows or self._writer is None:
-                self._write(self._pending_rows)
-            assert self._writer is not None
             self._writer.close()
             self._writer = None
-            digest = hashlib.sha256()
-            with open(self._temporary, "rb") as file:
-                while chunk := file.read(1 << 20):
-                    digest.update(chunk)
-                size = file.tell()
-                os.fsync(file.fileno())
+            sha256 = self._file.finish()
             self._temporary.rename(self.path)
         except OSError as error:
             raise self._failure(error) from error
+        ranges = self._ranges
         return ManifestFile(
             path=self.relative,
             table=self.table.value,
@@ -125,42 +176,68 @@ class ArchiveFile:
             collector=self.collector,
             segment=self.segment_ns,
             rows=self.rows,
-            bytes=size,
-            sha256=digest.hexdigest(),
-            sequence=self._ranges.get("sequence"),
-            receive_ns=self._ranges.get("receive_time") or self._ranges.get("start_time"),
-            match_ms=self._ranges.get("match_time"),
-            push_ms=self._ranges.get("push_time"),
-            update_id=self._ranges.get("update_id"),
-            cross_sequence=self._ranges.get("cross_sequence"),
+            bytes=self._file.length,
+            sha256=sha256,
+            sequence=ranges.of("sequence"),
+            receive_ns=ranges.of("receive_time") or ranges.of("start_time"),
+            match_ms=ranges.of("match_time"),
+            push_ms=ranges.of("push_time"),
+            update_id=ranges.of("update_id"),
+            cross_sequence=ranges.of("cross_sequence"),
             gaps=gaps,
-            feeds=dict(sorted(self._feeds.items())),
+            feeds=dict(sorted(ranges.feeds.items())),
             schema_version=SCHEMA_VERSION,
             software=SOFTWARE,
         )
 
     def discard(self) -> None:
         """Leave nothing behind, as far as the disk lets us: what went wrong before is the news."""
+        self.abandon()
+        with contextlib.suppress(OSError):
+            self._temporary.unlink(missing_ok=True)
+
+    def abandon(self) -> None:
+        """Let go of the file as a kill would: what was written of it stays, under a name that counts for nobody."""
         with contextlib.suppress(OSError):
             if self._writer is not None:
                 self._writer.close()
         self._writer = None
         with contextlib.suppress(OSError):
-            self._temporary.unlink(missing_ok=True)
+            if self._file is not None:
+                self._file.close()
 
-    def _write(self, rows: int) -> None:
-        table = pa.concat_tables(self._pending) if self._pending else self._schema.empty_table()
+    def _wait(self, change: int) -> None:
+        self.waiting_bytes += change
+        self._held.count(change)
+
+    def _cut(self, rows: pa.Table) -> tuple[int, int]:
+        """How many of these rows the row group takes that is being collected, and their levels of both sides."""
+        most = min(rows.num_rows, self._profile.row_group_rows - self._waiting_rows)
+        if self.table not in BOOK_TABLES:
+            return most, 0
+        ends = _list_ends(rows, "bid_price_mantissa")[:most] + _list_ends(rows, "ask_price_mantissa")[:most]
+        taken = min(
+            most, int(np.searchsorted(ends, self._profile.row_group_levels - self._waiting_levels)) + 1
+        )
+        return taken, int(ends[taken - 1])
+
+    def _write(self) -> None:
+        parts = [self._held.scratch.get(part) if isinstance(part, Place) else part for part in self._waiting]
+        # one chunk a column, so that how rows arrived leaves no trace in the encoding
+        rows = pa.concat_tables(parts).combine_chunks() if parts else self._schema.empty_table()
+        parts.clear()
+        self._waiting = []
+        self._waiting_rows = self._waiting_levels = 0
+        self._wait(-self.waiting_bytes)
+        self._ranges.note(rows)
         try:
             if self._writer is None:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-                self._writer = _writer(self._temporary, self.table, self._schema)
-            # one chunk a column, so that how rows arrived leaves no trace in the encoding
-            self._writer.write_table(table.slice(0, rows).combine_chunks(), row_group_size=ROW_GROUP_ROWS)
+                self._file = _Hashed(self._temporary)
+                self._writer = pq.ParquetWriter(self._file, self._schema, **self._profile.writer)
+            self._writer.write_table(rows, row_group_size=max(rows.num_rows, 1))
         except OSError as error:
             raise self._failure(error) from error
-        rest = table.slice(rows)
-        self._pending = [rest] if rest.num_rows else []
-        self._pending_rows = rest.num_rows
 
     def _failure(self, error: OSError) -> StoreError:
         return StoreError(
@@ -168,62 +245,51 @@ class ArchiveFile:
             "free space or mend the disk, then `tapebook roll` again"
         )
 
-    def _note_ranges(self, rows: pa.Table) -> None:
-        for name in (
-            "sequence",
-            "receive_time",
-            "start_time",
-            "match_time",
-            "push_time",
-            "update_id",
-            "cross_sequence",
-        ):
-            if name not in rows.schema.names:
-                continue
-            column = rows.column(name)
-            if pa.types.is_timestamp(column.type):
-                column = column.cast(pa.int64())
-            ends = pc.min_max(column)
-            low, high = ends["min"].as_py(), ends["max"].as_py()
-            if low is None:
-                continue
-            before = self._ranges.get(name, (low, high))
-            self._ranges[name] = (min(low, before[0]), max(high, before[1]))
-        if self.table in (Table.BOOK_UPDATES, Table.RPI_BOOK_UPDATES):
-            for depth in pc.unique(rows.column("depth")).to_pylist():
-                topic = book_topic(self.table, depth, self.symbol)
-                self._note_feed(topic, rows.filter(pc.equal(rows.column("depth"), depth)))
 
-    def _note_feed(self, topic: str, rows: pa.Table) -> None:
-        digests = rows.column("digest").drop_null()
-        first = f"{digests[0].as_py():016x}" if len(digests) else None
-        last = f"{digests[-1].as_py():016x}" if len(digests) else None
-        before = self._feeds.get(topic)
-        self._feeds[topic] = FeedEnds(
-            rows=rows.num_rows + (before.rows if before else 0),
-            first_update_id=before.first_update_id if before else rows.column("update_id")[0].as_py(),
-            last_update_id=rows.column("update_id")[-1].as_py(),
-            first_digest=(before.first_digest if before else None) or first,
-            last_digest=last or (before.last_digest if before else None),
-        )
+def _list_ends(rows: pa.Table, name: str) -> np.ndarray[Any, Any]:
+    """Where each row's list ends, counted from the first value of the first row."""
+    column = rows.column(name).combine_chunks()
+    lists = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
+    offsets = np.frombuffer(lists.buffers()[1], np.int32, len(lists) + 1, lists.offset * 4).astype(np.int64)
+    ends: np.ndarray[Any, Any] = offsets[1:] - offsets[0]
+    return ends
 
 
-def _writer(path: Path, table: Table, schema: pa.Schema) -> pq.ParquetWriter:
-    delta = _DELTA.get(table, ())
-    leaves = [
-        f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name for field in schema
-    ]
-    return pq.ParquetWriter(
-        path,
-        schema,
-        compression=COMPRESSION,
-        compression_level=COMPRESSION_LEVEL,
-        use_dictionary=[leaf for leaf in leaves if leaf not in delta],
-        column_encoding=dict.fromkeys(delta, "DELTA_BINARY_PACKED") or None,
-        write_statistics=True,
-        version="2.6",
-        data_page_version="2.0",
-    )
+class _Hashed:
+    """A file that is written from front to end, hashed on the way."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = open(path, "wb")  # noqa: SIM115 (closed by whoever closes this)
+        self._sha256 = hashlib.sha256()
+        self.length = 0
+        self.closed = False
+
+    def write(self, content: Any) -> int:
+        """Append bytes."""
+        self._sha256.update(content)
+        written = self._file.write(content)
+        self.length += written
+        return written
+
+    def tell(self) -> int:
+        """Where the next bytes go."""
+        return self.length
+
+    def flush(self) -> None:
+        """Hand everything to the system."""
+        self._file.flush()
+
+    def close(self) -> None:
+        """Hand everything to the system, and close."""
+        self.closed = True
+        self._file.close()
+
+    def finish(self) -> str:
+        """Make it last, close it, and return its sha256."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self.close()
+        return self._sha256.hexdigest()
 
 
 def sync_directory(path: Path) -> None:

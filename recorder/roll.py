@@ -19,7 +19,7 @@ import pyarrow as pa
 from engine.replay import Key, Mismatch, Replay
 from recorder.journal import Recovery, SegmentFile, SegmentReader, recover, segments
 from recorder.manifest import append_manifest, read_manifest
-from recorder.parquet_files import ArchiveFile, sync_directory
+from recorder.parquet_files import ArchiveFile, Held, sync_directory
 from recorder.version import SOFTWARE
 from schemas.errors import ConfigError, StoreError
 from schemas.manifest import Entry, ManifestFile, ManifestSegment, SegmentHeader
@@ -98,6 +98,7 @@ def roll_segment(segment_path: Path, out_archive: Path) -> list[Entry]:
 def roll_fully(segment_path: Path, archive: Path, breathe: Callable[[], None] = lambda: None) -> Rolled:
     """As ``roll_segment``, and say what the replay found."""
     files: dict[Key, ArchiveFile] = {}
+    held = Held(archive)
     with SegmentReader(segment_path) as reader:
         info = reader.info
 
@@ -105,8 +106,11 @@ def roll_fully(segment_path: Path, archive: Path, breathe: Callable[[], None] = 
         for key, table in rows.items():
             file = files.get(key)
             if file is None:
-                file = files[key] = ArchiveFile(archive, key, info.category, info.collector, info.start_ns)
+                file = files[key] = ArchiveFile(
+                    archive, key, info.category, info.collector, info.start_ns, held
+                )
             file.append(table)
+        held.relieve()
 
     try:
         reader, replay = replay_segment(segment_path, take, breathe)
@@ -122,6 +126,8 @@ def roll_fully(segment_path: Path, archive: Path, breathe: Callable[[], None] = 
         for file in files.values():
             file.discard()
         raise
+    finally:
+        held.close()
     counters = replay.engine.counters()
     closing, content = reader.closing, reader.content
     reason = closing.reason if closing is not None else "recovered"

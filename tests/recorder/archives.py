@@ -10,7 +10,10 @@ from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
+from recorder import parquet_files
+from recorder.encodings import Profile, Purpose, profile
 from recorder.manifest import append_manifest
 from schemas.manifest import FeedEnds, ManifestFile, ManifestSegment
 from schemas.names import Table
@@ -155,3 +158,12 @@ def _feeds(table: Table, symbol: str, rows: list[dict[str, Any]]) -> dict[str, F
         return {}
     depths = [row.get("depth", 50) for row in rows]
     return {f"orderbook.{depth}.{symbol}": FeedEnds(depths.count(depth)) for depth in sorted(set(depths))}
+
+
+def small_row_groups(monkeypatch: pytest.MonkeyPatch, *, rows: int = 65_536, levels: int = 2 << 20) -> None:
+    """Have files written in row groups of so many rows and levels."""
+
+    def small(purpose: Purpose, table: Table) -> Profile:
+        return profile(purpose, table)._replace(row_group_rows=rows, row_group_levels=levels)
+
+    monkeypatch.setattr(parquet_files, "profile", small)

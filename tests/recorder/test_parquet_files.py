@@ -11,12 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from recorder import parquet_files
-from recorder.parquet_files import ArchiveFile, date_of_day, file_path, sync_directory
+from recorder.parquet_files import ArchiveFile, Held, date_of_day, file_path, sync_directory
 from schemas.errors import StoreError
 from schemas.names import Table
 from schemas.tables import SCHEMA_VERSION, schema_of
-from tests.recorder.archives import NOON_NS, table_of
+from tests.recorder.archives import NOON_NS, small_row_groups, table_of
 
 DAY = NOON_NS // 86_400_000_000_000
 KEY = (Table.TRADES, "BTCUSDT", DAY)
@@ -67,7 +66,7 @@ def test_paths(symbol: str, encoded: str) -> None:
 
 
 def test_how_rows_arrive_leaves_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parquet_files, "ROW_GROUP_ROWS", 10)
+    small_row_groups(monkeypatch, rows=10)
     written = []
     for number, cuts in enumerate([[35], [1, 34], [10, 20, 30], list(range(35)), [9, 11, 29]]):
         edges = sorted({0, *cuts, 35})
@@ -77,6 +76,81 @@ def test_how_rows_arrive_leaves_no_trace(tmp_path: Path, monkeypatch: pytest.Mon
     assert all(one == written[0] for one in written)
     metadata = pq.read_metadata(tmp_path / "0" / written[0][1].path)
     assert [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)] == [10, 10, 10, 5]
+
+
+def _book_rows(levels: list[tuple[int, int]]) -> pa.Table:
+    """Rows of an order book with so many bids and asks each."""
+    return table_of(
+        Table.BOOK_UPDATES,
+        [
+            {
+                "sequence": i, "receive_time": NOON_NS + i, "push_time": NOON_NS // 10**6 + i,
+                "depth": 50, "update_id": i,
+                "bid_price_mantissa": list(range(i, i + bids)), "bid_size_mantissa": [1] * bids,
+                "ask_price_mantissa": list(range(i, i + asks)), "ask_size_mantissa": [2] * asks,
+            }
+            for i, (bids, asks) in enumerate(levels)
+        ],
+    )  # fmt: skip
+
+
+LEVELS = [(3, 2), (0, 0), (1, 9), (40, 0), (0, 4), (2, 3), (5, 5), (1, 0), (0, 9), (0, 0), (0, 0)]
+# the row that brings a group's levels to 10 ends it, and so does its fifth row
+GROUPS_OF_LEVELS = [3, 1, 3, 2, 2]
+
+
+@pytest.mark.parametrize("cuts", [[], [1], [3], [4, 5], list(range(1, 11))])
+def test_deep_books_have_shorter_row_groups(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cuts: list[int]
+) -> None:
+    small_row_groups(monkeypatch, rows=5, levels=10)
+    rows = _book_rows(LEVELS)
+    file = ArchiveFile(tmp_path, (Table.BOOK_UPDATES, "BTCUSDT", DAY), "linear", "linear", 7)
+    for start, stop in pairwise([0, *cuts, len(LEVELS)]):
+        file.append(rows.slice(start, stop - start))
+    entry = file.finish(0)
+    metadata = pq.read_metadata(tmp_path / entry.path)
+    assert [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)] == GROUPS_OF_LEVELS
+    assert pq.read_table(tmp_path / entry.path).equals(rows)
+
+
+@pytest.mark.parametrize("most_bytes", [0, 2_000, 1 << 30])
+def test_what_is_set_aside_leaves_no_trace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most_bytes: int
+) -> None:
+    small_row_groups(monkeypatch, rows=10)
+    expected = _write(tmp_path / "held", [_rows(0, 35)]).finish(0)
+    held = Held(tmp_path / "aside", most_bytes)
+    files = [ArchiveFile(tmp_path / "aside", KEY, "linear", "linear", at, held) for at in (7, 8)]
+    largest = 0
+    for start in range(0, 35, 3):
+        for file in files:
+            rows = _rows(start, min(start + 3, 35))
+            largest = max(largest, rows.get_total_buffer_size())
+            file.append(rows)
+            held.relieve()
+            assert held.bytes <= most_bytes
+            assert held.bytes == sum(file.waiting_bytes for file in files)
+    assert held.peak_bytes <= most_bytes + largest
+    assert (held.scratch.written_bytes > 0) == (most_bytes < 1 << 30)
+    assert files[0].finish(0) == expected
+    assert (tmp_path / "aside" / expected.path).read_bytes() == (
+        tmp_path / "held" / expected.path
+    ).read_bytes()
+    files[1].discard()
+    held.close()
+    # nothing has a name but the finished file
+    assert [path.name for path in (tmp_path / "aside").rglob("*") if path.is_file()] == ["linear-7.parquet"]
+
+
+def test_the_largest_piles_are_set_aside_first(tmp_path: Path) -> None:
+    held = Held(tmp_path, most_bytes=1 << 30)
+    files = [ArchiveFile(tmp_path, KEY, "linear", "linear", at, held) for at in range(3)]
+    for file, count in zip(files, (5, 400, 20), strict=True):
+        file.append(_rows(0, count))
+    held.most_bytes = 2 * (files[0].waiting_bytes + files[2].waiting_bytes) + 2
+    held.relieve()
+    assert [file.waiting_bytes > 0 for file in files] == [True, False, True]
 
 
 def test_a_file_exists_for_nobody_until_it_is_finished(tmp_path: Path) -> None:
@@ -95,7 +169,7 @@ def test_a_file_exists_for_nobody_until_it_is_finished(tmp_path: Path) -> None:
 
 
 def test_a_discarded_file_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parquet_files, "ROW_GROUP_ROWS", 2)
+    small_row_groups(monkeypatch, rows=2)
     file = _write(tmp_path, [_rows(0, 5)])
     assert list(tmp_path.rglob("*.tmp"))
     file.discard()

@@ -21,6 +21,7 @@ from recorder.verify import verify
 from schemas.errors import ConfigError, Corrupt, StoreError
 from schemas.manifest import ManifestFile, ManifestSegment, SegmentHeader
 from schemas.names import Table
+from tests.recorder.archives import small_row_groups
 from tests.recorder.recordings import (
     BOOK,
     MS,
@@ -89,12 +90,15 @@ def test_neither_do_held_rows_nor_row_groups(tmp_path: Path, monkeypatch: pytest
     tape = Tape(tmp_path / "data")
     tape.frames(market(0, 150), flush_every=4)
     tape.stop()
-    monkeypatch.setattr(parquet_files, "ROW_GROUP_ROWS", 11)
+    small_row_groups(monkeypatch, rows=11)
     (segment,) = segments(tmp_path / "data")
     expected = roll_segment(segment.path, tmp_path / "held")
     monkeypatch.setattr(roll, "MAX_HELD_BYTES", 0)
     assert roll_segment(segment.path, tmp_path / "handed over") == expected
     assert files_of(tmp_path / "handed over") == files_of(tmp_path / "held")
+    monkeypatch.setattr(parquet_files, "MAX_WAITING_BYTES", 0)
+    assert roll_segment(segment.path, tmp_path / "set aside") == expected
+    assert files_of(tmp_path / "set aside") == files_of(tmp_path / "held")
     groups = [
         pq.read_metadata(tmp_path / "held" / entry.path).num_row_groups
         for entry in expected
@@ -153,7 +157,7 @@ def _deaths(short: Path, tmp_path: Path, error: type[BaseException]) -> Iterator
         with pytest.MonkeyPatch.context() as monkeypatch:
             steps = Steps(monkeypatch, die_at, error)
             if error is Killed:
-                monkeypatch.setattr(parquet_files.ArchiveFile, "discard", lambda _: None)
+                monkeypatch.setattr(parquet_files.ArchiveFile, "discard", parquet_files.ArchiveFile.abandon)
             try:
                 _roll(data)
             except (Killed, StoreError):

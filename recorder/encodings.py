@@ -1,0 +1,88 @@
+"""How the columns of the archive's files are encoded and compressed, by what a file is written for.
+
+``roll`` writes once, in the recorder's shadow, and the file is written again when its day is compacted: what counts is
+time. All encodings are Parquet's own, so that any reader understands the files.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+import pyarrow as pa
+
+from schemas.names import Table
+from schemas.tables import schema_of
+
+__all__ = ["Profile", "Purpose", "profile"]
+
+Purpose = Literal["roll"]
+
+
+class Profile(NamedTuple):
+    """How the files of one table are written.
+
+    Attributes:
+        writer: keyword arguments of ``pyarrow.parquet.ParquetWriter``.
+        row_group_rows: rows of a row group, at most.
+        row_group_levels: levels of both sides of a book in a row group; the row that reaches it is the group's last.
+    """
+
+    writer: dict[str, Any]
+    row_group_rows: int
+    row_group_levels: int
+
+
+_CLOCKS_AND_IDS = ("sequence", "receive_time", "push_time", "match_time", "cross_sequence")
+_LEVELS = tuple(
+    f"{name}_mantissa.list.element"
+    for name in ("bid_price", "bid_size", "ask_price", "ask_size", "bid_rpi_size", "ask_rpi_size")
+)
+
+# Integers that grow by small steps: differences compress better than the values, and faster.
+_DELTA: dict[Table, tuple[str, ...]] = {Table.TRADES: ("price_mantissa",)}
+# Values of which only some bytes change: the bytes of the same place side by side. For levels this is smaller than
+# differences, and costs half as much (docs/rolling.md).
+_SPLIT: dict[Table, tuple[str, ...]] = {
+    Table.BOOK_UPDATES: ("update_id", *_LEVELS),
+    Table.RPI_BOOK_UPDATES: ("update_id", *_LEVELS),
+    Table.TRADES: ("size_mantissa",),
+}
+# Texts that are hardly ever the same: a dictionary of them is work for nothing.
+_UNIQUE: dict[Table, tuple[str, ...]] = {Table.TRADES: ("trade_id",)}
+_BIG = frozenset({Table.BOOK_UPDATES, Table.RPI_BOOK_UPDATES, Table.TRADES, Table.TICKERS})
+# By these a reader skips row groups; the values of the other columns are never searched for.
+_SEARCHED = (*_CLOCKS_AND_IDS, "update_id", "start_time", "end_time")
+
+
+def profile(purpose: Purpose, table: Table) -> Profile:
+    """How files of this table are written for this purpose."""
+    assert purpose == "roll"
+    schema = schema_of(table)
+    leaves = [
+        f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name for field in schema
+    ]
+    encodings: dict[str, str] = {}
+    for encoding, columns in (
+        ("DELTA_BINARY_PACKED", (*_CLOCKS_AND_IDS, *_DELTA.get(table, ()))),
+        ("BYTE_STREAM_SPLIT", _SPLIT.get(table, ())),
+        ("DELTA_LENGTH_BYTE_ARRAY", _UNIQUE.get(table, ())),
+    ):
+        encodings |= dict.fromkeys((leaf for leaf in leaves if leaf in columns), encoding)
+    if table in _BIG:
+        # names are dictionaries already; elsewhere zstd finds what repeats faster than a hash table does
+        dictionary = [field.name for field in schema if pa.types.is_dictionary(field.type)]
+    else:
+        dictionary = [leaf for leaf in leaves if leaf not in encodings]
+    return Profile(
+        {
+            "compression": "zstd",
+            "compression_level": 1,
+            "use_dictionary": dictionary,
+            "column_encoding": encodings or None,
+            "write_statistics": [leaf for leaf in leaves if leaf in _SEARCHED],
+            "version": "2.6",
+            "data_page_version": "2.0",
+        },
+        row_group_rows=65_536,
+        row_group_levels=2 << 20,
+    )

@@ -1,0 +1,92 @@
+"""What the manifest says of a file's rows: ranges of clocks and ids, and the ends of each feed."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from schemas.manifest import FeedEnds
+from schemas.names import Table
+from schemas.tables import book_topic
+
+__all__ = ["BOOK_TABLES", "Ranges"]
+
+BOOK_TABLES: Final = frozenset({Table.BOOK_UPDATES, Table.RPI_BOOK_UPDATES})
+_RANGED: Final = (
+    "sequence",
+    "receive_time",
+    "start_time",
+    "match_time",
+    "push_time",
+    "update_id",
+    "cross_sequence",
+)
+
+
+class Ranges:
+    """Collects them, one run of rows after the other.
+
+    Args:
+        table, symbol: whose rows these are.
+
+    Attributes:
+        feeds: by topic, of a table of books.
+    """
+
+    def __init__(self, table: Table, symbol: str) -> None:
+        self._table = table
+        self._symbol = symbol
+        self._ranges: dict[str, tuple[int, int]] = {}
+        self.feeds: dict[str, FeedEnds] = {}
+
+    def of(self, name: str) -> tuple[int, int] | None:
+        """Least and greatest value of a column; None where it has none."""
+        return self._ranges.get(name)
+
+    def note(self, rows: pa.Table) -> None:
+        """Take rows that follow the ones before."""
+        if not rows.num_rows:
+            return
+        for name in _RANGED:
+            if name not in rows.schema.names:
+                continue
+            column = rows.column(name)
+            if pa.types.is_timestamp(column.type):
+                column = column.cast(pa.int64())
+            ends = pc.min_max(column)
+            low, high = ends["min"].as_py(), ends["max"].as_py()
+            if low is None:
+                continue
+            before = self._ranges.get(name, (low, high))
+            self._ranges[name] = (min(low, before[0]), max(high, before[1]))
+        if self._table in BOOK_TABLES:
+            self._note_feeds(rows)
+
+    def _note_feeds(self, rows: pa.Table) -> None:
+        depths = _array(rows, "depth").to_numpy()
+        update_ids = _array(rows, "update_id").to_numpy()
+        digests = _array(rows, "digest")
+        noted = np.flatnonzero(digests.is_valid().to_numpy(zero_copy_only=False))
+        for depth in np.flatnonzero(np.bincount(depths)).tolist():
+            places = np.flatnonzero(depths == depth)
+            ends = noted[depths[noted] == depth]
+            first = f"{digests[int(ends[0])].as_py():016x}" if len(ends) else None
+            last = f"{digests[int(ends[-1])].as_py():016x}" if len(ends) else None
+            topic = book_topic(self._table, depth, self._symbol)
+            before = self.feeds.get(topic)
+            self.feeds[topic] = FeedEnds(
+                rows=len(places) + (before.rows if before else 0),
+                first_update_id=before.first_update_id if before else int(update_ids[places[0]]),
+                last_update_id=int(update_ids[places[-1]]),
+                first_digest=(before.first_digest if before else None) or first,
+                last_digest=last or (before.last_digest if before else None),
+            )
+
+
+def _array(rows: pa.Table, name: str) -> Any:
+    """A column in one piece."""
+    column = rows.column(name).combine_chunks()
+    return column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
