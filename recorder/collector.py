@@ -21,6 +21,7 @@ from engine.events import Event, EventKind
 from engine.freshness import Freshness, IdleClock, Resyncs, needs_snapshot
 from engine.pressure import Level, Pressure
 from engine.timing import Timing
+from engine.wear import is_worn
 from recorder.capture import Capture
 from recorder.checks import Checks
 from recorder.follow import Follower
@@ -133,6 +134,7 @@ class Collector:
         self.lines: LineSet
         self.mover: Mover | None = None
         self.is_recording = False
+        self.is_worn = False
 
     def stop(self, why: str) -> None:
         """End the recording cleanly; the first reason counts."""
@@ -325,6 +327,9 @@ class Collector:
             or age_s >= self.config.segment_seconds
         ):
             self.capture.rotate()
+            if is_worn(self.engine) and not self._stop.is_set():
+                self.is_worn = True
+                self.stop("too many places in the engine are taken by what has ended")
 
     def _stop_when_due(self, now_ns: int) -> None:
         config = self.config

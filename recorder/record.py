@@ -18,6 +18,7 @@ from recorder.journal import CollectorLock, Commit, SegmentReader, recover, segm
 from recorder.manifest import read_manifest
 from recorder.metrics_server import serving
 from recorder.network import Network, open_network
+from recorder.renewal import record_on
 from recorder.roll import report_recoveries
 from recorder.roller import Roller
 from recorder.universe import Resolved, plan_of, resolve
@@ -141,13 +142,6 @@ def check_home(data: Path, collector: str, category: Category, environment: Envi
             )
 
 
-def _listen_to_parent(loop: asyncio.AbstractEventLoop, collector: Collector) -> None:
-    """The supervisor says nothing; when it is gone, the pipe ends."""
-    if not os.read(0, 4096):
-        loop.remove_reader(0)
-        collector.stop("the end of its supervisor")
-
-
 async def _record(
     config: RecordConfig,
     network: Network,
@@ -157,37 +151,57 @@ async def _record(
     on_commit: Callable[[Commit], None] | None,
     until_stdin_ends: bool,
 ) -> Report:
-    collector = Collector(
-        config,
-        network,
-        resolved.topics,
-        resolved=resolved,
-        crashed=crashed_feeds(data, config.collector),
-        on_sealed=lambda _: roller.sealed() if roller is not None else None,
-        on_commit=on_commit,
-        on_pressure=lambda pressed: roller.pause(pressed) if roller is not None else None,
-    )
+    ending: list[str] = []
+    collectors: list[Collector] = []
+
+    def begin(config: RecordConfig, resolved: Resolved) -> Collector:
+        collector = Collector(
+            config,
+            network,
+            resolved.topics,
+            resolved=resolved,
+            crashed=crashed_feeds(data, config.collector),
+            on_sealed=lambda _: roller.sealed() if roller is not None else None,
+            on_commit=on_commit,
+            on_pressure=lambda pressed: roller.pause(pressed) if roller is not None else None,
+        )
+        collectors[:] = [collector]
+        if ending:  # while the one before it ended
+            collector.stop(ending[0])
+        log.info(
+            "recording %d topics of %s from %s into %s as %r (Ctrl-C ends it cleanly)",
+            len(resolved.topics), config.category, network.root, data, config.collector,
+        )  # fmt: skip
+        return collector
+
+    def stop(why: str) -> None:
+        ending.append(why)
+        for collector in collectors:
+            collector.stop(why)
+
+    def listen_to_parent() -> None:
+        """The supervisor says nothing; when it is gone, the pipe ends."""
+        if not os.read(0, 4096):
+            loop.remove_reader(0)
+            stop("the end of its supervisor")
+
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, collector.stop, signal.Signals(number).name)
+        loop.add_signal_handler(number, stop, signal.Signals(number).name)
     if until_stdin_ends:
         try:
-            loop.add_reader(0, _listen_to_parent, loop, collector)
+            loop.add_reader(0, listen_to_parent)
         except (OSError, ValueError) as error:
             raise ConfigError(
                 f"--until-stdin-ends: standard input is no pipe that could end ({error})"
             ) from None
-    log.info(
-        "recording %d topics of %s from %s into %s as %r (Ctrl-C ends it cleanly)",
-        len(resolved.topics), config.category, network.root, data, config.collector,
-    )  # fmt: skip
     try:
         async with serving(
-            config.metrics, lambda: [collector.status()] if collector.is_recording else []
+            config.metrics, lambda: [one.status() for one in collectors if one.is_recording]
         ) as url:
             if url is not None:
                 log.info("metrics at %s/metrics, status at %s/status, health at %s/healthz", url, url, url)
-            return await collector.run()
+            return await record_on(config, resolved, begin)
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)

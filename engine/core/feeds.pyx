@@ -217,6 +217,11 @@ cdef class Engine:
         return tb_engine_find_feed(&self.engine, <const uint8_t *>PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name))
 
     @property
+    def symbol_count(self):
+        """Symbols that were met, those of trades without a feed of their own too."""
+        return self.engine.symbol_count
+
+    @property
     def feed_count(self):
         """Registered feeds."""
         return self.engine.feed_count
