@@ -172,6 +172,9 @@ def record(
         typer.Option("--stop-after-idle", help="Stop after so many seconds without a data frame."),
     ] = None,
     no_roll: Annotated[bool, typer.Option("--no-roll", help="Keep the journal only.")] = False,
+    no_recompress: Annotated[
+        bool, typer.Option("--no-recompress", help="Don't compress segments that have been rolled.")
+    ] = False,
     commit_ms: Annotated[
         float | None,
         typer.Option("--commit-ms", help="Group-commit interval: what a kill can lose.", show_default="10"),

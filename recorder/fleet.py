@@ -1,8 +1,9 @@
 """Several collectors out of one configuration file: ``[[collector]]`` tables, and shards of one category.
 
-The top level lays defaults under every table; ``data``, ``metrics`` and ``roll`` are said there once, because they are
-the supervisor's. A file without tables is one collector. Shards are dealt out by measured load where an earlier run has
-left it behind (its last status), by expected load for lists of symbols, else by hash.
+The top level lays defaults under every table; ``data``, ``metrics``, ``roll`` and what is done to a whole journal are
+said there once, because they are the supervisor's. A file without tables is one collector. Shards are dealt out by
+measured load where an earlier run has left it behind (its last status), by expected load for lists of symbols, else by
+hash.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from engine.bybit.weights import expected_frames_per_second
 from engine.sharding import MAX_SHARDS, Shard, balance, parse_shard
 from recorder.config_file import KEYS, Table, explain, load_config, read_config
 from recorder.health import class_of
+from recorder.housekeeping import Housekeeping, housekeeping_of
 from recorder.journal.files import check_collector
 from recorder.metrics_server import parse_address
 from recorder.status import live_status
@@ -39,7 +41,7 @@ __all__ = [
     "objections",
 ]
 
-ONCE: Final = ("data", "metrics", "roll")
+ONCE: Final = ("data", "metrics", "roll", "recompress")
 SHARD_KEYS: Final = ("shard", "pins")
 FRAMES_PER_SECOND: Final = 5_000
 """What ``shards = "auto"`` gives one process to do, well below what one can, so that a busy hour fits too."""
@@ -59,6 +61,7 @@ class Fleet(NamedTuple):
         roll: whether to roll.
         configs: of each collector, with distinct names.
         notes: what was decided, for people.
+        housekeeping: what the roller does beside rolling.
     """
 
     data: Path
@@ -66,6 +69,7 @@ class Fleet(NamedTuple):
     roll: bool
     configs: list[RecordConfig]
     notes: list[str]
+    housekeeping: Housekeeping = Housekeeping()
 
 
 def load_fleet(path: Path) -> Fleet:
@@ -132,7 +136,7 @@ def load_fleet(path: Path) -> Fleet:
     if words:
         raise ConfigError("\n".join(words))
     top = msgspec.convert({k: v for k, v in file.top.values.items() if k != "shards"}, RecordConfig)
-    return Fleet(Path(top.data), top.metrics, top.roll, configs, notes)
+    return Fleet(Path(top.data), top.metrics, top.roll, configs, notes, housekeeping_of(top))
 
 
 def objections(config: RecordConfig) -> Iterator[tuple[str, str]]:

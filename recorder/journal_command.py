@@ -12,7 +12,7 @@ __all__ = ["LineFormat", "StatFormat", "journal"]
 
 journal = typer.Typer(
     name="journal",
-    help="Look into the journal: print its records, say what its segments hold.",
+    help="Look into the journal: print its records, say what its segments hold, make them smaller.",
     no_args_is_help=True,
     add_completion=False,
 )
@@ -100,3 +100,28 @@ def _stat(
     from recorder.journal_stat import print_stats, stat
 
     raise typer.Exit(print_stats(stat(data, collector), json=style is StatFormat.JSON))
+
+
+@journal.command("recompress")
+def _recompress(
+    data: DATA = Path("data"),
+    collector: COLLECTOR = None,
+    level: Annotated[
+        int, typer.Option("--level", min=1, max=19, help="Of zstd: higher is smaller and slower.")
+    ] = 6,
+) -> None:
+    """Join the small batches of sealed segments and compress them, in place; their records stay what they are. `record`
+    does it in the background to what it has rolled."""
+    from recorder.housekeeping import recompress_data
+    from recorder.journal_cat import journal_files
+    from recorder.status_text import amount
+
+    journal_files(data, collector)
+    count = before = after = records = 0
+    for done in recompress_data(data, collector, level=level):
+        count, records = count + 1, records + done.records
+        before, after = before + done.bytes_before, after + done.bytes_after
+        sizes = f"{amount(done.bytes_before)} -> {amount(done.bytes_after)}"
+        print(f"{done.segment}: {done.records:,} records, {sizes}", flush=True)
+    each = f": {before / records:,.1f} -> {after / records:,.1f} bytes a record" if records else ""
+    print(f"{count} segments compressed{each}")

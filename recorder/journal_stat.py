@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from recorder.journal import SegmentFile, SegmentGone, segments
+from recorder.journal.format import COMPRESSED_VERSION
 from recorder.journal_cat import journal_files, open_segment
 from recorder.status_text import amount
 from schemas.errors import Corrupt
@@ -107,6 +108,7 @@ def _stat(file: SegmentFile) -> SegmentStat:
                 found.last_sequence = table.column(0)[-1].as_py()
                 found.last_receive_ns = table.column(1)[-1].as_py()
             found.commits = reader.batches
+            found.compression = "zstd" if reader.info.format_version == COMPRESSED_VERSION else "none"
             if reader.closing is not None:
                 found.closed, found.state = reader.closing.reason, "sealed"
             elif reader.stopped is not None and reader.good_bytes < reader.size_bytes:

@@ -14,6 +14,7 @@ import uvloop
 from recorder.collector import Collector, Report
 from recorder.crashes import crashed_feeds
 from recorder.ending import signals_end
+from recorder.housekeeping import housekeeping_of
 from recorder.journal import CollectorLock, Commit, SegmentReader, recover, segments
 from recorder.manifest import read_manifest
 from recorder.metrics_server import serving
@@ -68,7 +69,7 @@ def run_record(
         )  # fmt: skip
         with CollectorLock(data, config.collector):
             report_recoveries(recover(data, config.collector))
-            roller = Roller(data) if config.roll else None
+            roller = Roller(data, housekeeping_of(config)) if config.roll else None
             try:
                 report = runner.run(
                     _record(

@@ -17,7 +17,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from engine.replay import Key, Mismatch, Replay
-from recorder.journal import Recovery, SegmentFile, SegmentReader, recover, segments
+from recorder.journal import FORMAT_VERSION, Recovery, SegmentFile, SegmentReader, recover, segments
 from recorder.manifest import append_manifest, read_manifest
 from recorder.parquet_files import ArchiveFile, Held, sync_directory
 from recorder.version import SOFTWARE
@@ -151,7 +151,8 @@ def roll_fully(segment_path: Path, archive: Path, breathe: Callable[[], None] = 
             ended=_ENDED.get(reason, "stopped"),
             software=SOFTWARE,
             content_sha256=None if content is None else content.hexdigest(),
-            header=SegmentHeader(info.endpoint, info.software, reader.first_sequence, info.format_version),
+            # as it was written: that it has been compressed since changes nothing of what it says
+            header=SegmentHeader(info.endpoint, info.software, reader.first_sequence, FORMAT_VERSION),
         )
     )
     return Rolled(segment_path, entries, replay.mismatches, replay.digests)

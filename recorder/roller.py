@@ -1,9 +1,10 @@
 """The roller: a process of its own beside a recorder, so that formatting never stands in the collector's way.
 
 It reads words on standard input, one a line: ``sealed`` (there is something to roll), ``pause`` and ``resume`` (the
-disk is needed for recording; it stops within a batch), and ``finish`` (roll what is left and exit 0). When its input
-ends without ``finish`` its parent is gone, and it ends at once: what it was writing has no final name yet, and the next
-roll writes it again.
+disk is needed for recording; it stops within a batch), and ``finish`` (roll what is left and exit 0). Between rolls it
+keeps house (``recorder.housekeeping``), and leaves that as soon as there is something to roll. When its input ends
+without ``finish`` its parent is gone, and it ends at once: what it was writing has no final name yet, and the next roll
+writes it again.
 """
 
 from __future__ import annotations
@@ -15,6 +16,11 @@ import sys
 import threading
 from pathlib import Path
 
+import msgspec
+
+from recorder.housekeeping import Housekeeping, recompress_data
+from recorder.journal import SegmentFile
+from recorder.manifest import read_manifest
 from recorder.roll import Rolled, roll_data, roll_lock
 from schemas.errors import StoreError, TapebookError
 
@@ -28,16 +34,23 @@ class Roller:
 
     Args:
         data: the data directory.
+        housekeeping: what it does beside rolling.
     """
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, housekeeping: Housekeeping = Housekeeping()) -> None:  # noqa: B008 (frozen)
         # Paths are made absolute and sys.path is handed on by hand, so that it makes no difference where we run.
         environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path),
         }
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "recorder.roller", str(data.resolve())],
+            [
+                sys.executable,
+                "-m",
+                "recorder.roller",
+                str(data.resolve()),
+                msgspec.json.encode(housekeeping).decode(),
+            ],
             stdin=subprocess.PIPE,
             stdout=sys.stderr.fileno() if _has_descriptor() else None,
             env=environment,
@@ -128,9 +141,10 @@ class _Listener:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the roller process; returns its exit code."""
-    (directory,) = arguments
+    """Run the roller process: the data directory and its ``Housekeeping`` as JSON; returns its exit code."""
+    directory, *rest = arguments
     data = Path(directory)
+    housekeeping = msgspec.json.decode(rest[0], type=Housekeeping) if rest else Housekeeping()
     os.nice(10)
     listener = _Listener()
     code = 0
@@ -147,7 +161,25 @@ def main(arguments: list[str]) -> int:
             code = 0
         if finishing:
             return code
+        _keep_house(data, housekeeping, listener)
         listener.work.wait()
+
+
+def _keep_house(data: Path, housekeeping: Housekeeping, listener: _Listener) -> None:
+    """What can wait: a failure of it is told, and tried again the next time."""
+    try:
+        if housekeeping.recompress:
+            rolled = read_manifest(data / "archive").segments
+
+            def is_rolled(found: SegmentFile) -> bool:
+                return (found.collector, found.start_ns) in rolled
+
+            for _ in recompress_data(
+                data, wanted=is_rolled, breathe=listener.breathe, should_stop=listener.work.is_set
+            ):
+                pass
+    except TapebookError as error:
+        print(f"tapebook: housekeeping: {error}", file=sys.stderr, flush=True)
 
 
 def _tell(rolled: Rolled) -> None:

@@ -225,7 +225,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.stop, number.name)
-        self._roller = Roller(self._fleet.data) if self._fleet.roll else None
+        self._roller = Roller(self._fleet.data, self._fleet.housekeeping) if self._fleet.roll else None
         try:
             async with serving(self._fleet.metrics, self.statuses) as url:
                 if url is not None:

@@ -43,6 +43,7 @@ class RecordConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         duration: stop after so many seconds.
         stop_after_idle: stop after so many seconds without a data frame.
         roll: turn sealed segments into the archive while recording.
+        recompress: compress segments once they are rolled (docs/journal.md).
         commit_ms: group-commit interval; what a kill can lose.
         fsync_s: what a power cut can lose.
         segment_seconds, segment_mib: a segment is sealed at whichever comes first.
@@ -74,6 +75,7 @@ class RecordConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     duration: Positive | None = None
     stop_after_idle: Positive | None = None
     roll: bool = True
+    recompress: bool = True
     commit_ms: Positive = 10.0
     fsync_s: Positive = 1.0
     segment_seconds: Positive = 900.0

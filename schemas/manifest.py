@@ -113,7 +113,7 @@ class SegmentHeader(msgspec.Struct, frozen=True):
         endpoint: root of the connections.
         software: name and version of the recorder (the line's own is the roller's).
         first_sequence: of the first record, or the one it would have had.
-        format_version: of the journal's format.
+        format_version: of the journal's format, as it was written first; it may have been compressed since.
     """
 
     endpoint: str

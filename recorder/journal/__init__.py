@@ -16,6 +16,7 @@ from recorder.journal.format import (
 from recorder.journal.history import next_sequence, read_frames
 from recorder.journal.lock import CollectorLock
 from recorder.journal.reader import Batch, SegmentReader
+from recorder.journal.recompress import Recompressed, recompress
 from recorder.journal.recovery import Recovery, recover
 from recorder.journal.writer import Commit, JournalOptions, JournalWriter
 
@@ -31,6 +32,7 @@ __all__ = [
     "HeaderDamaged",
     "JournalOptions",
     "JournalWriter",
+    "Recompressed",
     "Record",
     "Recovery",
     "SegmentFile",
@@ -43,6 +45,7 @@ __all__ = [
     "journal_directory",
     "next_sequence",
     "read_frames",
+    "recompress",
     "recover",
     "segments",
 ]

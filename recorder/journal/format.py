@@ -6,6 +6,8 @@ Pure: bytes in and out, no file. Numbers in the file are little-endian.
 
 from __future__ import annotations
 
+import base64
+import zlib
 from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,11 +24,14 @@ from schemas.names import RecordKind
 from schemas.notes import Close as ClosingNote
 
 __all__ = [
+    "COMPRESSED_VERSION",
     "FORMAT_VERSION",
+    "MAX_COMMITS",
     "MAX_RECORD_BYTES",
     "ROW_BYTES",
     "BatchEncoder",
     "ClosingNote",
+    "Commits",
     "HeaderDamaged",
     "Pending",
     "Record",
@@ -34,12 +39,19 @@ __all__ = [
     "SegmentInfo",
     "build_batch",
     "checksum",
+    "decode_commits",
+    "encode_commits",
     "fixed_values",
     "payloads_of",
     "read_header",
 ]
 
 FORMAT_VERSION: Final = 1
+"""What is written while recording: a batch is a group commit."""
+COMPRESSED_VERSION: Final = 2
+"""What a sealed segment becomes later: a batch holds many group commits and is compressed."""
+MAX_COMMITS: Final = 4096
+"""Most group commits in one batch, so that what its metadata says of them stays below the reader's limit."""
 MAX_RECORD_BYTES: Final = 64 << 20
 """Largest payload of one record; with it no batch comes near the 2 GiB that its int32 offsets can address."""
 ROW_BYTES: Final = 23
@@ -97,6 +109,20 @@ class SegmentInfo(msgspec.Struct, frozen=True):
     format_version: int = FORMAT_VERSION
 
 
+class Commits(NamedTuple):
+    """The group commits that a batch holds.
+
+    Attributes:
+        first: number of the first in its segment.
+        rows: records of each.
+        monotonic_ns: stamp of each.
+    """
+
+    first: int
+    rows: Sequence[int]
+    monotonic_ns: Sequence[int]
+
+
 class HeaderDamaged(Corrupt):
     """A segment without a readable header: nothing in it can be interpreted."""
 
@@ -111,9 +137,15 @@ class BatchEncoder:
     Args:
         info: goes into the header.
         first_sequence: sequence of the segment's first record; goes into the header too.
+        level: zstd's, to compress batches with; None to leave them as they are.
     """
 
-    def __init__(self, info: SegmentInfo, first_sequence: int) -> None:
+    def __init__(self, info: SegmentInfo, first_sequence: int, *, level: int | None = None) -> None:
+        # Not with threads: whoever compresses is in the background and has one core at most.
+        self._options = pa.ipc.IpcWriteOptions(
+            compression=None if level is None else pa.Codec("zstd", compression_level=level),
+            use_threads=False,
+        )
         texts = {
             "format_version": str(info.format_version),
             "collector": info.collector,
@@ -134,22 +166,30 @@ class BatchEncoder:
         stream = sink.getvalue().to_pybytes()
         self.header: bytes = stream[: -len(END_OF_STREAM)]
 
-    def encode(self, number: int, monotonic_ns: int, batch: pa.RecordBatch) -> memoryview:
-        """One message: the batch with its number, its stamp and its checksum."""
+    def encode(
+        self, number: int, monotonic_ns: int, batch: pa.RecordBatch, commits: Commits | None = None
+    ) -> memoryview:
+        """One message: the batch with its number, its stamp and its checksum.
+
+        Args:
+            number: of the batch.
+            monotonic_ns: its stamp, that of its first commit.
+            batch: the records.
+            commits: where it holds several, or may; for ``COMPRESSED_VERSION`` only.
+        """
+        entries = {
+            b"batch": b"%d" % number,
+            b"monotonic_ns": b"%d" % monotonic_ns,
+            b"crc32c": b"%08x" % checksum(batch),
+        }
+        if commits is not None:
+            entries[b"commit"] = b"%d" % commits.first
+            entries[b"commits"] = encode_commits(commits)
         sink = pa.BufferOutputStream()
         # A stream of its own each time costs about 10 us and gives the whole message as one buffer, for one
         # write.
-        with pa.ipc.new_stream(sink, self._schema) as stream:
-            stream.write_batch(
-                batch,
-                custom_metadata=pa.KeyValueMetadata(
-                    {
-                        b"batch": b"%d" % number,
-                        b"monotonic_ns": b"%d" % monotonic_ns,
-                        b"crc32c": b"%08x" % checksum(batch),
-                    }
-                ),
-            )
+        with pa.ipc.new_stream(sink, self._schema, options=self._options) as stream:
+            stream.write_batch(batch, custom_metadata=pa.KeyValueMetadata(entries))
         return memoryview(sink.getvalue())[len(self.header) : -len(END_OF_STREAM)]
 
     def encode_closing(
@@ -225,6 +265,30 @@ def _view(buffer: Any) -> memoryview:
     return memoryview(b"" if buffer is None else buffer)
 
 
+def encode_commits(commits: Commits) -> bytes:
+    """Rows and stamps of commits as text: base64 of zlib of two int64 arrays, the rows and then the stamps, each
+    but the first as its distance from the one before."""
+    stamps = np.diff(np.array(commits.monotonic_ns, np.int64), prepend=np.int64(0))
+    values = np.concatenate([np.array(commits.rows, np.int64), stamps]).astype("<i8")
+    return base64.b64encode(zlib.compress(values.tobytes(), 6))
+
+
+def decode_commits(first: int, text: bytes) -> Commits:
+    """The reverse of ``encode_commits``. Raises ``ValueError``."""
+    unpacking = zlib.decompressobj()
+    try:
+        data = unpacking.decompress(base64.b64decode(text, validate=True), MAX_COMMITS * 16)
+    except zlib.error as error:
+        raise ValueError(str(error)) from error
+    if not unpacking.eof or len(data) % 16 or not data:
+        raise ValueError(
+            f"{len(data)} bytes that are not whole pairs of int64, or over {MAX_COMMITS} of them"
+        )
+    values = np.frombuffer(data, "<i8")
+    rows, stamps = np.split(values, 2)
+    return Commits(first, rows.tolist(), np.cumsum(stamps).tolist())
+
+
 def read_header(path: Path, schema: pa.Schema) -> tuple[SegmentInfo, int]:
     """Check a schema message and return what it says: the segment's info and its first sequence.
 
@@ -239,16 +303,16 @@ def read_header(path: Path, schema: pa.Schema) -> tuple[SegmentInfo, int]:
         raise Corrupt(
             path, "an Arrow stream, but not a journal segment (no format_version and collector in its schema)"
         )
-    if len(version) > 9 or int(version) > FORMAT_VERSION:
+    if len(version) > 9 or int(version) > COMPRESSED_VERSION:
         raise StoreError(
             f"{path}: written by a newer tapebook (journal format {version[:9].decode()}, this one reads "
-            f"up to {FORMAT_VERSION}); update tapebook to read it"
+            f"up to {COMPRESSED_VERSION}); update tapebook to read it"
         )
     if entries.get(b"crc32c") != f"{_header_checksum(entries):08x}".encode():
         raise HeaderDamaged(path, "the header fails its checksum")
     if schema.remove_metadata() != pa.schema(_FIELDS):
         # Its own entries say that it was one: a damaged header, then, and not a foreign file.
-        raise HeaderDamaged(path, f"the header's columns are not those of journal format {FORMAT_VERSION}")
+        raise HeaderDamaged(path, f"the header's columns are not those of journal format {int(version)}")
     try:
         text = {key.decode(): value.decode() for key, value in entries.items()}
         info = SegmentInfo(

@@ -18,11 +18,14 @@ import pyarrow as pa
 
 from recorder.journal.content import ContentHash, without_batches
 from recorder.journal.format import (
+    COMPRESSED_VERSION,
     ClosingNote,
+    Commits,
     HeaderDamaged,
     Record,
     SegmentGone,
     checksum,
+    decode_commits,
     payloads_of,
     read_header,
 )
@@ -46,19 +49,28 @@ _CLOSING = msgspec.json.Decoder(ClosingNote)
 
 
 class Batch(NamedTuple):
-    """One group commit, checked.
+    """One record batch, checked: a group commit, or, once the segment is compressed, many of them.
 
     Attributes:
         number: from 0 in its segment.
-        monotonic_ns: the writer's monotonic clock when it was handed over; comparable within one boot only.
+        monotonic_ns: the writer's monotonic clock when its first commit was handed over; comparable within one
+            boot only.
         table: columns sequence, receive_ns, line, kind, payload.
         offset_bytes: length of the file with it (as in `Commit`).
+        commits: the group commits in it.
     """
 
     number: int
     monotonic_ns: int
     table: pa.RecordBatch
     offset_bytes: int
+    commits: Commits
+
+
+class _Decoded(NamedTuple):
+    table: pa.RecordBatch
+    number: int
+    commits: Commits
 
 
 class SegmentReader:
@@ -78,9 +90,9 @@ class SegmentReader:
         first_sequence: of the first record.
         header_bytes: where the first batch begins.
         size_bytes: the file's length when it was opened.
-        batches, rows, last_sequence, data_bytes: of the pass so far, without the closing note; ``data_bytes``
-            is the length of the file with the last batch counted, ``last_sequence`` is ``first_sequence - 1``
-            before any.
+        batches, rows, last_sequence, data_bytes: of the pass so far, without the closing note; ``batches`` counts
+            group commits, also where a batch of a compressed file holds many; ``data_bytes`` is the length of the
+            file with the last batch counted, ``last_sequence`` is ``first_sequence - 1`` before any.
         good_bytes: the same with the closing note.
         closing, closing_sequence: the closing note and its own sequence, once read (None and -1 before).
         stopped: why a lenient pass ended before the file did, or None.
@@ -174,11 +186,12 @@ class SegmentReader:
                 frame = frame_at(self._read_at, offset, end)
                 if frame is None or offset + frame.length_bytes != end:
                     continue
-                table, number, _ = self._decode(offset, frame)
+                decoded = self._decode(offset, frame)
+                table = decoded.table
                 note = self._closing_note(table, offset)
             except (FrameError, Corrupt):
                 continue
-            if note is not None and note.batches == number:
+            if note is not None and note.batches == decoded.commits.first:
                 self.closing, self.good_bytes, self.data_bytes = note, end, offset
                 self.batches, self.rows, self.last_sequence = note.batches, note.rows, note.last_sequence
                 self.closing_sequence = int(table.column(0)[0].as_py())
@@ -209,6 +222,7 @@ class SegmentReader:
 
     def _start_over(self) -> None:
         self.batches = 0
+        self._read = 0  # batches of the file
         self.rows = 0
         self.last_sequence = self.first_sequence - 1
         self.closing_sequence = -1
@@ -219,7 +233,7 @@ class SegmentReader:
 
     def _next(self) -> Batch | None:
         offset = self.good_bytes
-        number = self.batches + (self.closing is not None)
+        number = self._read
         if offset == self.size_bytes:
             raise Corrupt(
                 self.path, f"ends at offset {offset} after batch {number - 1} without an end-of-stream marker"
@@ -233,13 +247,19 @@ class SegmentReader:
             return None
         if self.closing is not None:
             raise Corrupt(self.path, f"a message at offset {offset}, after the closing note")
-        table, found, monotonic_ns = self._decode(offset, frame)
+        table, found, commits = self._decode(offset, frame)
         if found != number:
             raise Corrupt(self.path, f"batch {found} at offset {offset}, expected number {number}")
-        self._count(table, offset, offset + frame.length_bytes)
+        if commits.first != self.batches:
+            raise Corrupt(
+                self.path,
+                f"batch {found} at offset {offset} begins with commit {commits.first}, expected {self.batches}",
+            )
+        self._count(table, len(commits.rows), offset, offset + frame.length_bytes)
+        self._read += 1
         if self.content is not None:
             self.content.update(table if self.closing is None else without_batches(table, self.closing))
-        return Batch(number, monotonic_ns, table, offset + frame.length_bytes)
+        return Batch(number, commits.monotonic_ns[0], table, offset + frame.length_bytes, commits)
 
     def _check_end(self, offset: int) -> None:
         rest = self.size_bytes - offset - len(END_OF_STREAM)
@@ -250,8 +270,8 @@ class SegmentReader:
         if rest:
             raise Corrupt(self.path, f"{rest} bytes after the end-of-stream marker at offset {offset}")
 
-    def _decode(self, offset: int, frame: Frame) -> tuple[pa.RecordBatch, int, int]:
-        """The batch at an offset with its number and stamp; its own bytes are checked, its place is not."""
+    def _decode(self, offset: int, frame: Frame) -> _Decoded:
+        """The batch at an offset with its number and commits; its own bytes are checked, its place is not."""
         if frame.header_type != RECORD_BATCH:
             raise Corrupt(
                 self.path,
@@ -273,13 +293,26 @@ class SegmentReader:
             entries = {} if metadata is None else dict(metadata)
             number, monotonic_ns = _natural(entries[b"batch"]), _natural(entries[b"monotonic_ns"])
             told = entries[b"crc32c"]
+            commits = Commits(number, (table.num_rows,), (monotonic_ns,))
+            if self.info.format_version == COMPRESSED_VERSION:
+                commits = decode_commits(_natural(entries[b"commit"]), entries[b"commits"])
         except (KeyError, ValueError) as error:
             raise Corrupt(
-                self.path, f"the batch at offset {offset} has no readable number, stamp or CRC"
+                self.path, f"the batch at offset {offset} has no readable number, stamp, CRC or commits"
             ) from error
         if not table.num_rows or any(column.null_count for column in table.columns):
             raise Corrupt(
                 self.path, f"batch {number} at offset {offset}: {table.num_rows} rows, or nulls in them"
+            )
+        if (
+            min(commits.rows) < 1
+            or sum(commits.rows) != table.num_rows
+            or commits.monotonic_ns[0] != monotonic_ns
+        ):
+            raise Corrupt(
+                self.path,
+                f"batch {number} at offset {offset}: its commits tell of {sum(commits.rows)} rows, it has "
+                f"{table.num_rows}",
             )
         found = f"{checksum(table):08x}".encode()
         if found != told:
@@ -288,9 +321,9 @@ class SegmentReader:
                 f"batch {number} at offset {offset} fails its checksum: crc32c {found.decode()}, expected "
                 f"{told[:16].decode('ascii', 'replace')}",
             )
-        return table, number, monotonic_ns
+        return _Decoded(table, number, commits)
 
-    def _count(self, table: pa.RecordBatch, offset: int, end: int) -> None:
+    def _count(self, table: pa.RecordBatch, commits: int, offset: int, end: int) -> None:
         sequences = table.column(0).to_numpy()
         expected = self.last_sequence + 1
         note = self._closing_note(table, offset)
@@ -312,10 +345,10 @@ class SegmentReader:
         if sequences[0] != expected or not bool(np.all(np.diff(sequences) == 1)):
             raise Corrupt(
                 self.path,
-                f"batch {self.batches} at offset {offset}: sequences {sequences[0]} to {sequences[-1]}, "
+                f"batch {self._read} at offset {offset}: sequences {sequences[0]} to {sequences[-1]}, "
                 f"expected {expected} to {expected + table.num_rows - 1}",
             )
-        self.batches += 1
+        self.batches += commits
         self.rows += table.num_rows
         self.last_sequence = int(sequences[-1])
         self.data_bytes = self.good_bytes = end

@@ -198,7 +198,7 @@ def arrow_file(metadata: dict[bytes | str, bytes | str] | None, *names: str) -> 
         (arrow_file(None, "x"), Corrupt, "not a journal segment"),
         (arrow_file({"format_version": "1.0"}, "x"), Corrupt, "not a journal segment"),
         (
-            arrow_file({"format_version": "2", "collector": "linear"}, "x"),
+            arrow_file({"format_version": "3", "collector": "linear"}, "x"),
             StoreError,
             "written by a newer tapebook",
         ),
