@@ -29,6 +29,7 @@ __all__ = [
     "Gap",
     "Ladder",
     "Oracle",
+    "TickerRow",
     "TradeRow",
     "expect",
     "is_chain",
@@ -83,6 +84,14 @@ class BookRow(NamedTuple):
     applied: bool
 
 
+class TickerRow(NamedTuple):
+    """What a row of ``tickers`` must say; ``frame`` counts the frames before the one it comes from."""
+
+    frame: int
+    kind: str
+    applied: bool
+
+
 class TradeRow(NamedTuple):
     """What a row of ``trades`` must say."""
 
@@ -103,7 +112,7 @@ class Expected:
         messages: decodable frames per topic.
         undecodable: damaged frames.
         repeats: order-book messages and trades that make no row.
-        books, tickers: rows per topic in order; a ticker's row is (type, applied).
+        books, tickers: rows per topic in order.
         trades: rows per symbol in order.
         gaps: in no order; those of trades are told apart from the others by their topic.
     """
@@ -113,7 +122,7 @@ class Expected:
     undecodable: int = 0
     repeats: int = 0
     books: dict[str, list[BookRow]] = field(default_factory=dict)
-    tickers: dict[str, list[tuple[str, bool]]] = field(default_factory=dict)
+    tickers: dict[str, list[TickerRow]] = field(default_factory=dict)
     trades: dict[str, list[TradeRow]] = field(default_factory=dict)
     gaps: list[Gap] = field(default_factory=list)
 
@@ -323,7 +332,7 @@ class Oracle:
         elif feed.gap is None:
             self.missed(feed)
             feed.gap = ("no_snapshot", None)
-        self.expected.tickers.setdefault(feed.topic, []).append((entry.type, applied))
+        self.expected.tickers.setdefault(feed.topic, []).append(TickerRow(self._at, entry.type, applied))
 
     def _trades(self, feed: Feed, payload: bytes) -> None:
         self._heal(feed, "message")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from functools import cached_property
@@ -25,7 +25,7 @@ from recorder.manifest import read_manifest
 from recorder.verify import verify
 from schemas.errors import NoData
 from schemas.names import Category, RecordKind, Table
-from tests.ledger import BookRow, Expected, Gap, Ladder, TradeRow, expect, read_ledger
+from tests.ledger import BookRow, Expected, Gap, Ladder, TickerRow, TradeRow, expect, read_ledger
 from tests.processes import gateway, tapebook
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "market_feed",
     "plain_levels",
     "record_replay",
+    "row_sides",
 ]
 
 START_NS = 1_760_000_000_000_000_000
@@ -106,24 +107,27 @@ class Recorded:
 
 def hold(recorded: Recorded, expected: Expected) -> None:
     """Assert that the archive has exactly the rows and gaps that were expected of it."""
-    books: dict[str, list[BookRow]] = {}
     number = {record.sequence: index for index, record in enumerate(recorded.frames)}
+
+    def frame_of(topic: str, row: dict[str, Any]) -> int:
+        assert row["sequence"] in number, f"{topic}: a row of record {row['sequence']}, which is no frame"
+        return number[row["sequence"]]
+
+    books: dict[str, list[BookRow]] = {}
     for row in recorded.rows(Table.BOOK_UPDATES):
         if row["kind"] == "keyframe":
             continue
         topic = f"orderbook.{row['depth']}.{row['symbol']}"
-        at = number[row["sequence"]]
+        at = frame_of(topic, row)
         books.setdefault(topic, []).append(BookRow(at, row["kind"], row["update_id"], row["applied"]))
-        assert _row_sides(row) == plain_levels(recorded.frames[at].payload), f"{topic} u={row['update_id']}"
-    for topic, wanted_rows in expected.books.items():
-        difference = _first_difference(books.get(topic, []), wanted_rows)
-        assert difference is None, f"{topic}: {difference}"
-    assert books.keys() == expected.books.keys()
+        assert row_sides(row) == plain_levels(recorded.frames[at].payload), f"{topic} u={row['update_id']}"
+    _hold_rows(books, expected.books)
 
-    tickers: dict[str, list[tuple[str, bool]]] = {}
+    tickers: dict[str, list[TickerRow]] = {}
     for row in recorded.rows(Table.TICKERS):
-        tickers.setdefault(f"tickers.{row['symbol']}", []).append((row["kind"], row["applied"]))
-    assert tickers == expected.tickers, "tickers"
+        topic = f"tickers.{row['symbol']}"
+        tickers.setdefault(topic, []).append(TickerRow(frame_of(topic, row), row["kind"], row["applied"]))
+    _hold_rows(tickers, expected.tickers)
 
     trades: dict[str, list[TradeRow]] = {}
     fetched: dict[str, dict[str, TradeRow]] = {}
@@ -142,7 +146,7 @@ def hold(recorded: Recorded, expected: Expected) -> None:
         assert all(known.get(trade.trade_id, trade) == trade for trade in wanted_of), "trades fetched back"
         if left := [trade for trade in wanted_of if trade.trade_id not in known]:
             wanted_trades[symbol] = left
-    assert trades == wanted_trades, "trades"
+    _hold_rows(trades, wanted_trades, "trades of ")
 
     found = Counter(
         _comparable(Gap(g["topic"], g["cause"], g["first_update_id"], g["last_update_id"], g["healed_by"]))
@@ -152,11 +156,14 @@ def hold(recorded: Recorded, expected: Expected) -> None:
     assert found == wanted, f"unexplained: {found - wanted}; missing: {wanted - found}"
 
 
-def _first_difference(found: list[BookRow], wanted: list[BookRow]) -> str | None:
-    for number, pair in enumerate(zip_longest(found, wanted)):
-        if pair[0] != pair[1]:
-            return f"row {number} is {pair[0]}, expected {pair[1]}"
-    return None
+def _hold_rows(
+    found: Mapping[str, Sequence[tuple[Any, ...]]],
+    wanted: Mapping[str, Sequence[tuple[Any, ...]]],
+    what: str = "",
+) -> None:
+    for name in sorted({*found, *wanted}):
+        for number, pair in enumerate(zip_longest(found.get(name, ()), wanted.get(name, ()))):
+            assert pair[0] == pair[1], f"{what}{name}: row {number} is {pair[0]}, expected {pair[1]}"
 
 
 def _comparable(gap: Gap) -> Gap:
@@ -173,7 +180,9 @@ def plain_levels(payload: bytes) -> tuple[Side, Side]:
     return bids, asks
 
 
-def _row_sides(row: dict[str, Any]) -> tuple[Side, Side]:
+def row_sides(row: dict[str, Any]) -> tuple[Side, Side]:
+    """Return the bids and asks that a row of ``book_updates`` names, in its order."""
+
     def side(name: str) -> Side:
         prices, sizes = row[f"{name}_price_mantissa"], row[f"{name}_size_mantissa"]
         return [

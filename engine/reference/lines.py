@@ -197,7 +197,10 @@ class Merge:
             newer = said.cross_sequence > feed.cross_sequence
             older = said.cross_sequence < feed.cross_sequence
         if said.is_snapshot:
-            return self._snapshot(feed, carrier, said.receive_ns, u, last, newer=newer, older=older)
+            # A chain that has moved on has a newer sequence than its first snapshot: the same one begins another chain.
+            same = u < last and said.cross_sequence is not None and said.cross_sequence == feed.cross_sequence
+            begins = newer or (u == 1 and not older and (same or 1 not in feed.seen))
+            return self._snapshot(feed, carrier, said.receive_ns, u, last, begins=begins, older=older)
         if u > last and older:
             return Verdict.COPY
         if u <= last and newer:
@@ -216,11 +219,11 @@ class Merge:
         u: int,
         last: int,
         *,
-        newer: bool,
+        begins: bool,
         older: bool,
     ) -> Verdict:
         leads = carrier.line == feed.line and carrier.position is not None
-        restarts = u <= last and (newer or (u == 1 and not older and 1 not in feed.seen))
+        restarts = u <= last and begins
         if leads or restarts:
             if restarts or u < last:
                 self._begin_chain(carrier)

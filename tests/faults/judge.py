@@ -15,6 +15,7 @@ Claims, all of them held (`judge` raises `AssertionError` for the first that isn
    recorded ones is recorded too, or the second of them heals a gap. What a new chain hides cannot
    be seen, because its ids begin anew.
    A topic without ids cannot show a loss over one line; of it only 1 and 2 are claimed.
+   Over several lines 2, this and the next are what tests/faults/judge_lines.py claims, for every topic.
 4. *Every gap is due to a fault*: the ledger has one, on that connection, of a kind and at a place that explains it.
 5. *No book differs.* At every row behind which the book is LIVE, the levels added up from the archive's rows have
    the checksum that the gateway's book had at the same ``u`` and ``seq``; so do the live engine's books, looked at
@@ -24,10 +25,9 @@ Claims, all of them held (`judge` raises `AssertionError` for the first that isn
 
 from __future__ import annotations
 
-import json
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -36,18 +36,19 @@ from typing import Any, Final, NamedTuple
 from recorder.journal import Record
 from schemas.names import Category, RecordKind, Table
 from schemas.notes import (
-    Connected,
-    Control,
     Disconnected,
     Stale,
     Subscribed,
     decode_note,
     decode_session,
 )
+from tests.faults.account import Account
+from tests.faults.judge_lines import hold_lines
+from tests.faults.sent import Arrival, Sent, explain_end, match_arrivals
 from tests.ledger import Entry, Feed, Oracle, is_chain, read_ledger
 from tests.recorded import Recorded, assert_verified, hold
 
-__all__ = ["Judged", "Sample", "book_checksum", "judge"]
+__all__ = ["Judged", "Sample", "book_checksum", "hold_recording", "judge"]
 
 Levels = Iterable[tuple[int, int]]
 
@@ -81,16 +82,22 @@ def judge(
 ) -> Judged:
     """Hold a recording against the ledger.
 
-    Over more than one line, claims 2 and 4 are not made: which line leads decides about them. Instead every trade that
-    arrived over any line must be a row, once.
-
     Raises:
         AssertionError: a claim that isn't true.
     """
-    recorded = Recorded(data, category.value)
-    entries = read_ledger(ledger)
-    sent = _Sent(entries)
-    arrivals = _arrivals(recorded.records, sent)
+    found = hold_recording(
+        Recorded(data, category.value), read_ledger(ledger), category, samples, lines=lines
+    )
+    assert_verified(data)
+    return found
+
+
+def hold_recording(
+    recorded: Recorded, entries: list[Entry], category: Category, samples: Iterable[Sample], *, lines: int
+) -> Judged:
+    """Assert all claims but the last one; returns the figures."""
+    sent = Sent(entries)
+    arrivals = match_arrivals(recorded.records, sent)
     found = Judged(frames=len(recorded.frames), faults=sent.faults)
     if lines == 1:
         oracle = _Witness(category, sent)
@@ -98,7 +105,7 @@ def judge(
             oracle.record(record, arrivals.get(record.sequence))
         hold(recorded, oracle.finish())
     else:
-        _check_trades(recorded, arrivals)
+        hold_lines(recorded, Account(recorded, sent, arrivals), lines)
     found.gaps = Counter(gap["cause"] for gap in recorded.gaps)
     truth = _truth(entries)
     topics = {arrival.entry.topic for arrival in arrivals.values() if isinstance(arrival, Arrival)}
@@ -113,97 +120,7 @@ def judge(
             sample.bids, sample.asks, sample.price_exponent, sample.size_exponent, _depth(sample.topic)
         )
         _compare(truth, sample.topic, sample.update_id, sample.cross_sequence, checksum, "the live book")
-    assert_verified(data)
     return found
-
-
-# ---- what was sent, and what arrived ----
-
-
-class _Sent:
-    """The ledger by connection."""
-
-    def __init__(self, entries: list[Entry]) -> None:
-        self.frames: defaultdict[int, list[Entry]] = defaultdict(list)
-        self.faults_of: defaultdict[int, list[Entry]] = defaultdict(list)
-        self.number_of: dict[str, int] = {}
-        self.opened: list[int] = []
-        self.faults: Counter[str] = Counter()
-        for entry in entries:
-            if entry.event == "frame":
-                self.frames[entry.connection].append(entry)
-            elif entry.event == "fault":
-                assert entry.fault is not None
-                self.faults[entry.fault] += 1
-                self.faults_of[entry.connection].append(entry)
-            elif entry.event == "open":
-                assert entry.conn_id is not None
-                self.number_of[entry.conn_id] = entry.connection
-                self.opened.append(entry.connection)
-
-
-class Arrival(NamedTuple):
-    """One journalled frame: the connection it came over and the ledger's line about it."""
-
-    connection: int
-    entry: Entry
-
-
-class _Span:
-    """Records of one line between two of its connections."""
-
-    def __init__(self) -> None:
-        self.identity: str | None = None
-        self.frames: list[Record] = []
-        self.sequences: list[int] = []
-
-
-def _arrivals(records: list[Record], sent: _Sent) -> dict[int, Arrival | int]:
-    """Match frames with the ledger (claim 1); session events of a line get their connection's number."""
-    spans: list[_Span] = []
-    current: dict[int, _Span] = {}
-    for record in records:
-        if record.kind == RecordKind.SESSION:
-            event = decode_session(record.payload)
-            if isinstance(event, Connected):
-                current[record.line] = _Span()
-                spans.append(current[record.line])
-            if (span := current.get(record.line)) is None:
-                continue
-            span.sequences.append(record.sequence)
-            if isinstance(event, Control) and span.identity is None:
-                span.identity = _identity(event.text)
-        elif record.kind == RecordKind.FRAME:
-            current[record.line].frames.append(record)
-    arrivals: dict[int, Arrival | int] = {}
-    known = {sent.number_of[span.identity] for span in spans if span.identity is not None}
-    nameless = iter([number for number in sent.opened if number not in known])
-    for span in spans:
-        number = sent.number_of[span.identity] if span.identity is not None else _match(span, nameless, sent)
-        for sequence in span.sequences:
-            arrivals[sequence] = number
-        lines = sent.frames[number]
-        assert len(span.frames) <= len(lines), f"connection {number}: more frames than were sent"
-        for record, entry in zip(span.frames, lines, strict=False):
-            assert f"{zlib.crc32(record.payload):08x}" == entry.crc32, (
-                f"connection {number}: record {record.sequence} is not what was sent next: {entry}"
-            )
-            arrivals[record.sequence] = Arrival(number, entry)
-    return arrivals
-
-
-def _identity(text: str) -> str | None:
-    identity = json.loads(text).get("conn_id")
-    return identity if isinstance(identity, str) else None
-
-
-def _match(span: _Span, nameless: Iterator[int], sent: _Sent) -> int:
-    """A connection that never answered is known by what it sent, or doesn't matter."""
-    for number in nameless:
-        checksums = [f"{zlib.crc32(record.payload):08x}" for record in span.frames]
-        if checksums == [entry.crc32 for entry in sent.frames[number][: len(checksums)]]:
-            return number
-    raise AssertionError(f"no connection of the ledger sent what {span.sequences} received")
 
 
 # ---- rows, gaps and their reasons ----
@@ -212,7 +129,7 @@ def _match(span: _Span, nameless: Iterator[int], sent: _Sent) -> int:
 class _Witness(Oracle):
     """Walks through the journal; asks of every gap that opens what it is due to (claims 2 and 4)."""
 
-    def __init__(self, category: Category, sent: _Sent) -> None:
+    def __init__(self, category: Category, sent: Sent) -> None:
         super().__init__(category)
         self._sent = sent
         self._now = 0
@@ -229,7 +146,7 @@ class _Witness(Oracle):
             elif isinstance(event, Disconnected) and not event.clean:
                 assert isinstance(arrival, int)
                 self._now = arrival
-                self._explain_disconnect(event.reason, arrival)
+                explain_end(self._sent, arrival, event.reason)
                 self.disconnected()
         elif record.kind == RecordKind.NOTE:
             note = decode_note(record.payload)
@@ -274,13 +191,6 @@ class _Witness(Oracle):
         ]
         assert befallen, f"{feed.topic}: no snapshot on connection {self._now}, and nothing befell it"
 
-    def _explain_disconnect(self, reason: str, connection: int) -> None:
-        for words, deeds in _ENDS.items():
-            if words in reason:
-                assert self._of(*deeds), f"connection {connection} ended ({reason}) without a fault"
-                return
-        raise AssertionError(f"connection {connection}: no fault ends a connection like this: {reason}")
-
     def _explain_silence(self, note: Stale) -> None:
         assert note.cause == "silence"
         everything = self._of("half_open", "late")
@@ -290,17 +200,6 @@ class _Witness(Oracle):
 
 _RESYNCS: Final = ("late", "lost_ack", "slow_ack", "double_ack")
 """Faults of no topic after which a recorder may ask for a snapshot although it has one by then."""
-
-_ENDS: Final = {
-    "closed by the peer": ("close",),
-    "in the middle of a message": ("cut",),
-    "without a closing handshake": ("cut", "slow_reader", "close"),
-    "connection was lost": ("cut", "slow_reader", "close"),
-    "were not answered": ("half_open", "late"),
-    "nothing was received": ("half_open", "late"),
-    "was not acknowledged": ("half_open", "late", "lost_ack", "slow_ack"),
-}
-"""What can make a connection end with these words."""
 
 
 # ---- books ----
@@ -369,26 +268,6 @@ def _check_chain(recorded: Recorded, topic: str, entries: list[Entry], truth: Tr
         books += 1
         _compare(truth, topic, at[1], at[0], _checksum(bids, asks, int(depth)), "the recorded book")
     return rows, books
-
-
-def _check_trades(recorded: Recorded, arrivals: dict[int, Arrival | int]) -> None:
-    """Every trade that arrived is a row, once, whichever line brought it."""
-    arrived = set()
-    for record in recorded.frames:
-        arrival = arrivals[record.sequence]
-        assert isinstance(arrival, Arrival)
-        topic = arrival.entry.topic or ""
-        if topic.startswith("publicTrade.") and arrival.entry.fault != "corrupt":
-            arrived |= {(trade["s"], trade["i"]) for trade in json.loads(record.payload)["data"]}
-    rows = Counter((row["symbol"], row["trade_id"]) for row in recorded.rows(Table.TRADES))
-    missing = arrived - rows.keys()
-    assert not missing, f"{len(missing)} trades arrived and are no rows: {sorted(missing)[:3]}"
-    streamed = {
-        (row["symbol"], row["trade_id"]) for row in recorded.rows(Table.TRADES) if row["source"] == "stream"
-    }
-    assert streamed <= arrived, f"trades that never arrived: {sorted(streamed - arrived)[:3]}"
-    twice = [trade for trade, count in rows.items() if count > 1]
-    assert not twice, f"trades recorded twice: {twice[:3]}"
 
 
 def _place(entry: Entry) -> tuple[int | None, int | None]:

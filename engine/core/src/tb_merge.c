@@ -134,7 +134,9 @@ static tb_verdict admit_snapshot(tb_engine *engine, int32_t index, tb_carrier *c
     tb_feed *feed = engine->feeds[index];
     const int64_t u = frame->update_id, last = feed->update_id;
     const int leads = carrier->line == feed->line && carrier->position != TB_NONE;
-    const int restarts = u <= last && (order > 0 || (u == 1 && order == 0 && !tb_seen(feed, 1)));
+    /* A chain that has moved on has a newer sequence than its first snapshot had: the same one begins another chain. */
+    const int same = u < last && feed->cross_sequence != TB_NONE && frame->cross_sequence == feed->cross_sequence;
+    const int restarts = u <= last && (order > 0 || (u == 1 && order == 0 && (same || !tb_seen(feed, 1))));
     if (leads || restarts) { /* a snapshot on the stream that is followed always counts (protocol section 4, rule 1) */
         if (restarts || u < last)
             begin_chain(feed->merge, carrier, u);

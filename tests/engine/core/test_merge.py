@@ -228,6 +228,16 @@ def test_a_restart_is_followed_once_and_the_old_chain_no_more(lines: Lines) -> N
     assert [row[1:] for row in lines.rows()] == 4 * [(0, True)] + [(1, True)]
 
 
+def test_a_restart_of_a_quiet_book_is_one_although_its_sequence_is_known() -> None:
+    lines = Lines()
+    lines.hear(0, book(1, "snapshot", seq=7), book(2, seq=8), book(3, seq=9))
+    lines.hear(1, book(1, "snapshot", seq=7), book(2, seq=8), book(3, seq=9))
+    lines.hear(1, book(1, "snapshot", seq=9), book(2, seq=10))  # the one that isn't followed tells it first
+    lines.hear(0, book(1, "snapshot", seq=9), book(2, seq=10))
+    assert [row[:2] for row in lines.rows()] == [(1, 0), (2, 0), (3, 0), (7, 1), (8, 1)]
+    assert (lines.state, lines.gaps()) == (FeedState.LIVE, [])
+
+
 def test_a_restart_whose_snapshot_is_lost_is_a_reset() -> None:
     lines = Lines(1)
     lines.hear(0, book(10, "snapshot"), book(2, seq=51))

@@ -1,0 +1,206 @@
+"""The judge of fault schedules can fail: what is wrong with a recording it says, whatever it is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import pytest
+import uvloop
+
+from recorder.roll import roll_data, roll_lock
+from schemas.names import Category, Table
+from tests.faults.judge import Sample, hold_recording
+from tests.faults.schedules import Schedule, record_schedule
+from tests.ledger import Entry, read_ledger
+from tests.recorded import Recorded
+
+BOOK, LEVEL_1, TICKER, TRADES = (
+    f"{name}.BTCUSDT" for name in ("orderbook.50", "orderbook.1", "tickers", "publicTrade")
+)
+PREFIXES = ("orderbook.1", "orderbook.50", "publicTrade", "tickers")
+FAULTS = "drop=0.01,repeat=0.01,corrupt=0.003,close=0.6,until=0.9,seed=5"
+"""Every connection is closed once, which is a gap of every topic; the last second is calm."""
+
+Rows = list[dict[str, Any]]
+
+
+class Doctored(Recorded):
+    """A recording whose archive somebody has changed."""
+
+    def __init__(self, original: Recorded) -> None:
+        super().__init__(original.data, original.collector)
+        self.records = original.records
+        self.gaps = [dict(gap) for gap in original.gaps]
+        self.tables: dict[Table, Rows] = {
+            table: list(original.rows(table)) for table in (Table.BOOK_UPDATES, Table.TICKERS, Table.TRADES)
+        }
+
+    def rows(self, table: Table, symbol: str | None = None) -> Iterator[dict[str, Any]]:
+        """The changed rows."""
+        return (row for row in self.tables[table] if symbol in (None, row["symbol"]))
+
+    def late(self, topic: str) -> tuple[Rows, int]:
+        """A topic's table, and where in it one of its rows stands that is from after the faults."""
+        rows, chosen = self.tables[Table.TRADES], []
+        if topic.startswith("orderbook."):
+            rows, depth = self.tables[Table.BOOK_UPDATES], int(topic.split(".")[1])
+            chosen = [
+                at for at, row in enumerate(rows) if row["depth"] == depth and row["kind"] != "keyframe"
+            ]
+        elif topic.startswith("tickers."):
+            rows = self.tables[Table.TICKERS]
+        chosen = chosen or list(range(len(rows)))
+        return rows, chosen[-4]
+
+
+class Made(NamedTuple):
+    recorded: Recorded
+    entries: list[Entry]
+    samples: list[Sample]
+    lines: int
+
+    def judge(self, recorded: Recorded, samples: list[Sample] | None = None) -> None:
+        wanted = self.samples if samples is None else samples
+        hold_recording(recorded, self.entries, Category.LINEAR, wanted, lines=self.lines)
+
+
+@pytest.fixture(scope="module", params=[1, 2], ids=["one line", "two lines"])
+def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    lines: int = request.param
+    scratch = tmp_path_factory.mktemp("recording")
+    schedule = Schedule(
+        5, Category.LINEAR, PREFIXES, 1, FAULTS, replays=False, speed=3.0, rate=1.0, seconds=1.6,
+        lines=lines, tls=True,
+    )  # fmt: skip
+    result = uvloop.run(asyncio.wait_for(record_schedule(schedule, scratch), 60))
+    assert not result.failure
+    with roll_lock(scratch / "data", wait=True):
+        roll_data(scratch / "data")
+    recorded = Recorded(scratch / "data", "linear")
+    made = Made(recorded, read_ledger(scratch / "ledger.jsonl"), result.samples, lines)
+    made.judge(Doctored(recorded))  # as it is, it is right
+    assert {gap["topic"] for gap in recorded.gaps} >= {BOOK, LEVEL_1, TICKER}, "nothing was lost"
+    return made
+
+
+def complaint(made: Made, change: Callable[[Doctored], None]) -> str:
+    """What the judge says of a changed archive."""
+    recorded = Doctored(made.recorded)
+    change(recorded)
+    with pytest.raises(AssertionError) as told:
+        made.judge(recorded)
+    return str(told.value)
+
+
+@pytest.mark.parametrize("topic", [BOOK, LEVEL_1, TICKER, TRADES])
+def test_a_row_that_is_missing(made: Made, topic: str) -> None:
+    def remove(recorded: Doctored) -> None:
+        rows, at = recorded.late(topic)
+        del rows[at]
+
+    said = complaint(made, remove)
+    if made.lines == 1:
+        assert said.startswith((f"{topic}: row ", "trades of BTCUSDT: row "))
+    elif topic == TRADES:
+        assert "arrived and are no rows" in said
+    else:
+        assert said.startswith(f"{topic}: message ")
+        assert "is missing between the rows of message" in said
+
+
+@pytest.mark.parametrize("topic", [BOOK, LEVEL_1, TICKER, TRADES])
+def test_a_row_that_is_twice(made: Made, topic: str) -> None:
+    def repeat(recorded: Doctored) -> None:
+        rows, at = recorded.late(topic)
+        rows.insert(at, rows[at])
+
+    said = complaint(made, repeat)
+    if made.lines == 1:
+        assert said.startswith((f"{topic}: row ", "trades of BTCUSDT: row "))
+    else:
+        assert ("twice" if topic == TRADES else f"{topic}: records") in said
+
+
+@pytest.mark.parametrize("topic", [BOOK, LEVEL_1, TICKER])
+def test_a_row_that_no_frame_made(made: Made, topic: str) -> None:
+    def invent(recorded: Doctored) -> None:
+        rows, at = recorded.late(topic)
+        rows.insert(at, rows[at] | {"sequence": recorded.records[0].sequence})
+
+    assert f"{topic}: a row of record" in complaint(made, invent)
+
+
+def test_a_trade_that_never_was(made: Made) -> None:
+    def invent(recorded: Doctored) -> None:
+        rows, at = recorded.late(TRADES)
+        rows.append(rows[at] | {"trade_id": "never"})
+
+    said = complaint(made, invent)
+    assert ("never arrived" if made.lines > 1 else "trades of BTCUSDT: row ") in said
+
+
+@pytest.mark.parametrize("topic", [LEVEL_1, TICKER])
+def test_rows_in_another_order(made: Made, topic: str) -> None:
+    def swap(recorded: Doctored) -> None:
+        rows, at = recorded.late(topic)
+        before = max(n for n in range(at) if rows[n].get("depth") == rows[at].get("depth"))
+        rows[at], rows[before] = rows[before], rows[at]
+
+    said = complaint(made, swap)
+    assert said.startswith(f"{topic}: row")
+
+
+@pytest.mark.parametrize("topic", [BOOK, LEVEL_1])
+def test_a_level_that_nobody_said(made: Made, topic: str) -> None:
+    def change(recorded: Doctored) -> None:
+        rows, at = recorded.late(topic)
+        side = "bid" if rows[at]["bid_size_mantissa"] else "ask"
+        first, *rest = rows[at][f"{side}_size_mantissa"]
+        rows[at] = rows[at] | {f"{side}_size_mantissa": [first + 1, *rest]}
+
+    said = complaint(made, change)
+    assert said.startswith(topic)
+    assert made.lines == 1 or "has other levels than the message" in said
+
+
+def test_a_live_book_that_is_another(made: Made) -> None:
+    last = made.samples[-1]
+    price, size = last.bids[0]
+    wrong = last._replace(bids=[(price, size + 1), *last.bids[1:]])
+    with pytest.raises(AssertionError, match=f"the live book at u={last.update_id} differs"):
+        made.judge(made.recorded, [wrong])
+
+
+@pytest.mark.parametrize("topic", [BOOK, LEVEL_1, TICKER, TRADES])
+@pytest.mark.parametrize("cause", ["lost", "disconnect", "silence", "undecodable", "crossed"])
+def test_a_gap_without_a_fault(made: Made, topic: str, cause: str) -> None:
+    """From one row to the next, while nothing went wrong."""
+
+    def add(recorded: Doctored) -> None:
+        rows, at = recorded.late(topic)
+        rows = [
+            row for row in rows if row.get("depth") == rows[at].get("depth") and row.get("kind") != "keyframe"
+        ]
+        gap = dict.fromkeys(recorded.gaps[0]) | {
+            "topic": topic, "cause": cause, "healed_by": "snapshot",
+            "sequence": rows[-1]["sequence"],
+            "start_ns": rows[-2]["receive_time"], "end_ns": rows[-1]["receive_time"],
+        }  # fmt: skip
+        recorded.gaps.append(gap)
+
+    said = complaint(made, add)
+    assert topic in said
+    if made.lines > 1:
+        assert said.startswith(f"{topic}: a gap") or "no fault makes a gap" in said
+
+
+@pytest.mark.parametrize("topic", [BOOK, LEVEL_1, TICKER])
+def test_a_loss_that_is_no_gap(made: Made, topic: str) -> None:
+    def hide(recorded: Doctored) -> None:
+        recorded.gaps = [gap for gap in recorded.gaps if gap["topic"] != topic]
+
+    said = complaint(made, hide)
+    assert topic in said
+    assert made.lines == 1 or "no gap says" in said
