@@ -15,7 +15,7 @@ from schemas.errors import TapebookError
 
 __all__ = ["NAMES", "main"]
 
-NAMES = ("decode", "columns", "replay", "book", "growth", "instructions", "transport", "load", "roll")
+NAMES = ("decode", "columns", "replay", "book", "growth", "instructions", "transport", "load", "roll", "size")
 INSTRUCTION_FRAMES = 5_000
 """Frames to count instructions with: valgrind is fifty times slower, and counts need no repetition."""
 
@@ -122,6 +122,10 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         else:
             whole = load(options.data, None, options.frames)
         return roll(whole, options.seconds or 10.0, options.segment_mib)
+    if options.name == "size":
+        from benchmarks.size import size
+
+        return size(load(options.data, None, options.frames), options.topic)
     feed = load(options.data, options.topic, options.frames)
     if options.name == "decode":
         from benchmarks.decode import decode

@@ -1,7 +1,8 @@
 """How the columns of the archive's files are encoded and compressed, by what a file is written for.
 
 ``roll`` writes once, in the recorder's shadow, and the file is written again when its day is compacted: what counts is
-time. All encodings are Parquet's own, so that any reader understands the files.
+time. ``compact`` writes what is kept for years: what counts is size, column by column (docs/space.md has what was
+tried). All encodings are Parquet's own, so that any reader understands the files.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ from schemas.tables import schema_of
 
 __all__ = ["Profile", "Purpose", "profile"]
 
-Purpose = Literal["roll"]
+COMPACT_ROWS = 65_536
+"""Rows of a row group of a compacted file: half an hour of a busy book."""
+
+Purpose = Literal["roll", "compact"]
 
 
 class Profile(NamedTuple):
@@ -54,13 +58,27 @@ _BIG = frozenset({Table.BOOK_UPDATES, Table.RPI_BOOK_UPDATES, Table.TRADES, Tabl
 _SEARCHED = (*_CLOCKS_AND_IDS, "update_id", "start_time", "end_time")
 
 
+# Of the compacted files: small steps as differences, and what else is made of whole numbers byte by byte. Decimals,
+# codes and what hardly changes are smallest as they are, for zstd alone.
+_COMPACT_DELTA = (
+    *_CLOCKS_AND_IDS,
+    "update_id",
+    "start_time",
+    "end_time",
+    "start_match_time",
+    "end_match_time",
+)
+_COMPACT_SPLIT = (*_LEVELS, "price_mantissa", "size_mantissa", "keys", "digest")
+
+
 def profile(purpose: Purpose, table: Table) -> Profile:
     """How files of this table are written for this purpose."""
-    assert purpose == "roll"
+    return _roll(table) if purpose == "roll" else _compact(table)
+
+
+def _roll(table: Table) -> Profile:
     schema = schema_of(table)
-    leaves = [
-        f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name for field in schema
-    ]
+    leaves = _leaves(schema)
     encodings: dict[str, str] = {}
     for encoding, columns in (
         ("DELTA_BINARY_PACKED", (*_CLOCKS_AND_IDS, *_DELTA.get(table, ()))),
@@ -86,3 +104,35 @@ def profile(purpose: Purpose, table: Table) -> Profile:
         row_group_rows=65_536,
         row_group_levels=2 << 20,
     )
+
+
+def _compact(table: Table) -> Profile:
+    schema = schema_of(table)
+    leaves = _leaves(schema)
+    texts = [
+        field.name for field in schema if pa.types.is_dictionary(field.type) or pa.types.is_string(field.type)
+    ]
+    split = [leaf for leaf in leaves if leaf in _COMPACT_SPLIT]
+    delta = [leaf for leaf in leaves if leaf in _COMPACT_DELTA]
+    return Profile(
+        {
+            "compression": "zstd",
+            "compression_level": 19,
+            "use_dictionary": [name for name in texts if name not in _UNIQUE.get(table, ())],
+            "column_encoding": dict.fromkeys(delta, "DELTA_BINARY_PACKED")
+            | dict.fromkeys(split, "BYTE_STREAM_SPLIT")
+            or None,
+            "write_statistics": [leaf for leaf in leaves if leaf in (*_SEARCHED, "depth")],
+            "version": "2.6",
+            # of version 1, because there zstd sees where lists begin and end; in pages of version 2 that stays as it is
+            "data_page_version": "1.0",
+            "data_page_size": 4 << 20,
+            "max_rows_per_page": COMPACT_ROWS,
+        },
+        row_group_rows=COMPACT_ROWS,
+        row_group_levels=2 << 20,
+    )
+
+
+def _leaves(schema: pa.Schema) -> list[str]:
+    return [f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name for field in schema]

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from recorder.encodings import profile
+from recorder.encodings import Purpose, profile
 from schemas.names import Table
 from schemas.tables import SCHEMAS, schema_of
 
@@ -20,9 +20,13 @@ def _leaves(table: Table) -> set[str]:
     }
 
 
+PURPOSES: tuple[Purpose, ...] = ("roll", "compact")
+
+
+@pytest.mark.parametrize("purpose", PURPOSES)
 @pytest.mark.parametrize("table", list(SCHEMAS))
-def test_profiles_name_columns_that_exist(tmp_path: Path, table: Table) -> None:
-    found = profile("roll", table)
+def test_profiles_name_columns_that_exist(tmp_path: Path, table: Table, purpose: Purpose) -> None:
+    found = profile(purpose, table)
     encoded = set(found.writer["column_encoding"] or ())
     dictionaries = set(found.writer["use_dictionary"])
     assert encoded | dictionaries | set(found.writer["write_statistics"]) <= _leaves(table)
@@ -33,7 +37,12 @@ def test_profiles_name_columns_that_exist(tmp_path: Path, table: Table) -> None:
     assert pq.read_table(tmp_path / "file").schema.equals(rows.schema, check_metadata=True)
 
 
+@pytest.mark.parametrize("purpose", PURPOSES)
 @pytest.mark.parametrize("table", [Table.BOOK_UPDATES, Table.TRADES, Table.TICKERS, Table.KLINES])
-def test_what_readers_search_by_has_statistics(table: Table) -> None:
+def test_what_readers_search_by_has_statistics(table: Table, purpose: Purpose) -> None:
     names = {"sequence", "receive_time", "push_time"}
-    assert names <= set(profile("roll", table).writer["write_statistics"])
+    assert names <= set(profile(purpose, table).writer["write_statistics"])
+
+
+def test_compacted_books_can_be_searched_by_depth() -> None:
+    assert "depth" in profile("compact", Table.BOOK_UPDATES).writer["write_statistics"]

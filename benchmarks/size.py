@@ -1,0 +1,138 @@
+"""How many bytes of Parquet a frame becomes, as rolled and as compacted."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from benchmarks.feed import Feed, topic_of
+from benchmarks.replay import Segment
+from benchmarks.timing import machine
+from recorder.encodings import profile
+from recorder.roll import roll_fully
+from schemas.errors import ConfigError
+from schemas.manifest import ManifestFile
+from schemas.names import Table
+from schemas.tables import book_of_topic, schema_of
+
+__all__ = ["size"]
+
+
+class _Written(NamedTuple):
+    """A file of the archive, whoever wrote it."""
+
+    table: Table
+    symbol: str
+    path: Path
+
+
+def size(feed: Feed, topic: str) -> dict[str, Any]:
+    """Journal, roll and compact these frames, and say what is left of each of them, in bytes.
+
+    Args:
+        feed: the frames.
+        topic: an order-book feed whose rows are looked at by themselves; the first symbol's, where it names none.
+
+    Raises:
+        ConfigError: there is no such order-book feed.
+    """
+    wanted = next((known for known in feed.topics if f"{known}.".startswith(f"{topic}.")), None)
+    if wanted is None or book_of_topic(wanted) is None:
+        books = ", ".join(known for known in feed.topics if book_of_topic(known) is not None)
+        raise ConfigError(f"--topic {topic}: expected an order-book feed of the frames: {books}")
+    frames = sum(topic_of(frame) == wanted for frame in feed.frames)
+    with Segment(feed) as segment:
+        rolled = [
+            _Written(Table(entry.table), entry.symbol, segment.data / "archive" / entry.path)
+            for entry in roll_fully(segment.path, segment.data / "archive").entries
+            if isinstance(entry, ManifestFile)
+        ]
+        compacted = [file._replace(path=_compacted(file)) for file in rolled]
+        raw_bytes = sum(map(len, feed.frames))
+        return {
+            "benchmark": "size",
+            "unit": "bytes per frame",
+            **feed.describe(),
+            "raw": round(raw_bytes / len(feed.frames), 2),
+            "journal": round(segment.path.stat().st_size / len(feed.frames), 2),
+            "topic": wanted,
+            "topic_frames": frames,
+            "figures": {
+                "roll": _figures(rolled, len(feed.frames), wanted, frames),
+                "compact": _figures(compacted, len(feed.frames), wanted, frames),
+            },
+            **machine(["tapebook", "pyarrow"]),
+        }
+
+
+def _compacted(file: _Written) -> Path:
+    """Write the rows of one rolled file again as compaction does: depth by depth, with its profile."""
+    table, path = file.table, file.path.with_suffix(".compacted")
+    rows = pq.read_table(file.path)
+    compact = profile("compact", table)
+    with pq.ParquetWriter(path, schema_of(table), **compact.writer) as writer:
+        for part in _by_depth(rows):
+            for first in range(0, max(part.num_rows, 1), compact.row_group_rows):
+                piece = part.slice(first, compact.row_group_rows).combine_chunks()
+                writer.write_table(piece, row_group_size=max(piece.num_rows, 1))
+    return path
+
+
+def _by_depth(rows: pa.Table) -> Iterator[pa.Table]:
+    if "depth" not in rows.schema.names:
+        yield rows
+        return
+    for depth in sorted(pc.unique(rows.column("depth")).to_pylist()):
+        yield rows.filter(pc.equal(rows.column("depth"), depth))
+
+
+def _figures(files: list[_Written], frames: int, topic: str, topic_frames: int) -> dict[str, Any]:
+    tables: dict[str, int] = defaultdict(int)
+    metadata = 0
+    feed_bytes = 0.0
+    feed_columns: dict[str, int] = defaultdict(int)
+    book = book_of_topic(topic)
+    assert book is not None
+    for file in files:
+        found = pq.read_metadata(file.path)
+        length = file.path.stat().st_size
+        tables[file.table.value] += length
+        metadata += found.serialized_size
+        if (file.table, file.symbol) == (book[0], book[2]):
+            feed_bytes += _of_depth(found, length, book[1], feed_columns)
+    total = sum(tables.values())
+    return {
+        "archive": round(total / frames, 2),
+        "tables": {name: round(count / frames, 3) for name, count in sorted(tables.items())},
+        "footers": round(metadata / frames, 3),
+        "files": len(files),
+        # rolled row groups mix depths, so that no part of them is one feed's
+        "topic": round(feed_bytes / topic_frames, 2) if feed_bytes else None,
+        "topic_columns": {name: round(count / topic_frames, 3) for name, count in feed_columns.items()},
+    }
+
+
+def _of_depth(found: pq.FileMetaData, length: int, depth: int, columns: dict[str, int]) -> float:
+    """Bytes of the row groups that have this depth only, and their share of what isn't in any row group."""
+    groups = [found.row_group(number) for number in range(found.num_row_groups)]
+    counted = [
+        (group, sum(group.column(i).total_compressed_size for i in range(group.num_columns)))
+        for group in groups
+    ]
+    rest = length - sum(count for _, count in counted)
+    total = 0.0
+    for group, count in counted:
+        paths = {group.column(i).path_in_schema: group.column(i) for i in range(group.num_columns)}
+        spans = paths["depth"].statistics
+        if spans is None or not spans.has_min_max or not spans.min == spans.max == depth:
+            continue
+        total += count + rest / len(groups)
+        for name, column in paths.items():
+            columns[name.split(".")[0]] += column.total_compressed_size
+    return total
