@@ -14,13 +14,16 @@ from typing import Any, Final, NamedTuple
 from recorder.journal import Record
 from schemas.names import RecordKind, Table
 from schemas.notes import Disconnected, Stale, Subscribed, Unsubscribed, decode_note, decode_session
-from tests.faults.sent import Arrival, Sent
+from tests.faults.sent import Arrival, Sent, match_arrivals
 from tests.ledger import Entry
 from tests.recorded import Recorded
 
-__all__ = ["Account", "Brought", "Carried", "Damage", "End", "Message", "Row", "Silence"]
+__all__ = ["Account", "Brought", "Carried", "Damage", "End", "Message", "Row", "Silence", "account_of"]
 
 _TOPIC: Final = re.compile(rb'"topic":"([^"]*)"')
+
+ENDINGS: Final = ("close", "cut", "cut_one", "slow_reader", "half_open")
+"""Faults behind which a connection brings nothing any more."""
 
 
 class Brought(NamedTuple):
@@ -38,6 +41,7 @@ class Message:
 
     Attributes:
         place: among the topic's messages.
+        listening: connections that were subscribed to its topic, and neither closed nor dead.
         sent: connections that its bytes went to, damaged ones too.
         befallen: faults of it, by connection.
         brought: whole, in the journal's order.
@@ -45,6 +49,7 @@ class Message:
 
     place: int
     entry: Entry
+    listening: frozenset[int] = frozenset()
     sent: set[int] = field(default_factory=set)
     befallen: defaultdict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
     brought: list[Brought] = field(default_factory=list)
@@ -105,7 +110,7 @@ class Account:
 
     Attributes:
         messages: published, in order.
-        rows: in the archive's order; trades are apart, because one message makes many.
+        rows: in the archive's order. trades: rows as they are, for one message makes many.
         connections: of each line.
         last_ns: when the last frame came.
     """
@@ -114,6 +119,7 @@ class Account:
         self.sent = sent
         self.messages: defaultdict[str, list[Message]] = defaultdict(list)
         self.rows: defaultdict[str, list[Row]] = defaultdict(list)
+        self.trades: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
         self.connections: defaultdict[int, set[int]] = defaultdict(set)
         self.damages: list[Damage] = []
         self.ends: list[End] = []
@@ -133,12 +139,21 @@ class Account:
     def _read_ledger(self) -> None:
         latest: dict[tuple[str | None, str | None], Message] = {}
         damaged: dict[int, Message] = {}
+        listening: defaultdict[str, frozenset[int]] = defaultdict(frozenset)
         for entry in self.sent.entries:
             at = entry.topic, entry.crc32
+            if entry.event == "close" or entry.fault in ENDINGS:
+                for topic, connections in listening.items():
+                    listening[topic] = connections - {entry.connection}
+            elif entry.event in ("subscribe", "unsubscribe"):
+                assert entry.topic is not None
+                one = {entry.connection}
+                known = listening[entry.topic]
+                listening[entry.topic] = known | one if entry.event == "subscribe" else known - one
             if entry.event == "published":
                 assert entry.topic is not None
                 of_topic = self.messages[entry.topic]
-                latest[at] = message = Message(len(of_topic), entry)
+                latest[at] = message = Message(len(of_topic), entry, listening[entry.topic])
                 of_topic.append(message)
             elif entry.event == "fault" and entry.crc32 is not None:
                 assert entry.fault is not None
@@ -210,6 +225,8 @@ class Account:
                 self._add_row(f"orderbook.{row['depth']}.{row['symbol']}", row)
         for row in recorded.rows(Table.TICKERS):
             self._add_row(f"tickers.{row['symbol']}", row)
+        for row in recorded.rows(Table.TRADES):
+            self.trades[f"publicTrade.{row['symbol']}"].append(row)
 
     def _add_row(self, topic: str, row: dict[str, Any]) -> None:
         message = self._of_sequence.get(row["sequence"])
@@ -237,3 +254,13 @@ class Account:
     def decoded(self, sequence: int) -> Any:
         """A frame's own words."""
         return json.loads(self.payloads[sequence])
+
+
+def account_of(recorded: Recorded, entries: list[Entry]) -> Account:
+    """Put a recording beside the ledger of who sent it.
+
+    Raises:
+        AssertionError: something that was recorded was never sent.
+    """
+    sent = Sent(entries)
+    return Account(recorded, sent, match_arrivals(recorded.records, sent))

@@ -93,7 +93,12 @@ def judge(
 
 
 def hold_recording(
-    recorded: Recorded, entries: list[Entry], category: Category, samples: Iterable[Sample], *, lines: int
+    recorded: Recorded,
+    entries: list[Entry],
+    category: Category,
+    samples: Iterable[Sample] = (),
+    *,
+    lines: int,
 ) -> Judged:
     """Assert all claims but the last one; returns the figures."""
     sent = Sent(entries)

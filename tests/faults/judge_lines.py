@@ -38,6 +38,8 @@ ALIKE: Final = 12
 """Copies, less four times the losses, from which on the lines are surely known for alike: eight are promised."""
 MOST_ALIKE: Final = 32
 MISS: Final = 4
+HARMLESS: Final = {"repeat", "late"}
+"""Faults that take nothing away and change no order."""
 SILENCING: Final = ("half_open", "late")
 
 _RESYNCS: Final = ("late", "lost_ack", "slow_ack", "double_ack")
@@ -358,20 +360,30 @@ class _Judge:
 
     def _is_lacking(self, message: Message) -> bool:
         """Whether a line lacks it, or had it out of its order."""
-        return bool(message.befallen) or {brought.line for brought in message.brought} != set(self._lines)
+        return any(self._befell(message, line) or self._was_absent(message, line) for line in self._lines)
+
+    def _was_absent(self, message: Message, line: int) -> bool:
+        """Whether a line didn't bring a message because it wasn't there, or was lost before it could."""
+        connections = self._account.connections[line]
+        if any(one.line == line for one in message.brought):
+            return False
+        if sent := message.sent & connections:
+            return any(end.connection in sent for end in self._account.ends)
+        return not message.listening & connections
 
     def _explain_missing_ids(self, topic: str, gap: Gap, before: Row) -> None:
         messages = self._account.messages[topic]
         behind = messages[before.message.place + 1 :]
         missing = next((message for message in behind if not message.entry.rebuilt), None)
-        old = [
-            message
-            for brought, message in self._account.frames_of(topic)
-            if self._is_within(gap, brought.sequence, brought.receive_ns)
-            and any("reorder" in faults for faults in message.befallen.values())
-        ]
-        if old:
-            return  # it was held back, perhaps over a restart
+        shown = next(
+            (row for row in self._account.rows[topic] if row.sequence > before.sequence and not row.applied),
+            None,
+        )
+        if shown is not None and shown.message.place < before.message.place:
+            # An old message seemed to come from far ahead, as over a restart.
+            held = any("reorder" in faults for faults in shown.message.befallen.values())
+            assert held, f"{topic}: a gap ({gap['cause']}) at {shown.message}, which nobody held back: {gap}"
+            return
         assert missing is not None, f"{topic}: a gap ({gap['cause']}) behind the last message: {gap}"
         for line in self._lines:
             assert self._is_excused(topic, missing, line, before, gap), (
@@ -384,8 +396,10 @@ class _Judge:
     def _is_excused(self, topic: str, message: Message, line: int, before: Row, gap: Gap) -> bool:
         """Whether a line couldn't bring the message behind the last row before a gap."""
         brought = [one for one in message.brought if one.line == line]
-        if self._befell(message, line) or not brought:
+        if self._befell(message, line) or self._was_absent(message, line):
             return True
+        if not brought:
+            return False
         first = brought[0]
         if first.sequence < before.sequence:
             # It was ahead: then it has lost something that was awaited of another line.
@@ -412,7 +426,7 @@ class _Judge:
                 continue
             brought = [one for one in earlier.brought if one.line == line]
             if not brought:
-                return self._befell(earlier, line) or not earlier.sent & self._account.connections[line]
+                return self._befell(earlier, line) or self._was_absent(earlier, line)
             if self._befell(earlier, line):
                 return True  # held back
             if brought[0].sequence >= followed.get(earlier.place, -1):
@@ -421,7 +435,7 @@ class _Judge:
 
     def _befell(self, message: Message, line: int) -> bool:
         return any(
-            faults - {"repeat"}
+            faults - HARMLESS
             for connection, faults in message.befallen.items()
             if connection in self._account.connections[line]
         )

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
-import zlib
 from collections import Counter
 from collections.abc import Iterable
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from recorder.status import data_status
-from schemas.names import RecordKind, Table
+from schemas.names import Category, RecordKind
 from schemas.notes import Disconnected, Subscribed, decode_session
+from tests.faults.account import Account, account_of
+from tests.faults.judge import hold_recording
 from tests.ledger import Entry, read_ledger
 from tests.processes import gateway, tapebook
 from tests.recorded import Recorded, assert_verified
@@ -25,10 +24,6 @@ TOPICS = [f"{prefix}.{symbol}" for prefix in PREFIXES for symbol in SYMBOLS]
 CHAINS = [topic for topic in TOPICS if topic.startswith(("orderbook.50", "orderbook.200"))]
 TEN_MINUTES = 600.0
 SECOND_NS = 10**9
-
-
-def crc32(payload: bytes) -> str:
-    return f"{zlib.crc32(payload):08x}"
 
 
 def record(tmp_path: Path, faults: str, seconds: float, *, lines: int = 2) -> tuple[Recorded, list[Entry]]:
@@ -53,54 +48,21 @@ def record(tmp_path: Path, faults: str, seconds: float, *, lines: int = 2) -> tu
     return Recorded(data, "linear"), read_ledger(ledger)
 
 
-class Account:
-    """What was published, and what the archive made of it, by topic."""
-
-    def __init__(self, recorded: Recorded, ledger: list[Entry]) -> None:
-        self.payloads = {frame.sequence: frame.payload for frame in recorded.frames}
-        self.by_crc = {crc32(payload): payload for payload in self.payloads.values()}
-        self.published: dict[str, list[str]] = {topic: [] for topic in TOPICS}
-        for entry in ledger:
-            if entry.event == "published" and not entry.rebuilt and entry.topic in self.published:
-                assert entry.crc32 is not None
-                self.published[entry.topic].append(entry.crc32)
-        self.rows: dict[str, list[tuple[str, bool, int]]] = {topic: [] for topic in TOPICS}
-        self.trades: dict[str, list[str]] = {}
-        for row in recorded.rows(Table.BOOK_UPDATES):
-            if row["kind"] != "keyframe":
-                self._row(f"orderbook.{row['depth']}.{row['symbol']}", row)
-        for row in recorded.rows(Table.TICKERS):
-            self._row(f"tickers.{row['symbol']}", row)
-        for row in recorded.rows(Table.TRADES):
-            self.trades.setdefault(f"publicTrade.{row['symbol']}", []).append(row["trade_id"])
-
-    def _row(self, topic: str, row: dict[str, object]) -> None:
-        sequence = row["sequence"]
-        assert isinstance(sequence, int)
-        self.rows[topic].append((crc32(self.payloads[sequence]), bool(row["applied"]), sequence))
-
-    def span(self, topic: str) -> list[str]:
-        """What was published from the first to the last frame of the topic that the recorder got on any line."""
-        published = self.published[topic]
-        got = [number for number, crc in enumerate(published) if crc in self.by_crc]
-        assert len(got) > 5, f"{topic}: too little was published: the test tests nothing"
-        return published[got[0] : got[-1] + 1]
-
-    def trade_ids(self, topic: str) -> list[str]:
-        return [trade["i"] for crc in self.span(topic) for trade in json.loads(self.by_crc[crc])["data"]]
-
-
 def assert_all_of_it(account: Account) -> None:
-    """Every frame that was published is a row once, in its order; every trade is a row once."""
-    for topic, rows in account.rows.items():
-        if topic.startswith("publicTrade"):
-            assert Counter(account.trades[topic]) == Counter(account.trade_ids(topic)), topic
-            continue
-        span = account.span(topic)
-        known = set(span)
-        made = [crc for crc, _, _ in rows if crc in known]
-        assert made == span, f"{topic}: {len(made)} rows of {len(span)} messages"
-        assert all(applied for _, applied, _ in rows), topic
+    """Every message that was published while it was recorded is a row once, in its order; every trade is a row once."""
+    for topic in TOPICS:
+        published = [message for message in account.messages[topic] if not message.entry.rebuilt]
+        got = [number for number, message in enumerate(published) if message.brought]
+        assert len(got) > 5, f"{topic}: too little was published: the test tests nothing"
+        span = published[got[0] : got[-1] + 1]
+        if topic.startswith("publicTrade."):
+            said = [account.decoded(message.brought[0].sequence)["data"] for message in span]
+            ids = Counter(trade["i"] for trades in said for trade in trades)
+            assert Counter(row["trade_id"] for row in account.trades[topic]) == ids, topic
+        else:
+            rows = [row for row in account.rows[topic] if not row.message.entry.rebuilt]
+            assert [row.message for row in rows] == span, f"{topic}: {len(rows)} rows of {len(span)} messages"
+            assert all(row.applied for row in account.rows[topic]), topic
 
 
 def cuts(recorded: Recorded) -> Counter[int]:
@@ -160,7 +122,7 @@ def cut_one_of_two(tmp_path: Path, seconds: float, faults: str, *, least_cuts: i
             for moment in alone
         ), gap
     if not alone:
-        assert_all_of_it(Account(recorded, ledger))
+        assert_all_of_it(account_of(recorded, ledger))
     assert_verified(recorded.data)
     (live,) = data_status(recorded.data)["collectors"]
     lines = live["live"]["lines"]
@@ -191,58 +153,9 @@ def test_faults_on_both_lines_are_in_gaps_or_cost_nothing(tmp_path: Path) -> Non
     recorded, ledger = record(tmp_path, faults, 7)
     befallen = Counter(entry.fault for entry in ledger if entry.event == "fault")
     assert min(befallen[fault] for fault in ("drop", "repeat", "reorder", "corrupt")) > 3, befallen
-    account = Account(recorded, ledger)
-    stamps = {frame.sequence: frame.receive_ns for frame in recorded.frames}
-    for topic, rows in account.rows.items():
-        if topic.startswith("publicTrade"):
-            # once each, and none that any line brought whole is missing
-            assert max(Counter(account.trades[topic]).values()) == 1
-            messages = [trades_of(account, crc) for crc in account.span(topic) if crc in account.by_crc]
-            brought = {trade["i"] for message in messages for trade in message}
-            assert set(account.trades[topic]) == brought, topic
-            continue
-        gaps = [gap for gap in recorded.gaps if gap["topic"] == topic]
-        span, from_ns = account.span(topic), 0
-        if topic.startswith(("orderbook.1.", "tickers.")):  # no id shows what both lost
-            span, from_ns = [crc for crc in span if crc in account.by_crc], alike_ns(recorded, topic)
-        assert_rows_outside(span, rows, gaps, stamps, topic, from_ns)
+    hold_recording(recorded, ledger, Category.LINEAR, lines=2)
+    account = account_of(recorded, ledger)
+    for topic in TOPICS:
+        rows = account.trades[topic] if topic.startswith("publicTrade.") else account.applied(topic)
+        assert len(rows) > len(account.messages[topic]) / 2, f"{topic}: the gaps hide too much"
     assert_verified(recorded.data)
-
-
-def alike_ns(recorded: Recorded, topic: str) -> int:
-    """When both lines have brought enough to be known for alike: without ids, that is when losses begin to show."""
-    brought: dict[int, list[int]] = {0: [], 1: []}
-    for frame in recorded.frames:
-        if f'"topic":"{topic}"'.encode() in frame.payload:
-            brought[frame.line].append(frame.receive_ns)
-    return max(stamps[20] for stamps in brought.values())
-
-
-def trades_of(account: Account, crc: str) -> list[dict[str, str]]:
-    found: list[dict[str, str]] = json.loads(account.by_crc[crc])["data"]
-    return found
-
-
-def assert_rows_outside(
-    span: list[str],
-    rows: list[tuple[str, bool, int]],
-    gaps: list[dict[str, object]],
-    stamps: dict[int, int],
-    topic: str,
-    from_ns: int,
-) -> None:
-    """From a moment on, nothing published is missing between two applied rows without a gap, nor is it out of order."""
-    place = {crc: number for number, crc in enumerate(span)}
-    applied = [
-        (place[crc], stamps[sequence]) for crc, is_applied, sequence in rows if is_applied and crc in place
-    ]
-    assert len(applied) > len(span) / 2, topic
-    for (before, before_ns), (after, after_ns) in pairwise(applied):
-        if before_ns < from_ns:
-            continue
-        is_in_gap = any(
-            gap["start_ns"] <= after_ns and (gap["end_ns"] is None or before_ns <= gap["end_ns"])  # type: ignore[operator]
-            for gap in gaps
-        )
-        is_repeat = after == before and topic.startswith(("orderbook.1.", "tickers."))
-        assert after == before + 1 or is_repeat or is_in_gap, f"{topic}: {before} is followed by {after}"
