@@ -286,8 +286,16 @@ class _Judge:
             message.place > reached and message.place not in followed and not message.entry.rebuilt
             for _, message in brought
         )
-        if is_chain(topic):
-            return bool(brought) and not is_ahead
+        if is_chain(topic):  # of a chain that it has said nothing of, its ids can't tell
+            begun = max(
+                (
+                    after.message.place
+                    for before, after in pairwise(rows)
+                    if (after.message.entry.u or 0) <= (before.message.entry.u or 0)
+                ),
+                default=-1,
+            )
+            return any(message.place >= begun for _, message in brought) and not is_ahead
         if topic.startswith("publicTrade."):
             is_ahead = False
         return receive_ns - since.receive_ns >= OVERLAP_NS and not is_ahead
