@@ -15,7 +15,19 @@ from schemas.errors import TapebookError
 
 __all__ = ["NAMES", "main"]
 
-NAMES = ("decode", "columns", "replay", "book", "growth", "instructions", "transport", "load", "roll", "size")
+NAMES = (
+    "decode",
+    "columns",
+    "replay",
+    "book",
+    "growth",
+    "instructions",
+    "transport",
+    "load",
+    "roll",
+    "size",
+    "journal",
+)
 INSTRUCTION_FRAMES = 5_000
 """Frames to count instructions with: valgrind is fifty times slower, and counts need no repetition."""
 
@@ -53,7 +65,11 @@ def parser() -> argparse.ArgumentParser:
         help="instructions: compare with this earlier result, and exit 1 if a frame takes over 5 %% more",
     )
     out.add_argument(
-        "--rate", type=float, default=20_000.0, metavar="N", help="load: frames a second (%(default)g)"
+        "--rate",
+        type=float,
+        default=20_000.0,
+        metavar="N",
+        help="load, journal: frames a second (%(default)g)",
     )
     out.add_argument(
         "--seconds",
@@ -102,6 +118,12 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             options.tick_ms,
             options.segment_seconds,
         )
+    if options.name == "journal":
+        from benchmarks.feed import load as load_feed
+        from benchmarks.journal import journal
+
+        feed = load_feed(options.data, None, options.frames)
+        return journal(feed, options.rate, options.seconds or 5.0)
     if options.name == "transport":
         from benchmarks.transport import transport
 

@@ -11,10 +11,16 @@ from recorder.record import uvloop_runner
 from recorder.universe import plan_of, resolve, selection_of
 from schemas.config import RecordConfig
 from schemas.errors import ConfigError
+from schemas.names import Fsync
 
 __all__ = ["run_check"]
 
 NAMED = 6
+_LOST = {
+    Fsync.INTERVAL: "{:g} s",
+    Fsync.COMMIT: "one group commit",
+    Fsync.NEVER: "what the system has not put on the disk by itself",
+}
 
 
 def run_check(path: Path, *, offline: bool) -> None:
@@ -74,5 +80,5 @@ def _frame(fleet: Fleet) -> str:
     port = f"; metrics on {fleet.metrics}" if fleet.metrics else ""
     return (
         f"into {fleet.data}, {rolled}, a segment every {config.segment_seconds:g} s or {config.segment_mib:g} MiB; "
-        f"a kill loses {config.commit_ms:g} ms, a power cut {config.fsync_s:g} s{port}"
+        f"a kill loses {config.commit_ms:g} ms, a power cut {_LOST[config.fsync].format(config.fsync_s)}{port}"
     )

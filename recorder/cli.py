@@ -179,6 +179,18 @@ def record(
         float | None,
         typer.Option("--commit-ms", help="Group-commit interval: what a kill can lose.", show_default="10"),
     ] = None,
+    commit_kib: Annotated[
+        float | None,
+        typer.Option("--commit-kib", help="Bytes at which a group commit doesn't wait.", show_default="256"),
+    ] = None,
+    fsync: Annotated[
+        str | None,
+        typer.Option(
+            "--fsync",
+            help="Put what is written on the disk at an interval, at each commit, or never before a segment is sealed.",
+            show_default="interval",
+        ),
+    ] = None,
     fsync_s: Annotated[
         float | None,
         typer.Option("--fsync-s", help="fsync interval: what a power cut can lose.", show_default="1"),

@@ -177,6 +177,8 @@ class Collector:
             next_sequence=next_sequence(self._data, config.collector),
             options=JournalOptions(
                 commit_interval_s=config.commit_ms / 1000,
+                commit_bytes=int(config.commit_kib * 1024),
+                fsync=config.fsync,
                 fsync_interval_s=config.fsync_s,
                 segment_seconds=config.segment_seconds,
                 segment_bytes=int(config.segment_mib * (1 << 20)),

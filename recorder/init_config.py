@@ -40,7 +40,13 @@ ABOUT: Final[dict[str, tuple[str, Any]]] = {
     "duration": ("Stop after so many seconds.", 3600.0),
     "stop_after_idle": ("Stop after so many seconds without a data frame.", 60.0),
     "roll": ("Turn sealed segments into Parquet while recording; else `tapebook roll` does it later.", None),
-    "commit_ms": ("Group commit every so many milliseconds: what a kill can lose.", None),
+    "commit_ms": ("A group commit is written every so many milliseconds: what a kill can lose,", None),
+    "commit_kib": ("or at so many KiB.", None),
+    "fsync": (
+        "When what is written is put on the disk: interval (each fsync_s), commit (each group commit), or never (only\n"
+        "when a segment is sealed).",
+        None,
+    ),
     "fsync_s": ("fsync every so many seconds: what a power cut can lose.", None),
     "segment_seconds": ("A journal segment is sealed, and can be rolled, after so many seconds,", None),
     "segment_mib": ("or at so many MiB.", None),

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import msgspec
 
-from schemas.names import Category, Transport
+from schemas.names import Category, Fsync, Transport
 
 __all__ = ["DEFAULT_TOPICS", "RecordConfig"]
 
@@ -44,8 +44,10 @@ class RecordConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         stop_after_idle: stop after so many seconds without a data frame.
         roll: turn sealed segments into the archive while recording.
         recompress: compress segments once they are rolled (docs/journal.md).
-        commit_ms: group-commit interval; what a kill can lose.
-        fsync_s: what a power cut can lose.
+        commit_ms, commit_kib: a group commit is written at whichever comes first; what a kill can lose.
+        fsync: when what is written is put on the disk: ``interval`` (each ``fsync_s``), ``commit`` (each group commit),
+            or ``never`` (when the system does by itself); in any case when a segment is sealed (docs/journal.md).
+        fsync_s: the interval; what a power cut can lose.
         segment_seconds, segment_mib: a segment is sealed at whichever comes first.
         backlog_mib: data waiting for the disk before reading pauses.
         shard: ``NUMBER/OF``: record this share of the symbols only, by their hash; empty for all of them.
@@ -77,6 +79,8 @@ class RecordConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     roll: bool = True
     recompress: bool = True
     commit_ms: Positive = 10.0
+    commit_kib: Annotated[float, msgspec.Meta(gt=0, le=65_536)] = 256.0
+    fsync: Fsync = Fsync.INTERVAL
     fsync_s: Positive = 1.0
     segment_seconds: Positive = 900.0
     segment_mib: Positive = 512.0

@@ -11,6 +11,7 @@ __all__ = [
     "Category",
     "Environment",
     "FeedState",
+    "Fsync",
     "GapCause",
     "RecordKind",
     "RowKind",
@@ -44,6 +45,14 @@ class Transport(StrEnum):
 
     WEBSOCKETS = "websockets"
     PICOWS = "picows"
+
+
+class Fsync(StrEnum):
+    """When what the journal has written is put on the disk, beside the sealing of a segment."""
+
+    INTERVAL = "interval"
+    COMMIT = "commit"
+    NEVER = "never"
 
 
 class Side(StrEnum):

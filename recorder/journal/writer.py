@@ -22,6 +22,7 @@ from recorder.journal.files import NEW, check_collector, segments
 from recorder.journal.format import MAX_RECORD_BYTES, ROW_BYTES, Pending, SegmentInfo
 from recorder.journal.segment import OpenSegment
 from schemas.errors import ConfigError, StoreError
+from schemas.names import Fsync
 
 __all__ = ["Commit", "JournalOptions", "JournalWriter"]
 
@@ -38,7 +39,8 @@ class JournalOptions(msgspec.Struct, frozen=True):
     Attributes:
         commit_interval_s: how often the event loop should call `flush`; what a kill can lose.
         commit_bytes: pending bytes at which `append` flushes by itself.
-        fsync_interval_s: least time between two fsyncs; what a power cut can lose.
+        fsync: when what is written is put on the disk. In any case a segment is when it is sealed.
+        fsync_interval_s: least time between two fsyncs by ``interval``; what a power cut can lose.
         segment_seconds, segment_bytes: when the collector should rotate.
         backlog_limit_bytes: unwritten bytes at which the writer gives up; the collector pauses reading long
             before.
@@ -46,6 +48,7 @@ class JournalOptions(msgspec.Struct, frozen=True):
 
     commit_interval_s: float = 0.010
     commit_bytes: int = 256 << 10
+    fsync: Fsync = Fsync.INTERVAL
     fsync_interval_s: float = 1.0
     segment_seconds: float = 900
     segment_bytes: int = 512 << 20
@@ -353,8 +356,10 @@ class JournalWriter:
         return True
 
     def _until_sync_s(self) -> float | None:
-        if self._dirty is None:
+        if self._dirty is None or self._options.fsync is Fsync.NEVER:
             return None
+        if self._options.fsync is Fsync.COMMIT and self._queue.empty():
+            return 0  # commits that wait share one
         due_ns = self._synced_ns + round(self._options.fsync_interval_s * 1e9)
         return max(0, due_ns - self._clock()) / 1e9
 
@@ -382,7 +387,7 @@ def _check(directory: Path, info: SegmentInfo, options: JournalOptions) -> None:
     if directory.name != info.collector or directory.parent.name != "journal":
         raise ConfigError(f"{directory}: expected the collector's directory, DATA/journal/{info.collector}")
     for name in options.__struct_fields__:
-        if getattr(options, name) <= 0:
+        if name != "fsync" and getattr(options, name) <= 0:
             raise ConfigError(f"journal option {name} = {getattr(options, name)}: expected more than 0")
     if options.commit_bytes > _MAX_COMMIT_BYTES:
         raise ConfigError(

@@ -24,6 +24,7 @@ from recorder.journal import (
     segments,
 )
 from schemas.errors import ConfigError, StoreError
+from schemas.names import Fsync
 from tests.recorder.journal.support import INFO, START_NS, FailingDisk, GatedDisk, fill, payload, writer
 
 LAZY = JournalOptions(fsync_interval_s=3600)
@@ -128,6 +129,25 @@ def test_idle_bytes_are_synced_too(tmp_path: Path) -> None:
         time.sleep(0.001)
     time.sleep(0.1)
     assert [c.synced for c in commits] == [False, True]  # clean bytes are not synced again
+    journal.close()
+
+
+def test_commits_that_wait_share_an_fsync(tmp_path: Path) -> None:
+    disk = GatedDisk()
+    commits: list[Commit] = []
+    journal = writer(
+        tmp_path, disk=disk, on_commit=commits.append, options=JournalOptions(fsync=Fsync.COMMIT)
+    )
+    fill(journal, batches=5, rows=2)
+    disk.gate.set()
+    while not (commits and commits[-1].synced):
+        time.sleep(0.001)
+    assert [(commit.batch, commit.synced) for commit in commits] == [
+        (0, False), (1, False), (2, False), (3, False), (4, False), (4, True),
+    ]  # fmt: skip
+    fill(journal, batches=1, rows=1)
+    while commits[-1].batch != 5 or not commits[-1].synced:
+        time.sleep(0.001)
     journal.close()
 
 
