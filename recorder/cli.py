@@ -207,6 +207,14 @@ def record(
             "--backlog-mib", help="Data waiting for the disk before reading pauses.", show_default="64"
         ),
     ] = None,
+    min_free_mib: Annotated[
+        float | None,
+        typer.Option(
+            "--min-free-mib",
+            help="End cleanly, with exit code 4, when the disk has less than that left; 0 for never.",
+            show_default="256",
+        ),
+    ] = None,
     shard: Annotated[
         str | None,
         typer.Option(

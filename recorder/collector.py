@@ -24,6 +24,7 @@ from engine.timing import Timing
 from engine.wear import is_worn
 from recorder.capture import Capture
 from recorder.checks import Checks
+from recorder.disk_budget import DiskBudget
 from recorder.follow import Follower
 from recorder.journal import (
     Commit,
@@ -127,7 +128,8 @@ class Collector:
         self._warnings = Warnings(log)
         self._time_is_up = False
         self.pressure = Pressure(int(config.backlog_mib * (1 << 20)))
-        self._vitals = Vitals(self._data)
+        self.budget = DiskBudget(self._data, int(config.min_free_mib * (1 << 20)))
+        self._vitals = Vitals(self._data, self.budget.floor_bytes)
         self._started_ns = time.monotonic_ns()
         self.resyncs = Resyncs(self.engine, self._timing)
         self.freshness = Freshness(self.engine, whole=config.stop_after_idle is None, timing=self._timing)
@@ -153,8 +155,9 @@ class Collector:
 
         Raises:
             ExchangeError: no connection could be made at all, or every topic was refused.
-            StoreError: the disk failed; what was committed stays readable.
+            StoreError: the disk failed, or is nearly full; what was committed stays readable.
         """
+        self.budget.check()
         config = self.config
         loop = asyncio.get_running_loop()
         run = time.time_ns()
@@ -294,6 +297,7 @@ class Collector:
         while True:
             await asyncio.sleep(self._timing.tick_s)
             now_ns = time.monotonic_ns()
+            self.budget.check()
             self.lines.tick(now_ns)
             if self.mover is not None:
                 self.mover.tick(now_ns)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from recorder.disk_budget import EARLY
 from schemas.names import FeedState
 
 __all__ = ["DAY_S", "class_of", "is_troubled", "most", "sum_by_class", "troubles"]
@@ -128,7 +129,10 @@ def _space(live: dict[str, Any], days_left: float | None) -> Iterable[str]:
         yield f"the disk is behind by {live['backlog_bytes'] >> 10:,} KiB: rolling is paused"
     vitals = live.get("vitals", {})
     free, total = vitals.get("disk_free_bytes"), vitals.get("disk_total_bytes")
-    if days_left is not None and days_left < DAYS_LEFT:
+    floor = vitals.get("disk_floor_bytes") or 0
+    if free is not None and free < EARLY * floor:
+        yield f"the disk has {free >> 20:,} MiB left, and recording ends at {floor >> 20:,} MiB"
+    elif days_left is not None and days_left < DAYS_LEFT:
         yield f"the disk is full in {days_left * 24:.0f} h at the present rate"
     elif free is not None and total and free < FREE_SHARE * total:
         yield f"the disk has {free / total:.1%} left"

@@ -54,6 +54,10 @@ ABOUT: Final[dict[str, tuple[str, Any]]] = {
         "Reading pauses when so many MiB wait for the disk; rolling pauses at an eighth of it.",
         None,
     ),
+    "min_free_mib": (
+        "Recording ends cleanly when the disk has fewer MiB left; it is warned at four times as many. 0: never.",
+        None,
+    ),
     "shard": ("Record this share of the symbols only, NUMBER/OF. `tapebook supervise` sets it itself.", "1/2"),
     "pins": ("Shares of symbols that do not go by their hash.", ["BTCUSDT=1", "ETHUSDT=2"]),
     "metrics": (

@@ -85,6 +85,7 @@ CATALOGUE: Final[dict[str, tuple[str, tuple[str, ...], str]]] = {
     "tapebook_journal_bytes_total": ("counter", (), "Bytes taken into the journal."),
     "tapebook_disk_free_bytes": ("gauge", (), "Free space where the data directory is."),
     "tapebook_disk_total_bytes": ("gauge", (), "Size of that file system."),
+    "tapebook_disk_floor_bytes": ("gauge", (), "Free space at which recording ends; 0 for never."),
     "tapebook_resident_memory_bytes": ("gauge", (), "Memory of the collector's process."),
 }  # fmt: skip
 
@@ -114,6 +115,7 @@ _PLAIN: Final = {
     "tapebook_journal_bytes_total": ("vitals", "journal_bytes"),
     "tapebook_disk_free_bytes": ("vitals", "disk_free_bytes"),
     "tapebook_disk_total_bytes": ("vitals", "disk_total_bytes"),
+    "tapebook_disk_floor_bytes": ("vitals", "disk_floor_bytes"),
     "tapebook_resident_memory_bytes": ("vitals", "resident_bytes"),
 }
 

@@ -24,7 +24,7 @@ from recorder.roll import report_recoveries
 from recorder.roller import Roller
 from recorder.universe import Resolved, plan_of, resolve
 from schemas.config import RecordConfig
-from schemas.errors import ConfigError, StoreError
+from schemas.errors import ConfigError, OutOfSpace, StoreError
 from schemas.names import Category, Environment
 
 __all__ = ["check_home", "run_record", "uvloop_runner"]
@@ -82,6 +82,10 @@ def run_record(
                         until_stdin_ends,
                     )
                 )
+            except OutOfSpace:
+                if roller is not None:
+                    roller.abandon()  # rolling would take what is left; `tapebook roll` goes on later
+                raise
             except BaseException:
                 if roller is not None:
                     _finish_quietly(roller)

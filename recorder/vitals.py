@@ -32,10 +32,12 @@ class Vitals:
 
     Args:
         directory: on the file system that fills up.
+        floor_bytes: free space at which recording ends; 0 for never.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, floor_bytes: int = 0) -> None:
         self._directory = directory
+        self._floor_bytes = floor_bytes
         self._samples: deque[tuple[int, int]] = deque(maxlen=SAMPLES)
 
     def told(self, now_ns: int, journal_bytes: int) -> dict[str, Any]:
@@ -60,6 +62,7 @@ class Vitals:
         return {
             "disk_free_bytes": free,
             "disk_total_bytes": total,
+            "disk_floor_bytes": self._floor_bytes,
             "journal_bytes": journal_bytes,
             "journal_bytes_per_second": rate,
             "resident_bytes": resident_bytes(),

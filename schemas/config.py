@@ -50,6 +50,8 @@ class RecordConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         fsync_s: the interval; what a power cut can lose.
         segment_seconds, segment_mib: a segment is sealed at whichever comes first.
         backlog_mib: data waiting for the disk before reading pauses.
+        min_free_mib: recording ends cleanly when the disk has less than that left; 0 for never. It is warned at four
+            times as much.
         shard: ``NUMBER/OF``: record this share of the symbols only, by their hash; empty for all of them.
         pins: ``SYMBOL=NUMBER``: shares of symbols that do not go by their hash.
         metrics: HOST:PORT of /metrics, /status and /healthz; without a host on the loopback address; empty for none.
@@ -85,6 +87,7 @@ class RecordConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     segment_seconds: Positive = 900.0
     segment_mib: Positive = 512.0
     backlog_mib: Positive = 64.0
+    min_free_mib: NotNegative = 256.0
     shard: str = ""
     pins: list[str] = []
     metrics: str = ""

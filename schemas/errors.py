@@ -11,6 +11,7 @@
     │   ├── DecimalError                    a number that int64 or DECIMAL(38,18) cannot hold
     │   └── NoData                          nothing recorded where it was asked for
     └── StoreError                      4   disk
+        ├── OutOfSpace                      it ended before the disk is full
         └── Corrupt                     1   a file of ours is not what was written
 """
 
@@ -26,6 +27,7 @@ __all__ = [
     "DecimalError",
     "ExchangeError",
     "NoData",
+    "OutOfSpace",
     "Rejected",
     "StoreError",
     "TapebookError",
@@ -97,6 +99,10 @@ class StoreError(TapebookError):
     """The disk is full, read-only, gone or failing."""
 
     exit_code = 4
+
+
+class OutOfSpace(StoreError):
+    """The disk is nearly full: what goes on writing was ended before it is."""
 
 
 class Corrupt(StoreError):

@@ -153,10 +153,27 @@ def test_a_full_disk_harms_nothing_that_was_sealed(endpoint: str, small_disk: Pa
     ballast.write_bytes(bytes(5800 << 10))
     data = small_disk / "data"
     options = [*GOOD, "--segment-seconds", 1, "--topics", "orderbook.50,orderbook.200,tickers", "--no-roll"]
+    options += ["--min-free-mib", 0]  # as if it filled faster than it is looked at
     done = tapebook("record", "--endpoint", endpoint, "--data", data, "--duration", 60, *options)
     assert_full_disk(done, data)
     ballast.unlink()
     assert_usable(data)
+
+
+def test_a_disk_that_is_nearly_full_ends_the_recording_with_everything_sealed(
+    endpoint: str, small_disk: Path
+) -> None:
+    (small_disk / "ballast").write_bytes(bytes(3000 << 10))
+    data = small_disk / "data"
+    options = [*GOOD, "--segment-seconds", 1, "--topics", "orderbook.50,orderbook.200,tickers"]
+    done = tapebook(
+        "record", "--endpoint", endpoint, "--data", data, "--duration", 60, *options, "--min-free-mib", 2.75
+    )
+    assert_full_disk(done, data)
+    assert "MiB free, the floor is 2 MiB (min_free_mib)" in done.err
+    assert "; recording ends at 2 MiB" in done.err  # said before it was so far
+    assert {file.state for file in segments(data)} == {"sealed"}
+    assert_usable(data)  # there was room left for that
 
 
 def test_a_file_that_may_not_grow(endpoint: str, tmp_path: Path) -> None:

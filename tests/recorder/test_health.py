@@ -82,6 +82,10 @@ def test_a_disk_that_fills_up() -> None:
     (sentence,) = said(live(), days_left=0.5)
     assert "full in 12 h" in sentence
     assert said(live(), days_left=3.0) == []
+    near = {"disk_free_bytes": 900 << 20, "disk_total_bytes": 100 << 30, "disk_floor_bytes": 256 << 20}
+    assert said(live(vitals=near)) == ["the disk has 900 MiB left, and recording ends at 256 MiB"]
+    assert "full in" in said(live(vitals=near | {"disk_free_bytes": 50 << 30}), days_left=0.5)[0]
+    assert "0.9% left" in said(live(vitals=near | {"disk_floor_bytes": 0}))[0]
 
 
 def test_a_recorder_that_has_just_started_is_given_time() -> None:

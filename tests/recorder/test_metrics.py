@@ -47,7 +47,8 @@ def status(tmp_path: Path) -> dict[str, Any]:
                   {"line": 1, "connected": False, "connects": 3, "round_trip_ms": None}],
         "pressure": {"level": "ease", "limit_bytes": 64, "peak_backlog_bytes": 32, "held": 5, "held_seconds": 6.5,
                      "spared_seconds": 7.5},
-        "vitals": {"journal_bytes": 9, "disk_free_bytes": 50, "disk_total_bytes": 100, "resident_bytes": 77},
+        "vitals": {"journal_bytes": 9, "disk_free_bytes": 50, "disk_total_bytes": 100, "resident_bytes": 77,
+                   "disk_floor_bytes": 8},
         "lateness": lateness.told(0),
         "clock": {"offset_ns": -2_500_000, "error_ns": 1_000_000, "steps": 1},
         "audits": {"rest": {"agreed": 5, "disagreed": 1}, "depths": {"agreed": 7, "disagreed": 2}, "disbelieved": 3},
@@ -74,7 +75,8 @@ def test_the_values_are_those_of_the_status(status: dict[str, Any]) -> None:
         "lines_connected": 1, "connects_total": 5, "round_trip_seconds": 0.0125, "backlog_bytes": 0,
         "backlog_limit_bytes": 64, "backlog_peak_bytes": 32, "reading_paused": 0, "reading_pauses_total": 5,
         "reading_paused_seconds_total": 6.5, "rolling_paused_seconds_total": 7.5, "journal_bytes_total": 9,
-        "disk_free_bytes": 50, "disk_total_bytes": 100, "resident_memory_bytes": 77, "clock_ahead_seconds": -0.0025,
+        "disk_free_bytes": 50, "disk_total_bytes": 100, "disk_floor_bytes": 8, "resident_memory_bytes": 77,
+        "clock_ahead_seconds": -0.0025,
         "clock_error_seconds": 0.001, "clock_steps_total": 1, "disbelieved_total": 3,
     }  # fmt: skip
     for name, value in expected.items():
