@@ -23,6 +23,7 @@ __all__ = [
     "ROOT",
     "Finished",
     "Running",
+    "Tally",
     "alive",
     "children_of",
     "gateway",
@@ -84,6 +85,31 @@ def children_of(pid: int) -> list[int]:
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split() if child]
     except FileNotFoundError:
         return []
+
+
+class Tally:
+    """How many lines of a file that grows hold certain words; each look reads only what is new.
+
+    Args:
+        path: of the file, which need not be there yet.
+        words: what a line must hold, all of it.
+    """
+
+    def __init__(self, path: Path, *words: str) -> None:
+        self._path = path
+        self._words = [word.encode() for word in words]
+        self._offset = 0
+        self._count = 0
+
+    def __call__(self) -> int:
+        """Look, and return the count so far."""
+        if self._path.exists():
+            with self._path.open("rb") as file:
+                file.seek(self._offset)
+                whole = file.read().rpartition(b"\n")[0]
+            self._offset += len(whole)
+            self._count += sum(all(word in line for word in self._words) for line in whole.splitlines())
+        return self._count
 
 
 class Running:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from recorder.journal import segments
-from tests.processes import Finished, gateway, json_lines, recording, tapebook
+from tests.processes import Finished, Tally, gateway, json_lines, recording, tapebook
 from tests.recorded import assert_verified
 
 GOOD = ["--topics", "orderbook.50,publicTrade", "--symbols", "BTCUSDT"]
@@ -32,9 +32,14 @@ def record(endpoint: str, data: Path, *options: object) -> Finished:
 
 
 def test_refused_topics_are_named_and_the_good_ones_recorded(endpoint: str, tmp_path: Path) -> None:
-    done = record(
-        endpoint, tmp_path, "--symbols", "BTCUSDT,NOSUCHUSDT", "--topics", "orderbook.50", "--format", "json"
-    )
+    data = tmp_path / "data"
+    options = ("--symbols", "BTCUSDT,NOSUCHUSDT", "--topics", "orderbook.50", "--format", "json")
+    commits = Tally(tmp_path / "commits")
+    with recording(
+        tmp_path / "recorder", endpoint, data, *options, "--commit-ledger", tmp_path / "commits"
+    ) as recorder:
+        recorder.until(lambda: "handler not found" in recorder.err and commits() > 20, "a refusal, and data")
+        done = recorder.stop()
     assert done.code == 0, done.err
     feeds = {feed["topic"]: feed for feed in json_lines(done.out)}
     assert feeds["orderbook.50.BTCUSDT"]["messages"] > 0
@@ -44,7 +49,7 @@ def test_refused_topics_are_named_and_the_good_ones_recorded(endpoint: str, tmp_
     assert "orderbook.50.NOSUCHUSDT" in done.err
     assert "symbol NOSUCHUSDT: the exchange lists no such instrument of linear; the nearest is '" in done.err
     assert "check the symbol and the category; the other topics go on" in done.err
-    assert_verified(tmp_path)
+    assert_verified(data)
 
 
 def test_everything_refused(endpoint: str, tmp_path: Path) -> None:

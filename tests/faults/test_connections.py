@@ -16,7 +16,7 @@ import pytest
 from engine.bybit.limits import CONNECT_WINDOW_NS, CONNECTS_PER_WINDOW
 from recorder.cli import main
 from recorder.shared_budget import SharedBudget
-from tests.processes import gateway, json_lines, recording, tapebook
+from tests.processes import Tally, gateway, json_lines, recording, tapebook
 from tests.tls import Certificates, make_certificates
 
 
@@ -32,15 +32,17 @@ def test_recording_over_wss_and_https(tmp_path: Path, certificates: Certificates
         options = [
             "--symbols",
             "BTCUSDT",
-            "--duration",
-            2,
+            "--commit-ledger",
+            tmp_path / "commits",
             "--ca-file",
             certificates.ca_file,
             "--format",
             "json",
         ]
         with recording(tmp_path / "record", exchange.url, tmp_path / "data", *options) as recorder:
-            done = recorder.wait()
+            commits = Tally(tmp_path / "commits")
+            recorder.until(lambda: commits() > 40, "data")
+            done = recorder.stop()
         assert done.code == 0, done.err
         assert "instruments-info could not be had" not in done.err  # https works as well
         feeds = {feed["topic"]: feed for feed in json_lines(done.out)}

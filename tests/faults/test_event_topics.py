@@ -16,7 +16,7 @@ from recorder.archive import open_archive
 from recorder.verify import verify
 from schemas.names import Table
 from tests.ledger import read_ledger
-from tests.processes import gateway, tapebook
+from tests.processes import Tally, gateway, recording, tapebook
 from tests.recorded import Recorded
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
@@ -30,6 +30,8 @@ TOPICS = [
     "system.status",
 ]
 ASKED = [*PREFIXES, "insurance", "adlAlert", "system.status"]
+PRICE_LIMIT_S = 0.3
+"""Between two messages of a topic (protocol section 3)."""
 ITEMS = {
     "kline": Table.KLINES, "allLiquidation": Table.LIQUIDATIONS, "priceLimit": Table.PRICE_LIMITS,
     "insurance": Table.INSURANCE, "adlAlert": Table.ADL_ALERTS, "system": Table.SYSTEM_STATUS,
@@ -38,15 +40,16 @@ ITEMS = {
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
-    """Two and a half minutes of a market, played in five seconds, in segments of two."""
+    """At least two and a half minutes of a market, played in five seconds, in segments of two."""
     scratch = tmp_path_factory.mktemp("events")
     ledger = scratch / "ledger.jsonl"
     simulated = ("--simulate", 7, "--category", "linear", "--speed", 30, "--ledger", ledger)
     with gateway(scratch / "gateway", *simulated) as served:
-        done = tapebook(
-            "record", "--endpoint", served.url, "--data", scratch / "data", "--symbols", ",".join(SYMBOLS),
-            "--topics", ",".join(ASKED), "--duration", 5, "--segment-seconds", 2,
-        )  # fmt: skip
+        options = ("--symbols", ",".join(SYMBOLS), "--topics", ",".join(ASKED), "--segment-seconds", 2)
+        limits = Tally(ledger, f'"priceLimit.{SYMBOLS[0]}"')
+        with recording(scratch / "recorder", served.url, scratch / "data", *options) as recorder:
+            recorder.until(lambda: limits() >= 150 / PRICE_LIMIT_S, "two and a half minutes")
+            done = recorder.stop()
     assert done.code == 0, done.err
     return Recorded(scratch / "data", "linear")
 
@@ -198,13 +201,25 @@ def test_a_replay_sends_the_same_bytes(recorded: Recorded, tmp_path: Path) -> No
 
 
 def test_a_bad_network_is_in_the_gaps(tmp_path: Path) -> None:
-    faults = "corrupt=0.03,repeat=0.02,close=1.2,seed=4"
-    simulated = ("--simulate", 7, "--category", "linear", "--speed", 25, "--fault", faults)
+    faults, ledger = "corrupt=0.03,repeat=0.02,close=1.2,seed=4", tmp_path / "ledger.jsonl"
+    simulated = (
+        "--simulate",
+        7,
+        "--category",
+        "linear",
+        "--speed",
+        25,
+        "--fault",
+        faults,
+        "--ledger",
+        ledger,
+    )
     with gateway(tmp_path / "gateway", *simulated) as served:
-        done = tapebook(
-            "record", "--endpoint", served.url, "--data", tmp_path / "data", "--symbols", ",".join(SYMBOLS),
-            "--topics", ",".join(ASKED), "--duration", 4,
-        )  # fmt: skip
+        options = ("--symbols", ",".join(SYMBOLS), "--topics", ",".join(ASKED))
+        closed, damage = Tally(ledger, '"fault":"close"'), Tally(ledger, '"fault":"corrupt"')
+        with recording(tmp_path / "recorder", served.url, tmp_path / "data", *options) as recorder:
+            recorder.until(lambda: closed() >= 2 and damage() > 20, "enough of it")
+            done = recorder.stop()
     assert done.code == 0, done.err
     recorded = Recorded(tmp_path / "data", "linear")
     assert verify(recorded.data).findings == []

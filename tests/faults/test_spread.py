@@ -14,7 +14,7 @@ from recorder.archive import open_archive
 from recorder.verify import verify
 from schemas.names import Category, FeedState, Table
 from schemas.time import NS_PER_MS, format_ns
-from tests.processes import gateway, tapebook
+from tests.processes import Tally, gateway, recording, tapebook
 from tests.recorded import Recorded
 
 SYMBOLS = ("BTCUSDT_BTC/USDT", "SOLUSDT_SOL/USDT", "XRPUSDT_XRP/USDT")
@@ -49,11 +49,16 @@ def test_the_samples_of_the_protocol() -> None:
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
     scratch = tmp_path_factory.mktemp("spread")
-    with gateway(scratch / "gateway", "--simulate", 11, "--category", "spread", "--speed", 30) as served:
-        done = tapebook(
-            "record", "--endpoint", served.url, "--data", scratch / "data", "--category", "spread",
-            "--symbols", ",".join(SYMBOLS), "--topics", ",".join(PREFIXES), "--duration", 3, "--segment-seconds", 2,
-        )  # fmt: skip
+    ledger = scratch / "ledger.jsonl"
+    simulated = ("--simulate", 11, "--category", "spread", "--speed", 30, "--ledger", ledger)
+    with gateway(scratch / "gateway", *simulated) as served:
+        options = ("--category", "spread", "--symbols", ",".join(SYMBOLS), "--topics", ",".join(PREFIXES))
+        sent = [Tally(ledger, f'"{topic}"', '"frame"') for topic in TOPICS]
+        with recording(
+            scratch / "recorder", served.url, scratch / "data", *options, "--segment-seconds", 2
+        ) as recorder:
+            recorder.until(lambda: min(tally() for tally in sent) >= 5, "some of every topic")
+            done = recorder.stop()
     assert done.code == 0, done.err
     assert "refused" not in done.out
     return Recorded(scratch / "data", "spread")

@@ -128,7 +128,8 @@ def test_idle_bytes_are_synced_too(tmp_path: Path) -> None:
     while not (commits and commits[-1].synced):
         time.sleep(0.001)
     time.sleep(0.1)
-    assert [c.synced for c in commits] == [False, True]  # clean bytes are not synced again
+    # clean bytes are not synced again; the commit itself may have been late enough to be synced at once
+    assert [c.synced for c in commits] in ([False, True], [True])
     journal.close()
 
 
