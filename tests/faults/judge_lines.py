@@ -324,6 +324,8 @@ class _Judge:
             and self._is_within(gap, damage.sequence, damage.receive_ns)
         ]
         assert damages, f"{topic}: a gap (undecodable), and nothing that was damaged arrived: {gap}"
+        if topic and self._before(topic, gap) is None:
+            return  # where nothing is followed yet, nobody covers anything
         if is_chain(topic):
             self._explain_loss(topic, gap)
             return
