@@ -199,7 +199,7 @@ class BookState:
             topic,
             depth=self._depth,
             kind="snapshot",
-            push_ms=now_ms,
+            push_ms=_pushed(self._push_ms, now_ms),
             symbol=self._symbol,
             bids=levels_text(view.bids),
             asks=levels_text(view.asks),
@@ -207,6 +207,12 @@ class BookState:
             cross_sequence=view.cross_sequence,
             match_ms=view.match_ms,
         )
+
+
+def _pushed(last_ms: int, now_ms: int) -> int:
+    """Push time of a rebuilt snapshot: behind what it is made of, and before the recording's next message, whose own
+    time lies behind the clock of whoever received it."""
+    return min(now_ms, last_ms + 1)
 
 
 def _set_level(side: SortedDict[Decimal, _Level], key: Decimal, price: str, size: str) -> None:
@@ -223,12 +229,13 @@ def _is_zero(size: str) -> bool:
 class TickerState:
     """One tickers feed: its last snapshot merged with everything since, values in their own JSON text."""
 
-    __slots__ = ("_fields", "_id_sequence", "_sequence", "is_valid")
+    __slots__ = ("_fields", "_id_sequence", "_push_ms", "_sequence", "is_valid")
 
     def __init__(self) -> None:
         self._fields: dict[str, msgspec.Raw] = {}
         self._sequence: int | None = None
         self._id_sequence: int | None = None
+        self._push_ms = 0
         self.is_valid = False
 
     def apply(self, message: _TickerMessage) -> None:
@@ -241,6 +248,7 @@ class TickerState:
         for key, value in message.data.items():
             if key in self._fields or len(self._fields) < MAX_TICKER_KEYS:
                 self._fields[key] = value.copy()
+        self._push_ms = message.ts
         if message.cs is not None:
             self._sequence = message.cs
         parts = message.id.rsplit("-", 2)
@@ -254,7 +262,12 @@ class TickerState:
         sequence = self._id_sequence if category is Category.OPTION else self._sequence
         data = msgspec.json.encode(self._fields).decode()
         return ticker_frame(
-            category, topic, kind="snapshot", push_ms=now_ms, cross_sequence=sequence, data=data
+            category,
+            topic,
+            kind="snapshot",
+            push_ms=_pushed(self._push_ms, now_ms),
+            cross_sequence=sequence,
+            data=data,
         )
 
     def fields(self) -> dict[str, str] | None:

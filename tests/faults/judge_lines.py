@@ -287,15 +287,9 @@ class _Judge:
             for _, message in brought
         )
         if is_chain(topic):  # of a chain that it has said nothing of, its ids can't tell
-            begun = max(
-                (
-                    after.message.place
-                    for before, after in pairwise(rows)
-                    if (after.message.entry.u or 0) <= (before.message.entry.u or 0)
-                ),
-                default=-1,
-            )
-            return any(message.place >= begun for _, message in brought) and not is_ahead
+            begun = _begun(rows)
+            place = -1 if begun is None else begun.message.place
+            return any(message.place >= place for _, message in brought) and not is_ahead
         if topic.startswith("publicTrade."):
             is_ahead = False
         return receive_ns - since.receive_ns >= OVERLAP_NS and not is_ahead
@@ -358,11 +352,15 @@ class _Judge:
         if is_chain(topic) and before is not None:
             self._explain_missing_ids(topic, gap, before)
             return
-        rows = {row.message.place for row in self._account.applied(topic)}
+        applied = self._account.applied(topic)
+        rows = {row.message.place for row in applied}
+        healed = next((row.message.place for row in applied if row.sequence == gap["sequence"]), -1)
+        between = range(before.message.place if before is not None else 0, healed)
         lost = [
             message
             for brought, message in self._account.frames_of(topic)
-            if self._is_within(gap, brought.sequence, brought.receive_ns) and message.place not in rows
+            if message.place not in rows
+            and (message.place in between or self._is_within(gap, brought.sequence, brought.receive_ns))
         ]
         assert any(self._is_lacking(message) for message in lost), (
             f"{topic}: a gap ({gap['cause']}), and no line lost anything that another one brought: {gap}"
@@ -416,6 +414,8 @@ class _Judge:
             return self._was_ahead(topic, line, message.place)
         if gap["cause"] == "undecodable" and self._is_hurt(topic, line, gap):
             return True
+        if self._has_old(topic, line, before.sequence + 1):
+            return True
         waited_ns = first.receive_ns - gap["start_ns"]
         faults = self._account.sent.faults_of[first.connection]
         return waited_ns > WAIT_NS and any(fault.fault == "late" for fault in faults)
@@ -426,6 +426,15 @@ class _Judge:
             damage.line == line or self._account.carried(topic, line, damage.sequence) is None
             for damage in self._account.damages
             if damage.topic in (None, topic) and self._is_within(gap, damage.sequence, damage.receive_ns)
+        )
+
+    def _has_old(self, topic: str, line: int, sequence: int) -> bool:
+        """Whether a line was taken for further ahead than it was, by a message held back over the chain's beginning."""
+        begun = _begun([row for row in self._account.applied(topic) if row.sequence < sequence])
+        return begun is not None and any(
+            one.line == line and begun.sequence < one.sequence < sequence and self._befell(message, line)
+            for one, message in self._account.frames_of(topic)
+            if message.place < begun.message.place
         )
 
     def _was_ahead(self, topic: str, line: int, place: int) -> bool:
@@ -473,6 +482,15 @@ class _Judge:
         assert any(message.befallen for message in snapshots), (
             f"{topic}: a gap (no_snapshot), and nothing befell any snapshot: {gap}"
         )
+
+
+def _begun(rows: list[Row]) -> Row | None:
+    """The row with which the chain of the last one began; None where that is the first."""
+    found = None
+    for before, after in pairwise(rows):
+        if (after.message.entry.u or 0) <= (before.message.entry.u or 0):
+            found = after
+    return found
 
 
 class _Alike:

@@ -57,7 +57,7 @@ def test_a_delta_changes_adds_and_removes() -> None:
     feeds = feeds_after(SNAPSHOT, delta)
     assert feeds.snapshot(BOOK, 9_999) == (
         8,
-        b'{"topic":"orderbook.50.BTCUSDT","type":"snapshot","ts":9999,"data":{"s":"BTCUSDT",'
+        b'{"topic":"orderbook.50.BTCUSDT","type":"snapshot","ts":1001,"data":{"s":"BTCUSDT",'
         b'"b":[["100.20","4.000"],["100.00","2.000"]],"a":[["101.00","3.500"]],"u":8,"seq":80},"cts":998}',
     )
 
@@ -137,7 +137,7 @@ def test_tickers_merge() -> None:
     assert feeds.snapshot("tickers.BTCUSDT", 77) == (
         None,
         b'{"topic":"tickers.BTCUSDT","type":"snapshot","data":{"symbol":"BTCUSDT","lastPrice":"1.10","preQty":"",'
-        b'"odd":{"k":[1.0,"\\u00e9"]},"new":"n"},"cs":6,"ts":77}',
+        b'"odd":{"k":[1.0,"\\u00e9"]},"new":"n"},"cs":6,"ts":2}',
     )
     assert feeds.ticker("BTCUSDT") == {"symbol": "BTCUSDT", "lastPrice": "1.10", "preQty": "", "new": "n"}
 
@@ -155,7 +155,18 @@ def test_option_tickers_keep_the_sequence_of_their_id() -> None:
     feeds = feeds_after(frame.encode(), category=Category.OPTION)
     found = rebuilt(feeds, topic)
     assert list(found) == ["id", "topic", "ts", "data", "type"]
-    assert found["id"] == f"{topic}-2480334983-9999"
+    assert found["id"] == f"{topic}-2480334983-3"
+
+
+def test_a_rebuilt_snapshot_is_never_newer_than_the_next_message() -> None:
+    """A recording's messages were pushed before they were received, which is what its clock tells."""
+    feeds = feeds_after(SNAPSHOT)
+    for now_ms, pushed_ms in ((1_000, 1_000), (1_001, 1_001), (1_009, 1_001)):
+        found = feeds.snapshot(BOOK, now_ms)
+        assert found is not None
+        assert json.loads(found[1])["ts"] == pushed_ms
+        (restarted,) = feeds_after(SNAPSHOT).restart(now_ms)
+        assert json.loads(restarted[3])["ts"] == pushed_ms
 
 
 def test_recent_trades_are_newest_first_and_bounded() -> None:
