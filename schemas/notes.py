@@ -124,7 +124,8 @@ class Carrier(msgspec.Struct, frozen=True, omit_defaults=True):
     Attributes:
         up: it carries the feed now; ``opened``: it has delivered since it was subscribed; ``met``: and has brought what
             another did, or has led.
-        position: the last update id it brought; ``place``: the last frame by which it was compared with others.
+        position: the last update id it brought; ``place``: the last frame by which it was compared with others;
+            ``untold``: the first ordinal behind what it had brought then.
         since_ns: of its subscription, 0 for the beginning; ``heard_ns``, ``hurt_ns``: of its last frame and its last
             damaged one.
     """
@@ -139,11 +140,12 @@ class Carrier(msgspec.Struct, frozen=True, omit_defaults=True):
     heard_ns: int | None = None
     hurt_ns: int | None = None
     hurt_sequence: int | None = None
+    untold: int = 0
 
 
 class Copy(msgspec.Struct, frozen=True, array_like=True):
     """A frame that is remembered, to know its copies: hash of its bytes, stamps, which carriers brought it (bits), and
-    whether it was taken, was its line's first, says nothing about others (bits 0 to 2)."""
+    whether it was taken, was its line's first, says nothing about others, was a repeat on its line (bits 0 to 3)."""
 
     hash: str
     push_ms: int

@@ -136,6 +136,7 @@ cdef extern from "tb_merge.h" nogil:
         uint8_t met
         int64_t position
         int64_t place
+        int64_t untold
         int64_t since_ns
         int64_t heard_ns
         int64_t hurt_ns
@@ -153,6 +154,7 @@ cdef extern from "tb_merge.h" nogil:
         uint8_t taken
         uint8_t opening
         uint8_t exempt
+        uint8_t again
     ctypedef struct tb_merge:
         int32_t count
         int32_t elected

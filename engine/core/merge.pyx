@@ -30,6 +30,7 @@ cdef object merge_of(const tb_feed *feed):
         carriers.append(Carrier(
             c.line, bool(c.up), bool(c.opened), bool(c.met), _optional(c.position), _optional(c.place), c.since_ns,
             _optional(c.heard_ns), _optional(c.hurt_ns), _optional(c.hurt_sequence),
+            c.untold,
         ))
     copies = []
     first = max(m.first_copy, m.next_copy - TB_COPIES)
@@ -37,7 +38,7 @@ cdef object merge_of(const tb_feed *feed):
         copy = &m.copies[i % TB_COPIES]
         copies.append(Copy(
             f"{m.hashes[i % TB_COPIES]:016x}", copy.push_ms, _optional(copy.match_ms), copy.receive_ns, copy.lines,
-            copy.taken | copy.opening << 1 | copy.exempt << 2,
+            copy.taken | copy.opening << 1 | copy.exempt << 2 | copy.again << 3,
         ))
     return MergeState(
         carriers, m.elected, m.alike, m.unanswered, _optional(m.waiting_ns), _optional(m.head_ms), _optional(m.chain_ms),
@@ -74,12 +75,13 @@ cdef int restore_merge(tb_feed *feed, object note) except -1:
         c.position, c.place, c.since_ns = _required(item.position), _required(item.place), item.since_ns
         c.heard_ns, c.hurt_ns = _required(item.heard_ns), _required(item.hurt_ns)
         c.hurt_sequence = _required(item.hurt_sequence)
+        c.untold = item.untold
     for i, item in enumerate(note.copies, m.first_copy):
         m.hashes[i % TB_COPIES] = int(item.hash, 16)
         copy = &m.copies[i % TB_COPIES]
         copy.push_ms, copy.match_ms, copy.receive_ns = item.push_ms, _required(item.match_ms), item.receive_ns
         copy.lines, copy.taken = item.lines, item.flags & 1
-        copy.opening, copy.exempt = item.flags >> 1 & 1, item.flags >> 2 & 1
+        copy.opening, copy.exempt, copy.again = item.flags >> 1 & 1, item.flags >> 2 & 1, item.flags >> 3 & 1
     return 0
 
 

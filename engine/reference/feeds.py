@@ -413,6 +413,8 @@ class ReferenceFeeds:
             feed.update_id,
             feed.cross_sequence,
             feed.seen,
+            feed.good.receive_ns if feed.good is not None else None,
+            feed.gap["start_time"] if feed.gap is not None else None,
         )
 
     def _admit(
@@ -457,7 +459,8 @@ class ReferenceFeeds:
                 return
             goes_on, feed.line = left
             if not goes_on and feed.state is FeedState.LIVE:
-                self._stale(feed, GapCause.DISCONNECT, arrival)
+                start = feed.merge.loss.start if feed.merge.loss is not None else None
+                self._lose(feed, GapCause.DISCONNECT, start, arrival)
         elif feed.line == line:
             feed.carried = False
             if feed.state is FeedState.LIVE:

@@ -70,6 +70,10 @@ class FeedView(NamedTuple):
     update_id: int | None
     cross_sequence: int | None
     seen: frozenset[int] | set[int]
+    good_ns: int | None
+    """When its last good frame came."""
+    gap_ns: int | None
+    """Where the gap that is open began."""
 
 
 @dataclass
@@ -82,6 +86,7 @@ class Carrier:
     met: bool = False
     position: int | None = None
     place: int = -1
+    untold: int = 0
     heard_ns: int = -1
     hurt_ns: int | None = None
     hurt_sequence: int = -1
@@ -99,6 +104,7 @@ class Copy:
     taken: bool
     opening: bool
     exempt: bool
+    again: bool = False
 
 
 @dataclass
@@ -259,7 +265,8 @@ class Merge:
 
     def _copy(self, feed: FeedView, carrier: Carrier, said: Said) -> Verdict:
         live = feed.state is FeedState.LIVE
-        is_opening = carrier.line not in self.opened
+        # what answers a subscription is its line's own
+        is_opening = carrier.line not in self.opened or (feed.needs_snapshot and said.is_snapshot)
         is_elected = carrier.line == self.elected
         place = carrier.place
         self.opened.add(carrier.line)
@@ -283,7 +290,14 @@ class Merge:
             copy = self.copies[fresh[0]]
             copy.lines.add(carrier.line)
             follows = may_lead and not copy.taken and (live or not feed.needs_snapshot)
+            untold = carrier.untold
+            skipped = self._skipped(carrier, fresh[0], is_alike) if copy.taken else []
+            if skipped and live:
+                self.loss = Loss("lost", self._start_at(self._before(min(one.push_ms for one in skipped))))
+                self._settle(self._untold(carrier))
             lost = self._compare(carrier, fresh[0], said, is_taken=copy.taken or follows)
+            if skipped and not live:  # what doesn't lie in this gap makes another one
+                carrier.untold = untold
             if not follows:
                 return Verdict.COPY
             is_late = self._is_passed(carrier, place, said.push_ms, live=live)
@@ -295,8 +309,7 @@ class Merge:
             copy.taken = True
             if is_late:
                 return Verdict.LATE
-            self.head_ms = max(self.head_ms, said.push_ms)
-            return Verdict.TAKE
+            return self._take(feed, fresh[0])
         if feed.needs_snapshot and not live:
             self._remember(carrier, said, taken=False, opening=is_opening)
             return Verdict.TAKE
@@ -306,18 +319,44 @@ class Merge:
             return Verdict.COPY
         if not may_lead:
             return self._unfollowed(feed, carrier, said, is_opening)
-        if is_alike and self._is_passed(carrier, place, said.push_ms, live=live):
+        if is_alike:
+            is_late = self._is_passed(carrier, place, said.push_ms, live=live)
+        else:
+            is_late = live and carrier.met and self._is_behind(carrier, said.push_ms, carrier.since_ns)
+        if is_late:
             self.loss = Loss("lost", self._start_at(self._before(said.push_ms))) if live else None
             self._remember(carrier, said, taken=True, opening=is_opening)
             return Verdict.LATE
-        if live and said.push_ms < self.head_ms and feed.line != carrier.line and self._wait(said.receive_ns):
-            return Verdict.COPY
+        if live and self._is_behind(carrier, said.push_ms, -1) and self._wait(said.receive_ns):
+            return Verdict.COPY  # the line before it has brought that, in its own words
         if is_elected and not carrier.met:  # what was before says nothing of it
             carrier.met, carrier.place = True, self.forgotten + len(self.copies)
         if feed.line != carrier.line or said.push_ms > self.head_ms or not live:
             self.head_ms = said.push_ms
-        self._remember(carrier, said, taken=True, opening=is_opening)
+        self._remember(carrier, said, taken=True, opening=is_opening, again=bool(same))
+        return self._take(feed, len(self.copies) - 1)
+
+    def _take(self, feed: FeedView, found: int) -> Verdict:
+        """The feed follows a frame; a gap that is open ends with it, and holds what came in its time, ahead of it."""
+        taken = self.copies[found]
+        self.head_ms = max(self.head_ms, taken.push_ms)
+        gap_ns = feed.gap_ns if feed.state is not FeedState.LIVE else None
+        if self.loss is not None:
+            gap_ns = self.loss.start[0] if self.loss.start is not None else feed.good_ns
+        for copy in self.copies[:found]:
+            if gap_ns is not None and copy.receive_ns >= gap_ns and copy.push_ms <= taken.push_ms:
+                copy.exempt = copy.exempt or not copy.taken
         return Verdict.TAKE
+
+    def _is_behind(self, carrier: Carrier, push_ms: int, since_ns: int) -> bool:
+        """Whether what was followed from this moment on is newer than a frame of this time, and others brought it."""
+        return any(
+            copy.taken
+            and copy.push_ms > push_ms
+            and copy.receive_ns > since_ns
+            and carrier.line not in copy.lines
+            for copy in self.copies
+        )
 
     def _is_passed(self, carrier: Carrier, place: int, push_ms: int, *, live: bool) -> bool:
         """Whether something was followed that comes behind a frame of this time which it brings only now.
@@ -352,9 +391,11 @@ class Merge:
         self.elected = carrier.line
         self.unanswered = 0
         self.head_ms = said.push_ms
-        return Verdict.TAKE
+        return self._take(feed, len(self.copies) - 1)
 
-    def _remember(self, carrier: Carrier, said: Said, *, taken: bool, opening: bool) -> None:
+    def _remember(
+        self, carrier: Carrier, said: Said, *, taken: bool, opening: bool, again: bool = False
+    ) -> None:
         self.copies.append(
             Copy(
                 said.payload,
@@ -365,6 +406,7 @@ class Merge:
                 taken,
                 opening,
                 not carrier.met,
+                again,
             )
         )
         if len(self.copies) > COPIES:
@@ -389,12 +431,49 @@ class Merge:
             if one.line in self.copies[found].lines:
                 if one is carrier or not one.met:
                     one.place = max(one.place, self.forgotten + found)
-                if is_taken and not one.met:  # what it brought behind this one counts from now on
-                    for copy in self.copies[found + 1 :]:
-                        counts = one.line in copy.lines and not copy.opening  # that is a line's own
-                        copy.exempt = copy.exempt and not counts
-                one.met = one.met or is_taken
+                if not is_taken:
+                    continue
+                # what it brought behind this one, before the others came so far, counts from now on
+                behind = len(self.copies) if one is carrier else found + 1
+                for copy in self.copies[behind:] if not one.met else []:
+                    counts = one.line in copy.lines and not copy.opening  # that is a line's own
+                    copy.exempt = copy.exempt and not counts
+                one.untold = max(one.untold, self.forgotten + behind)
+                one.met = True
         return [] if own else lost
+
+    def _untold(self, carrier: Carrier) -> list[Copy]:
+        """What a line has brought behind all by which it was compared, and nobody has followed."""
+        if not carrier.met:
+            return []
+        return [
+            copy
+            for copy in self.copies[max(0, carrier.untold - self.forgotten) :]
+            if carrier.line in copy.lines and not (copy.taken or copy.opening or copy.exempt)
+        ]
+
+    def _skipped(self, carrier: Carrier, found: int, is_alike: bool) -> list[Copy]:
+        """A line brings what was followed already: what it brought before that, and the line that was followed did not.
+
+        That it lacks others' frames as well says that each line has words of its own, unless they proved to be alike.
+        """
+        push_ms = self.copies[found].push_ms
+        untold = [copy for copy in self._untold(carrier) if copy.push_ms <= push_ms]
+        lacks = any(
+            copy.taken
+            and carrier.line not in copy.lines
+            and not copy.opening
+            and not copy.again
+            and copy.push_ms <= push_ms
+            and copy.receive_ns > carrier.since_ns
+            for copy in self.copies[max(0, carrier.place + 1 - self.forgotten) : found]
+        )
+        return untold if is_alike or not lacks else []
+
+    def _settle(self, copies: list[Copy]) -> None:
+        """What nobody followed of these lies in a gap, or is told by one."""
+        for copy in copies:
+            copy.exempt = copy.exempt or not copy.taken
 
     def _start_at(self, place: int) -> tuple[int, int | None] | None:
         if place < 0 or place < self.forgotten:
@@ -412,7 +491,11 @@ class Merge:
     # What befalls the lines
 
     def drop(self, feed: FeedView, line: int, receive_ns: int) -> tuple[bool, int] | None:
-        """A line is gone. Returns whether the feed goes on without a gap, and the line that leads it then."""
+        """A line is gone. Returns whether the feed goes on without a gap, and the line that leads it then.
+
+        ``loss`` is where the gap begins, if not behind the last good frame.
+        """
+        self.loss = None
         lost = self.find(line)
         if lost is None or not lost.up:
             return None
@@ -426,6 +509,12 @@ class Merge:
             able = [carrier for carrier in up if self._can_succeed(feed, carrier, receive_ns)]
             able.sort(key=lambda carrier: not carrier.met)
             goes_on, following = bool(able), (able or up)[0].line
+            if not able and feed.state is FeedState.LIVE and not feed.has_consecutive_ids:
+                untold = [copy for carrier in up for copy in self._untold(carrier)]
+                oldest_ms = min((copy.push_ms for copy in untold), default=self.head_ms + 1)
+                if oldest_ms <= self.head_ms:
+                    self.loss = Loss("disconnect", self._start_at(self._before(oldest_ms)))
+                self._settle(untold)
         else:
             goes_on, following = True, self.elected
         if led:
@@ -440,7 +529,9 @@ class Merge:
                 and feed.update_id is not None
                 and carrier.position <= feed.update_id
             )
-        return receive_ns - carrier.since_ns >= OVERLAP_NS and not self._has_pending(carrier)
+        if self._has_pending(carrier) or self._untold(carrier):
+            return False
+        return receive_ns - carrier.since_ns >= OVERLAP_NS
 
     def _has_pending(self, carrier: Carrier) -> bool:
         """Whether it has brought what nobody has followed, and what comes behind all that was."""
@@ -448,11 +539,13 @@ class Merge:
             self.head_ms if self.alike > 0 else self.head_ms + 1
         )  # if the lines say the same, it is another
         is_newest = True  # nothing was followed since
-        for copy in reversed(self.copies):
+        for i, copy in reversed(list(enumerate(self.copies))):
             if copy.taken:
                 is_newest = False
             elif carrier.line in copy.lines and not copy.opening and (is_newest or copy.push_ms >= from_ms):
-                return True
+                was_compared = self.forgotten + i < carrier.untold and copy.push_ms <= self.head_ms
+                if not was_compared:
+                    return True
         return False
 
     def is_covered(self, feed: FeedView, line: int, receive_ns: int, sequence: int) -> bool:

@@ -31,6 +31,7 @@ class Venue:
     """One exchange, its lines, and an engine that reads them; every message differs from every other."""
 
     def __init__(self, lines: int, category: Category = Category.LINEAR) -> None:
+        self.category = category
         self.engine = core.Engine(category, columns=True)
         for topic in TOPICS:
             self.engine.add_feed(topic)
@@ -41,6 +42,7 @@ class Venue:
         self.said: dict[str, list[bytes]] = {topic: [] for topic in TOPICS}
         self.brought: dict[int, bytes] = {}
         self.stamps: dict[int, int] = {}
+        self.told: list[Any] = []
 
     @property
     def now_ns(self) -> int:
@@ -54,6 +56,8 @@ class Venue:
             side = {"S": "Buy", "v": "1", "p": "7", "i": f"id-{count}", "BT": False, "seq": count}
             return write(body | {"type": "snapshot", "data": [{"T": now, "s": SYMBOL} | side]})
         if topic == TICKER:
+            if self.category is Category.SPOT:
+                body |= {"type": "snapshot", "said": kind}
             return write(body | {"data": {"symbol": SYMBOL, "lastPrice": str(count)}, "cs": count})
         if topic == LEVEL_1:
             # what answers a subscription is not what is said to all
@@ -141,6 +145,11 @@ class Venue:
                 if row.get("kind") != "keyframe" and row.get("applied", True) and frame in places:
                     found[json.loads(frame)["topic"]].append((places[frame], self.stamps[row["sequence"]]))
         return found
+
+    def events(self) -> list[Any]:
+        """All that the engine has told."""
+        self.told += self.engine.take_events()
+        return self.told
 
     def gaps(self) -> Counter[str]:
         """Gaps that were opened, by topic."""
@@ -287,7 +296,7 @@ def test_rows_are_in_the_order_of_what_was_said(data: st.DataObject) -> None:
 def _spans(venue: Venue) -> dict[str, list[tuple[int, int]]]:
     """Gaps from beginning to end, by topic."""
     spans: dict[str, list[tuple[int, int]]] = {topic: [] for topic in TOPICS}
-    for event in venue.engine.take_events():
+    for event in venue.events():
         if event.kind is events.EventKind.GAP_OPENED:
             spans[event.topic].append((event.start_ns, 2**63))
         elif event.kind is events.EventKind.GAP_CLOSED:
@@ -324,3 +333,95 @@ def test_no_delta_and_no_trade_comes_twice(run: Run) -> None:
                 if row["applied"] and row["depth"] > 1 and row["kind"] != "keyframe":
                     assert row["kind"] == "snapshot" or row["update_id"] == last[row["depth"]] + 1
                     last[row["depth"]] = row["update_id"]
+
+
+WITHOUT_IDS = (LEVEL_1, TICKER)
+
+
+def _assert_lost_only_in_gaps(venue: Venue, first: dict[str, int]) -> None:
+    """From a place of what was said on, by topic: each is an applied row, or between two that a gap touches."""
+    spans, applied = _spans(venue), venue.applied()
+    for topic in WITHOUT_IDS:
+        rows = [(place, at_ns) for place, at_ns in applied[topic] if place >= first[topic]]
+        assert rows, topic
+        assert rows[-1][0] == len(venue.said[topic]) - 1, topic
+        for (place, at_ns), (following, then_ns) in pairwise(rows):
+            in_gap = any(start <= then_ns and at_ns <= end for start, end in spans[topic])
+            assert following == place + 1 or in_gap, f"{topic}: {place} is followed by {following}"
+
+
+@settings(deadline=None)
+@given(data=st.data())
+def test_what_one_line_loses_shows_from_the_first_common_frame_on(data: st.DataObject) -> None:
+    """One line, whichever, loses what it will, and is cut: what the others brought is a row, or in a gap."""
+    category = data.draw(st.sampled_from([Category.LINEAR, Category.SPOT]))
+    lines = data.draw(st.sampled_from([2, 2, 3]))
+    venue = Venue(lines, category)
+    for line in data.draw(st.permutations(range(lines))):
+        venue.join(line)
+    venue.deliver_all()
+    venue.say()  # what all of them have
+    venue.deliver_all()
+    venue.now_ms += 600
+    first = {topic: len(venue.said[topic]) - 1 for topic in TOPICS}
+    loser = data.draw(st.integers(0, lines - 1))
+    lost = set()
+    for _ in range(data.draw(st.integers(1, 25))):
+        venue.say()
+        way = venue.ways[loser]
+        if way and data.draw(st.integers(0, 2)) == 0:
+            frame = way.pop(data.draw(st.integers(0, len(way) - 1)))
+            lost.add(json.loads(frame)["topic"])
+        for line in data.draw(st.permutations(range(lines))):
+            venue.deliver(line, data.draw(st.sampled_from([1_000, 1_000, 4, 3, 1, 0])))
+        match data.draw(st.integers(0, 9)):
+            case 0:
+                venue.deliver_all()
+                venue.resync(data.draw(st.sampled_from(sorted(venue.up))))
+                venue.deliver_all()
+            case 1 if loser in venue.up:
+                lost |= {json.loads(frame)["topic"] for frame in venue.ways[loser]}
+                venue.cut(loser)
+            case 2 if loser not in venue.up:
+                venue.join(loser)
+    venue.settle()
+    venue.resync(data.draw(st.sampled_from(sorted(venue.up))))
+    venue.settle()
+    opened = [event.topic for event in venue.events() if event.kind is events.EventKind.GAP_OPENED]
+    assert set(opened) <= lost - {BOOK, TRADES}
+    _assert_lost_only_in_gaps(venue, first)
+
+
+@settings(deadline=None)
+@given(data=st.data())
+def test_where_nothing_is_lost_there_is_no_gap(data: st.DataObject) -> None:
+    """Lines join one after another, lag, leave, and say things twice, from the first frame on."""
+    category = data.draw(st.sampled_from([Category.LINEAR, Category.SPOT]))
+    lines = data.draw(st.sampled_from([2, 3]))
+    venue = Venue(lines, category)
+    venue.join(0)
+    for _ in range(data.draw(st.integers(1, 40))):
+        action = data.draw(
+            st.sampled_from(["say", "say", "say", "deliver", "deliver", "again", "join", "leave", "wait"])
+        )
+        line = data.draw(st.integers(0, lines - 1))
+        if action == "say":
+            venue.say()
+        elif action == "deliver":
+            venue.deliver(line, data.draw(st.integers(1, 9)))
+        elif action == "again" and venue.ways[line]:
+            at = data.draw(st.integers(0, len(venue.ways[line]) - 1))
+            frame = venue.ways[line][at]
+            if frame in venue.said[json.loads(frame)["topic"]]:
+                venue.ways[line].insert(at, frame)
+        elif action == "join" and line not in venue.up:
+            venue.join(line)
+        elif action == "leave" and line in venue.up and len(venue.up) > 1:
+            venue.deliver_all()
+            venue.now_ms += 600
+            venue.leave(line)
+        elif action == "wait":  # longer than any line lags behind another
+            venue.deliver_all()
+            venue.now_ms += data.draw(st.sampled_from([100, 600]))
+    venue.deliver_all()
+    assert not venue.gaps()

@@ -25,7 +25,8 @@ static int64_t find_copy(tb_merge *merge, uint64_t hash, uint8_t bit, int *known
     return -1;
 }
 
-static void add_copy(tb_merge *merge, uint64_t hash, const tb_frame *frame, int32_t slot, int taken, int opening, tb_stamp at)
+static tb_copy *add_copy(tb_merge *merge, uint64_t hash, const tb_frame *frame, int32_t slot, int taken, int opening,
+                         tb_stamp at)
 {
     const int64_t ordinal = merge->next_copy++;
     merge->hashes[ordinal % TB_COPIES] = hash;
@@ -35,7 +36,9 @@ static void add_copy(tb_merge *merge, uint64_t hash, const tb_frame *frame, int3
                                          (uint8_t)(1u << slot),
                                          (uint8_t)taken,
                                          (uint8_t)opening,
-                                         (uint8_t)!merge->carriers[slot].met};
+                                         (uint8_t)!merge->carriers[slot].met,
+                                         0};
+    return copy_at(merge, ordinal);
 }
 
 /* A gap behind the frame of an ordinal, where that is still known; else behind the feed's last good one. */
@@ -98,17 +101,99 @@ static int compare(tb_merge *merge, tb_carrier *carrier, int64_t ordinal, int is
             continue;
         if (one == carrier || !one->met)
             one->place = ordinal > one->place ? ordinal : one->place;
+        if (!is_taken)
+            continue;
         /* what it brought behind this one, before the others came so far, counts from now on */
-        for (int64_t j = ordinal + 1; is_taken && !one->met && j < merge->next_copy; j++)
+        const int64_t behind = one == carrier ? merge->next_copy : ordinal + 1;
+        for (int64_t j = behind; !one->met && j < merge->next_copy; j++)
             if (copy_at(merge, j)->lines >> i & 1 && !copy_at(merge, j)->opening) /* that is a line's own */
                 copy_at(merge, j)->exempt = 0;
-        if (is_taken)
-            one->met = 1;
+        one->untold = behind > one->untold ? behind : one->untold;
+        one->met = 1;
     }
     return lost && !own;
 }
 
-void tb_count_untold(tb_merge *merge, const tb_carrier *lost)
+/* Whether a carrier has brought this one behind all that was compared, and nobody has followed it. */
+static int is_untold(const tb_merge *merge, const tb_carrier *carrier, const tb_copy *copy)
+{
+    return copy->lines >> (carrier - merge->carriers) & 1 && !copy->taken && !copy->opening && !copy->exempt;
+}
+
+/* A carrier brings what was followed already: what did it bring before, and the line that was followed did not? That it
+ * lacks others' frames as well says that each line has words of its own, unless they have proved to be alike.
+ * *last_good: the newest frame ahead of all that was followed. It is told once. */
+static int is_skipped(tb_merge *merge, const tb_carrier *carrier, int64_t ordinal, int alike, int64_t *last_good)
+{
+    const uint8_t bit = (uint8_t)(1u << (carrier - merge->carriers));
+    const int64_t push_ms = copy_at(merge, ordinal)->push_ms;
+    int64_t lost_ms = INT64_MAX;
+    for (int64_t i = oldest(merge, carrier->untold); carrier->met && i < merge->next_copy; i++) {
+        const tb_copy *copy = copy_at(merge, i);
+        if (is_untold(merge, carrier, copy) && copy->push_ms <= push_ms)
+            lost_ms = copy->push_ms < lost_ms ? copy->push_ms : lost_ms;
+    }
+    if (lost_ms == INT64_MAX)
+        return 0;
+    for (int64_t i = oldest(merge, carrier->place + 1); !alike && i < ordinal; i++) {
+        const tb_copy *copy = copy_at(merge, i);
+        if (copy->taken && !(copy->lines & bit) && !copy->opening && !copy->again && copy->push_ms <= push_ms &&
+            copy->receive_ns > carrier->since_ns)
+            return 0;
+    }
+    *last_good = before(merge, lost_ms);
+    return 1;
+}
+
+/* What of this nobody followed is told by a gap. */
+static void settle(tb_merge *merge, const tb_carrier *carrier)
+{
+    for (int64_t i = oldest(merge, carrier->untold); i < merge->next_copy; i++)
+        copy_at(merge, i)->exempt |= is_untold(merge, carrier, copy_at(merge, i));
+}
+
+/* The feed follows this one; a gap that is open ends with it, and holds what came in its time, ahead of this one. */
+static tb_verdict take(const tb_feed *feed, int64_t ordinal)
+{
+    tb_merge *merge = feed->merge;
+    tb_copy *taken = copy_at(merge, ordinal);
+    taken->taken = 1;
+    if (taken->push_ms > merge->head_ms)
+        merge->head_ms = taken->push_ms;
+    for (int64_t i = oldest(merge, 0); feed->state != TB_LIVE && feed->gap.open && i < ordinal; i++) {
+        tb_copy *copy = copy_at(merge, i);
+        if (copy->receive_ns >= feed->gap.start_ns && copy->push_ms <= taken->push_ms)
+            copy->exempt |= !copy->taken;
+    }
+    return TB_TAKE;
+}
+
+int tb_has_untold(const tb_merge *merge, int32_t slot)
+{
+    const tb_carrier *carrier = &merge->carriers[slot];
+    for (int64_t i = oldest(merge, carrier->untold); carrier->met && i < merge->next_copy; i++)
+        if (is_untold(merge, carrier, &merge->copies[i % TB_COPIES]))
+            return 1;
+    return 0;
+}
+
+void tb_lose_untold(tb_engine *engine, int32_t index, int cause, tb_stamp at)
+{
+    tb_merge *merge = engine->feeds[index]->merge;
+    int64_t lost_ms = INT64_MAX;
+    for (int32_t slot = 0; slot < merge->count; slot++) {
+        tb_carrier *carrier = &merge->carriers[slot];
+        if (!carrier->up || !carrier->met)
+            continue;
+        for (int64_t i = oldest(merge, carrier->untold); i < merge->next_copy; i++)
+            if (is_untold(merge, carrier, copy_at(merge, i)) && copy_at(merge, i)->push_ms < lost_ms)
+                lost_ms = copy_at(merge, i)->push_ms;
+        settle(merge, carrier);
+    }
+    lose(engine, index, cause, lost_ms == INT64_MAX || lost_ms > merge->head_ms ? TB_NONE : before(merge, lost_ms), at);
+}
+
+void tb_count_uncopied(tb_merge *merge, const tb_carrier *lost)
 {
     int32_t left = -1;
     for (int32_t i = 0; i < merge->count; i++)
@@ -132,7 +217,8 @@ int tb_has_pending(const tb_merge *merge, int32_t slot)
         const tb_copy *copy = &merge->copies[i % TB_COPIES];
         if (copy->taken)
             is_newest = 0;
-        else if (copy->lines >> slot & 1 && !copy->opening && (is_newest || copy->push_ms >= from_ms))
+        else if (copy->lines >> slot & 1 && !copy->opening && (is_newest || copy->push_ms >= from_ms) &&
+                 (i >= merge->carriers[slot].untold || copy->push_ms > merge->head_ms))
             return 1;
     }
     return 0;
@@ -156,6 +242,17 @@ static int is_passed(const tb_merge *merge, int32_t slot, int64_t place, int64_t
     return 0;
 }
 
+/* Whether what was followed is newer than this time, and others brought it: while the carrier was subscribed, or ever. */
+static int is_behind(const tb_merge *merge, int32_t slot, int64_t push_ms, int64_t since_ns)
+{
+    for (int64_t i = oldest(merge, 0); push_ms != TB_NONE && i < merge->next_copy; i++) {
+        const tb_copy *copy = &merge->copies[i % TB_COPIES];
+        if (copy->taken && copy->push_ms > push_ms && copy->receive_ns > since_ns && !(copy->lines >> slot & 1))
+            return 1;
+    }
+    return 0;
+}
+
 tb_verdict tb_admit_copy(tb_engine *engine, int32_t index, tb_carrier *carrier, const tb_frame *frame, tb_stamp at)
 {
     tb_feed *feed = engine->feeds[index];
@@ -163,7 +260,9 @@ tb_verdict tb_admit_copy(tb_engine *engine, int32_t index, tb_carrier *carrier, 
     const int32_t slot = (int32_t)(carrier - merge->carriers);
     const uint64_t hash = tb_hash(engine->bytes, engine->length, 4);
     const int needs_snapshot = feed->kind == TB_KIND_TICKER && !feed->depth, live = feed->state == TB_LIVE;
-    const int opening = !carrier->opened, is_elected = slot == merge->elected;
+    /* what answers a subscription is its line's own */
+    const int opening = !carrier->opened || (needs_snapshot && frame->kind == TB_SNAPSHOT);
+    const int is_elected = slot == merge->elected;
     const int64_t place = carrier->place, push_ms = frame->push_ms;
     int known = 0;
     carrier->opened = 1;
@@ -188,7 +287,15 @@ tb_verdict tb_admit_copy(tb_engine *engine, int32_t index, tb_carrier *carrier, 
         copy_at(merge, copy)->lines |= (uint8_t)(1u << slot);
         const int follows = may_lead && !taken && (live || !needs_snapshot);
         int64_t last_good;
+        const int64_t untold = carrier->untold;
+        const int skipped = taken && is_skipped(merge, carrier, copy, alike, &last_good);
+        if (skipped && live) {
+            lose(engine, index, TB_CAUSE_LOST, last_good, at);
+            settle(merge, carrier);
+        }
         const int lost = compare(merge, carrier, copy, taken || follows, &last_good);
+        if (skipped && !live) /* what doesn't lie in this gap makes another one */
+            carrier->untold = untold;
         if (!follows)
             return TB_COPY;
         const int is_late = is_passed(merge, slot, place, push_ms, live);
@@ -196,12 +303,10 @@ tb_verdict tb_admit_copy(tb_engine *engine, int32_t index, tb_carrier *carrier, 
             lose(engine, index, TB_CAUSE_LOST, before(merge, push_ms), at);
         else if (lost)
             lose(engine, index, TB_CAUSE_LOST, last_good, at);
+        if (!is_late)
+            return take(feed, copy);
         copy_at(merge, copy)->taken = 1;
-        if (is_late)
-            return TB_LATE;
-        if (push_ms > merge->head_ms)
-            merge->head_ms = push_ms;
-        return TB_TAKE;
+        return TB_LATE;
     }
     if (needs_snapshot && !live) { /* a row that is not applied: another line's copy of it may be, behind a snapshot */
         add_copy(merge, hash, frame, slot, 0, opening, at);
@@ -220,17 +325,18 @@ tb_verdict tb_admit_copy(tb_engine *engine, int32_t index, tb_carrier *carrier, 
         lose(engine, index, TB_CAUSE_SILENCE, -1, at);
         merge->elected = slot;
         merge->unanswered = 0;
-        copy_at(merge, merge->next_copy - 1)->taken = !needs_snapshot;
         merge->head_ms = push_ms;
+        (void)take(feed, merge->next_copy - 1);
+        copy_at(merge, merge->next_copy - 1)->taken = !needs_snapshot;
         return TB_TAKE;
     }
-    if (alike && is_passed(merge, slot, place, push_ms, live)) {
+    if (alike ? is_passed(merge, slot, place, push_ms, live)
+              : live && carrier->met && is_behind(merge, slot, push_ms, carrier->since_ns)) {
         lose(engine, index, TB_CAUSE_LOST, before(merge, push_ms), at);
         add_copy(merge, hash, frame, slot, 1, opening, at);
         return TB_LATE;
     }
-    const int is_older = live && push_ms != TB_NONE && push_ms < merge->head_ms;
-    if (is_older && feed->line != carrier->line && tb_wait(merge, at.receive_ns))
+    if (live && is_behind(merge, slot, push_ms, TB_NONE) && tb_wait(merge, at.receive_ns))
         return TB_COPY; /* the line before it has brought that, in its own words */
     if (is_elected && !carrier->met) { /* what was before says nothing of it */
         carrier->met = 1;
@@ -238,6 +344,6 @@ tb_verdict tb_admit_copy(tb_engine *engine, int32_t index, tb_carrier *carrier, 
     }
     if (feed->line != carrier->line || push_ms > merge->head_ms || !live)
         merge->head_ms = push_ms;
-    add_copy(merge, hash, frame, slot, 1, opening, at);
-    return TB_TAKE;
+    add_copy(merge, hash, frame, slot, 1, opening, at)->again = (uint8_t)known;
+    return take(feed, merge->next_copy - 1);
 }

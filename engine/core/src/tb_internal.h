@@ -52,8 +52,12 @@ int tb_was_hurt(const tb_feed *feed);
 /* tb_copies.c: the same for feeds without ids */
 tb_verdict tb_admit_copy(tb_engine *engine, int32_t index, tb_carrier *carrier, const tb_frame *frame, tb_stamp at);
 int tb_has_pending(const tb_merge *merge, int32_t slot);
+/* Whether a line has brought what nobody has followed, and what was not yet compared. */
+int tb_has_untold(const tb_merge *merge, int32_t slot);
+/* A gap from there on, or behind the last good frame. */
+void tb_lose_untold(tb_engine *engine, int32_t index, int cause, tb_stamp at);
 /* A line is gone: what the only one that is left had brought before it is its alone now. */
-void tb_count_untold(tb_merge *merge, const tb_carrier *lost);
+void tb_count_uncopied(tb_merge *merge, const tb_carrier *lost);
 
 /* tb_observe.c: a frame that a LIVE feed took; last_update_id is what it had before. */
 void tb_observe(tb_engine *engine, tb_feed *feed, const tb_frame *frame, int64_t last_update_id, tb_stamp at);

@@ -39,6 +39,7 @@ tb_carrier *tb_join(tb_merge *merge, uint16_t line, int64_t receive_ns)
     carrier->line = line;
     carrier->up = 1;
     carrier->opened = carrier->met = 0;
+    carrier->untold = 0;
     carrier->position = carrier->place = carrier->heard_ns = carrier->hurt_ns = carrier->hurt_sequence = TB_NONE;
     carrier->since_ns = receive_ns;
     for (int32_t i = 0; i < TB_COPIES; i++)
@@ -267,7 +268,7 @@ static int can_succeed(const tb_feed *feed, int32_t slot, int64_t receive_ns)
         return 0;
     if (tb_has_consecutive_ids(feed))
         return carrier->position != TB_NONE && carrier->position <= feed->update_id;
-    return receive_ns - carrier->since_ns >= TB_OVERLAP_NS && !tb_has_pending(merge, slot);
+    return receive_ns - carrier->since_ns >= TB_OVERLAP_NS && !tb_has_pending(merge, slot) && !tb_has_untold(merge, slot);
 }
 
 /* The best one, or -1: one that carries the feed's own bytes before one that hasn't shown it. */
@@ -307,14 +308,17 @@ void tb_drop_line(tb_engine *engine, int32_t index, int cause, tb_stamp at)
     if (lost->position != TB_NONE) /* else it left before, and has brought nothing since */
         lost->left = lost->position;
     lost->position = TB_NONE;
-    if (feed->kind != TB_KIND_TRADES && !tb_has_consecutive_ids(feed))
-        tb_count_untold(merge, lost);
+    const int copies = feed->kind != TB_KIND_TRADES && !tb_has_consecutive_ids(feed);
+    if (copies)
+        tb_count_uncopied(merge, lost);
     int32_t next = first_up(merge);
     const int led = merge->carriers[merge->elected].line == at.line;
     if (next >= 0) {
         const int32_t good = led || tb_has_consecutive_ids(feed) || feed->kind == TB_KIND_TRADES
                                  ? successor(feed, at.receive_ns) : merge->elected;
-        if (good < 0 && feed->state == TB_LIVE)
+        if (good < 0 && feed->state == TB_LIVE && copies)
+            tb_lose_untold(engine, index, cause, at);
+        else if (good < 0 && feed->state == TB_LIVE)
             tb_make_stale(engine, index, cause, at);
         if (good >= 0)
             next = good;

@@ -27,6 +27,7 @@ typedef struct {
     uint8_t met;    /* and has brought what another did, or has led */
     int64_t position;      /* books: the last update id it brought, or TB_NONE */
     int64_t place;         /* copies: the ordinal of the last frame by which it was compared, or TB_NONE */
+    int64_t untold;        /* copies: what it brought from this ordinal on came behind all by which it was compared */
     int64_t since_ns;      /* of its subscription; 0: from the beginning */
     int64_t heard_ns;      /* of its last frame, or TB_NONE */
     int64_t hurt_ns, hurt_sequence; /* of its last damaged frame, or TB_NONE */
@@ -40,7 +41,8 @@ typedef struct {
     uint8_t lines;   /* bit i: carrier i brought it */
     uint8_t taken;   /* the feed followed it */
     uint8_t opening; /* it was its line's first */
-    uint8_t exempt;  /* its line had met nobody: that others lack it says nothing */
+    uint8_t exempt;  /* its line had met nobody, or a gap holds it: that others lack it says nothing */
+    uint8_t again;   /* its line had brought the same before */
 } tb_copy;
 
 typedef struct tb_merge {

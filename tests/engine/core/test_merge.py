@@ -432,6 +432,71 @@ def test_a_line_alone_whose_exchange_sets_its_clock_back_is_followed() -> None:
     assert [row[2] for row in lines.rows()] == [False, True, True]
 
 
+def test_what_the_elected_line_lost_shows_once_the_other_has_brought_the_next_that_both_have() -> None:
+    """Also where the lines have not shown to be alike: the standby lags behind, and nobody follows what it brings."""
+    lines = alike(LEVEL_1, [book(10, "snapshot", topic=LEVEL_1)])
+    lines.hear(0, book(12, "snapshot", topic=LEVEL_1), book(13, "snapshot", topic=LEVEL_1))
+    lines.hear(1, book(11, "snapshot", topic=LEVEL_1))
+    assert not lines.gaps()
+    lines.hear(1, book(12, "snapshot", topic=LEVEL_1))
+    (gap,) = lines.gaps()
+    assert gap.detail == "lost"
+    assert gap.start_ns == 60 * SECOND_NS + 1_000  # when the last one before it was followed
+    lines.hear(1, book(13, "snapshot", topic=LEVEL_1))
+    lines.hear(0, book(14, "snapshot", topic=LEVEL_1))
+    lines.hear(1, book(14, "snapshot", topic=LEVEL_1))
+    assert [gap.detail for gap in lines.gaps()] == ["lost"]  # healed, and told once
+    assert lines.state is FeedState.LIVE
+
+
+def test_that_each_line_brings_what_the_other_lacks_is_no_loss_before_they_are_alike() -> None:
+    lines = alike(LEVEL_1, [book(10, "snapshot", topic=LEVEL_1)])
+    lines.hear(0, book(12, "snapshot", topic=LEVEL_1), book(13, "snapshot", topic=LEVEL_1))
+    lines.hear(1, book(11, "snapshot", topic=LEVEL_1), book(13, "snapshot", topic=LEVEL_1))
+    assert not lines.gaps()
+
+
+def test_a_repeat_hides_no_loss() -> None:
+    lines = alike(LEVEL_1, [book(10, "snapshot", topic=LEVEL_1)])
+    lines.hear(0, *2 * [book(12, "snapshot", topic=LEVEL_1)], book(13, "snapshot", topic=LEVEL_1))
+    lines.hear(1, book(11, "snapshot", topic=LEVEL_1), book(13, "snapshot", topic=LEVEL_1))
+    assert not lines.gaps()  # the other has lost 12
+    lines = alike(LEVEL_1, [book(10, "snapshot", topic=LEVEL_1)])
+    lines.hear(0, *2 * [book(12, "snapshot", topic=LEVEL_1)], book(13, "snapshot", topic=LEVEL_1))
+    lines.hear(1, *(book(u, "snapshot", topic=LEVEL_1) for u in (11, 12, 13)))
+    assert [gap.detail for gap in lines.gaps()] == ["lost"]
+
+
+def test_what_came_before_the_first_common_frame_says_nothing() -> None:
+    """A line that was subscribed a little earlier, and is slower."""
+    lines = Lines(topic=LEVEL_1)
+    lines.hear(0, *(book(u, "snapshot", topic=LEVEL_1) for u in (11, 12)))
+    lines.hear(1, *(book(u, "snapshot", topic=LEVEL_1) for u in (9, 10, 12, 13)))
+    lines.hear(0, book(13, "snapshot", topic=LEVEL_1))
+    assert not lines.gaps()
+
+
+def test_what_only_the_line_that_stays_has_brought_makes_a_gap_of_a_cut() -> None:
+    lines = alike(LEVEL_1, [book(10, "snapshot", topic=LEVEL_1)])
+    lines.hear(0, book(12, "snapshot", topic=LEVEL_1), book(13, "snapshot", topic=LEVEL_1))
+    lines.hear(1, book(11, "snapshot", topic=LEVEL_1))
+    lines.cut(0)
+    (gap,) = lines.gaps()
+    assert (gap.detail, gap.start_ns) == ("disconnect", 60 * SECOND_NS + 1_000)
+    lines.hear(1, *(book(u, "snapshot", topic=LEVEL_1) for u in (12, 13, 14)))
+    assert [gap.detail for gap in lines.gaps()] == ["disconnect"]
+
+
+def test_the_line_that_takes_over_does_not_go_back_in_time() -> None:
+    """What it had yet to bring is older than what the other, which is cut now, had said with its snapshot."""
+    lines = Lines(topic=TICKER)
+    lines.hear(0, ticker(3, "snapshot", price="8"), ticker(4))
+    lines.cut(0)
+    lines.hear(1, ticker(3, price="6"), ticker(4), ticker(5))
+    assert [row[1:] for row in lines.rows()] == [(0, True), (0, True), (1, True)]
+    assert not lines.gaps()
+
+
 def test_lines_with_words_of_their_own_are_not_mixed() -> None:
     lines = Lines(topic=TICKER)
     for ts in range(0, 300, 10):
