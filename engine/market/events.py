@@ -8,7 +8,7 @@ import zlib
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Final, Protocol
+from typing import ClassVar, Final, Protocol
 
 from engine.market.flow import OrderFlow, Trade
 from engine.market.text import decimal_text
@@ -247,61 +247,57 @@ class _Pools:
         return sorted(changes)
 
 
-class _InsuranceStream:
+class _PoolStream:
+    """A topic that tells of a group's pools at full seconds: its items, and in what form."""
+
+    KIND: ClassVar[str]
+
+    def __init__(self, topic: str, coins: dict[str, str]) -> None:
+        self.topic = topic
+        self._coins = coins
+        self._pools = _Pools(list(coins))
+
+    def note(self, flow: OrderFlow, now_ns: int, trades: Sequence[Trade]) -> None:
+        """Take trades."""
+        self._pools.note(flow, now_ns, trades)
+
+    def finish(self, from_ns: int, to_ns: int) -> list[tuple[int, bytes]]:
+        """Return the frames of the seconds in which there is something to tell."""
+        frames = []
+        for second_ns in _seconds(from_ns, to_ns):
+            at_ms = second_ns // MS
+            items = self._items(self._pools.advance(second_ns), at_ms)
+            if items is not None:
+                data = ",".join(items)
+                text = f'{{"topic":"{self.topic}","type":"{self.KIND}","ts":{at_ms},"data":[{data}]}}'
+                frames.append((second_ns, text.encode()))
+        return frames
+
+    def _items(self, changed: list[str], at_ms: int) -> list[str] | None:
+        """What there is to tell of a second in which these pools changed; None for no frame."""
+        raise NotImplementedError
+
+
+class _InsuranceStream(_PoolStream):
     """``insurance.{group}``: the pools that changed within a second."""
 
-    def __init__(self, topic: str, coins: dict[str, str]) -> None:
-        self.topic = topic
-        self._coins = coins
-        self._pools = _Pools(list(coins))
+    KIND = "delta"
 
-    def note(self, flow: OrderFlow, now_ns: int, trades: Sequence[Trade]) -> None:
-        """Take trades."""
-        self._pools.note(flow, now_ns, trades)
-
-    def finish(self, from_ns: int, to_ns: int) -> list[tuple[int, bytes]]:
-        """Return the frames of the seconds in which a pool changed."""
-        frames = []
-        for second_ns in _seconds(from_ns, to_ns):
-            changed = self._pools.advance(second_ns)
-            if not changed:
-                continue
-            at_ms = second_ns // MS
-            data = ",".join(
-                f'{{"coin":"{self._coins[symbol]}","symbols":"{symbol}",'
-                f'"balance":"{decimal_text(self._pools.balances[symbol], 2, padded=True)}","updateTime":"{at_ms}"}}'
-                for symbol in changed
-            )
-            frames.append(
-                (
-                    second_ns,
-                    f'{{"topic":"{self.topic}","type":"delta","ts":{at_ms},"data":[{data}]}}'.encode(),
-                )
-            )
-        return frames
+    def _items(self, changed: list[str], at_ms: int) -> list[str] | None:
+        return [
+            f'{{"coin":"{self._coins[symbol]}","symbols":"{symbol}",'
+            f'"balance":"{decimal_text(self._pools.balances[symbol], 2, padded=True)}","updateTime":"{at_ms}"}}'
+            for symbol in changed
+        ] or None
 
 
-class _AdlStream:
+class _AdlStream(_PoolStream):
     """``adlAlert.{group}``: every pool every second, its numbers bare."""
 
-    def __init__(self, topic: str, coins: dict[str, str]) -> None:
-        self.topic = topic
-        self._coins = coins
-        self._pools = _Pools(list(coins))
+    KIND = "snapshot"
 
-    def note(self, flow: OrderFlow, now_ns: int, trades: Sequence[Trade]) -> None:
-        """Take trades."""
-        self._pools.note(flow, now_ns, trades)
-
-    def finish(self, from_ns: int, to_ns: int) -> list[tuple[int, bytes]]:
-        """Return a frame a second."""
-        frames = []
-        for second_ns in _seconds(from_ns, to_ns):
-            self._pools.advance(second_ns)
-            data = ",".join(map(self._pool, sorted(self._coins)))
-            text = f'{{"topic":"{self.topic}","type":"snapshot","ts":{second_ns // MS},"data":[{data}]}}'
-            frames.append((second_ns, text.encode()))
-        return frames
+    def _items(self, changed: list[str], at_ms: int) -> list[str] | None:  # noqa: ARG002 - one signature for all
+        return [self._pool(symbol) for symbol in sorted(self._coins)]
 
     def _pool(self, symbol: str) -> str:
         balance, peak = self._pools.balances[symbol], self._pools.peaks[symbol]
