@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from engine.market.flow import OrderFlow
 from engine.market.streams import MS, BookStream, book_interval_ns
-from engine.market.text import book_frame
+from engine.market.window import WindowStream
 from schemas.tables import FULL_DEPTH, RPI_DEPTH
 
 __all__ = ["MAX_LAG", "FullState", "FullStream", "RpiStream", "interval_of"]
@@ -75,68 +76,23 @@ class FullStream(BookStream):
         )
 
 
-class RpiStream:
+class RpiStream(WindowStream[tuple[int, int]]):
     """``orderbook.rpi.{symbol}``: the best 50 prices a side, each with the two sizes.
 
     Some levels have RPI orders beside the others, and one price a side, a tick inside the spread, has nothing else.
     Where it would reach the opposite best price it is hidden: sent as 0, so that the level is not there.
     """
 
-    __slots__ = (
-        "_asks",
-        "_bids",
-        "_flow",
-        "_match_ns",
-        "_version",
-        "depth",
-        "sequence",
-        "topic",
-        "update_id",
-    )
+    GONE = (0, 0)
+    __slots__ = ()
 
     def __init__(self, topic: str, flow: OrderFlow, now_ns: int, restarted_ns: int | None = None) -> None:
-        self.topic = topic
-        self.depth = RPI_DEPTH
-        self._flow = flow
-        self._bids, self._asks = self._window()
-        self._version = flow.version
-        self._match_ns = flow.match_ns
-        self.sequence = flow.sequence
         since_ns = now_ns if restarted_ns is None else now_ns - restarted_ns
-        self.update_id = since_ns // _RPI_INTERVAL_NS % 10**10 + 2
-
-    def push(self, now_ns: int) -> tuple[str, bytes] | None:
-        """Return (kind, frame) if anything has changed since the last push, else None."""
-        flow = self._flow
-        if self._version == flow.version:
-            return None
-        self._version = flow.version
-        bids, asks = self._window()
-        if (bids, asks) == (self._bids, self._asks):
-            return None
-        changes = _changes(self._bids, bids), _changes(self._asks, asks)
-        self._bids, self._asks = bids, asks
-        self.sequence, self._match_ns = flow.sequence, flow.match_ns
-        self.update_id += 1
-        return "delta", self._frame("delta", now_ns, *changes)
-
-    def snapshot(self, now_ns: int) -> bytes:
-        """Return the state as last pushed, as the answer to a new subscription."""
-        return self._frame("snapshot", now_ns, self._bids, self._asks)
-
-    def restart(self, now_ns: int) -> bytes:
-        """Begin a new chain with the state as last pushed; returns its snapshot."""
-        self.update_id = 1
-        return self.snapshot(now_ns)
+        super().__init__(topic, RPI_DEPTH, flow, now_ns, since_ns // _RPI_INTERVAL_NS % 10**10 + 2)
 
     def levels(self) -> tuple[list[tuple[str, str, str]], list[tuple[str, str, str]]]:
         """Return (bids, asks) as last pushed, best first, as texts: price, size, RPI size."""
-        return self._texts(self._bids), self._texts(self._asks)
-
-    @property
-    def match_ms(self) -> int:
-        """``cts`` of the state."""
-        return self._match_ns // MS
+        return self._texts(self._bids.items()), self._texts(self._asks.items())
 
     def _window(self) -> tuple[RpiSide, RpiSide]:
         bids, asks = self._flow.window(self.depth)
@@ -151,26 +107,18 @@ class RpiStream:
             sides.append(dict(sorted(levels.items())[: self.depth]))
         return sides[0], sides[1]
 
-    def _texts(self, side: RpiSide) -> list[tuple[str, str, str]]:
+    def _texts(self, levels: Iterable[tuple[int, tuple[int, int]]]) -> list[tuple[str, str, str]]:
         listing = self._flow.listing
         return [
             (listing.price_text(abs(key)), listing.size_text(lots), listing.size_text(rpi))
-            for key, (lots, rpi) in side.items()
+            for key, (lots, rpi) in levels
         ]
 
-    def _frame(self, kind: str, now_ns: int, bids: RpiSide, asks: RpiSide) -> bytes:
-        return book_frame(
-            self._flow.listing.category,
-            self.topic,
-            depth=self.depth,
-            kind=kind,
-            push_ms=now_ns // MS,
-            symbol=self._flow.listing.symbol,
-            bids=_levels_text(self._texts(bids)),
-            asks=_levels_text(self._texts(asks)),
-            update_id=self.update_id,
-            cross_sequence=self.sequence,
-            match_ms=self.match_ms,
+    def _text(self, levels: Iterable[tuple[int, tuple[int, int]]]) -> str:
+        return (
+            "["
+            + ",".join([f'["{price}","{size}","{rpi}"]' for price, size, rpi in self._texts(levels)])
+            + "]"
         )
 
 
@@ -178,13 +126,3 @@ def _rpi_lots(key: int, lots: int) -> int:
     """RPI lots at a price: nothing at most of them, and always the same at the same price and size."""
     mixed = (key * 2_654_435_761 + lots) & 0xFFFFFFFF
     return 0 if mixed % _RPI_SHARE else lots // 4 + mixed % 7
-
-
-def _changes(before: RpiSide, after: RpiSide) -> RpiSide:
-    changed = {key: sizes for key, sizes in after.items() if before.get(key) != sizes}
-    changed.update(dict.fromkeys(before.keys() - after.keys(), (0, 0)))
-    return dict(sorted(changed.items()))
-
-
-def _levels_text(levels: list[tuple[str, str, str]]) -> str:
-    return "[" + ",".join([f'["{price}","{size}","{rpi}"]' for price, size, rpi in levels]) + "]"

@@ -9,7 +9,8 @@ from typing import Final
 
 from engine.market.fair import OptionValue
 from engine.market.flow import OrderFlow, Trade
-from engine.market.text import book_frame, decimal_text, levels_text, ticker_frame, trades_frame
+from engine.market.text import decimal_text, levels_text, ticker_frame, trades_frame
+from engine.market.window import WindowStream
 from schemas.names import Category
 from schemas.tables import FULL_DEPTH
 
@@ -52,118 +53,63 @@ def ticker_interval_ns(category: Category) -> int:
     return (50 if category is Category.SPOT else 100) * MS
 
 
-class BookStream:
+class BookStream(WindowStream[int]):
     """``orderbook.{depth}.{symbol}``: a window of the book, and its difference at each push.
 
     Args:
+        topic: its name.
+        depth: levels a side.
+        flow: the orders.
         now_ns: when the stream begins. Its update ids lie above those of any earlier stream of the topic, as
             ids grow by one per push at most and begin with the count of push intervals since the epoch, or since
             the last restart.
         restarted_ns: when the push service was last started anew, None for never.
     """
 
-    __slots__ = (
-        "_asks",
-        "_bids",
-        "_flow",
-        "_match_ns",
-        "_pushed_ns",
-        "_version",
-        "depth",
-        "sequence",
-        "topic",
-        "update_id",
-    )
+    GONE = 0
+    __slots__ = ()
 
     def __init__(
         self, topic: str, depth: int, flow: OrderFlow, now_ns: int, restarted_ns: int | None = None
     ) -> None:
-        self.topic = topic
-        self.depth = depth
-        self._flow = flow
-        self._bids, self._asks = flow.window(depth)
-        self._version = flow.version
-        self._match_ns = flow.match_ns
-        self.sequence = flow.sequence
-        self._pushed_ns = now_ns
+        interval_ns = book_interval_ns(depth)
         if restarted_ns is None:
-            self.update_id = (
-                now_ns // book_interval_ns(depth) % 10**10 + zlib.crc32(topic.encode()) % 10**6 + 2
-            )
+            first_id = now_ns // interval_ns % 10**10 + zlib.crc32(topic.encode()) % 10**6 + 2
         else:
-            self.update_id = (now_ns - restarted_ns) // book_interval_ns(depth) + 2
+            first_id = (now_ns - restarted_ns) // interval_ns + 2
+        super().__init__(topic, depth, flow, now_ns, first_id)
 
     def push(self, now_ns: int) -> tuple[str, bytes] | None:
         """Return (kind, frame) if this push has something to say, else None."""
-        flow = self._flow
-        if self._version == flow.version:
-            return self._repeat(now_ns)
-        self._version = flow.version
-        bids, asks = flow.window(self.depth)
-        if bids == self._bids and asks == self._asks:
-            return self._repeat(now_ns)
-        changes = (_changes(self._bids, bids), _changes(self._asks, asks))
-        self._bids, self._asks = bids, asks
-        self.sequence, self._match_ns = flow.sequence, flow.match_ns
-        self._pushed_ns = now_ns
-        self.update_id += 1
-        if self.depth == 1:
-            return "snapshot", self._frame("snapshot", now_ns, bids.items(), asks.items())
-        return "delta", self._frame("delta", now_ns, *changes)
-
-    def snapshot(self, now_ns: int) -> bytes:
-        """Return the state as last pushed, as the answer to a new subscription."""
-        return self._frame("snapshot", now_ns, self._bids.items(), self._asks.items())
-
-    def restart(self, now_ns: int) -> bytes:
-        """Begin a new chain with the state as last pushed; returns its snapshot."""
-        self.update_id = 1
-        self._pushed_ns = now_ns
-        return self.snapshot(now_ns)
+        pushed = super().push(now_ns)
+        return self._repeat(now_ns) if pushed is None and self.depth == 1 else pushed
 
     def levels(self) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
         """Return (bids, asks) as last pushed, best first, as texts."""
         return self._texts(self._bids.items()), self._texts(self._asks.items())
 
-    @property
-    def match_ms(self) -> int:
-        """``cts`` of the state."""
-        return self._match_ns // MS
-
     def _repeat(self, now_ns: int) -> tuple[str, bytes] | None:
-        if self.depth != 1 or now_ns - self._pushed_ns < LEVEL_ONE_REPEAT_NS:
+        if now_ns - self._pushed_ns < LEVEL_ONE_REPEAT_NS:
             return None
         self._pushed_ns = now_ns
         return "snapshot", self.snapshot(now_ns)
+
+    def _pushed(
+        self, now_ns: int, bids: Iterable[tuple[int, int]], asks: Iterable[tuple[int, int]]
+    ) -> tuple[str, bytes]:
+        if self.depth == 1:
+            return "snapshot", self.snapshot(now_ns)
+        return super()._pushed(now_ns, bids, asks)
+
+    def _window(self) -> tuple[dict[int, int], dict[int, int]]:
+        return self._flow.window(self.depth)
 
     def _texts(self, levels: Iterable[tuple[int, int]]) -> list[tuple[str, str]]:
         listing = self._flow.listing
         return [(listing.price_text(abs(key)), listing.size_text(lots)) for key, lots in levels]
 
-    def _frame(
-        self, kind: str, now_ns: int, bids: Iterable[tuple[int, int]], asks: Iterable[tuple[int, int]]
-    ) -> bytes:
-        return book_frame(
-            self._flow.listing.category,
-            self.topic,
-            depth=self.depth,
-            kind=kind,
-            push_ms=now_ns // MS,
-            symbol=self._flow.listing.symbol,
-            bids=levels_text(self._texts(bids)),
-            asks=levels_text(self._texts(asks)),
-            update_id=self.update_id,
-            cross_sequence=self.sequence,
-            match_ms=self._match_ns // MS,
-        )
-
-
-def _changes(before: dict[int, int], after: dict[int, int]) -> list[tuple[int, int]]:
-    if before == after:
-        return []
-    changed = {key: lots for key, lots in after.items() if before.get(key) != lots}
-    changed.update(dict.fromkeys(before.keys() - after.keys(), 0))
-    return sorted(changed.items())
+    def _text(self, levels: Iterable[tuple[int, int]]) -> str:
+        return levels_text(self._texts(levels))
 
 
 class TradeStream:
