@@ -8,6 +8,8 @@ from typing import Annotated
 import msgspec
 import typer
 
+from recorder.options import CA_FILE, ENDPOINT, ENVIRONMENT, REGION, STATE_DIR
+
 __all__ = ["backfill"]
 
 
@@ -29,35 +31,11 @@ def backfill(
         str, typer.Option("--interval", help="Of candles and open interest: minutes, D or W.")
     ] = "60",
     data: Annotated[Path, typer.Option("--data", help="Data directory.")] = Path("data"),
-    environment: Annotated[
-        str, typer.Option("--environment", help="mainnet or testnet.", show_default="mainnet")
-    ] = "",
-    region: Annotated[
-        str,
-        typer.Option(
-            "--region", help="Hosts of a region: tr, kz, id, ge, jp, eu.", show_default="the global hosts"
-        ),
-    ] = "",
-    endpoint: Annotated[
-        str,
-        typer.Option(
-            "--endpoint", help="Root of the stream; REST is beside it. Wins over environment and region."
-        ),
-    ] = "",
-    ca_file: Annotated[
-        str,
-        typer.Option(
-            "--ca-file", metavar="PEM", help="One more certificate authority to trust, for your own wss://."
-        ),
-    ] = "",
-    state_dir: Annotated[
-        str,
-        typer.Option(
-            "--state-dir",
-            help="Where the collectors of this machine share their budget of requests.",
-            show_default="~/.local/state/tapebook",
-        ),
-    ] = "",
+    environment: Annotated[str, ENVIRONMENT] = "",
+    region: Annotated[str, REGION] = "",
+    endpoint: Annotated[str, ENDPOINT] = "",
+    ca_file: Annotated[str, CA_FILE] = "",
+    state_dir: Annotated[str, STATE_DIR] = "",
     name: Annotated[
         str, typer.Option("--name", help="Name of the collector.", show_default="backfill-<category>")
     ] = "",

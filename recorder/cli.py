@@ -18,6 +18,7 @@ from recorder.book_at import book
 from recorder.gateway.command import gateway
 from recorder.journal_command import journal
 from recorder.operate import check, init, supervise
+from recorder.options import CA_FILE, ENDPOINT, ENVIRONMENT, REGION, STATE_DIR
 from recorder.query import query
 from recorder.version import VERSION
 from schemas.config import RecordConfig
@@ -100,37 +101,11 @@ def record(
             show_default="orderbook.50,publicTrade,tickers",
         ),
     ] = None,
-    environment: Annotated[
-        str | None,
-        typer.Option("--environment", help="mainnet or testnet.", show_default="mainnet"),
-    ] = None,
-    region: Annotated[
-        str | None,
-        typer.Option(
-            "--region", help="Hosts of a region: tr, kz, id, ge, jp, eu.", show_default="the global hosts"
-        ),
-    ] = None,
-    endpoint: Annotated[
-        str | None,
-        typer.Option(
-            "--endpoint",
-            help="Root of the stream, such as ws://127.0.0.1:9001; wins over environment and region.",
-        ),
-    ] = None,
-    ca_file: Annotated[
-        str | None,
-        typer.Option(
-            "--ca-file", metavar="PEM", help="One more certificate authority to trust, for your own wss://."
-        ),
-    ] = None,
-    state_dir: Annotated[
-        str | None,
-        typer.Option(
-            "--state-dir",
-            help="Where the collectors of this machine share their budget of new connections and requests.",
-            show_default="~/.local/state/tapebook",
-        ),
-    ] = None,
+    environment: Annotated[str | None, ENVIRONMENT] = None,
+    region: Annotated[str | None, REGION] = None,
+    endpoint: Annotated[str | None, ENDPOINT] = None,
+    ca_file: Annotated[str | None, CA_FILE] = None,
+    state_dir: Annotated[str | None, STATE_DIR] = None,
     transport: Annotated[
         str | None,
         typer.Option(

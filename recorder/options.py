@@ -1,0 +1,24 @@
+"""Options that several commands take: where the exchange is, and who else asks it from this machine."""
+
+from __future__ import annotations
+
+import typer
+
+__all__ = ["CA_FILE", "ENDPOINT", "ENVIRONMENT", "REGION", "STATE_DIR"]
+
+ENVIRONMENT = typer.Option("--environment", help="mainnet or testnet.", show_default="mainnet")
+REGION = typer.Option(
+    "--region", help="Hosts of a region: tr, kz, id, ge, jp, eu.", show_default="the global hosts"
+)
+ENDPOINT = typer.Option(
+    "--endpoint",
+    help="Root of the stream, such as ws://127.0.0.1:9001; REST is beside it. Wins over environment and region.",
+)
+CA_FILE = typer.Option(
+    "--ca-file", metavar="PEM", help="One more certificate authority to trust, for your own wss://."
+)
+STATE_DIR = typer.Option(
+    "--state-dir",
+    help="Where the collectors of this machine share their budget of new connections and requests.",
+    show_default="~/.local/state/tapebook",
+)
