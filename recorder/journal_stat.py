@@ -165,6 +165,8 @@ def print_stats(found: Iterator[SegmentStat], *, json: bool) -> int:
             "" if total["bytes_a_record"] is None else f", {total['bytes_a_record']:,.1f} bytes a record"
         )
         print(f"{total['segments']} segments, {amount(total['bytes'])}: {kinds}{each_bytes}")
+        if total["damaged"]:
+            print(f"{total['damaged']} segments are damaged")
     return 1 if total["damaged"] else 0
 
 

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import pyarrow as pa
 
 from engine.replay import Key, Mismatch, Replay
@@ -21,7 +22,7 @@ from recorder.journal import FORMAT_VERSION, Recovery, SegmentFile, SegmentReade
 from recorder.manifest import append_manifest, read_manifest
 from recorder.parquet_files import ArchiveFile, Held, sync_directory
 from recorder.version import SOFTWARE
-from schemas.errors import ConfigError, StoreError
+from schemas.errors import ConfigError, Corrupt, StoreError
 from schemas.manifest import Entry, ManifestFile, ManifestSegment, SegmentHeader
 from schemas.names import Category, RecordKind, Table
 
@@ -142,7 +143,8 @@ def roll_fully(segment_path: Path, archive: Path, breathe: Callable[[], None] = 
             files=len(files),
             records=replay.records,
             frames=replay.frames,
-            sequence=(replay.first_sequence or 0, replay.last_sequence or 0),
+            # the header's: where a recovery kept no record, the closing note has a number behind what is torn
+            sequence=(reader.first_sequence, replay.last_sequence or 0),
             undecodable=counters["undecodable"],
             repeats=sum(
                 int(replay.engine.feed_counters(i)["repeats"] or 0)
@@ -224,18 +226,41 @@ def roll_data(
         should_stop: asked between segments.
         collector: only this one's segments.
         breathe: called again and again while it works; it may wait.
+
+    Raises:
+        Corrupt, StoreError: a segment is damaged, or of a newer format; once all others are rolled. A disk that fails
+            ends it at once.
     """
     done: list[Rolled] = []
+    failed: StoreError | None = None
     archive = data / "archive"
-    report_recoveries(recover(data, collector))
+    try:
+        report_recoveries(recover(data, collector))
+    except StoreError as error:  # of one segment; what is sealed can be rolled all the same
+        failed = error
     for segment in pending_segments(data):
         if should_stop():
             break
         if collector is not None and segment.collector != collector:
             continue
-        rolled = roll_fully(segment.path, archive, breathe)
+        try:
+            with SegmentReader(segment.path):  # a newer format says so at once
+                pass
+        except StoreError as error:
+            failed = failed or error
+            continue
+        try:
+            rolled = roll_fully(segment.path, archive, breathe)
+        except Corrupt as error:
+            failed = failed or error
+            continue
+        except msgspec.MsgspecError as error:
+            failed = failed or Corrupt(segment.path, f"holds a record that can't be read: {error}")
+            continue
         append_manifest(archive, segment.collector, rolled.entries)
         done.append(rolled)
         if on_rolled is not None:
             on_rolled(rolled)
+    if failed is not None:
+        raise failed
     return done

@@ -20,7 +20,7 @@ from recorder.roll import pending_segments, roll_data, roll_lock, roll_segment
 from recorder.verify import verify
 from schemas.errors import ConfigError, Corrupt, StoreError
 from schemas.manifest import ManifestFile, ManifestSegment, SegmentHeader
-from schemas.names import Table
+from schemas.names import RecordKind, Table
 from tests.recorder.archives import small_row_groups
 from tests.recorder.recordings import (
     BOOK,
@@ -214,6 +214,25 @@ def test_a_torn_segment_is_not_rolled(short: Path) -> None:
         _roll(short)
     assert read_manifest(short / "archive").segments == {}
     assert not list((short / "archive").rglob("*.parquet*"))
+
+
+def test_a_damaged_segment_keeps_no_other_from_being_rolled(tmp_path: Path) -> None:
+    record_day(tmp_path, rotate_at=(30, 60))
+    first, second, third = segments(tmp_path)
+    with first.path.open("r+b") as file:
+        file.truncate(first.size - 20)
+    tape = Tape(tmp_path, collector="odd")
+    tape.journal.append(tape.now_ns, 0, RecordKind.NOTE, b'{"note":"feeds","topics":7}')
+    tape.stop()
+    with pytest.raises(Corrupt, match=first.path.name):
+        roll_data(tmp_path)
+    assert {start for _, start in read_manifest(tmp_path / "archive").segments} == {
+        second.start_ns,
+        third.start_ns,
+    }
+    first.path.unlink()
+    with pytest.raises(Corrupt, match=r"odd/.*holds a record that can't be read"):
+        roll_data(tmp_path)
 
 
 def test_rolling_stops_between_segments_when_told(tmp_path: Path) -> None:
