@@ -135,17 +135,14 @@ def book_at(
         )
     table, depth, _ = found
     history = feed_history(archive, category, symbol, topic)
-    reaches: list[tuple[int, int, str]] = []
-    for span in history.spans:
-        rows = FeedRows(archive, table, category, symbol, depth, span, clock)
-        reach = rows.reach_ns()
-        if reach is None:
-            continue
-        reaches.append((*reach, span.collector))
-        good = _last_good(rows, at_ns) if reach[0] <= at_ns <= reach[1] else None
+    spans = [(span, FeedRows(archive, table, category, symbol, depth, span, clock)) for span in history.spans]
+    for span, rows in spans:
+        good = _last_good(rows, at_ns) if rows.may_reach(at_ns) else None
         if good is None:
             continue
         times = {each: int(moments_ns(good.rows, each.column)[-1]) for each in Clock}
+        if times[clock] == NO_MOMENT and ((reach := rows.reach_ns()) is None or at_ns < reach[0]):
+            continue
         cause = _gap_cause(
             [gap for gap in history.gaps if gap.collector == span.collector and gap.start_ns <= span.end_ns],
             times,
@@ -179,6 +176,7 @@ def book_at(
             bids=[*book.bids()],
             asks=[*book.asks()],
         )
+    reaches = [(*reach, span.collector) for span, rows in spans if (reach := rows.reach_ns()) is not None]
     raise NoData(_nothing(f"{category} {topic}", at_ns, clock, reaches))
 
 

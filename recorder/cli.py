@@ -15,6 +15,7 @@ import typer
 
 from recorder.backfill_command import backfill
 from recorder.book_at import book
+from recorder.compact_command import compact
 from recorder.gateway.command import gateway
 from recorder.journal_command import journal
 from recorder.operate import check, init, supervise
@@ -51,6 +52,7 @@ app.command("gateway")(gateway)
 app.command("query")(query)
 app.command("book")(book)
 app.command("backfill")(backfill)
+app.command("compact")(compact)
 app.command("init")(init)
 app.command("check")(check)
 app.command("supervise")(supervise)
@@ -298,12 +300,19 @@ def roll(
 
 @app.command()
 def verify(
-    data: Annotated[Path, DATA] = Path("data"), style: Annotated[ReportFormat, FORMAT] = ReportFormat.TABLE
+    data: Annotated[Path, DATA] = Path("data"),
+    style: Annotated[ReportFormat, FORMAT] = ReportFormat.TABLE,
+    quick: Annotated[
+        bool,
+        typer.Option(
+            "--quick", help="Only the manifest, its hash chain and the hash of every file; replay nothing."
+        ),
+    ] = False,
 ) -> None:
     """Replay journal and archive and hold them against each other; exit 1 on any unexplained difference."""
     from recorder.report import verify_and_report
 
-    raise typer.Exit(verify_and_report(data, json=style is ReportFormat.JSON))
+    raise typer.Exit(verify_and_report(data, json=style is ReportFormat.JSON, quick=quick))
 
 
 @app.command()

@@ -7,7 +7,7 @@ with time zones. Files and row groups that lie wholly before the moment asked fo
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final, NamedTuple
@@ -17,11 +17,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.dataset as ds
-import pyarrow.parquet as pq
 
 from recorder.archive import Archive
+from recorder.feed_files import FeedFiles, FeedGroup
 from schemas.columns import EXCHANGE
-from schemas.errors import Corrupt, StoreError
+from schemas.errors import StoreError
 from schemas.manifest import ManifestFile, ManifestSegment
 from schemas.names import Table
 from schemas.tables import schema_of
@@ -159,11 +159,9 @@ def _spans(
 
 
 class _Cut(NamedTuple):
-    """Where a prefix ends: chunk, piece, rows of the piece, and when the row after it was received."""
+    """Where a prefix ends: the sequence of the first row after it, and when that was received; None where none is."""
 
-    chunk: int
-    piece: int
-    rows: int
+    sequence: int | None
     receive_ns: int | None
 
 
@@ -188,8 +186,6 @@ class FeedRows:
         span: FeedSpan,
         clock: Clock,
     ) -> None:
-        self._archive = archive
-        self._depth = depth
         self._span = span
         self._clock = clock
         files = [
@@ -199,23 +195,50 @@ class FeedRows:
             and file.sequence[1] >= span.first_sequence
             and (span.end_sequence is None or file.sequence[0] < span.end_sequence)
         ]
-        self._chunks = [_Chunk(archive, chunk) for chunk in _in_order(files)]
+        self._files = FeedFiles(files, archive.path, depth)
         self._last_cut: tuple[int, _Cut] | None = None
 
-    def reach_ns(self) -> tuple[int, int] | None:
-        """Return from when to when the span reaches on the clock, judged by the manifest alone.
+    def may_reach(self, at_ns: int) -> bool:
+        """Whether the span reaches to a moment on the clock, or ends before it but for rows without a reading.
 
-        The end is the clock's last reading moved on by the time for which the recording lasted after it.
+        Reads as little as it can: often the manifest says it, and else the rows near the moment, or the last ones.
         """
-        ranges = [self._range_ns(file) for chunk in self._chunks for file in chunk.files]
-        known = [span for span in ranges if span is not None]
+        if self._clock is Clock.RECEIVE:
+            return self._span.start_ns <= at_ns <= self._span.end_ns
+        if not self._may_reach(at_ns):
+            return False
+        if self._cut(at_ns).sequence is not None:
+            return True
+        end_ns = self._end_ns()
+        return end_ns is not None and at_ns <= end_ns
+
+    def _may_reach(self, at_ns: int) -> bool:
+        if not self._files.files:
+            return False
+        known = [span for file in self._files.files if (span := self._range_ns(file)) is not None]
+        if not known:
+            return False
+        first_ns = min((file.receive_ns[0] for file in self._files.files if file.receive_ns), default=0)
+        silence_ns = max(self._span.end_ns - first_ns, 0)
+        return min(low for low, _ in known) <= at_ns <= max(high for _, high in known) + silence_ns
+
+    def reach_ns(self) -> tuple[int, int] | None:
+        """Return from when to when the span reaches on the clock; None where no row has a reading of it.
+
+        The end is the clock's latest reading moved on by the time for which the recording lasted after the last row.
+        """
         if self._clock is Clock.RECEIVE:
             return self._span.start_ns, self._span.end_ns
-        if not known:
-            return None
-        last = self._chunks[-1].files[-1]
-        silence_ns = self._span.end_ns - last.receive_ns[1] if last.receive_ns is not None else 0
-        return min(low for low, _ in known), max(high for _, high in known) + max(silence_ns, 0)
+        low, end_ns = self._edge_ns(min), self._end_ns()
+        return None if low is None or end_ns is None else (low, end_ns)
+
+    def _end_ns(self) -> int | None:
+        high = self._edge_ns(max)
+        for piece in self._files.backwards(self._span.end_sequence, ["receive_time"]):
+            rows = self._in_span(piece.rows)
+            if rows.num_rows and high is not None:
+                return high + max(self._span.end_ns - int(moments_ns(rows, "receive_time")[-1]), 0)
+        return None
 
     def before(self, at_ns: int) -> Iterator[pa.Table]:
         """Yield the rows of the longest prefix whose running maximum of the clock is at most ``at_ns``.
@@ -224,17 +247,11 @@ class FeedRows:
         a reading of the clock stays with the row before it.
         """
         cut = self._cut(at_ns)
-        for index in range(min(cut.chunk, len(self._chunks) - 1), -1, -1):
-            chunk = self._chunks[index]
-            pieces = chunk.pieces()
-            if index == cut.chunk:
-                pieces = pieces[: cut.piece + 1]
-            for position in range(len(pieces) - 1, -1, -1):
-                rows = self._in_span(chunk.read(pieces[position], None))
-                if (index, position) == (cut.chunk, cut.piece):
-                    rows = rows.slice(0, cut.rows)
-                if rows.num_rows:
-                    yield rows
+        below = self._span.end_sequence if cut.sequence is None else cut.sequence
+        for piece in self._files.backwards(below):
+            rows = self._in_span(piece.rows)
+            if rows.num_rows:
+                yield rows
 
     def cut_receive_ns(self, at_ns: int) -> int | None:
         """Return the receive time of the first row after the prefix, None where there is none."""
@@ -246,32 +263,70 @@ class FeedRows:
         return self._last_cut[1]
 
     def _find_cut(self, at_ns: int) -> _Cut:
-        # The running maximum is at most T up to the first row whose own reading is later than T.
-        columns = list({"sequence", "depth", "receive_time", self._clock.column})
-        for chunk_index, chunk in enumerate(self._chunks):
-            ranges = [self._range_ns(file) for file in chunk.files]
-            if all(span is not None and span[1] <= at_ns for span in ranges):
+        # The running maximum is at most T up to the first row whose own reading is later than T. Rows of one sequence
+        # have the same readings, so that the sequence alone says where that is.
+        found = _Cut(None, None)
+        for file in self._files.files:
+            if found.sequence is not None and file.sequence is not None and file.sequence[0] > found.sequence:
+                break
+            reach = self._range_ns(file)
+            if reach is not None and reach[1] <= at_ns:
                 continue
-            for piece_index, piece in enumerate(chunk.pieces()):
-                rows = self._in_span(chunk.read(piece, columns))
+            for group in self._files.groups(file):
+                span = self._group_range_ns(group)
+                if (span is not None and span[1] <= at_ns) or (
+                    found.sequence is not None and group.low > found.sequence
+                ):
+                    continue
+                rows = self._in_span(
+                    self._files.rows(group, ["sequence", "receive_time", self._clock.column])
+                )
                 later = np.flatnonzero(moments_ns(rows, self._clock.column) > at_ns)
                 if later.size:
-                    row = int(later[0])
-                    return _Cut(chunk_index, piece_index, row, int(moments_ns(rows, "receive_time")[row]))
-        return _Cut(len(self._chunks), 0, 0, None)
+                    sequence = int(integers(rows, "sequence")[later[0]])
+                    if found.sequence is None or sequence < found.sequence:
+                        found = _Cut(sequence, int(moments_ns(rows, "receive_time")[later[0]]))
+        return found
+
+    def _edge_ns(self, choose: Callable[[list[int]], int]) -> int | None:
+        """Return the feed's first (``min``) or last (``max``) reading of the clock, out of few files."""
+        side = 0 if choose is min else 1
+        edge: int | None = None
+        ranges = [(span, file) for file in self._files.files if (span := self._range_ns(file)) is not None]
+        for span, file in sorted(ranges, key=lambda pair: pair[0][side], reverse=choose is max):
+            if edge is not None and choose([edge, span[side]]) == edge:
+                break
+            for group in self._files.groups(file):
+                reach = self._group_range_ns(group)
+                if edge is not None and reach is not None and choose([edge, reach[side]]) == edge:
+                    continue
+                rows = self._in_span(self._files.rows(group, ["sequence", self._clock.column]))
+                moments = moments_ns(rows, self._clock.column)
+                moments = moments[moments != NO_MOMENT]
+                if moments.size:
+                    own = int(moments.max() if choose is max else moments.min())
+                    edge = own if edge is None else choose([edge, own])
+        return edge
 
     def _in_span(self, rows: pa.Table) -> pa.Table:
         sequences = integers(rows, "sequence")
-        mask = (integers(rows, "depth") == self._depth) & (sequences >= self._span.first_sequence)
+        mask = sequences >= self._span.first_sequence
         if self._span.end_sequence is not None:
             mask &= sequences < self._span.end_sequence
-        return rows.filter(pa.array(mask))
+        return rows if mask.all() else rows.filter(pa.array(mask))
 
     def _range_ns(self, file: ManifestFile) -> tuple[int, int] | None:
         if self._clock is Clock.RECEIVE:
             return file.receive_ns
-        span = file.match_ms if self._clock is Clock.MATCH else file.push_ms
-        return None if span is None else (span[0] * NS_PER_MS, span[1] * NS_PER_MS)
+        return _scaled(file.match_ms if self._clock is Clock.MATCH else file.push_ms)
+
+    def _group_range_ns(self, group: FeedGroup) -> tuple[int, int] | None:
+        span = group.group.spans.get(self._clock.column)
+        return span if self._clock is Clock.RECEIVE else _scaled(span)
+
+
+def _scaled(span: tuple[int, int] | None) -> tuple[int, int] | None:
+    return None if span is None else (span[0] * NS_PER_MS, span[1] * NS_PER_MS)
 
 
 def integers(rows: pa.Table, column: str) -> Int64s:
@@ -288,68 +343,6 @@ def moments_ns(rows: pa.Table, column: str) -> Int64s:
     if rows.schema.field(column).type == EXCHANGE:
         return np.where(values == NO_MOMENT, NO_MOMENT, values * NS_PER_MS)
     return values
-
-
-class _Chunk:
-    """Files whose rows interleave (a segment's two files around midnight), or, nearly always, one file."""
-
-    def __init__(self, archive: Archive, files: list[ManifestFile]) -> None:
-        self._archive = archive
-        self.files = files
-        self._open: list[pq.ParquetFile] | None = None
-
-    def pieces(self) -> list[int | None]:
-        """Return what can be read one at a time, in order: the row groups of one file, or all of several."""
-        if len(self.files) > 1:
-            return [None]
-        return list(range(self._opened()[0].num_row_groups))
-
-    def read(self, piece: int | None, columns: list[str] | None) -> pa.Table:
-        """Return the rows of a piece in ``sequence`` order, of any feed and span."""
-        try:
-            if piece is not None:
-                return self._opened()[0].read_row_group(piece, columns=columns, use_threads=False)
-            tables = [file.read(columns=columns, use_threads=False) for file in self._opened()]
-        except (OSError, pa.ArrowException) as error:
-            raise Corrupt(self._archive.path(self.files[0]), f"its rows cannot be read: {error}") from error
-        rows = pa.concat_tables(tables).unify_dictionaries().combine_chunks()
-        # A stable order: rows of one frame, and a keyframe after the row that it follows, keep their places.
-        return rows.take(np.argsort(integers(rows, "sequence"), kind="stable"))
-
-    def _opened(self) -> list[pq.ParquetFile]:
-        if self._open is None:
-            opened = []
-            for file in self.files:
-                path = self._archive.path(file)
-                try:
-                    opened.append(pq.ParquetFile(path))
-                except FileNotFoundError as error:
-                    raise StoreError(
-                        f"{path}: the manifest names it, but it is not there; run `tapebook verify`"
-                    ) from error
-                except (OSError, pa.ArrowException) as error:
-                    raise Corrupt(path, f"it cannot be read as Parquet: {error}") from error
-            self._open = opened
-        return self._open
-
-
-def _in_order(files: list[ManifestFile]) -> list[list[ManifestFile]]:
-    """Group files into chunks that follow each other by ``sequence``.
-
-    A keyframe at the start of a file carries the sequence of the last frame before it: equal ends do not
-    overlap.
-    """
-    chunks: list[list[ManifestFile]] = []
-    end = 0
-    ordered = sorted(files, key=lambda file: (file.sequence or (0, 0), file.segment, file.date))
-    for file in ordered:
-        first, last = file.sequence or (0, 0)
-        if chunks and first < end:
-            chunks[-1].append(file)
-        else:
-            chunks.append([file])
-        end = max(end, last)
-    return chunks
 
 
 def _coverage_pieces(archive: Archive, category: str, symbol: str, topic: str) -> list[FeedSpan]:

@@ -62,6 +62,7 @@ class Manifest:
         pruned: those whose journal file was deleted after proof.
         listed: how many files each segment's commit listed, replaced since or not.
         replaced: paths that compactions took back, and when; deleted a while later.
+        compactions: their lines, each with the number of merged files that were listed for it.
         links: the segment lines of each collector's chain, in its order: that of the lines, those included that a
             later roll of the same segment replaced.
     """
@@ -71,6 +72,7 @@ class Manifest:
         "_by_table",
         "_starts",
         "archive",
+        "compactions",
         "files",
         "links",
         "listed",
@@ -97,6 +99,7 @@ class Manifest:
         self.listed = {} if listed is None else listed
         self.replaced = {} if replaced is None else replaced
         self.links = {} if links is None else links
+        self.compactions: list[tuple[ManifestCompaction, int]] = []
         self._by_table: dict[str, dict[tuple[str, str], list[ManifestFile]]] = {}
         self._by_day: dict[tuple[str, str, str, str, str], list[ManifestFile]] | None = None
         self._starts: dict[str, list[int]] | None = None
@@ -231,14 +234,17 @@ def read_manifest(archive: Path) -> Manifest:
             read.pruned.update(state.pruned)
             read.listed.update(state.listed)
             read.replaced.update(state.replaced)
+            read.compactions += state.compactions
             if state.links:
                 read.links[state.links[0].collector] = state.links
     except OSError as error:
         raise StoreError(f"{archive / 'manifest'}: cannot be read: {error}") from error
-    return Manifest(
+    found = Manifest(
         archive, files, read.segments,
         pruned=read.pruned, listed=read.listed, replaced=read.replaced, links=read.links,
     )  # fmt: skip
+    found.compactions = read.compactions
+    return found
 
 
 def append_manifest(archive: Path, collector: str, entries: Sequence[Entry]) -> None:
@@ -287,7 +293,8 @@ class _State:
     replaced: dict[str, int] = field(default_factory=dict)
     links: list[ManifestSegment] = field(default_factory=list)
     _pending: dict[tuple[str, int], dict[str, ManifestFile]] = field(default_factory=dict)
-    _merged: dict[str, dict[str, ManifestFile]] = field(default_factory=dict)
+    compactions: list[tuple[ManifestCompaction, int]] = field(default_factory=list)
+    _merged: list[ManifestFile] = field(default_factory=list)
     _own: dict[tuple[str, int], set[str]] = field(default_factory=dict)
 
     def take(self, entry: Entry) -> None:
@@ -295,7 +302,7 @@ class _State:
             case ManifestFile(last_segment=None):
                 self._pending.setdefault((entry.collector, entry.segment), {})[entry.path] = entry
             case ManifestFile():
-                self._merged.setdefault(entry.collector, {})[entry.path] = entry
+                self._merged.append(entry)
             case ManifestSegment():
                 self._segment((entry.collector, entry.segment), entry)
             case ManifestCompaction():
@@ -305,6 +312,7 @@ class _State:
 
     def _segment(self, key: tuple[str, int], entry: ManifestSegment) -> None:
         """A segment rolled again replaces what it was; what a compaction has merged stays where it is."""
+        self._merged = []
         for path in self._own.pop(key, ()):
             self.files.pop(path, None)
         if entry.chain is not None:
@@ -321,9 +329,13 @@ class _State:
         for path in entry.removed:
             self.files.pop(path, None)
             self.replaced[path] = entry.time_ns
-        for path, file in self._merged.pop(entry.collector, {}).items():
-            self.files[path] = file
-            self.replaced.pop(path, None)
+        # Lines that a crash kept from being committed may lie before those of this compaction: they aren't its own.
+        own = self._merged[len(self._merged) - entry.files if entry.files < len(self._merged) else 0 :]
+        for file in own:
+            self.files[file.path] = file
+            self.replaced.pop(file.path, None)
+        self.compactions.append((entry, len(own)))
+        self._merged = []
 
 
 def _decode(path: Path, content: bytes) -> list[Entry]:

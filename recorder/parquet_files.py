@@ -26,7 +26,15 @@ from schemas.errors import StoreError
 from schemas.manifest import ManifestFile
 from schemas.tables import SCHEMA_VERSION, schema_of
 
-__all__ = ["MAX_WAITING_BYTES", "ArchiveFile", "Held", "date_of_day", "file_path", "sync_directory"]
+__all__ = [
+    "MAX_WAITING_BYTES",
+    "ArchiveFile",
+    "HashedFile",
+    "Held",
+    "date_of_day",
+    "file_path",
+    "sync_directory",
+]
 
 MAX_WAITING_BYTES = 64 << 20
 """Rows that wait for their row groups in memory, those of all files of a roll together."""
@@ -123,7 +131,7 @@ class ArchiveFile:
         self._waiting: list[pa.Table | Place] = []
         self._waiting_rows = self._waiting_levels = 0
         self.waiting_bytes = 0
-        self._file: _Hashed | None = None
+        self._file: HashedFile | None = None
         self._writer: pq.ParquetWriter | None = None
         self._ranges = Ranges(self.table, self.symbol)
         self.rows = 0
@@ -233,7 +241,7 @@ class ArchiveFile:
         try:
             if self._writer is None:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-                self._file = _Hashed(self._temporary)
+                self._file = HashedFile(self._temporary)
                 self._writer = pq.ParquetWriter(self._file, self._schema, **self._profile.writer)
             self._writer.write_table(rows, row_group_size=max(rows.num_rows, 1))
         except OSError as error:
@@ -255,7 +263,7 @@ def _list_ends(rows: pa.Table, name: str) -> np.ndarray[Any, Any]:
     return ends
 
 
-class _Hashed:
+class HashedFile:
     """A file that is written from front to end, hashed on the way."""
 
     def __init__(self, path: Path) -> None:

@@ -73,7 +73,7 @@ def roll_and_report(data: Path, *, json: bool) -> None:
         print("nothing to roll: every sealed segment is in the archive")
 
 
-def verify_and_report(data: Path, *, json: bool) -> int:
+def verify_and_report(data: Path, *, json: bool, quick: bool = False) -> int:
     """Verify a directory; returns the exit code."""
     require_data(data)
     quiet = not logging.getLogger("tapebook").isEnabledFor(logging.INFO)
@@ -85,7 +85,7 @@ def verify_and_report(data: Path, *, json: bool) -> int:
         elif not json and not quiet:
             print(f"verifying {text}", file=sys.stderr, flush=True)
 
-    result = verify(data, progress=progress)
+    result = verify(data, quick=quick, progress=progress)
     if terminal:
         print("\r\x1b[K", end="", file=sys.stderr)
     counts = {name: getattr(result, name) for name in result.__slots__ if name != "findings"}
@@ -96,13 +96,18 @@ def verify_and_report(data: Path, *, json: bool) -> int:
     else:
         for finding in result.findings:
             print(finding)
-        print(
-            f"{counts['segments']:,} segments, {counts['frames']:,} frames, {counts['files']:,} files, "
-            f"{counts['rows']:,} rows; {counts['live_digests']:,} live digests met by the journal's replay; "
-            f"{counts['books']:,} books rebuilt from rows, {counts['archive_digests']:,} of them met a live digest, "
-            f"{counts['keyframes']:,} keyframes met"
-        )
-        print(f"{counts['gaps']:,} gaps and {counts['undecodable']:,} undecodable frames are on record")
+        if quick:
+            print(
+                f"the bytes of {counts['files']:,} files ({counts['rows']:,} rows) were hashed; nothing was replayed"
+            )
+        else:
+            print(
+                f"{counts['segments']:,} segments, {counts['frames']:,} frames, {counts['files']:,} files, "
+                f"{counts['rows']:,} rows; {counts['live_digests']:,} live digests met by the journal's replay; "
+                f"{counts['books']:,} books rebuilt from rows, {counts['archive_digests']:,} of them met a live "
+                f"digest, {counts['keyframes']:,} keyframes met"
+            )
+            print(f"{counts['gaps']:,} gaps and {counts['undecodable']:,} undecodable frames are on record")
         for collector, chain in sorted(result.chains.items()):
             print(f"chain of {collector}: {chain}")
         failures = len(result.failures)

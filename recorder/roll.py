@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from engine.replay import Key, Mismatch, Replay
 from recorder.journal import FORMAT_VERSION, Recovery, SegmentFile, SegmentReader, recover, segments
+from recorder.leftovers import delete_replaced
 from recorder.manifest import append_manifest, read_manifest
 from recorder.parquet_files import ArchiveFile, Held, sync_directory
 from recorder.version import SOFTWARE
@@ -261,6 +262,7 @@ def roll_data(
         done.append(rolled)
         if on_rolled is not None:
             on_rolled(rolled)
+    delete_replaced(read_manifest(archive))
     if failed is not None:
         raise failed
     return done

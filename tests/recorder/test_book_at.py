@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -10,9 +11,12 @@ from typing import Any
 
 import pytest
 
+from recorder import merged_files
 from recorder.archive import open_archive
 from recorder.book_at import BookAnswer, Clock, book_at, book_object, book_text
 from recorder.book_state import choose_topic
+from recorder.compact import compact_data
+from recorder.encodings import Profile, Purpose, profile
 from schemas.errors import ConfigError, Corrupt, NoData
 from schemas.names import FeedState, Table
 from schemas.time import format_ns
@@ -348,8 +352,11 @@ def moment_of(row_: dict[str, Any], clock: Clock) -> int:
 
 def reference(recordings: list[Recording], at_ns: int, clock: Clock) -> tuple[str, int, Any, Any] | None:
     for recording in sorted(recordings, key=lambda each: each.start_ns, reverse=True):
-        latest = max(moment_of(each, clock) for each in recording.rows)
-        silence = recording.end_ns - max(each["receive_time"] for each in recording.rows)
+        feed = [each for each in recording.rows if each["depth"] == 50]
+        if not feed:
+            continue
+        latest = max(moment_of(each, clock) for each in feed)
+        silence = recording.end_ns - feed[-1]["receive_time"]
         end = recording.end_ns if clock is Clock.RECEIVE else latest + silence
         if at_ns > end:
             continue
@@ -357,7 +364,7 @@ def reference(recordings: list[Recording], at_ns: int, clock: Clock) -> tuple[st
         asks: dict[Decimal, Decimal] = {}
         good: dict[str, Any] | None = None
         kept_out = False
-        for each in (each for each in recording.rows if each["depth"] == 50):
+        for each in feed:
             if moment_of(each, clock) > at_ns:
                 break
             if not each["applied"]:
@@ -489,9 +496,24 @@ def span_row(sequence: int, start_ns: int, end_ns: int) -> dict[str, Any]:
     return {"sequence": sequence, "topic": TOPIC, "start_time": start_ns, "end_time": end_ns}
 
 
-@pytest.mark.parametrize("seed", range(30))
-def test_random_recordings_agree_with_the_reference(tmp_path: Path, seed: int) -> None:
+def in_small_groups(rows: int, levels: int) -> Callable[[Purpose, Table], Profile]:
+    return lambda purpose, table: profile(purpose, table)._replace(
+        row_group_rows=rows, row_group_levels=levels
+    )
+
+
+LAYOUTS = (None, (1, 100), (4, 3))
+"""How the archive lies: as rolled, or compacted, with so many rows and levels a row group."""
+
+
+@pytest.mark.parametrize("seed", range(36))
+def test_random_recordings_agree_with_the_reference(
+    tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rng = random.Random(seed)
+    layout = LAYOUTS[seed % 3]
+    if layout is not None:
+        monkeypatch.setattr(merged_files, "profile", in_small_groups(*layout))
     archive = HandmadeArchive(tmp_path)
     recordings: list[Recording] = []
     sequence, start_ns = 1, NOON_NS
@@ -500,8 +522,11 @@ def test_random_recordings_agree_with_the_reference(tmp_path: Path, seed: int) -
         recording, sequence = record(rng, archive, sequence, NOON_MS, start_ns)
         recordings.append(recording)
         start_ns = recording.end_ns + rng.randrange(1, 1000 * MS)
+    if layout is not None:
+        compact_data(tmp_path, grace_s=0)
     answered = 0
     with open_archive(tmp_path) as opened:
+        assert all((file.last_segment is None) is (layout is None) for file in opened.manifest.files)
         for clock in Clock:
             moments = sorted({moment_of(each, clock) for recording in recordings for each in recording.rows})
             chosen = rng.sample(moments, min(len(moments), 8))

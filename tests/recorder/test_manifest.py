@@ -330,3 +330,18 @@ def test_a_pruned_segment_is_known_as_such(tmp_path: Path) -> None:
     manifest = read_manifest(tmp_path)
     assert {key: line.time_ns for key, line in manifest.pruned.items()} == {("linear", 1): 9}
     assert len(manifest.files) == len(manifest.segments) == 2
+
+
+def test_merged_lines_that_a_crash_left_uncommitted_are_not_the_next_compactions(tmp_path: Path) -> None:
+    files = two_segments(tmp_path)
+    append_manifest(tmp_path, "linear", [merged_line("stale.parquet")])
+    append_manifest(tmp_path, "linear", [merged_line(), compaction_line(*files)])
+    manifest = read_manifest(tmp_path)
+    assert names_of(tmp_path) == ["m"]
+    assert [(line.files, listed) for line, listed in manifest.compactions] == [(1, 1)]
+
+
+def test_a_compaction_whose_lines_were_taken_away_is_known(tmp_path: Path) -> None:
+    files = two_segments(tmp_path)
+    append_manifest(tmp_path, "linear", [merged_line(), compaction_line(*files, files=2)])
+    assert [(line.files, listed) for line, listed in read_manifest(tmp_path).compactions] == [(2, 1)]

@@ -1,0 +1,211 @@
+"""The rows of one order-book feed, wherever they lie: in files of segments and of whole days, beside other feeds' rows.
+
+Files and row groups are told apart by their statistics, so that those of other feeds and other times are not read. What
+comes at a time are the rows of row groups whose sequences overlap; nearly always that is one row group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recorder.row_groups import ArchiveReader, RowGroup, int64s
+from schemas.manifest import ManifestFile
+from schemas.names import RowKind
+
+__all__ = ["FeedFiles", "FeedGroup", "FeedPiece"]
+
+STATISTICS: Final = ("sequence", "depth", "receive_time", "match_time", "push_time")
+MOST_OPEN: Final = 32
+"""Files kept open; what is needed again is opened again."""
+
+
+class FeedGroup(NamedTuple):
+    """A row group that may have rows of the feed.
+
+    Attributes:
+        low, high: lowest and highest sequence in it, other feeds' rows counted too.
+        place: rank of its file, which orders what sequences don't.
+    """
+
+    low: int
+    high: int
+    place: int
+    group: RowGroup
+    file: ManifestFile
+
+
+class FeedPiece(NamedTuple):
+    """Some rows of the feed in order.
+
+    Attributes:
+        rows: the rows.
+        groups: where they come from.
+        origin: of each row, which of the groups it is from.
+        places: of each row, its index in its file.
+    """
+
+    rows: pa.Table
+    groups: list[FeedGroup]
+    origin: npt.NDArray[np.int64]
+    places: npt.NDArray[np.int64]
+
+
+class FeedFiles:
+    """The files that one collector has of one table and symbol, for one depth. Close it, or use it in a ``with`` block.
+
+    Args:
+        files: the files.
+        path: where a file lies.
+        depth: the feed's.
+
+    Attributes:
+        files: by lowest sequence.
+    """
+
+    def __init__(
+        self, files: Sequence[ManifestFile], path: Callable[[ManifestFile], Path], depth: int
+    ) -> None:
+        self.files = sorted(
+            (file for file in files if file.sequence is not None),
+            key=lambda file: (_span(file), file.segment, file.last_segment or 0, file.date),
+        )
+        self._path = path
+        self._depth = depth
+        self._readers: dict[str, ArchiveReader] = {}
+        self._places = {file.path: place for place, file in enumerate(self.files)}
+
+    def __enter__(self) -> FeedFiles:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the files."""
+        while self._readers:
+            self._readers.popitem()[1].close()
+
+    def groups(self, file: ManifestFile) -> list[FeedGroup]:
+        """Return the row groups of a file that may have rows of the feed. Raises StoreError, Corrupt."""
+        return [
+            FeedGroup(*group.spans.get("sequence", _span(file)), self._places[file.path], group, file)
+            for group in self._reader(file).groups
+            if group.may_have("depth", self._depth)
+        ]
+
+    def rows(self, group: FeedGroup, columns: list[str] | None = None) -> pa.Table:
+        """Return the feed's rows of a row group, some columns of them. Raises StoreError, Corrupt."""
+        wanted = None if columns is None else list(dict.fromkeys([*columns, "depth"]))
+        rows = self._reader(group.file).group(group.group, wanted)
+        return rows.filter(pc.equal(rows.column("depth"), self._depth))
+
+    def forwards(self, columns: list[str] | None = None) -> Iterator[FeedPiece]:
+        """Yield all rows, first ones first."""
+        unopened = self.files[::-1]
+        waiting: list[FeedGroup] = []
+        while unopened or waiting:
+            piece: list[FeedGroup] = []
+            end: int | None = None
+            while True:
+                bound = end if end is not None else min((group.low + 1 for group in waiting), default=None)
+                while unopened and (bound is None or _span(unopened[-1])[0] < bound):
+                    waiting += self.groups(unopened.pop())
+                    if end is None:
+                        bound = min((group.low + 1 for group in waiting), default=None)
+                if bound is None:
+                    break
+                if end is None:
+                    # of those that begin at one sequence, the one that ends first: the others begin behind it
+                    found = [min(waiting, key=lambda group: (group.low, group.high, group.place))]
+                else:
+                    found = [group for group in waiting if group.low < end]
+                if not found:
+                    break
+                piece += found
+                taken = {id(group) for group in found}
+                waiting = [group for group in waiting if id(group) not in taken]
+                end = max(group.high for group in piece)
+            if piece:
+                yield self._piece(piece, columns)
+
+    def backwards(self, below: int | None = None, columns: list[str] | None = None) -> Iterator[FeedPiece]:
+        """Yield all rows, last ones first, in pieces that have their rows in order.
+
+        Args:
+            below: only rows of a lower sequence.
+            columns: only these (and those that order them).
+        """
+        files = [file for file in self.files if below is None or _span(file)[0] < below]
+        unopened = sorted(files, key=lambda file: (_span(file)[1], self._places[file.path]))
+        waiting: list[FeedGroup] = []
+        while unopened or waiting:
+            piece: list[FeedGroup] = []
+            start: int | None = None
+            while True:
+                bound = (
+                    start if start is not None else max((group.high - 1 for group in waiting), default=None)
+                )
+                while unopened and (bound is None or _span(unopened[-1])[1] > bound):
+                    opened = self.groups(unopened.pop())
+                    waiting += [group for group in opened if below is None or group.low < below]
+                    if start is None:
+                        bound = max((group.high - 1 for group in waiting), default=None)
+                if bound is None:
+                    break
+                if start is None:
+                    found = [max(waiting, key=lambda group: (group.high, group.low, group.place))]
+                else:
+                    found = [group for group in waiting if group.high > start]
+                if not found:
+                    break
+                piece += found
+                taken = {id(group) for group in found}
+                waiting = [group for group in waiting if id(group) not in taken]
+                start = min(group.low for group in piece)
+            if piece:
+                rows = self._piece(piece, columns)
+                if below is not None:
+                    count = int(np.searchsorted(int64s(rows.rows, "sequence"), below, "left"))
+                    rows = FeedPiece(
+                        rows.rows.slice(0, count), rows.groups, rows.origin[:count], rows.places[:count]
+                    )
+                yield rows
+
+    def _piece(self, groups: list[FeedGroup], columns: list[str] | None) -> FeedPiece:
+        groups = sorted(groups, key=lambda group: (group.place, group.group.number))
+        wanted = None if columns is None else list(dict.fromkeys([*columns, "sequence", "kind", "depth"]))
+        parts, origins, indexes = [], [], []
+        for number, group in enumerate(groups):
+            rows = self._reader(group.file).group(group.group, wanted)
+            mask = np.asarray(pc.equal(rows.column("depth"), self._depth).to_numpy())
+            index = np.flatnonzero(mask)
+            parts.append(rows if mask.all() else rows.filter(pa.array(mask)))
+            indexes.append(index + group.group.first_row)
+            origins.append(np.full(len(index), number, np.int64))
+        rows = pa.concat_tables(parts).unify_dictionaries().combine_chunks()
+        origin, index = np.concatenate(origins), np.concatenate(indexes)
+        if len(groups) > 1:
+            # A keyframe comes behind the message whose stamps it bears, also where that lies in another file.
+            is_keyframe = pc.equal(rows.column("kind").cast(pa.string()), RowKind.KEYFRAME.value).to_numpy()
+            order = np.lexsort((np.asarray(is_keyframe), int64s(rows, "sequence")))
+            rows, origin, index = rows.take(order), origin[order], index[order]
+        return FeedPiece(rows, groups, origin, index)
+
+    def _reader(self, file: ManifestFile) -> ArchiveReader:
+        reader = self._readers.get(file.path)
+        if reader is None:
+            if len(self._readers) >= MOST_OPEN:
+                self._readers.pop(next(iter(self._readers))).close()
+            reader = self._readers[file.path] = ArchiveReader(self._path(file), STATISTICS)
+        return reader
+
+
+def _span(file: ManifestFile) -> tuple[int, int]:
+    return file.sequence if file.sequence is not None else (0, 0)
