@@ -38,6 +38,7 @@ ALIKE: Final = 12
 """Copies, less four times the losses, from which on the lines are surely known for alike: eight are promised."""
 MOST_ALIKE: Final = 32
 MISS: Final = 4
+NEVER: Final = 2**63
 HARMLESS: Final = {"repeat", "late"}
 """Faults that take nothing away and change no order."""
 SILENCING: Final = ("half_open", "late")
@@ -383,10 +384,14 @@ class _Judge:
         messages = self._account.messages[topic]
         behind = messages[before.message.place + 1 :]
         missing = next((message for message in behind if not message.entry.rebuilt), None)
-        shown = next(
-            (row for row in self._account.rows[topic] if row.sequence > before.sequence and not row.applied),
-            None,
-        )
+        end = NEVER if gap["end_ns"] is None else gap["sequence"]
+        unapplied = [
+            row
+            for row in self._account.rows[topic]
+            if before.sequence < row.sequence < end and not row.applied
+        ]
+        shown = unapplied[0] if unapplied else None
+        opening = end if shown is None else shown.sequence
         if shown is not None and shown.message.place < before.message.place:
             # An old message seemed to come from far ahead, as over a restart.
             held = any("reorder" in faults for faults in shown.message.befallen.values())
@@ -394,6 +399,8 @@ class _Judge:
             return
         assert missing is not None, f"{topic}: a gap ({gap['cause']}) behind the last message: {gap}"
         for line in self._lines:
+            if self._account.carried(topic, line, opening) is None:
+                continue  # nobody could know that it would come
             assert self._is_excused(topic, missing, line, before, gap), (
                 f"{topic}: a gap ({gap['cause']}) at {missing}, which line {line} brought: {missing.brought}; {gap}"
             )
