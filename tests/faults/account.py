@@ -217,6 +217,20 @@ class Account:
         found = spans[number] if number >= 0 else None
         return found if isinstance(found, Carried) else None
 
+    def company(self, topic: str, sequence: int) -> tuple[int, int]:
+        """Records between which the same lines carried a topic: the later of their beginnings up to this one, and the
+        next beginning or end of any."""
+        begun, ended = -1, 2**63
+        for (name, _), spans in self._carried.items():
+            if name != topic:
+                continue
+            number = bisect_right(spans, sequence, key=lambda span: span.sequence)
+            if number:
+                begun = max(begun, spans[number - 1].sequence)
+            if number < len(spans):
+                ended = min(ended, spans[number].sequence)
+        return begun, ended
+
     # ---- what was recorded ----
 
     def _read_rows(self, recorded: Recorded) -> None:

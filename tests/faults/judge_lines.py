@@ -12,8 +12,9 @@ Claims, beside those of tests/faults/judge.py:
    subscribed just then, were ahead because of a loss of their own, or lost the same. Only a topic without ids shows a
    loss of one line alone, by what another one brings too late.
 
-Topics without ids are merged once their lines are known for alike; before that one line is followed, and what it alone
-lost makes no claim 2.
+Of topics without ids claim 2 leaves out what docs/lines.md says may go unseen: what one line lost ahead of the first
+frame that both have; and until the lines are known for alike, what isn't between two frames that both have, or where
+each of them lacks something there, or swapped something.
 """
 
 from __future__ import annotations
@@ -134,18 +135,24 @@ class _Judge:
             repeated = any("repeat" in faults for faults in first.befallen.values())
             assert repeated, f"{topic}: {first} is a row twice, and nobody repeated it"
             return
-        if not is_chain(topic) and not alike.shown(before.sequence, after.sequence):
-            return
         if second.place < first.place:
             held = any("reorder" in faults for faults in second.befallen.values())
-            may_be = held and is_chain(topic) and second.entry.type == "snapshot"
+            is_chain_of_its_own = is_chain(topic) and second.entry.type == "snapshot"
+            is_alone = not is_chain(topic) and not alike.shown(before.sequence, after.sequence)
+            may_be = held and (is_chain_of_its_own or is_alone)
             assert may_be, f"{topic}: {second} is recorded behind {first}, which came after it"
             return
         hidden: set[int] = set()
         if first.entry.type == "snapshot" and any("reorder" in faults for faults in first.befallen.values()):
             # It was held back while a gap was open, and heals it behind messages that are newer than it is.
             hidden = {row.message.place for row in self._account.rows[topic] if not row.applied}
-        if is_chain(topic):  # told again, as by a service that was started anew twice: it is no news
+        if not is_chain(topic):  # swapped on its way: it is a row behind the one that overtook it
+            hidden |= {
+                row.message.place
+                for row in self._account.applied(topic)
+                if any("reorder" in faults for faults in row.message.befallen.values())
+            }
+        else:  # told again, as by a service that was started anew twice: it is no news
             hidden = {
                 message.place
                 for message in self._account.messages[topic][first.place + 1 : second.place]
@@ -157,7 +164,7 @@ class _Judge:
             for message in self._account.messages[topic][first.place + 1 : second.place]
             if not message.entry.rebuilt
             and message.place not in hidden
-            and (is_chain(topic) or message.brought)
+            and (is_chain(topic) or self._is_shown(topic, message, alike))
         ]
         if (
             is_chain(topic)
@@ -169,6 +176,40 @@ class _Judge:
             f"{topic}: {skipped[0]} is missing between the rows of {first} and {second}, and no gap says so"
             + (f"; brought as {skipped[0].brought}" if skipped[0].brought else "")
         )
+
+    def _is_shown(self, topic: str, message: Message, alike: _Alike) -> bool:
+        """Whether the loss of a message of a topic without ids is promised to be seen."""
+        if not message.brought:
+            return False
+        sequence = message.brought[0].sequence
+        begun, ended = self._account.company(topic, sequence)
+        near = {
+            one.place: {brought.line for brought in one.brought if begun < brought.sequence < ended}
+            for one in self._account.messages[topic]
+            if not one.entry.rebuilt
+        }
+        common = [place for place, lines in near.items() if len(lines) == len(self._lines)]
+        first = max((place for place in common if place < message.place), default=None)
+        if any(self._account.carried(topic, line, sequence) is None for line in self._lines):
+            return True  # the others aren't there
+        if message.place in common:
+            return True  # whichever is followed has brought it
+        if first is None:
+            return False
+        if alike.shown(sequence, sequence):
+            return True
+        last = min((place for place in common if place > message.place), default=None)
+        if last is None:
+            return False
+        between = self._account.messages[topic][first : last + 1]
+        swaps = any("reorder" in faults for one in between for faults in one.befallen.values())
+        lacking = {
+            line
+            for one in between
+            for line in self._lines
+            if near.get(one.place) and line not in near[one.place]
+        }
+        return not swaps and len(lacking) == 1
 
     def _hold_tail(self, topic: str, last: Row, alike: _Alike) -> None:
         """Behind the last row nothing has arrived but what still waits for another line."""
@@ -287,6 +328,11 @@ class _Judge:
             message.place > reached and message.place not in followed and not message.entry.rebuilt
             for _, message in brought
         )
+        if not is_chain(
+            topic
+        ):  # or has passed over something that wasn't followed, and brought nothing since that was
+            behind = [message for _, message in brought if not message.entry.rebuilt]
+            is_ahead = is_ahead or bool(behind and behind[-1].place not in followed)
         if is_chain(topic):  # of a chain that it has said nothing of, its ids can't tell
             begun = _begun(rows)
             place = -1 if begun is None else begun.message.place
@@ -397,6 +443,9 @@ class _Judge:
             held = any("reorder" in faults for faults in shown.message.befallen.values())
             assert held, f"{topic}: a gap ({gap['cause']}) at {shown.message}, which nobody held back: {gap}"
             return
+        held = any("reorder" in faults for faults in before.message.befallen.values())
+        if held and before.message.entry.type == "snapshot":
+            return  # a snapshot that was held back has put the book behind what was followed already
         assert missing is not None, f"{topic}: a gap ({gap['cause']}) behind the last message: {gap}"
         for line in self._lines:
             if self._account.carried(topic, line, opening) is None:

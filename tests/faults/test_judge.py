@@ -41,8 +41,8 @@ class Doctored(Recorded):
         """The changed rows."""
         return (row for row in self.tables[table] if symbol in (None, row["symbol"]))
 
-    def late(self, topic: str) -> tuple[Rows, int]:
-        """A topic's table, and where in it one of its rows stands that is from after the faults."""
+    def late(self, topic: str, number: int = -4) -> tuple[Rows, int]:
+        """A topic's table, and where in it one of its rows stands: one from after the faults, unless told."""
         rows, chosen = self.tables[Table.TRADES], []
         if topic.startswith("orderbook."):
             rows, depth = self.tables[Table.BOOK_UPDATES], int(topic.split(".")[1])
@@ -52,7 +52,7 @@ class Doctored(Recorded):
         elif topic.startswith("tickers."):
             rows = self.tables[Table.TICKERS]
         chosen = chosen or list(range(len(rows)))
-        return rows, chosen[-4]
+        return rows, chosen[number]
 
 
 class Made(NamedTuple):
@@ -108,6 +108,17 @@ def test_a_row_that_is_missing(made: Made, topic: str) -> None:
     else:
         assert said.startswith(f"{topic}: message ")
         assert "is missing between the rows of message" in said
+
+
+@pytest.mark.parametrize("topic", [LEVEL_1, TICKER])
+def test_a_row_that_is_missing_before_the_lines_know_each_other(made: Made, topic: str) -> None:
+    def remove(recorded: Doctored) -> None:
+        rows, at = recorded.late(topic, 6)
+        del rows[at]
+
+    said = complaint(made, remove)
+    assert said.startswith(f"{topic}: ")
+    assert made.lines == 1 or "is missing between the rows of message" in said
 
 
 @pytest.mark.parametrize("topic", [BOOK, LEVEL_1, TICKER, TRADES])
