@@ -146,12 +146,8 @@ class _Judge:
         if first.entry.type == "snapshot" and any("reorder" in faults for faults in first.befallen.values()):
             # It was held back while a gap was open, and heals it behind messages that are newer than it is.
             hidden = {row.message.place for row in self._account.rows[topic] if not row.applied}
-        if not is_chain(topic):  # swapped on its way: it is a row behind the one that overtook it
-            hidden |= {
-                row.message.place
-                for row in self._account.applied(topic)
-                if any("reorder" in faults for faults in row.message.befallen.values())
-            }
+        if not is_chain(topic):  # a row elsewhere: whether it may be there, that pair of rows tells
+            hidden |= {row.message.place for row in self._account.applied(topic)}
         else:  # told again, as by a service that was started anew twice: it is no news
             hidden = {
                 message.place
