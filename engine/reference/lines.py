@@ -230,12 +230,14 @@ class Merge:
     ) -> Verdict:
         leads = carrier.line == feed.line and carrier.position is not None
         restarts = u <= last and begins
-        if leads or restarts:
+        # One that skips what another line may still bring is ahead, whoever brings it.
+        skips = u > last + 1 and self.may_be_brought(last + 1, carrier.line)
+        if (leads and not skips) or restarts:
             if restarts or u < last:
                 self._begin_chain(carrier)
             carrier.position = u
             return Verdict.TAKE
-        if older and u > last:
+        if older and u > last and not leads:
             return Verdict.COPY
         carrier.position = u
         if u <= last:

@@ -138,13 +138,15 @@ static tb_verdict admit_snapshot(tb_engine *engine, int32_t index, tb_carrier *c
     /* A chain that has moved on has a newer sequence than its first snapshot had: the same one begins another chain. */
     const int same = u < last && feed->cross_sequence != TB_NONE && frame->cross_sequence == feed->cross_sequence;
     const int restarts = u <= last && (order > 0 || (u == 1 && order == 0 && (same || !tb_seen(feed, 1))));
-    if (leads || restarts) { /* a snapshot on the stream that is followed always counts (protocol section 4, rule 1) */
+    /* One that skips what another line may still bring is ahead, whoever brings it. */
+    const int skips = u > last && u - 1 > last && tb_may_be_brought(feed, last + 1, at);
+    if ((leads && !skips) || restarts) { /* on the stream that is followed it always counts (protocol section 4, rule 1) */
         if (restarts || u < last)
             begin_chain(feed->merge, carrier, u);
         carrier->position = u;
         return TB_TAKE;
     }
-    if (order < 0 && u > last) /* of a chain that has ended */
+    if (order < 0 && u > last && !leads) /* of a chain that has ended */
         return TB_COPY;
     carrier->position = u;
     if (u <= last)

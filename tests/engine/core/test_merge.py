@@ -205,6 +205,24 @@ def test_the_snapshot_of_a_line_that_is_ahead_takes_nothing_from_the_other(lines
     assert not lines.gaps()
 
 
+def test_the_line_that_leads_begins_anew_and_skips_nothing_that_the_other_may_bring(lines: Lines) -> None:
+    lines.hear(0, book(13, "snapshot"), book(14))
+    assert lines.update_id == 10
+    lines.hear(1, book(11), book(12), book(13), book(14))
+    assert [row[1:] for row in lines.rows()] == [(0, True)] + 4 * [(1, True)]
+    assert (lines.update_id, lines.gaps()) == (14, [])
+
+
+def test_what_the_line_that_leads_skips_and_the_other_does_not_bring_is_a_gap(lines: Lines) -> None:
+    lines.hear(0, book(13, "snapshot"))
+    lines.now_ns += 2 * SECOND_NS
+    lines.hear(0, book(13, "snapshot"))
+    opened, closed = lines.gaps()
+    assert (opened.detail, closed.detail) == ("lost", "lost")
+    assert (closed.first_update_id, closed.last_update_id) == (11, 12)
+    assert (lines.state, lines.update_id) == (FeedState.LIVE, 13)
+
+
 def test_a_snapshot_over_what_nobody_brought_closes_the_gap_that_it_shows() -> None:
     lines = Lines()
     lines.hear(0, book(10, "snapshot"))
