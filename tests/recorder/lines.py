@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from schemas.errors import ConnectError
+from tests.processes import PATIENCE_S
 
 OnFrames = Callable[[list[bytes], int], None]
 OnClosed = Callable[[str], None]
@@ -123,8 +124,8 @@ class FakeExchange:
 
 async def until(condition: Callable[[], object], what: str = "the condition") -> None:
     """Let the loop run until something holds; a bound ends a test that waits for ever."""
-    for _ in range(30_000):
-        if condition():
-            return
+    end_s = time.monotonic() + PATIENCE_S
+    while not condition():
+        if time.monotonic() > end_s:
+            raise AssertionError(f"{what} did not come within {PATIENCE_S:g} s")
         await asyncio.sleep(0.001)
-    raise AssertionError(f"{what} did not come")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -32,17 +32,10 @@ from schemas.config import RecordConfig
 from schemas.errors import ExchangeError
 from schemas.names import Category
 from schemas.notes import Crashed
+from tests.recorder.lines import until
 from tests.recorder.recordings import BOOK, START_NS, TICKER, Tape, book
 
 CATEGORY = Category.LINEAR
-
-
-async def until(condition: Callable[[], bool], what: str) -> None:
-    for _ in range(2000):
-        if condition():
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError(f"waited in vain for {what}")
 
 
 class Following:
