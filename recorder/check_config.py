@@ -8,6 +8,7 @@ from recorder.fleet import Fleet, load_fleet
 from recorder.health import class_of
 from recorder.network import open_network
 from recorder.record import uvloop_runner
+from recorder.status_text import age, amount
 from recorder.universe import plan_of, resolve, selection_of
 from schemas.config import RecordConfig
 from schemas.errors import ConfigError
@@ -78,7 +79,14 @@ def _frame(fleet: Fleet) -> str:
     config = fleet.configs[0]
     rolled = "rolled into Parquet" if fleet.roll else "not rolled"
     port = f"; metrics on {fleet.metrics}" if fleet.metrics else ""
+    kept = ""
+    keep = fleet.housekeeping.keep
+    if keep.age_ns is not None:
+        kept += f", journal kept for {age(keep.age_ns / 1e9)}"
+    if keep.bytes is not None:
+        kept += f", journal kept up to {amount(keep.bytes)}"
     return (
-        f"into {fleet.data}, {rolled}, a segment every {config.segment_seconds:g} s or {config.segment_mib:g} MiB; "
+        f"into {fleet.data}, {rolled}{kept}, "
+        f"a segment every {config.segment_seconds:g} s or {config.segment_mib:g} MiB; "
         f"a kill loses {config.commit_ms:g} ms, a power cut {_LOST[config.fsync].format(config.fsync_s)}{port}"
     )

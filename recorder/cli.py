@@ -152,6 +152,24 @@ def record(
     no_recompress: Annotated[
         bool, typer.Option("--no-recompress", help="Don't compress segments that have been rolled.")
     ] = False,
+    keep_journal: Annotated[
+        str | None,
+        typer.Option(
+            "--keep-journal",
+            metavar="SPAN",
+            help="Remove segments that the archive has once they ended so long ago, such as 30d.",
+            show_default="keep all",
+        ),
+    ] = None,
+    keep_journal_bytes: Annotated[
+        str | None,
+        typer.Option(
+            "--keep-journal-bytes",
+            metavar="SIZE",
+            help="Remove the oldest of them while the journal is larger than that, such as 500GB.",
+            show_default="any size",
+        ),
+    ] = None,
     commit_ms: Annotated[
         float | None,
         typer.Option("--commit-ms", help="Group-commit interval: what a kill can lose.", show_default="10"),

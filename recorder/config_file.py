@@ -18,6 +18,7 @@ import msgspec
 from engine.bybit.endpoints import root_of
 from schemas.config import RecordConfig
 from schemas.errors import ConfigError
+from schemas.units import parse_bytes, parse_span_ns
 
 __all__ = ["KEYS", "ConfigFile", "Table", "explain", "load_config", "read_config"]
 
@@ -174,6 +175,12 @@ def explain(
         except msgspec.ValidationError as error:
             expected = str(error).split(" - at ")[0]
             words.append(f"{place(key)}: found {value!r}: {_expected(expected, key, value)}")
+    for key, parse in (("keep_journal", parse_span_ns), ("keep_journal_bytes", parse_bytes)):
+        if isinstance(text := values.get(key), str) and text:
+            try:
+                parse(text)
+            except ConfigError as error:
+                words.append(f"{place(key)}: {error}")
     if not words:
         try:
             root_of(values.get("environment", ""), values.get("region", ""))

@@ -41,7 +41,8 @@ __all__ = [
     "objections",
 ]
 
-ONCE: Final = ("data", "metrics", "roll", "recompress")
+HOUSEKEEPING: Final = ("recompress", "keep_journal", "keep_journal_bytes")
+ONCE: Final = ("data", "metrics", "roll", *HOUSEKEEPING)
 SHARD_KEYS: Final = ("shard", "pins")
 FRAMES_PER_SECOND: Final = 5_000
 """What ``shards = "auto"`` gives one process to do, well below what one can, so that a busy hour fits too."""
@@ -107,7 +108,8 @@ def load_fleet(path: Path) -> Fleet:
     for table in tables:
         merged = Table({**file.top.values, **table.values}, {**file.top.lines, **table.lines}, table.line)
         shards = merged.values.pop("shards", 1)
-        config = msgspec.convert({**merged.values, "metrics": "", "roll": False}, RecordConfig)
+        own = {key: value for key, value in merged.values.items() if key not in HOUSEKEEPING}
+        config = msgspec.convert({**own, "metrics": "", "roll": False}, RecordConfig)
         found = list(objections(config))
         words.extend(f"{path}:{merged.lines.get(key, merged.line)}: {key}: {why}" for key, why in found)
         if config.collector in named:
@@ -136,7 +138,11 @@ def load_fleet(path: Path) -> Fleet:
     if words:
         raise ConfigError("\n".join(words))
     top = msgspec.convert({k: v for k, v in file.top.values.items() if k != "shards"}, RecordConfig)
-    return Fleet(Path(top.data), top.metrics, top.roll, configs, notes, housekeeping_of(top))
+    try:
+        housekeeping = housekeeping_of(top)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    return Fleet(Path(top.data), top.metrics, top.roll, configs, notes, housekeeping)
 
 
 def objections(config: RecordConfig) -> Iterator[tuple[str, str]]:

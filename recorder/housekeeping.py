@@ -1,10 +1,12 @@
-"""What happens to a journal behind the recording: segments that have been rolled are compressed.
+"""What happens to a journal behind the recording: segments that have been rolled are compressed, and old ones removed.
 
-The roller does it between rolls, at its low priority; ``tapebook journal recompress`` does it by hand.
+The roller does it between rolls, at its low priority, and leaves word of it in ``DATA/journal/housekeeping.json``, for
+``tapebook status``.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,10 +14,13 @@ import msgspec
 
 from recorder.journal import Recompressed, SegmentFile, recompress, segments
 from recorder.journal.recompress import LEVEL, Stopped, remove_leavings
+from recorder.manifest import read_manifest
+from recorder.retention import Keep, Retained, enforce, prune_rolled
 from schemas.config import RecordConfig
-from schemas.errors import StoreError
+from schemas.errors import ConfigError, StoreError
+from schemas.units import parse_bytes, parse_span_ns
 
-__all__ = ["Housekeeping", "housekeeping_of", "recompress_data"]
+__all__ = ["Housekeeping", "Kept", "housekeeping_of", "keep_house", "last_kept", "recompress_data"]
 
 
 class Housekeeping(msgspec.Struct, frozen=True):
@@ -23,14 +28,110 @@ class Housekeeping(msgspec.Struct, frozen=True):
 
     Attributes:
         recompress: compress segments once they are rolled.
+        keep: how much of the journal stays.
     """
 
     recompress: bool = True
+    keep: Keep = Keep()
+
+
+class Kept(msgspec.Struct):
+    """What the roller says about its housekeeping.
+
+    Attributes:
+        time_ns: when it last did it.
+        keep: how much of the journal stays.
+        removed, removed_bytes: segments removed, and compressed, and what that came to, since the directory was made.
+        compressed, saved_bytes: segments compressed, and by how much.
+        refused: why segments that should go stay, by ``<collector>/<start_ns>``.
+        over_bytes: how much more there is than asked for, of what can't go.
+    """
+
+    time_ns: int = 0
+    keep: Keep = Keep()
+    removed: int = 0
+    removed_bytes: int = 0
+    compressed: int = 0
+    saved_bytes: int = 0
+    refused: dict[str, str] = msgspec.field(default_factory=dict)
+    over_bytes: int = 0
 
 
 def housekeeping_of(config: RecordConfig) -> Housekeeping:
-    """What a configuration asks for."""
-    return Housekeeping(recompress=config.recompress)
+    """What a configuration asks for. Raises ConfigError, naming the option."""
+    if not config.roll and (config.keep_journal or config.keep_journal_bytes):
+        raise ConfigError(
+            "--keep-journal: only what is in the archive may be removed, and --no-roll (roll = false) makes none: "
+            "leave one of them out"
+        )
+    found: dict[str, int | None] = {}
+    for key, parse in (("keep_journal", parse_span_ns), ("keep_journal_bytes", parse_bytes)):
+        text = getattr(config, key)
+        try:
+            found[key] = parse(text) if text else None
+        except ConfigError as error:
+            raise ConfigError(f"--{key.replace('_', '-')}: {error}") from None
+    return Housekeeping(config.recompress, Keep(found["keep_journal"], found["keep_journal_bytes"]))
+
+
+def keep_house(
+    data: Path,
+    wanted: Housekeeping,
+    *,
+    now_ns: int,
+    breathe: Callable[[], None] = lambda: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Kept:
+    """Remove what is not to be kept, compress what has been rolled, and leave word of it.
+
+    Args:
+        data: the data directory.
+        wanted: what to do.
+        now_ns: wall clock.
+        breathe: called again and again while it works; it may wait.
+        should_stop: asked as often.
+
+    Raises:
+        Corrupt, StoreError: a damaged segment, an unreadable manifest, a disk that fails; the rest is done.
+    """
+    kept = last_kept(data) or Kept()
+    kept.time_ns, kept.keep = now_ns, wanted.keep
+    try:
+        retained = Retained()
+        if wanted.keep:
+            retained = enforce(data, wanted.keep, prune_rolled(data), now_ns=now_ns, should_stop=should_stop)
+        kept.removed += retained.removed
+        kept.removed_bytes += retained.removed_bytes
+        kept.refused, kept.over_bytes = retained.refused, retained.over_bytes
+        if wanted.recompress:
+            rolled = read_manifest(data / "archive").segments
+            for done in recompress_data(
+                data,
+                wanted=lambda found: (found.collector, found.start_ns) in rolled,
+                breathe=breathe,
+                should_stop=should_stop,
+            ):
+                kept.compressed += 1
+                kept.saved_bytes += done.bytes_before - done.bytes_after
+    finally:
+        _leave_word(data, kept)
+    return kept
+
+
+def last_kept(data: Path) -> Kept | None:
+    """What the roller said last, or None."""
+    try:
+        return msgspec.json.decode((data / "journal" / "housekeeping.json").read_bytes(), type=Kept)
+    except (OSError, msgspec.MsgspecError):
+        return None
+
+
+def _leave_word(data: Path, kept: Kept) -> None:
+    path = data / "journal" / "housekeeping.json"
+    temporary = path.with_suffix(".tmp")
+    with contextlib.suppress(OSError):  # it is only a word
+        temporary.write_bytes(msgspec.json.encode(kept))
+        temporary.replace(path)
 
 
 def recompress_data(

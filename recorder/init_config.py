@@ -40,6 +40,14 @@ ABOUT: Final[dict[str, tuple[str, Any]]] = {
     "duration": ("Stop after so many seconds.", 3600.0),
     "stop_after_idle": ("Stop after so many seconds without a data frame.", 60.0),
     "roll": ("Turn sealed segments into Parquet while recording; else `tapebook roll` does it later.", None),
+    "keep_journal": (
+        "Remove journal segments that are in the archive once they ended so long ago: s, min, h, d or w. Empty: never.",
+        "30d",
+    ),
+    "keep_journal_bytes": (
+        "Remove the oldest of them while the journal is larger than that: kB to TB, KiB to TiB. Empty: any size.",
+        "500GB",
+    ),
     "commit_ms": ("A group commit is written every so many milliseconds: what a kill can lose,", None),
     "commit_kib": ("or at so many KiB.", None),
     "fsync": (

@@ -54,6 +54,7 @@ def run_record(
         raise ConfigError(
             f"found {config.lines} lines, expected 1 to {MOST_LINES} connections per feed (--lines)"
         )
+    housekeeping = housekeeping_of(config)
     network = open_network(config)
     data = Path(config.data)
     if data.exists() and not data.is_dir():
@@ -69,7 +70,7 @@ def run_record(
         )  # fmt: skip
         with CollectorLock(data, config.collector):
             report_recoveries(recover(data, config.collector))
-            roller = Roller(data, housekeeping_of(config)) if config.roll else None
+            roller = Roller(data, housekeeping) if config.roll else None
             try:
                 report = runner.run(
                     _record(

@@ -10,17 +10,17 @@ writes it again.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import msgspec
 
-from recorder.housekeeping import Housekeeping, recompress_data
-from recorder.journal import SegmentFile
-from recorder.manifest import read_manifest
+from recorder.housekeeping import Housekeeping, keep_house
 from recorder.roll import Rolled, roll_data, roll_lock
 from schemas.errors import StoreError, TapebookError
 
@@ -50,6 +50,7 @@ class Roller:
                 "recorder.roller",
                 str(data.resolve()),
                 msgspec.json.encode(housekeeping).decode(),
+                *(() if logging.getLogger("tapebook").isEnabledFor(logging.INFO) else ("quiet",)),
             ],
             stdin=subprocess.PIPE,
             stdout=sys.stderr.fileno() if _has_descriptor() else None,
@@ -141,11 +142,13 @@ class _Listener:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the roller process: the data directory and its ``Housekeeping`` as JSON; returns its exit code."""
+    """Run the roller process: the data directory, its ``Housekeeping`` as JSON, ``quiet``; returns its exit code."""
     directory, *rest = arguments
     data = Path(directory)
     housekeeping = msgspec.json.decode(rest[0], type=Housekeeping) if rest else Housekeeping()
     os.nice(10)
+    level = logging.ERROR if "quiet" in rest else logging.INFO
+    logging.basicConfig(level=level, format="tapebook: %(levelname)s: %(message)s", stream=sys.stderr)
     listener = _Listener()
     code = 0
     while True:
@@ -168,16 +171,13 @@ def main(arguments: list[str]) -> int:
 def _keep_house(data: Path, housekeeping: Housekeeping, listener: _Listener) -> None:
     """What can wait: a failure of it is told, and tried again the next time."""
     try:
-        if housekeeping.recompress:
-            rolled = read_manifest(data / "archive").segments
-
-            def is_rolled(found: SegmentFile) -> bool:
-                return (found.collector, found.start_ns) in rolled
-
-            for _ in recompress_data(
-                data, wanted=is_rolled, breathe=listener.breathe, should_stop=listener.work.is_set
-            ):
-                pass
+        keep_house(
+            data,
+            housekeeping,
+            now_ns=time.time_ns(),
+            breathe=listener.breathe,
+            should_stop=listener.work.is_set,
+        )
     except TapebookError as error:
         print(f"tapebook: housekeeping: {error}", file=sys.stderr, flush=True)
 

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from recorder.health import DAY_S, sum_by_class, troubles
+from recorder.housekeeping import last_kept
 from recorder.journal import journal_directory, segments
 from recorder.manifest import read_manifest
 from schemas.errors import ConfigError
@@ -144,7 +145,15 @@ def data_status(data: Path, *, now_ns: int | None = None) -> dict[str, Any]:
         if fallen is not None and not found["running"] and fallen["state"] in ("restarting", "failed"):
             fate = "the supervisor starts it again" if fallen["state"] == "restarting" else "it stays so"
             found["troubles"] = [f"it ended with {fallen['code']} ({fallen['words']}), and {fate}"]
-    return {"data": str(data), "disk": disk, "collectors": [collectors[name] for name in sorted(collectors)]}
+    kept = last_kept(data)
+    for found in collectors.values():
+        found["housekeeping"] = None if kept is None else msgspec.to_builtins(kept)
+    return {
+        "data": str(data),
+        "disk": disk,
+        "housekeeping": kept,
+        "collectors": [collectors[name] for name in sorted(collectors)],
+    }
 
 
 def _supervised(data: Path) -> dict[str, dict[str, Any]]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from recorder.health import is_troubled
+
+if TYPE_CHECKING:
+    from recorder.housekeeping import Kept
 
 __all__ = ["age", "amount", "print_status", "print_troubles"]
 
@@ -16,6 +19,7 @@ FEW = 20
 """So many feeds are always shown one by one."""
 SHOWN_TROUBLED = 40
 SECOND_NS = 1_000_000_000
+REFUSED_SHOWN = 5
 
 
 def print_status(status: dict[str, Any], *, every: bool = False, now_ns: int | None = None) -> None:
@@ -36,6 +40,29 @@ def print_status(status: dict[str, Any], *, every: bool = False, now_ns: int | N
     if status["collectors"]:
         lasts = "" if disk["days_left"] is None else f", full in {disk['days_left']:,.1f} days at this rate"
         print(f"disk: {amount(disk['free_bytes'])} of {amount(disk['total_bytes'])} free{lasts}")
+    if status.get("housekeeping") is not None:
+        for line in _housekeeping(status["housekeeping"], now_ns):
+            print(line)
+
+
+def _housekeeping(kept: Kept, now_ns: int) -> Iterator[str]:
+    keep = []
+    if kept.keep.age_ns is not None:
+        keep.append(f"for {age(kept.keep.age_ns / SECOND_NS)}")
+    if kept.keep.bytes is not None:
+        keep.append(f"up to {amount(kept.keep.bytes)}")
+    told = f"kept {' and '.join(keep)}" if keep else "all kept"
+    if kept.removed:
+        told += f", {kept.removed:,} segments removed ({amount(kept.removed_bytes)})"
+    if kept.compressed:
+        told += f", {kept.compressed:,} compressed ({amount(kept.saved_bytes)} saved)"
+    yield f"journal: {told}, {age(max(0, now_ns - kept.time_ns) / SECOND_NS)} ago"
+    if kept.over_bytes:
+        yield f"journal: {amount(kept.over_bytes)} more than asked for, of what is not in the archive or is the newest"
+    for name, why in list(kept.refused.items())[:REFUSED_SHOWN]:
+        yield f"journal: {name} stays: {why}"
+    if len(kept.refused) > REFUSED_SHOWN:
+        yield f"journal: and {len(kept.refused) - REFUSED_SHOWN} more stay"
 
 
 def print_troubles(status: dict[str, Any], *, json: bool) -> int:

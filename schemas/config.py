@@ -44,6 +44,8 @@ class RecordConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         stop_after_idle: stop after so many seconds without a data frame.
         roll: turn sealed segments into the archive while recording.
         recompress: compress segments once they are rolled (docs/journal.md).
+        keep_journal: remove segments that the archive has once they ended so long ago (``30d``); empty to keep all.
+        keep_journal_bytes: remove the oldest of them while the journal is larger (``500GB``); empty for any size.
         commit_ms, commit_kib: a group commit is written at whichever comes first; what a kill can lose.
         fsync: when what is written is put on the disk: ``interval`` (each ``fsync_s``), ``commit`` (each group commit),
             or ``never`` (when the system does by itself); in any case when a segment is sealed (docs/journal.md).
@@ -80,6 +82,8 @@ class RecordConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     stop_after_idle: Positive | None = None
     roll: bool = True
     recompress: bool = True
+    keep_journal: str = ""
+    keep_journal_bytes: str = ""
     commit_ms: Positive = 10.0
     commit_kib: Annotated[float, msgspec.Meta(gt=0, le=65_536)] = 256.0
     fsync: Fsync = Fsync.INTERVAL

@@ -60,6 +60,11 @@ def test_a_file_and_options_over_it(tmp_path: Path, head: str) -> None:
             ],
         ),
         ('symbols = ["A"]\ncommit_ms = "ten"\n', [":2: commit_ms", "found 'ten'", "expected `float`"]),
+        ('keep_journal = "30"\n', [":1: keep_journal", "found '30'", "such as 30d"]),
+        (
+            '# size\nkeep_journal_bytes = "1 PB"\n',
+            [":2: keep_journal_bytes", "found '1 PB'", "such as 500GB"],
+        ),
         ("duration = -1\n", [":1: duration", "found -1", "> 0"]),
         ("# one\nlines = 1.5\n", [":2: lines", "found 1.5", "expected `int`"]),
         ('symbols = "BTCUSDT"\n', [":1: symbols", "found 'BTCUSDT'", "expected `array`"]),

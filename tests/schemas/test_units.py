@@ -1,0 +1,48 @@
+"""Spans and sizes as people write them."""
+
+from __future__ import annotations
+
+import pytest
+
+from schemas.errors import ConfigError
+from schemas.units import parse_bytes, parse_span_ns
+
+SECOND = 10**9
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("30d", 30 * 86_400),
+        ("12h", 43_200),
+        ("90min", 5_400),
+        ("1.5 d", 129_600),
+        (" 2w ", 1_209_600),
+        ("0s", 0),
+    ],
+)
+def test_spans(text: str, seconds: int) -> None:
+    assert parse_span_ns(text) == seconds * SECOND
+
+
+@pytest.mark.parametrize("text", ["", "30", "d", "30 days", "-1d", "30D", "1m", "1e3s", "٣d"])
+def test_no_spans(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"expected a number and its unit.*such as 30d"):
+        parse_span_ns(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("500GB", 500 * 10**9), ("200 GiB", 200 << 30), ("1.5TB", 1_500 * 10**9), ("7", 7), ("7B", 7), ("1kB", 1000),
+        ("1KiB", 1024), ("1KB", 1000), ("2MiB", 2 << 20),
+    ],
+)  # fmt: skip
+def test_sizes(text: str, size: int) -> None:
+    assert parse_bytes(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "GB", "1 gb", "-1GB", "1PB", "1 G", "0x10"])
+def test_no_sizes(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"expected bytes, or a number.*such as 500GB"):
+        parse_bytes(text)
