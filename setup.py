@@ -61,7 +61,8 @@ setup(
             extension("book", "tb_book.c", "tb_measure.c"),
             extension("replay", "tb_book.c", *REPLAYED[:2]),
             extension("sample", "tb_book.c", *REPLAYED),
-            extension("feeds", *sorted({path.name for path in CORE.glob("*.c")} - set(REPLAYED))),
+            extension("wire", "tb_wire.c"),
+            extension("feeds", *sorted({path.name for path in CORE.glob("*.c")} - {*REPLAYED, "tb_wire.c"})),
         ],
         annotate=switch("TAPEBOOK_ANNOTATE"),
         compiler_directives={

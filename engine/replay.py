@@ -17,6 +17,7 @@ from engine.drivers.events import NO_SYMBOL
 from engine.events import Event, EventKind
 from engine.history_rows import HistoryRows
 from engine.instruments import InstrumentLog
+from engine.raw_records import RawRecords
 from engine.recorded import apply_answer, apply_note, apply_session
 from engine.upkeep_rows import UpkeepRows
 from schemas.names import Category, RecordKind, Table
@@ -104,6 +105,7 @@ class Replay:
         self.close_ns: int | None = None
         self.digests = 0
         self.mismatches: list[Mismatch] = []
+        self._raw = RawRecords(self.engine, collector)
         self._histories = HistoryRows(collector)
         self._upkeep = UpkeepRows(collector, lambda topic: symbol_of(category, topic))
         self._gaps: list[dict[str, Any]] = []
@@ -130,11 +132,15 @@ class Replay:
         self.records += len(kinds)
         self.frames += int(np.count_nonzero(kinds == RecordKind.FRAME))
         at = 0
+        made = self._raw.begin(data, offsets, receive_ns, sequences, lines, kinds)
         while at < len(kinds):
-            at = self.engine.apply_batch(data, offsets, receive_ns, sequences, lines, kinds, at)
+            start = at
+            at = self.engine.apply_batch(data, offsets, receive_ns, sequences, lines, kinds, at, made=made)
+            self._raw.frames(start, at)
             if self.engine.pending:
                 self._events(self.engine.take_events())
             if at < len(kinds):
+                self._raw.record(at)
                 self._record(
                     int(kinds[at]),
                     payload[at].as_py(),
@@ -143,10 +149,18 @@ class Replay:
                     int(lines[at]),
                 )
                 at += 1
+        self._raw.end()
+
+    @property
+    def row_bytes(self) -> int:
+        """Memory that rows not yet taken use."""
+        return self.engine.row_bytes + self._raw.bytes
 
     def take_rows(self) -> dict[Key, pa.Table]:
         """Rows of the market tables made so far; the last frame's note must have been seen (see ``settled``)."""
-        return self.engine.take_rows(self.collector)
+        out = self.engine.take_rows(self.collector)
+        self._raw.take(out)
+        return out
 
     def finish(self, end_ns: int) -> dict[Key, pa.Table]:
         """Close the books at the segment's end: the last rows, gaps (open ones too) and coverage."""

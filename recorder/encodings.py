@@ -52,7 +52,7 @@ _SPLIT: dict[Table, tuple[str, ...]] = {
     Table.TRADES: ("size_mantissa",),
 }
 # Texts that are hardly ever the same: a dictionary of them is work for nothing.
-_UNIQUE: dict[Table, tuple[str, ...]] = {Table.TRADES: ("trade_id",)}
+_UNIQUE: dict[Table, tuple[str, ...]] = {Table.TRADES: ("trade_id",), Table.RAW_RECORDS: ("payload",)}
 _BIG = frozenset({Table.BOOK_UPDATES, Table.RPI_BOOK_UPDATES, Table.TRADES, Table.TICKERS})
 # By these a reader skips row groups; the values of the other columns are never searched for.
 _SEARCHED = (*_CLOCKS_AND_IDS, "update_id", "start_time", "end_time")

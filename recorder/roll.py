@@ -83,7 +83,7 @@ def replay_segment(
                 take(replay.take_rows())
                 held = False
             replay.batch(batch.table)
-            held = held or replay.engine.row_bytes > MAX_HELD_BYTES
+            held = held or replay.row_bytes > MAX_HELD_BYTES
         end_ns = replay.close_ns if replay.close_ns is not None else replay.last_receive_ns
         take(replay.finish(end_ns))
         return reader, replay

@@ -10,6 +10,7 @@ import pyarrow as pa
 from schemas.event_tables import EVENT_ROWS
 from schemas.history_tables import HISTORY_ROWS
 from schemas.names import Table
+from schemas.raw_tables import RAW_ROW
 from schemas.tables import SCHEMA_VERSION, SCHEMAS, TICKER_FIELDS
 
 __all__ = ["describe_tables"]
@@ -40,6 +41,7 @@ _ROWS: Final = {
     Table.AUDITS: "One or more comparisons of a book with another source of the same book.",
     **HISTORY_ROWS,
     **EVENT_ROWS,
+    Table.RAW_RECORDS: RAW_ROW,
 }
 
 

@@ -129,3 +129,4 @@ class Table(StrEnum):
     ADL_ALERTS = "adl_alerts"
     PRICE_LIMITS = "price_limits"
     SYSTEM_STATUS = "system_status"
+    RAW_RECORDS = "raw_records"

@@ -24,6 +24,7 @@ from schemas.event_tables import EVENT_SCHEMAS
 from schemas.history_tables import HISTORY_SCHEMAS
 from schemas.instruments import INSTRUMENT_FIELDS, INSTRUMENT_KINDS
 from schemas.names import Table
+from schemas.raw_tables import RAW_RECORDS
 
 __all__ = [
     "CAUSES",
@@ -391,6 +392,7 @@ SCHEMAS: Final[dict[Table, pa.Schema]] = {
     Table.AUDITS: upkeep_tables.AUDITS,
     **HISTORY_SCHEMAS,
     **EVENT_SCHEMAS,
+    Table.RAW_RECORDS: RAW_RECORDS,
 }
 
 

@@ -19,6 +19,7 @@ view                 shows
                      index price and premium), ``open_interest`` and ``delivery_prices``
 ``audits``           books held against REST and against other depths, and what came of it
 ``klines``, ...      every row of the tables of `schemas.event_tables`: each is complete in itself
+``raw_records``      what no other table says of the journal's records
 ``lateness``         how late each book, trade and ticker message came, in milliseconds
 ``candles``          one row per candle of ``klines``: the final one, or the last that was heard of it
 ``mark_prices``,     what ``tickers`` carries of these, one row per message that named it

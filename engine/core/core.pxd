@@ -300,6 +300,11 @@ cdef extern from "tb_engine.h" nogil:
     tb_line *tb_engine_line(tb_engine *engine, uint16_t line)
     int32_t tb_engine_apply(tb_engine *engine, const uint8_t *bytes, size_t length, int64_t receive_ns,
                             int64_t sequence, uint16_t line)
+    ctypedef struct tb_made:
+        int32_t feed
+        int32_t symbol
+        int32_t row
+        int32_t rows
     ctypedef struct tb_batch:
         const uint8_t *payloads
         const int32_t *offsets
@@ -307,6 +312,7 @@ cdef extern from "tb_engine.h" nogil:
         const int64_t *sequences
         const uint16_t *lines
         const uint8_t *kinds
+        tb_made *made
     int64_t tb_engine_apply_batch(tb_engine *engine, const tb_batch *batch, int64_t first, int64_t last)
     int64_t tb_engine_apply_batch_in_threads(tb_engine *engine, const tb_batch *batch, int64_t first, int64_t last,
                                              int threads, int64_t least_run)

@@ -7,6 +7,7 @@ journal batch. What the bytes don't say (acknowledgements, disconnects, silence)
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.buffer cimport PyBuffer_FillInfo
 from cpython.ref cimport Py_INCREF, Py_XDECREF, PyObject
+from libc.stdint cimport uintptr_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memset
 
@@ -333,12 +334,15 @@ cdef class Engine:
 
     def apply_batch(self, const uint8_t[::1] payloads, const int32_t[::1] offsets, const int64_t[::1] receive_ns,
                     const int64_t[::1] sequences, const uint16_t[::1] lines, const uint8_t[::1] kinds,
-                    int64_t start=0, int threads=1, int64_t least_run=512):
+                    int64_t start=0, int threads=1, int64_t least_run=512, int32_t[:, ::1] made=None):
         """Take the frames of a journal batch from ``start`` up to the first record that is not a frame.
 
         Returns the index of that record, or the batch's length. Runs without the GIL. With more ``threads`` than one the
         symbols are dealt out to them, and what comes out is the same; stretches of fewer frames than ``least_run`` between
         records that concern more than one symbol are left to one thread, because starting more costs more than it brings.
+
+        ``made`` has four columns and is told, for each frame, its feed, the symbol whose rows came of it, the first of
+        them, and how many (``engine.core.wire`` holds the frames against these).
         """
         cdef int64_t n = kinds.shape[0], stopped
         if not (offsets.shape[0] == n + 1 and receive_ns.shape[0] == sequences.shape[0] == lines.shape[0] == n):
@@ -361,16 +365,29 @@ cdef class Engine:
         batch.sequences = &sequences[0]
         batch.lines = &lines[0]
         batch.kinds = &kinds[0]
+        batch.made = NULL
+        if made is not None:
+            if made.shape[0] != n or made.shape[1] != 4:
+                raise ValueError(f"found {made.shape[0]} by {made.shape[1]} places for what was made, expected {n} by 4")
+            batch.made = <tb_made *>&made[0, 0]
         while True:
             with nogil:
                 stopped = tb_engine_apply_batch_in_threads(&self.engine, &batch, start, n, threads, max(least_run, 1))
             if stopped == n or kinds[stopped] != 0:
                 return stopped
             # a frame that a driver has to read
-            self.apply(PyBytes_FromStringAndSize(<const char *>data + offsets[stopped],
-                                                 offsets[stopped + 1] - offsets[stopped]),
-                       receive_ns[stopped], sequences[stopped], lines[stopped])
+            feed = self.apply(PyBytes_FromStringAndSize(<const char *>data + offsets[stopped],
+                                                        offsets[stopped + 1] - offsets[stopped]),
+                              receive_ns[stopped], sequences[stopped], lines[stopped])
+            if batch.made != NULL:
+                batch.made[stopped].feed = feed
+                batch.made[stopped].rows = -1
             start = stopped + 1
+
+    @property
+    def core(self):
+        """Address of the C engine, for other modules of this package; it is there as long as this object."""
+        return <uintptr_t>&self.engine
 
     def subscribed(self, topic: str, int64_t receive_ns, int64_t sequence, uint16_t line=0):
         """The exchange acknowledged the topic (registered if need be) on this line."""

@@ -97,10 +97,12 @@ BEGIN: list[Piece] = [Begin(run=START, continued=False), Feeds(topics=[BOOK, TRA
 
 def test_every_table_has_its_schema() -> None:
     played = Played([*BEGIN, Subscribed(topics=[BOOK, TRADES]), _book(5, "snapshot"), _trade("a"), _book(9)])
-    assert {key[0] for key in played.tables} == {Table.BOOK_UPDATES, Table.TRADES, Table.GAPS, Table.COVERAGE}
+    assert {key[0] for key in played.tables} == {
+        Table.BOOK_UPDATES, Table.TRADES, Table.GAPS, Table.COVERAGE, Table.RAW_RECORDS,
+    }  # fmt: skip
     for (table, symbol, day), rows in played.tables.items():
         assert rows.schema.equals(schema_of(table), check_metadata=True)
-        assert (symbol, day) == ("BTCUSDT", START // DAY)
+        assert (symbol, day) == ("_" if table is Table.RAW_RECORDS else "BTCUSDT", START // DAY)
         rows.validate(full=True)
 
 
@@ -130,8 +132,11 @@ def test_a_slice_of_a_batch_is_read_where_it_lies() -> None:
         replay.engine.add_feed(BOOK)
         replay.batch(batch.slice(start, stop - start))
         rows = replay.take_rows()
-        found = [row for table in rows.values() for row in table.column("sequence").to_pylist()]
-        assert found == list(range(7 + start, 7 + stop))
+        for key, table in rows.items():
+            found = table.column("sequence").to_pylist()
+            # of raw_records: what was learned from the first frame
+            assert found == list(range(7 + start, 7 + stop)) or key[0] is Table.RAW_RECORDS
+        assert len(rows) == (2 if stop > start else 0)
 
 
 # ---- coverage ----------------------------------------------------------------------------------------------------
@@ -189,7 +194,7 @@ def test_leaving_what_was_never_there() -> None:
 def test_what_ended_in_an_earlier_segment_stays_unknown_when_its_end_is_acknowledged() -> None:
     feeds: list[Piece] = [Begin(run=START, continued=True), Feeds(topics=[TRADES])]
     played = Played([*feeds, _book(5), Unsubscribed(topics=[BOOK]), _book(6)])  # another line still brings it
-    assert played.tables == {}
+    assert {key[0] for key in played.tables} == {Table.RAW_RECORDS}
     assert played.replay.engine.topics() == [TRADES]
 
 
@@ -302,7 +307,10 @@ def test_kinds_that_say_nothing_about_rows_are_passed_over() -> None:
     replay = Replay("linear", Category.LINEAR, START)
     answer = encode(RestAnswer(path="/v5/market/time", body="not even JSON"))
     replay.batch(build_batch(0, [(START, 0, int(RecordKind.REST), answer), (START, 0, 200, b"later")]))
-    assert replay.finish(START) == {}
+    ((key, rows),) = replay.finish(START).items()
+    assert key[0] is Table.RAW_RECORDS
+    assert rows.column("kind").to_pylist() == [RecordKind.REST, 200]
+    assert rows.column("payload").to_pylist() == [answer, b"later"]
     assert replay.records == 2
 
 

@@ -58,7 +58,7 @@ def test_an_audit_is_a_row_under_its_symbol() -> None:
             ),
         ),
     )  # fmt: skip
-    assert set(tables) == {(Table.AUDITS, "BTCUSDT", 19_000)}
+    assert set(tables) == {(Table.AUDITS, "BTCUSDT", 19_000), (Table.RAW_RECORDS, "_", 19_000)}
     agreed, disagreed = tables[Table.AUDITS, "BTCUSDT", 19_000].drop_columns(["receive_time"]).to_pylist()
     assert (agreed["outcome"], agreed["levels"], agreed["disbelieved"]) == ("agreed", 50, False)
     assert agreed["our_price"] is agreed["level"] is None
@@ -79,4 +79,5 @@ def test_what_the_other_side_wrote_may_be_no_decimal(text: str) -> None:
 
 
 def test_other_notes_make_no_rows() -> None:
-    assert replayed((NOON_NS, Digest(topic=BOOK, update_id=1, digest="0" * 16))) == {}
+    tables = replayed((NOON_NS, Digest(topic=BOOK, update_id=1, digest="0" * 16)))
+    assert set(tables) == {(Table.RAW_RECORDS, "_", 19_000)}

@@ -183,6 +183,7 @@ static void frame_row(tb_engine *engine, int32_t index, const tb_frame *frame, c
                           frame->cross_sequence, (uint8_t)frame->kind, (uint8_t)applied};
     append_row(engine, index, levels, said, at);
     feed->last_row = engine->symbols[feed->symbol]->rows->tables[table_of(feed)].count - 1;
+    tb_made_row(engine, feed->symbol, feed->last_row);
 }
 
 int tb_engine_set_digest(tb_engine *engine, int32_t index, int64_t update_id, uint64_t digest)

@@ -148,6 +148,14 @@ typedef struct {
     tb_delays match[TB_DELAY_CLASSES], push[TB_DELAY_CLASSES];
 } tb_class_delays;
 
+/* What came of a record, for the check whether the archive can hand it back (tb_wire.h). */
+typedef struct {
+    int32_t feed;   /* or -1: no frame, or none that was taken */
+    int32_t symbol; /* whose tables the rows are in; -1: of several */
+    int32_t row;    /* the first one */
+    int32_t rows;   /* how many; -1: a driver's, which keeps its own */
+} tb_made;
+
 typedef struct {
     tb_feed **feeds;
     tb_pair *pairs;
@@ -172,12 +180,26 @@ typedef struct {
     int64_t undecodable[TB_ERROR_COUNT];
     int64_t unattributed, controls, unknown_topics, drift;
     int64_t rows_lost; /* for want of memory */
+    tb_made made;      /* of the frame at hand */
     tb_class_delays *delays; /* NULL: not measured */
 } tb_engine;
 
 /* Results of tb_engine_apply: a feed's index, or one of these. TB_RESULT_DRIVEN - i: the frame is of driven feed i, and nothing
  * has been done with it yet. */
 enum { TB_RESULT_CONTROL = -1, TB_RESULT_UNKNOWN_TOPIC = -2, TB_RESULT_UNDECODABLE = -3, TB_RESULT_DRIVEN = -4 };
+
+/* A row was made. */
+static inline void tb_made_row(tb_engine *engine, int32_t symbol, int64_t row)
+{
+    tb_made *made = &engine->made;
+    if (made->rows == 0) {
+        made->symbol = symbol;
+        made->row = (int32_t)row;
+    } else if (made->symbol != symbol) {
+        made->symbol = -1;
+    }
+    made->rows++;
+}
 
 void tb_engine_init(tb_engine *engine, int columns);
 void tb_engine_free(tb_engine *engine);
@@ -205,6 +227,7 @@ typedef struct {
     const int64_t *sequences;
     const uint16_t *lines;
     const uint8_t *kinds;
+    tb_made *made; /* what came of each is told here; or NULL */
 } tb_batch;
 
 /* Applies records [from, to) of a batch while they are frames that no driver has to read; returns the index where it stopped. */

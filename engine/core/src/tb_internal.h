@@ -81,8 +81,15 @@ static inline void tb_line_is_good(tb_engine *engine, tb_stamp at)
 
 static inline int32_t tb_apply_record(tb_engine *engine, const tb_batch *batch, int64_t i)
 {
-    return tb_engine_apply(engine, batch->payloads + batch->offsets[i], (size_t)(batch->offsets[i + 1] - batch->offsets[i]),
-                           batch->receive_ns[i], batch->sequences[i], batch->lines[i]);
+    engine->made.rows = 0;
+    const int32_t result =
+        tb_engine_apply(engine, batch->payloads + batch->offsets[i], (size_t)(batch->offsets[i + 1] - batch->offsets[i]),
+                        batch->receive_ns[i], batch->sequences[i], batch->lines[i]);
+    if (batch->made) {
+        engine->made.feed = result >= 0 ? result : -1;
+        batch->made[i] = engine->made;
+    }
+    return result;
 }
 
 /* Tells the live digest of a book. */

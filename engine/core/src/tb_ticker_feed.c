@@ -36,6 +36,7 @@ static void ticker_row(tb_engine *engine, tb_feed *feed, const tb_frame *frame, 
         return;
     }
     const int64_t row = table->count++;
+    tb_made_row(engine, feed->symbol, row);
     for (int i = 0, text = 0; i < TB_TICKER_FIELDS; i++) {
         void *column = table->columns[TB_TICKER_FIRST_FIELD + i];
         switch (tb_ticker_type(i)) {

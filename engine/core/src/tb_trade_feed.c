@@ -22,6 +22,7 @@ static void trade_row(tb_engine *engine, int32_t symbol_index, const tb_frame *f
     memcpy(id, trade->id.at, trade->id.length);
     ids->used += trade->id.length;
     const int64_t row = table->count++;
+    tb_made_row(engine, symbol_index, row);
     TRADE(sequence, int64_t) = at.sequence;
     TRADE(receive_ns, int64_t) = at.receive_ns;
     TRADE(push_ms, int64_t) = frame->push_ms;

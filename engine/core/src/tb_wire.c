@@ -1,0 +1,571 @@
+#include "tb_wire.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "tb_decimal.h"
+#include "tb_swar.h"
+
+#define BOOK(column, type) (((const type *)source->columns[TB_BOOK_##column])[row])
+#define TRADE(column, type) (((const type *)source->columns[TB_TRADE_##column])[row])
+#define TICKER(column, type) (((const type *)source->columns[TB_TICKER_##column])[row])
+
+static const char pairs[] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839"
+                            "40414243444546474849505152535455565758596061626364656667686970717273747576777879"
+                            "8081828384858687888990919293949596979899";
+
+/* ---- numbers --------------------------------------------------------------------------------------------------------- */
+
+static const uint64_t powers[20] = {
+    UINT64_C(0), UINT64_C(10), UINT64_C(100), UINT64_C(1000), UINT64_C(10000), UINT64_C(100000), UINT64_C(1000000),
+    UINT64_C(10000000), UINT64_C(100000000), UINT64_C(1000000000), UINT64_C(10000000000), UINT64_C(100000000000),
+    UINT64_C(1000000000000), UINT64_C(10000000000000), UINT64_C(100000000000000), UINT64_C(1000000000000000),
+    UINT64_C(10000000000000000), UINT64_C(100000000000000000), UINT64_C(1000000000000000000), UINT64_C(10000000000000000000)};
+
+TB_INLINE unsigned count_digits(uint64_t value)
+{
+    const unsigned guess = (unsigned)(64 - __builtin_clzll(value | 1)) * 1233 >> 12; /* bits, times log10(2) */
+    return guess + 1 - (value < powers[guess]);
+}
+
+/* The digits of a value, without zeros before them. */
+TB_INLINE uint8_t *put_integer(uint8_t *p, uint64_t value)
+{
+    const unsigned count = count_digits(value);
+    uint8_t *at = p + count;
+    while (value >= 100) {
+        const uint64_t rest = value / 100;
+        memcpy(at -= 2, pairs + 2 * (value - rest * 100), 2);
+        value = rest;
+    }
+    if (value >= 10)
+        memcpy(at - 2, pairs + 2 * value, 2);
+    else
+        at[-1] = (uint8_t)('0' + value);
+    return p + count;
+}
+
+/* A magnitude with so many of its digits behind the point. */
+TB_INLINE uint8_t *put_point(uint8_t *p, uint64_t value, unsigned decimals)
+{
+    if (decimals == 0)
+        return put_integer(p, value);
+    uint8_t *end = put_integer(p, value);
+    unsigned count = (unsigned)(end - p);
+    if (TB_UNLIKELY(count <= decimals)) { /* 0.00… before it */
+        const unsigned zeros = decimals - count;
+        memmove(p + 2 + zeros, p, count);
+        memset(p, '0', 2 + zeros);
+        p[1] = '.';
+        return p + 2 + decimals;
+    }
+    if (TB_LIKELY(decimals <= 8)) { /* what is written beyond them is room */
+        const uint64_t tail = tb_load8(end - decimals);
+        memcpy(end - decimals + 1, &tail, 8);
+    } else {
+        memmove(end - decimals + 1, end - decimals, decimals);
+    }
+    end[-(ptrdiff_t)decimals] = '.';
+    return end + 1;
+}
+
+/* mantissa / 10^decimals in a style; NULL where that can't be written so. At most 45 bytes. */
+TB_INLINE uint8_t *put_number(uint8_t *p, int64_t mantissa, unsigned decimals, int style)
+{
+    uint64_t value = mantissa < 0 ? (uint64_t)0 - (uint64_t)mantissa : (uint64_t)mantissa;
+    if (TB_UNLIKELY(decimals > TB_MAX_DECIMALS)) /* an altered archive may say anything */
+        return NULL;
+    if (mantissa < 0)
+        *p++ = '-';
+    if (style == TB_WIRE_TRIMMED) {
+        while (decimals && value % 10 == 0) {
+            value /= 10;
+            decimals--;
+        }
+        return put_point(p, value, decimals);
+    }
+    unsigned places = (unsigned)style;
+    if (places >= TB_WIRE_FULL) {
+        places -= TB_WIRE_FULL;
+    } else if (value == 0) {
+        *p = '0';
+        return p + 1;
+    }
+    if (TB_UNLIKELY(places > TB_MAX_DECIMALS))
+        return NULL;
+    if (TB_UNLIKELY(places > decimals)) {
+        if (__builtin_mul_overflow(value, (uint64_t)tb_powers[places - decimals], &value))
+            return NULL;
+    } else if (TB_UNLIKELY(places < decimals)) {
+        const uint64_t by = (uint64_t)tb_powers[decimals - places];
+        if (value % by)
+            return NULL;
+        value /= by;
+    }
+    return put_point(p, value, places);
+}
+
+/* The same of a number times 10^18. At most 60 bytes. */
+static uint8_t *put_wide(uint8_t *p, tb_int128 number, int style)
+{
+    unsigned __int128 value = number < 0 ? (unsigned __int128)0 - (unsigned __int128)number : (unsigned __int128)number;
+    unsigned decimals = TB_MAX_DECIMALS;
+    unsigned places = style == TB_WIRE_TRIMMED ? 0 : (unsigned)style & (TB_WIRE_FULL - 1);
+    if (places > TB_MAX_DECIMALS)
+        return NULL;
+    /* what can't be needed goes first, so that most values fit in 64 bits */
+    for (unsigned by = 8; by; by /= 2)
+        while (decimals >= places + by && value % (uint64_t)tb_powers[by] == 0) {
+            value /= (uint64_t)tb_powers[by];
+            decimals -= by;
+        }
+    if (TB_LIKELY(value <= INT64_MAX))
+        return put_number(p, number < 0 ? -(int64_t)value : (int64_t)value, decimals, style);
+    if (style != TB_WIRE_TRIMMED && decimals > places)
+        return NULL;
+    /* decimals == places, or as few as there can be: digits in two parts, then the point */
+    const uint64_t part = UINT64_C(1000000000000000000);
+    if (value / part > UINT64_MAX)
+        return NULL;
+    uint8_t *first = number < 0 ? (*p = '-', p + 1) : p;
+    uint8_t *end = put_integer(first, (uint64_t)(value / part));
+    uint64_t low = (uint64_t)(value % part);
+    for (int i = 17; i >= 0; i--, low /= 10)
+        end[i] = (uint8_t)('0' + low % 10);
+    end += 18;
+    if (decimals == 0)
+        return end;
+    memmove(end - decimals + 1, end - decimals, decimals); /* there are more digits than decimals: 2^63 has 19 */
+    end[-(ptrdiff_t)decimals] = '.';
+    return end + 1;
+}
+
+static uint8_t *put_two(uint8_t *p, unsigned value, uint8_t behind)
+{
+    memcpy(p, pairs + 2 * value, 2);
+    p[2] = behind;
+    return p + 3;
+}
+
+/* `2025-12-26T08:00:00Z`; NULL for parts of a second, which are not written so. */
+static uint8_t *put_iso(uint8_t *p, int64_t ms)
+{
+    if (ms < 0 || ms > TB_LAST_MS || ms % 1000)
+        return NULL;
+    const int64_t seconds = ms / 1000, day = seconds / 86400 + 719468;
+    const unsigned time = (unsigned)(seconds % 86400);
+    /* days from civil, backwards: years begin in March */
+    const int64_t era = day / 146097;
+    const unsigned of_era = (unsigned)(day - era * 146097);
+    const unsigned year_of_era = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
+    const unsigned of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    const unsigned shifted = (5 * of_year + 2) / 153;
+    const unsigned month = shifted < 10 ? shifted + 3 : shifted - 9;
+    const unsigned year = (unsigned)(year_of_era + era * 400) + (month <= 2);
+    memcpy(p, pairs + 2 * (year / 100), 2);
+    p = put_two(p + 2, year % 100, '-');
+    p = put_two(p, month, '-');
+    p = put_two(p, of_year - (153 * shifted + 2) / 5 + 1, 'T');
+    p = put_two(p, time / 3600, ':');
+    p = put_two(p, time / 60 % 60, ':');
+    return put_two(p, time % 60, 'Z');
+}
+
+/* ---- frames ---------------------------------------------------------------------------------------------------------- */
+
+TB_INLINE uint8_t *put_bytes(uint8_t *p, const void *bytes, size_t length)
+{
+    memcpy(p, bytes, length);
+    return p + length;
+}
+
+#define PUT(p, text) put_bytes((p), (text), sizeof(text) - 1)
+
+TB_INLINE uint8_t *put_levels(const tb_wire_form *form, const tb_wire_source *source, int64_t row, int side, uint8_t *p,
+                              const uint8_t *stop)
+{
+    const int32_t *ends = source->columns[side ? TB_BOOK_ask_end : TB_BOOK_bid_end];
+    const int64_t *prices = (const int64_t *)(const void *)source->values[2 * side];
+    const int64_t *sizes = (const int64_t *)(const void *)source->values[2 * side + 1];
+    const int64_t *rpi = form->is_rpi ? (const int64_t *)(const void *)source->values[4 + side] : NULL;
+    const unsigned price_decimals = (unsigned)-BOOK(price_exponent, int8_t), size_decimals = (unsigned)-BOOK(size_exponent, int8_t);
+    const int price_style = form->styles[TB_WIRE_PRICE], size_style = form->styles[TB_WIRE_SIZE],
+              rpi_style = form->styles[TB_WIRE_RPI_SIZE];
+    for (int32_t i = ends[row]; i < ends[row + 1]; i++) {
+        if (TB_UNLIKELY(p > stop))
+            return NULL;
+        p = put_bytes(p, ",[\"", 3);
+        if (TB_UNLIKELY(!(p = put_number(p, prices[i], price_decimals, price_style))))
+            return NULL;
+        p = put_bytes(p, "\",\"", 3);
+        if (TB_UNLIKELY(!(p = put_number(p, sizes[i], size_decimals, size_style))))
+            return NULL;
+        if (rpi) {
+            p = put_bytes(p, "\",\"", 3);
+            if (!(p = put_number(p, rpi[i], size_decimals, rpi_style)))
+                return NULL;
+        }
+        p = put_bytes(p, "\"]", 2);
+    }
+    return p;
+}
+
+static uint8_t *put_members(const tb_wire_form *form, const tb_wire_source *source, int64_t row, uint8_t *p, const uint8_t *stop)
+{
+    uint64_t keys = TICKER(keys, uint64_t);
+    const uint64_t present = TICKER(present, uint64_t);
+    for (int32_t i = 0; i < form->member_count && keys; i++) {
+        const tb_wire_member *member = &form->members[i];
+        const int field = member->field, style = form->styles[field];
+        if (!(keys >> field & 1))
+            continue;
+        keys &= ~(UINT64_C(1) << field);
+        if (TB_UNLIKELY(p > stop))
+            return NULL;
+        p = put_bytes(p, member->key, member->length);
+        const void *column = source->columns[TB_TICKER_FIRST_FIELD + field];
+        if (present >> field & 1) {
+            if (style == TB_WIRE_TEXT || style == TB_WIRE_TEXT + 1) {
+                const int32_t *ends = source->columns[style == TB_WIRE_TEXT ? TB_TICKER_text_0_end : TB_TICKER_text_1_end];
+                const int32_t length = ends[row + 1] - ends[row];
+                if (length > TB_TEXT_BYTES)
+                    return NULL;
+                p = put_bytes(p, source->values[style - TB_WIRE_TEXT] + ends[row], (size_t)length);
+            } else if (style == TB_WIRE_MS) {
+                p = put_integer(p, (uint64_t)((const int64_t *)column)[row]);
+            } else if (style == TB_WIRE_ISO) {
+                p = put_iso(p, ((const int64_t *)column)[row]);
+            } else if (style == TB_WIRE_UNKNOWN) {
+                return NULL;
+            } else {
+                p = put_wide(p, ((const tb_int128 *)column)[row], style);
+            }
+            if (TB_UNLIKELY(!p))
+                return NULL;
+        }
+        *p++ = '"';
+    }
+    return keys ? NULL : p;
+}
+
+static uint8_t *put_trade(const tb_wire_form *form, const tb_wire_source *source, int64_t row, uint8_t *p, const uint8_t *stop)
+{
+    static const char *const tick_directions[4] = {"PlusTick", "ZeroPlusTick", "MinusTick", "ZeroMinusTick"};
+    const tb_wire_step *steps = form->steps + form->step_count;
+    for (int32_t i = 0; i < form->each_count; i++) {
+        const tb_wire_step *step = &steps[i];
+        if (TB_UNLIKELY(p > stop || (step->kind == TB_WIRE_LITERAL && step->length > (size_t)(stop - p) + TB_WIRE_SLACK / 2)))
+            return NULL;
+        switch (step->kind) {
+        case TB_WIRE_LITERAL: p = put_bytes(p, form->text + step->at, step->length); break;
+        case TB_WIRE_SYMBOL: p = put_bytes(p, source->symbol, source->symbol_length); break;
+        case TB_WIRE_TRADE_MATCH: p = put_integer(p, (uint64_t)TRADE(match_ms, int64_t)); break;
+        case TB_WIRE_TRADE_CROSS:
+            if (TRADE(cross_sequence, int64_t) < 0)
+                return NULL;
+            p = put_integer(p, (uint64_t)TRADE(cross_sequence, int64_t));
+            break;
+        case TB_WIRE_TRADE_SIDE: p = TRADE(side, int8_t) == 0 ? PUT(p, "Buy") : PUT(p, "Sell"); break;
+        case TB_WIRE_TRADE_PRICE:
+            p = put_number(p, TRADE(price, int64_t), (unsigned)-TRADE(price_exponent, int8_t), form->styles[TB_WIRE_PRICE]);
+            break;
+        case TB_WIRE_TRADE_SIZE:
+            p = put_number(p, TRADE(size, int64_t), (unsigned)-TRADE(size_exponent, int8_t), form->styles[TB_WIRE_SIZE]);
+            break;
+        case TB_WIRE_TRADE_TICK: {
+            const int tick = TRADE(tick_direction, int8_t);
+            if (tick < 0)
+                return NULL;
+            p = put_bytes(p, tick_directions[tick & 3], strlen(tick_directions[tick & 3]));
+            break;
+        }
+        case TB_WIRE_TRADE_ID: {
+            const int32_t *ends = source->columns[TB_TRADE_id_end];
+            const int32_t length = ends[row + 1] - ends[row];
+            if (length > TB_TRADE_ID_BYTES)
+                return NULL;
+            p = put_bytes(p, source->values[0] + ends[row], (size_t)length);
+            break;
+        }
+        case TB_WIRE_TRADE_BLOCK:
+        case TB_WIRE_TRADE_RPI: {
+            const int flag = step->kind == TB_WIRE_TRADE_BLOCK ? TRADE(is_block, int8_t) : TRADE(is_rpi, int8_t);
+            if (flag < 0)
+                return NULL;
+            p = flag ? PUT(p, "true") : PUT(p, "false");
+            break;
+        }
+        default: {
+            const int extra = step->kind - TB_WIRE_TRADE_EXTRA;
+            const int style = form->styles[TB_WIRE_EXTRA + extra];
+            if (extra < 0)
+                return NULL;
+            if (TRADE(extras, uint8_t) >> extra & 1) /* else "" */
+                p = style == TB_WIRE_UNKNOWN
+                        ? NULL
+                        : put_wide(p, ((const tb_int128 *)source->columns[TB_TRADE_mark_price + extra])[row], style);
+            break;
+        }
+        }
+        if (TB_UNLIKELY(!p))
+            return NULL;
+    }
+    return p;
+}
+
+static uint8_t *put_trades(const tb_wire_form *form, const tb_wire_source *source, int64_t row, int64_t rows, uint8_t *p,
+                           const uint8_t *stop)
+{
+    for (int64_t i = row; i < row + rows && p; i++) {
+        if (i > row)
+            *p++ = ',';
+        p = put_trade(form, source, i, p, stop);
+    }
+    return p;
+}
+
+/* The integers of a frame are of the same kind at other places of books, trades and tickers. */
+typedef struct {
+    int64_t push_ms, match_ms, update_id, cross_sequence;
+    int kind;
+} tb_head;
+
+static tb_head head_of(const tb_wire_source *source, tb_table_kind table, int64_t row)
+{
+    switch (table) {
+    case TB_TABLE_TRADES: return (tb_head){TRADE(push_ms, int64_t), TB_NONE, TB_NONE, TB_NONE, TB_SNAPSHOT};
+    case TB_TABLE_TICKERS:
+        return (tb_head){TICKER(push_ms, int64_t), TB_NONE, TB_NONE, TICKER(cross_sequence, int64_t), TICKER(kind, uint8_t)};
+    default:
+        return (tb_head){BOOK(push_ms, int64_t), BOOK(match_ms, int64_t), BOOK(update_id, int64_t),
+                         BOOK(cross_sequence, int64_t), BOOK(kind, uint8_t)};
+    }
+}
+
+int64_t tb_wire_render(const tb_wire_form *form, const tb_wire_source *source, int64_t row, int64_t rows, uint8_t *out,
+                       int64_t most)
+{
+    const tb_head head = head_of(source, form->table, row);
+    uint8_t *p = out, *stop = out + most;
+    for (int32_t i = 0; i < form->step_count; i++) {
+        const tb_wire_step *step = &form->steps[i];
+        int64_t number = 0;
+        if (TB_UNLIKELY(p > stop))
+            return -1;
+        switch (step->kind) {
+        case TB_WIRE_LITERAL:
+            if (TB_UNLIKELY(step->length > (size_t)(stop - p)))
+                return -1;
+            p = put_bytes(p, form->text + step->at, step->length);
+            continue;
+        case TB_WIRE_SYMBOL: p = put_bytes(p, source->symbol, source->symbol_length); continue;
+        case TB_WIRE_KIND:
+            if (head.kind != TB_SNAPSHOT && head.kind != TB_DELTA)
+                return -1;
+            p = head.kind == TB_SNAPSHOT ? PUT(p, "snapshot") : PUT(p, "delta");
+            continue;
+        case TB_WIRE_PUSH: number = head.push_ms; break;
+        case TB_WIRE_MATCH: number = head.match_ms; break;
+        case TB_WIRE_UPDATE: number = head.update_id; break;
+        case TB_WIRE_CROSS: number = head.cross_sequence; break;
+        case TB_WIRE_BIDS:
+        case TB_WIRE_ASKS: {
+            /* the first level's comma is one too many: it takes the place of the byte before, which is put back */
+            if (i == 0)
+                return -1;
+            const uint8_t before = p[-1];
+            uint8_t *end = put_levels(form, source, row, step->kind == TB_WIRE_ASKS, p - 1, stop);
+            if (TB_UNLIKELY(!end))
+                return -1;
+            p[-1] = before;
+            p = end < p ? p : end;
+            continue;
+        }
+        case TB_WIRE_VALUES: p = put_members(form, source, row, p, stop); break;
+        case TB_WIRE_TRADES: p = put_trades(form, source, row, rows, p, stop); break;
+        default: return -1;
+        }
+        if (TB_UNLIKELY(!p))
+            return -1;
+        if (step->kind >= TB_WIRE_VALUES)
+            continue;
+        if (TB_UNLIKELY(number < 0))
+            return -1;
+        p = put_integer(p, (uint64_t)number);
+    }
+    return p > stop ? -1 : p - out;
+}
+
+void tb_wire_free_form(tb_wire_form *form)
+{
+    if (!form)
+        return;
+    free(form->text);
+    free(form->steps);
+    free(form->members);
+    free(form);
+}
+
+/* ---- the check ------------------------------------------------------------------------------------------------------- */
+
+void tb_wire_free(tb_wire *wire)
+{
+    for (int32_t i = 0; i < wire->feed_count; i++) {
+        tb_wire_free_form(wire->feeds[i].form);
+        for (int r = 0; wire->feeds[i].recent && r < TB_WIRE_RECENT; r++)
+            free(wire->feeds[i].recent[r].bytes);
+        free(wire->feeds[i].recent);
+    }
+    free(wire->feeds);
+    free(wire->scratch);
+    free(wire->repeats);
+    memset(wire, 0, sizeof *wire);
+}
+
+int tb_wire_reserve(tb_wire *wire, int32_t feeds)
+{
+    if (feeds <= wire->feed_count)
+        return 1;
+    tb_wire_feed *grown = realloc(wire->feeds, (size_t)feeds * sizeof *grown);
+    if (!grown)
+        return 0;
+    memset(grown + wire->feed_count, 0, (size_t)(feeds - wire->feed_count) * sizeof *grown);
+    wire->feeds = grown;
+    wire->feed_count = feeds;
+    return 1;
+}
+
+static int reserve_scratch(tb_wire *wire, int64_t length)
+{
+    const int64_t needed = length + 2 * TB_WIRE_SLACK;
+    if (TB_LIKELY(needed <= wire->scratch_bytes))
+        return 1;
+    uint8_t *grown = realloc(wire->scratch, (size_t)needed * 2);
+    if (!grown)
+        return 0;
+    wire->scratch = grown;
+    wire->scratch_bytes = needed * 2;
+    return 1;
+}
+
+static int remember(tb_wire_feed *feed, const uint8_t *bytes, int64_t length, int64_t sequence)
+{
+    if (!feed->recent && !(feed->recent = calloc(TB_WIRE_RECENT, sizeof *feed->recent)))
+        return 0;
+    if (length > TB_WIRE_RECENT_BYTES)
+        return 1;
+    tb_wire_recent *recent = &feed->recent[feed->next];
+    if (recent->capacity < length) {
+        uint8_t *grown = realloc(recent->bytes, (size_t)length);
+        if (!grown)
+            return 0;
+        recent->bytes = grown;
+        recent->capacity = (uint32_t)length;
+    }
+    if (length)
+        memcpy(recent->bytes, bytes, (size_t)length);
+    recent->length = (uint32_t)length;
+    recent->sequence = sequence;
+    feed->next = (feed->next + 1) % TB_WIRE_RECENT;
+    return 1;
+}
+
+/* The sequence of a recent frame with these bytes, or TB_NONE. */
+static int64_t repeated(const tb_wire_feed *feed, const uint8_t *bytes, int64_t length)
+{
+    for (int i = 1; i <= TB_WIRE_RECENT; i++) {
+        const tb_wire_recent *recent = &feed->recent[(feed->next + TB_WIRE_RECENT - i) % TB_WIRE_RECENT];
+        if (recent->bytes && recent->length == length && memcmp(recent->bytes, bytes, (size_t)length) == 0)
+            return recent->sequence;
+    }
+    return TB_NONE;
+}
+
+static int note_repeat(tb_wire *wire, int64_t i, int64_t sequence)
+{
+    if (wire->repeat_count == wire->repeat_capacity) {
+        const int64_t capacity = wire->repeat_capacity ? wire->repeat_capacity * 2 : 256;
+        int64_t *grown = realloc(wire->repeats, (size_t)capacity * 2 * sizeof *grown);
+        if (!grown)
+            return 0;
+        wire->repeats = grown;
+        wire->repeat_capacity = capacity;
+    }
+    wire->repeats[2 * wire->repeat_count] = i;
+    wire->repeats[2 * wire->repeat_count + 1] = sequence;
+    wire->repeat_count++;
+    return 1;
+}
+
+/* `publicTrade.BTC` of options: its rows are found again by the coin that their symbols begin with. */
+static int names_coin_of(const tb_feed *feed, const tb_symbol *symbol)
+{
+    const char *dot = memchr(feed->topic, '.', feed->topic_length);
+    const size_t length = dot ? feed->topic_length - (size_t)(dot + 1 - feed->topic) : 0;
+    return length && symbol->name_length > length && memcmp(dot + 1, symbol->name, length) == 0 && symbol->name[length] == '-' &&
+           !memchr(dot + 1, '-', length);
+}
+
+/* Whether the rows of a frame and its feed's form give its bytes. */
+static int is_written(tb_wire *wire, const tb_engine *engine, const tb_wire_form *form, const tb_made *made, const uint8_t *bytes,
+                      int64_t length)
+{
+    const tb_symbol *symbol = engine->symbols[made->symbol];
+    const tb_rows *rows = symbol->rows;
+    const tb_table *table = &rows->tables[form->table];
+    const tb_buffer *buffers = rows->buffers;
+    tb_wire_source source = {table->columns, {0}, symbol->name, symbol->name_length};
+    if (engine->feeds[made->feed]->symbol < 0 && !names_coin_of(engine->feeds[made->feed], symbol))
+        return 0;
+    switch (form->table) {
+    case TB_TABLE_TRADES: source.values[0] = buffers[TB_IDS_OF_TRADES].bytes; break;
+    case TB_TABLE_TICKERS:
+        source.values[0] = buffers[TB_TEXTS_OF_TICKERS].bytes;
+        source.values[1] = buffers[TB_TEXTS_OF_TICKERS + 1].bytes;
+        break;
+    default:
+        for (int i = 0; i < (form->is_rpi ? 6 : 4); i++)
+            source.values[i] = buffers[(form->is_rpi ? TB_RPI_BID_PRICES : TB_BID_PRICES) + i].bytes;
+    }
+    return tb_wire_render(form, &source, made->row, made->rows, wire->scratch, length) == length &&
+           memcmp(wire->scratch, bytes, (size_t)length) == 0;
+}
+
+int64_t tb_wire_check(tb_wire *wire, const tb_engine *engine, const tb_batch *batch, int64_t from, int64_t to)
+{
+    for (int64_t i = from; i < to; i++) {
+        const tb_made *made = &batch->made[i];
+        if (batch->kinds[i] != 0 || made->feed < 0 || made->feed >= wire->feed_count)
+            return i;
+        const uint8_t *bytes = batch->payloads + batch->offsets[i];
+        const int64_t length = batch->offsets[i + 1] - batch->offsets[i];
+        tb_wire_feed *feed = &wire->feeds[made->feed];
+        if (made->rows > 0) {
+            if (!reserve_scratch(wire, length))
+                return -1;
+            if (TB_UNLIKELY(made->symbol < 0 || !feed->form || !is_written(wire, engine, feed->form, made, bytes, length)))
+                return i;
+        } else {
+            const int64_t sequence = feed->recent ? repeated(feed, bytes, length) : TB_NONE;
+            if (sequence == TB_NONE)
+                return i;
+            if (!note_repeat(wire, i, sequence))
+                return -1;
+            continue; /* the earlier one is still there */
+        }
+        if (TB_UNLIKELY(feed->recent != NULL) && !remember(feed, bytes, length, batch->sequences[i]))
+            return -1;
+    }
+    return to;
+}
+
+int tb_wire_remember(tb_wire *wire, const tb_batch *batch, int64_t i)
+{
+    const tb_made *made = &batch->made[i];
+    if (batch->kinds[i] != 0 || made->feed < 0 || made->feed >= wire->feed_count)
+        return 1;
+    tb_wire_feed *feed = &wire->feeds[made->feed];
+    if (!feed->recent && made->rows != 0) /* nothing of it has come twice yet */
+        return 1;
+    return remember(feed, batch->payloads + batch->offsets[i], batch->offsets[i + 1] - batch->offsets[i], batch->sequences[i]);
+}
