@@ -14,12 +14,13 @@ import pyarrow.parquet as pq
 from benchmarks.feed import Feed, topic_of
 from benchmarks.replay import Segment
 from benchmarks.timing import machine
-from recorder.encodings import profile
+from engine.stored_rows import restore, store
+from recorder.encodings import open_writer, profile
 from recorder.roll import roll_fully
 from schemas.errors import ConfigError
 from schemas.manifest import ManifestFile
 from schemas.names import Table
-from schemas.tables import book_of_topic, schema_of
+from schemas.tables import book_of_topic
 
 __all__ = ["size"]
 
@@ -74,9 +75,9 @@ def size(feed: Feed, topic: str) -> dict[str, Any]:
 def _compacted(file: _Written) -> Path:
     """Write the rows of one rolled file again as compaction does: depth by depth, with its profile."""
     table, path = file.table, file.path.with_suffix(".compacted")
-    rows = pq.read_table(file.path)
+    rows = store(table, restore(table, pq.read_table(file.path, partitioning=None)))
     compact = profile("compact", table)
-    with pq.ParquetWriter(path, schema_of(table), **compact.writer) as writer:
+    with open_writer(path, table, compact) as writer:
         for part in _by_depth(rows):
             for first in range(0, max(part.num_rows, 1), compact.row_group_rows):
                 piece = part.slice(first, compact.row_group_rows).combine_chunks()

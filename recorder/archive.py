@@ -24,7 +24,7 @@ from recorder.manifest import Manifest, read_manifest
 from schemas.errors import ConfigError, DataError, StoreError, TapebookError
 from schemas.manifest import FileRun, ManifestFile, ManifestSegment
 from schemas.names import Table
-from schemas.tables import schema_of
+from schemas.stored import RESHAPED, written_schema
 from schemas.views import MASKED_VARIABLE, files_variable, view_statements
 
 __all__ = ["Archive", "Recorded", "Result", "open_archive"]
@@ -217,8 +217,13 @@ class Archive:
     def _open_database(self) -> duckdb.DuckDBPyConnection:
         scratch = self._scratch_directory()
         self._variables = {MASKED_VARIABLE: self.masked}
+        earlier = set()
         for table in Table:
-            self._variables[files_variable(table)] = self._parquet_paths(table, scratch)
+            paths, reshaped = self._parquet_paths(table, scratch)
+            self._variables[files_variable(table)] = paths
+            if reshaped:
+                earlier.add(table)
+                self._variables[files_variable(table, earlier=True)] = reshaped
         database = duckdb.connect(
             ":memory:",
             config={
@@ -232,7 +237,7 @@ class Archive:
         try:
             database.execute("SET GLOBAL TimeZone = 'UTC'")
             _set_variables(database, self._variables)
-            database.execute(view_statements())
+            database.execute(view_statements(earlier))
             # From here on a query reaches the archive and nothing else of this machine.
             database.execute(
                 f"SET allowed_directories = [{_quoted(self._root(scratch))}, {_quoted(scratch)}]"
@@ -244,22 +249,24 @@ class Archive:
             raise _translated(error) from error
         return database
 
-    def _parquet_paths(self, table: Table, scratch: Path) -> list[str]:
+    def _parquet_paths(self, table: Table, scratch: Path) -> tuple[list[str], list[str]]:
+        """The files of a table, never none, and those of an earlier schema version that have other columns."""
         root = self._root(scratch)
-        paths = [
-            f"{scratch}/archive/{file.path}" if file.path in self._scratch_paths else f"{root}/{file.path}"
-            for file in self.manifest.select(table)
-        ]
+        paths: list[str] = []
+        earlier: list[str] = []
+        for file in self.manifest.select(table):
+            at = scratch / "archive" if file.path in self._scratch_paths else root
+            (earlier if table in RESHAPED and file.schema_version < 2 else paths).append(f"{at}/{file.path}")
         if paths:
-            return paths
+            return paths, earlier
         # A file without rows gives the view of an empty table the very types of a full one.
         empty = (
             scratch / "empty" / table.value / "category=" / "symbol=" / "date=1970-01-01" / "empty.parquet"
         )
         if not empty.exists():
             empty.parent.mkdir(parents=True, exist_ok=True)
-            pq.write_table(schema_of(table).empty_table(), empty)
-        return [str(empty)]
+            pq.write_table(written_schema(table).empty_table(), empty)
+        return [str(empty)], earlier
 
     def _root(self, scratch: Path) -> Path:
         """Return the archive's path, or a link to it where its name would read as a glob pattern."""

@@ -235,7 +235,7 @@ def merge_group(
             merged.append(rows)
             breathe()
         merged.close()
-        with ArchiveReader(merged.path) as reader:
+        with ArchiveReader(merged.path, merged.table) as reader:
             for rows in reader.batches(reader.groups):
                 found.add(rows)
                 breathe()

@@ -14,7 +14,7 @@ from recorder.row_groups import ArchiveReader
 from recorder.row_ranges import BOOK_TABLES
 from schemas.errors import Corrupt, StoreError
 from schemas.names import Table
-from schemas.tables import book_topic, schema_of
+from schemas.tables import book_topic
 from schemas.time import NS_PER_MS, format_ns
 
 __all__ = ["Difference", "first_difference", "rows_of"]
@@ -31,9 +31,9 @@ class Difference(NamedTuple):
     what: str
 
 
-def rows_of(path: Path) -> Iterator[pa.Table]:
+def rows_of(path: Path, table: Table) -> Iterator[pa.Table]:
     """Yield a file's rows in their order. Raises StoreError, Corrupt."""
-    with ArchiveReader(path) as reader:
+    with ArchiveReader(path, table) as reader:
         yield from reader.batches(reader.groups)
 
 
@@ -55,8 +55,8 @@ def first_difference(
         keep: only these rows of both are compared.
     """
     try:
-        with ArchiveReader(path) as reader:
-            if not reader.schema.equals(schema_of(table)):
+        with ArchiveReader(path, table) as reader:
+            if not reader.is_of_table:
                 return Difference(None, None, "has other columns than its table")
             rows = sum(group.rows for group in reader.groups)
             found = _Rows(reader.batches(reader.groups), keep)

@@ -10,11 +10,12 @@ from __future__ import annotations
 from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from schemas.names import Table
-from schemas.tables import schema_of
+from schemas.stored import written_schema
 
-__all__ = ["Profile", "Purpose", "profile"]
+__all__ = ["Profile", "Purpose", "open_writer", "profile"]
 
 COMPACT_ROWS = 65_536
 """Rows of a row group of a compacted file: half an hour of a busy book."""
@@ -43,7 +44,7 @@ _LEVELS = tuple(
 )
 
 # Integers that grow by small steps: differences compress better than the values, and faster.
-_DELTA: dict[Table, tuple[str, ...]] = {Table.TRADES: ("price_mantissa",)}
+_DELTA: dict[Table, tuple[str, ...]] = {Table.TRADES: ("price_mantissa", "trade_number")}
 # Values of which only some bytes change: the bytes of the same place side by side. For levels this is smaller than
 # differences, and costs half as much (docs/rolling.md).
 _SPLIT: dict[Table, tuple[str, ...]] = {
@@ -61,13 +62,8 @@ _SEARCHED = (*_CLOCKS_AND_IDS, "update_id", "start_time", "end_time")
 # Of the compacted files: small steps as differences, and what else is made of whole numbers byte by byte. Decimals,
 # codes and what hardly changes are smallest as they are, for zstd alone.
 _COMPACT_DELTA = (
-    *_CLOCKS_AND_IDS,
-    "update_id",
-    "start_time",
-    "end_time",
-    "start_match_time",
-    "end_match_time",
-)
+    *_CLOCKS_AND_IDS, "update_id", "trade_number", "start_time", "end_time", "start_match_time", "end_match_time",
+)  # fmt: skip
 _COMPACT_SPLIT = (*_LEVELS, "price_mantissa", "size_mantissa", "keys", "digest")
 
 
@@ -76,8 +72,21 @@ def profile(purpose: Purpose, table: Table) -> Profile:
     return _roll(table) if purpose == "roll" else _compact(table)
 
 
+def open_writer(where: Any, table: Table, how: Profile) -> pq.ParquetWriter:
+    """Begin a file of a table at a path or in a file object; it wants rows as ``engine.stored_rows.store`` makes them.
+
+    The file says of itself which table it is and of which schema version.
+    """
+    schema = written_schema(table)
+    writer = pq.ParquetWriter(where, schema, **how.writer)
+    writer.add_key_value_metadata(
+        {key.decode(): value.decode() for key, value in (schema.metadata or {}).items()}
+    )
+    return writer
+
+
 def _roll(table: Table) -> Profile:
-    schema = schema_of(table)
+    schema = written_schema(table)
     leaves = _leaves(schema)
     encodings: dict[str, str] = {}
     for encoding, columns in (
@@ -98,6 +107,8 @@ def _roll(table: Table) -> Profile:
             "use_dictionary": dictionary,
             "column_encoding": encodings or None,
             "write_statistics": [leaf for leaf in leaves if leaf in _SEARCHED],
+            # the columns' meanings are in docs/tables.md; here they would be half of a small file
+            "store_schema": False,
             "version": "2.6",
             "data_page_version": "2.0",
         },
@@ -107,7 +118,7 @@ def _roll(table: Table) -> Profile:
 
 
 def _compact(table: Table) -> Profile:
-    schema = schema_of(table)
+    schema = written_schema(table)
     leaves = _leaves(schema)
     texts = [
         field.name for field in schema if pa.types.is_dictionary(field.type) or pa.types.is_string(field.type)
@@ -123,6 +134,8 @@ def _compact(table: Table) -> Profile:
             | dict.fromkeys(split, "BYTE_STREAM_SPLIT")
             or None,
             "write_statistics": [leaf for leaf in leaves if leaf in (*_SEARCHED, "depth")],
+            # the columns' meanings are in docs/tables.md; here they would be half of a small file
+            "store_schema": False,
             "version": "2.6",
             # of version 1, because there zstd sees where lists begin and end; in pages of version 2 that stays as it is
             "data_page_version": "1.0",

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from recorder.row_groups import ArchiveReader, RowGroup, int64s
 from schemas.manifest import ManifestFile
-from schemas.names import RowKind
+from schemas.names import RowKind, Table
 
 __all__ = ["FeedFiles", "FeedGroup", "FeedPiece"]
 
@@ -203,7 +203,7 @@ class FeedFiles:
         if reader is None:
             if len(self._readers) >= MOST_OPEN:
                 self._readers.pop(next(iter(self._readers))).close()
-            reader = self._readers[file.path] = ArchiveReader(self._path(file), STATISTICS)
+            reader = self._readers[file.path] = ArchiveReader(self._path(file), Table(file.table), STATISTICS)
         return reader
 
 

@@ -16,8 +16,10 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.dataset as ds
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
+from engine.stored_rows import restore
 from recorder.archive import Archive
 from recorder.feed_files import FeedFiles, FeedGroup
 from schemas.columns import EXCHANGE
@@ -383,17 +385,14 @@ def _bridged(earlier: FeedSpan, later: FeedSpan, gaps: Sequence[FeedGap]) -> boo
 def _small_table(archive: Archive, table: Table, category: str, symbol: str, topic: str) -> pa.Table:
     """Return a feed's rows of ``gaps`` or ``coverage``, times as integers of their unit."""
     schema = schema_of(table)
-    files = archive.files(table, category=category, symbol=symbol)
-    if files:
-        paths = [str(archive.path(file)) for file in files]
-        try:
-            rows = ds.dataset(paths, schema=schema, format="parquet").to_table(
-                filter=ds.field("topic") == topic
-            )
-        except (OSError, pa.ArrowException) as error:
-            raise StoreError(f"{error}\nrun `tapebook verify` to see which files are damaged") from error
-    else:
-        rows = schema.empty_table()
+    parts = [schema.empty_table()]
+    try:
+        for file in archive.files(table, category=category, symbol=symbol):
+            found = restore(table, pq.read_table(archive.path(file), partitioning=None))
+            parts.append(found.filter(pc.equal(found.column("topic"), topic)))
+    except (OSError, pa.ArrowException) as error:
+        raise StoreError(f"{error}\nrun `tapebook verify` to see which files are damaged") from error
+    rows = pa.concat_tables(parts)
     plain = [
         pa.field(field.name, pa.int64() if pa.types.is_timestamp(field.type) else field.type)
         for field in schema

@@ -22,7 +22,7 @@ from recorder.row_ranges import BOOK_TABLES
 from schemas.errors import Corrupt
 from schemas.manifest import ManifestFile
 from schemas.names import RowKind, Table
-from schemas.tables import book_of_topic, schema_of
+from schemas.tables import book_of_topic
 
 __all__ = ["Source", "depths_of", "merged_rows"]
 
@@ -126,8 +126,8 @@ class _Stream:
             self._batches = iter(())
 
     def _open(self) -> None:
-        self._reader = reader = ArchiveReader(self._source.path)
-        if not reader.schema.equals(schema_of(self._table)):
+        self._reader = reader = ArchiveReader(self._source.path, self._table)
+        if not reader.is_of_table:
             raise Corrupt(reader.path, "has other columns than its table")
         groups = reader.groups
         if self._depth is not None:

@@ -18,7 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from recorder.encodings import profile
+from engine.stored_rows import store
+from recorder.encodings import open_writer, profile
 from recorder.parquet_files import HashedFile
 from recorder.row_groups import int64s
 from recorder.row_ranges import BOOK_TABLES, Ranges
@@ -166,7 +167,7 @@ class MergedFile:
     def _open(self) -> None:
         self._directory.mkdir(parents=True, exist_ok=True)
         self._file = HashedFile(self._temporary)
-        self._writer = pq.ParquetWriter(self._file, self._schema, **self._profile.writer)
+        self._writer = open_writer(self._file, self.table, self._profile)
 
     def _write(self) -> None:
         if not self._pending:
@@ -184,7 +185,7 @@ class MergedFile:
             if self._writer is None:
                 self._open()
             assert self._writer is not None
-            self._writer.write_table(table, row_group_size=table.num_rows)
+            self._writer.write_table(store(self.table, table), row_group_size=table.num_rows)
         except OSError as error:
             raise self._failure(error) from error
 

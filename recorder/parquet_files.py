@@ -18,7 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from engine.replay import Key
-from recorder.encodings import profile
+from engine.stored_rows import store
+from recorder.encodings import open_writer, profile
 from recorder.row_ranges import BOOK_TABLES, Ranges
 from recorder.row_scratch import Place, RowScratch
 from recorder.version import SOFTWARE
@@ -124,7 +125,6 @@ class ArchiveFile:
         self.relative = file_path(key, category, collector, segment_ns)
         self.path = archive / self.relative
         self._temporary = self.path.with_name(self.path.name + ".tmp")
-        self._schema = schema_of(self.table)
         self._profile = profile("roll", self.table)
         self._held = Held(archive) if held is None else held
         self._held.add(self)
@@ -232,17 +232,18 @@ class ArchiveFile:
     def _write(self) -> None:
         parts = [self._held.scratch.get(part) if isinstance(part, Place) else part for part in self._waiting]
         # one chunk a column, so that how rows arrived leaves no trace in the encoding
-        rows = pa.concat_tables(parts).combine_chunks() if parts else self._schema.empty_table()
+        rows = pa.concat_tables(parts).combine_chunks() if parts else schema_of(self.table).empty_table()
         parts.clear()
         self._waiting = []
         self._waiting_rows = self._waiting_levels = 0
         self._wait(-self.waiting_bytes)
         self._ranges.note(rows)
+        rows = store(self.table, rows)
         try:
             if self._writer is None:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 self._file = HashedFile(self._temporary)
-                self._writer = pq.ParquetWriter(self._file, self._schema, **self._profile.writer)
+                self._writer = open_writer(self._file, self.table, self._profile)
             self._writer.write_table(rows, row_group_size=max(rows.num_rows, 1))
         except OSError as error:
             raise self._failure(error) from error

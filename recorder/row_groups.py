@@ -11,7 +11,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from engine.stored_rows import holds, restore
 from schemas.errors import Corrupt, StoreError
+from schemas.names import Table
 
 __all__ = ["ArchiveReader", "RowGroup", "int64s"]
 
@@ -50,11 +52,12 @@ class ArchiveReader:
 
     Args:
         path: where it is.
+        table: whose rows it is meant to hold; they are given back in that table's columns, whatever is in the file.
         columns: those whose statistics are wanted.
 
     Attributes:
         path: where it is.
-        schema: its Arrow schema.
+        is_of_table: whether it has the columns of the table, in the form of any schema version.
         groups: its row groups.
 
     Raises:
@@ -62,11 +65,12 @@ class ArchiveReader:
         Corrupt: it cannot be read as Parquet.
     """
 
-    def __init__(self, path: Path, columns: Sequence[str] = ("sequence", "depth")) -> None:
+    def __init__(self, path: Path, table: Table, columns: Sequence[str] = ("sequence", "depth")) -> None:
         self.path = path
+        self._table = table
         try:
             self._file = pq.ParquetFile(path)
-            self.schema: pa.Schema = self._file.schema_arrow
+            self.is_of_table = holds(table, self._file.schema_arrow)
             self.groups = _groups(self._file.metadata, columns)
         except FileNotFoundError as error:
             raise StoreError(
@@ -89,7 +93,8 @@ class ArchiveReader:
     def group(self, group: RowGroup, columns: list[str] | None = None) -> pa.Table:
         """Return the rows of a row group."""
         try:
-            return self._file.read_row_group(group.number, columns=columns, use_threads=False)
+            rows = self._file.read_row_group(group.number, columns=columns, use_threads=False)
+            return restore(self._table, rows)
         except (OSError, pa.ArrowException) as error:
             raise Corrupt(self.path, f"its rows cannot be read: {error}") from error
 
@@ -104,7 +109,7 @@ class ArchiveReader:
                     columns=columns,
                     use_threads=False,
                 ):
-                    yield pa.Table.from_batches([batch])
+                    yield restore(self._table, pa.Table.from_batches([batch]))
         except (OSError, pa.ArrowException) as error:
             raise Corrupt(self.path, f"its rows cannot be read: {error}") from error
 

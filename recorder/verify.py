@@ -265,7 +265,7 @@ def _compare_files(
         elif expected.sha256 != file.sha256 or not intact[file.path]:
             difference = first_difference(
                 archive / file.path,
-                rows_of(scratch / file.path),
+                rows_of(scratch / file.path, Table(file.table)),
                 expected.rows,
                 Table(file.table),
                 file.symbol,

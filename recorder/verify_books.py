@@ -18,7 +18,7 @@ from recorder.row_groups import ArchiveReader
 from schemas.errors import Corrupt, TapebookError
 from schemas.manifest import ManifestFile
 from schemas.names import Table
-from schemas.tables import LEVEL_COLUMNS, RPI_LEVEL_COLUMNS, book_topic, schema_of
+from schemas.tables import LEVEL_COLUMNS, RPI_LEVEL_COLUMNS, book_topic
 
 __all__ = ["check_books"]
 
@@ -50,8 +50,8 @@ def check_books(manifest: Manifest, result: Verification, progress: Callable[[st
 def _is_readable(manifest: Manifest, file: ManifestFile, table: Table, result: Verification) -> bool:
     path = manifest.archive / file.path
     try:
-        with ArchiveReader(path) as reader:
-            if reader.schema.equals(schema_of(table)):
+        with ArchiveReader(path, table) as reader:
+            if reader.is_of_table:
                 return True
             what = "other columns than its table has"
     except Corrupt as error:

@@ -11,6 +11,7 @@ from schemas.event_tables import EVENT_ROWS
 from schemas.history_tables import HISTORY_ROWS
 from schemas.names import Table
 from schemas.raw_tables import RAW_ROW
+from schemas.stored import RESHAPED, written_schema
 from schemas.tables import SCHEMA_VERSION, SCHEMAS, TICKER_FIELDS
 
 __all__ = ["describe_tables"]
@@ -24,6 +25,9 @@ percent-encoded; `category`, `symbol` and `date` are columns of every view. How 
 
 Prices and sizes are integers beside exponents, value = mantissa x 10^exponent. Times are UTC. `null` marks
 columns that may be null.
+
+What follows is what the views show and what the engine makes. In Parquet files (schema version 2) two tables have
+other columns for some of these, because that is smaller; [in the files](#in-the-files) says which.
 """
 
 _ROWS: Final = {
@@ -47,7 +51,7 @@ _ROWS: Final = {
 
 def describe_tables() -> str:
     """Return the page, Markdown with a table of columns per archive table."""
-    return "\n".join((_HEAD, *(_describe(table) for table in Table), _ticker_keys()))
+    return "\n".join((_HEAD, *(_describe(table) for table in Table), _ticker_keys(), _in_files()))
 
 
 def _describe(table: Table) -> str:
@@ -73,6 +77,26 @@ def _ticker_keys() -> str:
     return "\n".join((*lines, ""))
 
 
+def _in_files() -> str:
+    lines = [
+        "## In the files",
+        "",
+        "Without the views: `trades` has three columns for the id, of which one is there, and `tickers` has each",
+        "decimal as a whole number, with an exponent that columns of one unit share. Files of schema version 1 have",
+        "the columns above.",
+        "",
+        "| table | column | type in the file | meaning |",
+        "|---|---|---|---|",
+    ]
+    for table in sorted(RESHAPED):
+        for field in written_schema(table):
+            if field.name in SCHEMAS[table].names and field.equals(SCHEMAS[table].field(field.name)):
+                continue
+            meaning = field.metadata[b"meaning"].decode()
+            lines.append(f"| `{table.value}` | `{field.name}` | {_type_name(field.type)} | {meaning} |")
+    return "\n".join((*lines, ""))
+
+
 def _type_name(type_: pa.DataType) -> str:
     if pa.types.is_dictionary(type_):
         return "text"
@@ -82,6 +106,8 @@ def _type_name(type_: pa.DataType) -> str:
         return f"list of {_type_name(type_.value_type)}"
     if pa.types.is_timestamp(type_):
         return f"time, {type_.unit}"
+    if pa.types.is_fixed_size_binary(type_) and not pa.types.is_decimal(type_):
+        return f"{type_.byte_width} bytes"
     if pa.types.is_decimal(type_):
         return f"decimal({type_.precision},{type_.scale})"
     return str(type_)

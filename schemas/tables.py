@@ -1,7 +1,7 @@
 """The archive's tables: one Arrow schema each, one sentence of meaning per column.
 
-The physical schema of a table is the same in every file. Column meanings travel inside the Parquet files (field
-metadata ``meaning``), and ``docs/tables.md`` is generated from here.
+The physical schema of a table is the same in every file of a schema version; ``schemas.stored`` says how it differs from
+these. Every column has its meaning (field metadata ``meaning``), and ``docs/tables.md`` is generated from here.
 
 Conventions: prices and sizes are ``int64`` mantissas beside ``int8`` exponents, value = mantissa x 10^exponent;
 times are UTC. ``receive_time`` is our clock in nanoseconds, ``push_time`` (the exchange's ``ts``) and ``match_time``
@@ -43,7 +43,8 @@ __all__ = [
     "schema_of",
 ]
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
+"""Of what lies in files: 1 is the tables as they are, 2 what `schemas.stored` makes of them."""
 
 MANTISSAS = pa.list_(pa.field("element", pa.int64(), nullable=False))
 

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from engine.market import Market
+from engine.stored_rows import restore
 from recorder.archive import open_archive
 from recorder.book_state import BookAnswer, book_at
 from recorder.feed_rows import Clock
@@ -80,7 +81,8 @@ class Recorded:
             and symbol in (None, file.symbol)
         ]
         for file in sorted(files, key=lambda file: (file.segment, file.symbol, file.date)):
-            for batch in pq.ParquetFile(self.data / "archive" / file.path).iter_batches():
+            for stored in pq.ParquetFile(self.data / "archive" / file.path).iter_batches():
+                batch = restore(table, pa.Table.from_batches([stored]))
                 columns = []
                 for column in batch.columns:
                     moment = pa.types.is_timestamp(column.type)

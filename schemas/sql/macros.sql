@@ -23,6 +23,20 @@ CREATE MACRO exact_price(mantissa, exponent) AS
         WHEN -18 THEN CAST('0.000000000000000001' AS DECIMAL(19, 18))
     END;
 
+-- What one step of an exponent is worth, and how many of them make one.
+CREATE MACRO step_of(exponent) AS exact_price(1, exponent);
+CREATE MACRO steps_of(exponent) AS CAST(pow(10, -exponent) AS HUGEINT);
+
+-- The same of a mantissa that may have more digits than an int64, as decimals of tickers are stored. Beyond nineteen of them
+-- the whole part and the rest are multiplied each by itself. Step and steps are those of the exponent.
+CREATE MACRO exact_decimal(mantissa, step, steps) AS
+    CASE
+        WHEN mantissa BETWEEN -9999999999999999999 AND 9999999999999999999
+        THEN CAST(mantissa AS DECIMAL(19, 0)) * CAST(step AS DECIMAL(19, 18))
+        ELSE CAST(CAST(mantissa AS HUGEINT) // steps AS DECIMAL(38, 18))
+            + CAST(CAST(mantissa AS HUGEINT) % steps AS DECIMAL(19, 0)) * CAST(step AS DECIMAL(19, 18))
+    END;
+
 CREATE MACRO exact_size(mantissa, exponent) AS exact_price(mantissa, exponent);
 
 -- The nearest double: 10^n is a double without error up to n = 22, so one division rounds once.

@@ -6,5 +6,5 @@ SELECT
     substr(string_split(filename, '/')[-4], 10) AS category,
     {symbol} AS symbol,
     CAST(substr(string_split(filename, '/')[-2], 6) AS DATE) AS date,
-    * EXCLUDE ({excluded})
-FROM read_parquet(getvariable('{table}_files'), hive_partitioning = false, filename = true);
+    {columns}
+FROM {source}{earlier};

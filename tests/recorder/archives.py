@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from engine.stored_rows import store
 from recorder import parquet_files
-from recorder.encodings import Profile, Purpose, profile
+from recorder.encodings import Profile, Purpose, open_writer, profile
 from recorder.manifest import append_manifest
 from schemas.manifest import FeedEnds, ManifestFile, ManifestSegment
 from schemas.names import Table
@@ -78,6 +79,7 @@ class HandmadeArchive:
         run_ns: int | None = None,
         commit: bool = True,
         row_group_rows: int = 1 << 16,
+        schema_version: int = 1,
     ) -> list[ManifestFile | ManifestSegment]:
         """Write the rows of a segment, one file per table, symbol and UTC date, and return the lines."""
         entries: list[ManifestFile | ManifestSegment] = []
@@ -90,7 +92,9 @@ class HandmadeArchive:
                 moment = row["push_time"] * MS if "push_time" in row else row.get("receive_time", start_ns)
                 by_date.setdefault(format_date(moment), []).append(row)
             for date, part in by_date.items():
-                entries.append(self._file(start_ns, table, symbol, date, part, row_group_rows))
+                entries.append(
+                    self._file(start_ns, table, symbol, date, part, row_group_rows, schema_version)
+                )
         entries.append(
             ManifestSegment(
                 collector=self.collector,
@@ -114,7 +118,14 @@ class HandmadeArchive:
         return entries
 
     def _file(
-        self, start_ns: int, table: Table, symbol: str, date: str, rows: list[dict[str, Any]], group: int
+        self,
+        start_ns: int,
+        table: Table,
+        symbol: str,
+        date: str,
+        rows: list[dict[str, Any]],
+        group: int,
+        version: int,
     ) -> ManifestFile:
         path = (
             f"{table.value}/category={self.category}/symbol={quote(symbol, safe='')}/date={date}/"
@@ -122,7 +133,11 @@ class HandmadeArchive:
         )
         target = self.archive / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(table_of(table, rows), target, row_group_size=group)
+        if version == 1:
+            pq.write_table(table_of(table, rows), target, row_group_size=group)
+        else:
+            with open_writer(target, table, profile("compact", table)) as writer:
+                writer.write_table(store(table, table_of(table, rows)), row_group_size=group)
         receive = "receive_time" if table not in (Table.GAPS, Table.COVERAGE) else "start_time"
         return ManifestFile(
             path=path,
@@ -143,7 +158,7 @@ class HandmadeArchive:
             cross_sequence=_span(rows, "cross_sequence"),
             gaps=0,
             feeds=_feeds(table, symbol, rows),
-            schema_version=1,
+            schema_version=version,
             software="test",
         )
 

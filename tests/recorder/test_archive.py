@@ -40,6 +40,7 @@ def trade(sequence: int, **columns: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
+    """An archive of two segments, the files of the first of an earlier schema version."""
     archive = HandmadeArchive(tmp_path)
     archive.segment(
         NOON_NS,
@@ -55,13 +56,47 @@ def data(tmp_path: Path) -> Path:
                 trade(7, applied=False),
             ],
         },
+        schema_version=1,
     )
-    archive.segment(NOON_NS + 86_400_000 * MS, {(Table.TRADES, "BTCUSDT"): [trade(86_400_008)]})
+    archive.segment(
+        NOON_NS + 86_400_000 * MS, {(Table.TRADES, "BTCUSDT"): [trade(86_400_008)]}, schema_version=2
+    )
     return tmp_path
 
 
 def book_row(sequence: int, **columns: Any) -> dict[str, Any]:
     return trade(sequence, update_id=sequence, cross_sequence=sequence) | columns
+
+
+def test_files_of_all_schema_versions_show_the_same(tmp_path: Path) -> None:
+    ids = ["06c5bdb5-e135-538e-b145-e72e194ac54c", "2290000000068683729", "007", "t"]
+    prices = ["61809.4", "61809.45", None, "0.000000000000000001"]
+    turnovers = ["45520781921.5928", "99999999999999999999.999999999999999999", "-0.5", None]
+    tables = {
+        (Table.TRADES, "BTCUSDT"): [trade(i, trade_id=id_) for i, id_ in enumerate(ids)],
+        (Table.TICKERS, "BTCUSDT"): [
+            trade(i + 4, kind="snapshot", last_price=price, turnover_24h=turnover)
+            for i, (price, turnover) in enumerate(zip(prices, turnovers, strict=True))
+        ],
+    }
+    for version in (2, 1):
+        HandmadeArchive(tmp_path).segment(NOON_NS + version, tables, schema_version=version)
+    with open_archive(tmp_path) as archive:
+        for table in ("trades", "tickers"):
+            found = archive.sql(
+                f"SELECT * REPLACE (epoch_ns(receive_time) AS receive_time) FROM {table} ORDER BY sequence"
+            )
+            types = found.schema
+            twice = found.table().to_pylist()
+            assert twice[::2] == twice[1::2]
+            assert len(twice) == 8
+        assert types.field("last_price").type == pa.decimal128(38, 18)
+        assert [row["trade_id"] for row in rows(archive, "SELECT trade_id FROM trades ORDER BY sequence")][
+            ::2
+        ] == ids
+        tickers = rows(archive, "SELECT last_price, turnover_24h FROM tickers ORDER BY sequence")[::2]
+    assert [row["last_price"] for row in tickers] == [None if p is None else Decimal(p) for p in prices]
+    assert [row["turnover_24h"] for row in tickers] == [None if t is None else Decimal(t) for t in turnovers]
 
 
 def test_every_view_exists_and_an_empty_one_has_all_columns(tmp_path: Path) -> None:
@@ -132,7 +167,8 @@ def test_a_filter_on_the_path_columns_opens_no_other_file(data: Path) -> None:
         with pytest.raises(DataError, match="verify"):
             rows(archive, sql)
     first = HandmadeArchive(data, collector="a")
-    first.segment(NOON_NS, {(Table.TRADES, "AAA"): [trade(1)]})
+    for version in (1, 2):
+        first.segment(NOON_NS + version, {(Table.TRADES, "AAA"): [trade(version)]}, schema_version=version)
     with open_archive(data) as archive:
         assert rows(archive, sql) == [{"sequence": 86_400_008}]
         with pytest.raises(DataError, match=r"\.parquet"):

@@ -19,6 +19,7 @@ from schemas.manifest import (
     encode_lines,
 )
 from schemas.names import Table
+from schemas.tables import SCHEMA_VERSION
 
 
 def file_line(name: str = "linear-1.parquet", **changes: Any) -> ManifestFile:
@@ -156,8 +157,8 @@ def test_newer_versions_are_refused_as_such(tmp_path: Path) -> None:
 
 
 def test_newer_file_schemas_are_refused_as_such(tmp_path: Path) -> None:
-    append_manifest(tmp_path, "linear", [file_line(schema_version=2), segment_line()])
-    with pytest.raises(StoreError, match="schema version 2"):
+    append_manifest(tmp_path, "linear", [file_line(schema_version=SCHEMA_VERSION + 1), segment_line()])
+    with pytest.raises(StoreError, match=f"schema version {SCHEMA_VERSION + 1}"):
         read_manifest(tmp_path)
 
 

@@ -11,9 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from engine.stored_rows import restore
 from recorder.parquet_files import ArchiveFile, Held, date_of_day, file_path, sync_directory
 from schemas.errors import StoreError
 from schemas.names import Table
+from schemas.stored import stored_schema
 from schemas.tables import SCHEMA_VERSION, schema_of
 from tests.recorder.archives import NOON_NS, small_row_groups, table_of
 
@@ -111,7 +113,7 @@ def test_deep_books_have_shorter_row_groups(
     entry = file.finish(0)
     metadata = pq.read_metadata(tmp_path / entry.path)
     assert [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)] == GROUPS_OF_LEVELS
-    assert pq.read_table(tmp_path / entry.path).equals(rows)
+    assert restore(Table.BOOK_UPDATES, pq.read_table(tmp_path / entry.path)).equals(rows)
 
 
 @pytest.mark.parametrize("most_bytes", [0, 2_000, 1 << 30])
@@ -181,7 +183,8 @@ def test_an_empty_table_is_a_file_too(tmp_path: Path) -> None:
     entry = _write(tmp_path, []).finish(0)
     rows = pq.read_table(tmp_path / entry.path)
     assert (entry.rows, rows.num_rows, entry.sequence) == (0, 0, None)
-    assert rows.schema.equals(schema_of(Table.TRADES), check_metadata=True)
+    assert rows.schema.equals(stored_schema(Table.TRADES))
+    assert restore(Table.TRADES, rows).schema.equals(schema_of(Table.TRADES))
 
 
 def test_feeds_of_a_book_file(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from schemas.history_tables import HISTORY_SCHEMAS
 from schemas.manifest import ManifestFile, ManifestSegment, decode_line, encode_lines
 from schemas.names import RecordKind, Table
 from schemas.notes import Audited, ClockOffset, Digest, encode
-from schemas.tables import schema_of
+from schemas.stored import stored_schema
 from tests.engine.drivers.messages import SAMPLES
 from tests.engine.drivers.messages import TOPICS as EVENT_TOPICS
 from tests.recorder.recordings import BOOK, START_NS, TRADES, Tape, book, market, record_day
@@ -669,6 +669,4 @@ def test_only_failures_fail() -> None:
 
 def test_tables_on_disk_are_those_of_the_schema(data: Path) -> None:
     for file in read_manifest(data / "archive").files:
-        assert pq.read_schema(data / "archive" / file.path).equals(
-            schema_of(Table(file.table)), check_metadata=True
-        )
+        assert pq.read_schema(data / "archive" / file.path).equals(stored_schema(Table(file.table)))

@@ -43,6 +43,20 @@ def test_exact_price_is_exact_for_every_int64_and_exponent(
     assert row["p"] == row["s"] == Decimal(mantissa).scaleb(exponent)
 
 
+@given(st.integers(-(10**38) + 1, 10**38 - 1), st.integers(0, 18), st.integers(0, 38))
+def test_exact_decimal_is_exact_for_every_decimal_of_tickers(
+    macros: duckdb.DuckDBPyConnection, digits: int, places: int, dropped: int
+) -> None:
+    mantissa = digits // 10**dropped  # short ones too
+    while abs(mantissa) >= 10 ** (20 + places):  # DECIMAL(38,18) has twenty digits before the point
+        mantissa //= 10
+    value = Decimal(f"{mantissa}e-{places}")
+    exponent = f"(SELECT ({-places})::TINYINT AS e)"
+    decimal = f"exact_decimal(({mantissa})::DECIMAL(38,0), step_of(e), steps_of(e))"
+    (row,) = rows_of(macros, f"SELECT {decimal} AS d FROM {exponent}")
+    assert row["d"] == value
+
+
 def test_exact_price_has_the_promised_type_and_nulls(macros: duckdb.DuckDBPyConnection) -> None:
     table = macros.sql(
         "SELECT exact_price(6180940::BIGINT, -2) AS a, exact_price(NULL::BIGINT, e) AS b, "
