@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from engine.stored_rows import restore
 from recorder import compact, merged_files
 from recorder.archive import open_archive
 from recorder.compact import Compaction, compact_data, waiting_groups
@@ -56,7 +57,7 @@ def rows_of(data: Path) -> dict[str, list[dict[str, Any]]]:
     """Every row that counts, by table, in one order."""
     found: dict[str, list[dict[str, Any]]] = {}
     for file in read_manifest(data / "archive").files:
-        rows = pq.read_table(data / "archive" / file.path)
+        rows = restore(Table(file.table), pq.read_table(data / "archive" / file.path))
         columns = [
             column.cast(pa.int64()) if pa.types.is_timestamp(column.type) else column
             for column in rows.columns
