@@ -214,6 +214,8 @@ def _decimals(mantissas: pa.Array, exponents: pa.Array) -> pa.Array:
     if mantissas.null_count == len(mantissas):
         return pa.nulls(len(mantissas), TICKER_DECIMAL)
     found = pc.unique(exponents).to_pylist()
+    if any(exponent is None or not -_SCALE <= exponent <= 0 for exponent in found):
+        raise pa.ArrowInvalid(f"found exponents {found}, expected -{_SCALE} to 0")
     if len(found) == 1:
         return _reinterpreted(mantissas, pa.decimal128(38, -found[0])).cast(TICKER_DECIMAL)
     nothing = pa.scalar(None, MANTISSA)

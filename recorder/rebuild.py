@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from engine.core.wire import Renderer
+from engine.stored_rows import restore
 from engine.wire_columns import wire_columns
 from recorder.journal import ContentHash, Record
 from recorder.journal.content import without_batches
@@ -148,7 +149,7 @@ def _files(manifest: Manifest, entry: ManifestSegment, *tables: Table) -> Iterat
                 yield file
 
 
-def _rows(path: Path, low: int, high: int) -> Iterator[pa.Table]:
+def _rows(path: Path, table: Table, low: int, high: int) -> Iterator[pa.Table]:
     """The rows of a file with sequences from low to high, in pieces, in the order of the file."""
     try:
         with pq.ParquetFile(path) as parquet:
@@ -165,7 +166,7 @@ def _rows(path: Path, low: int, high: int) -> Iterator[pa.Table]:
                     rows = rows.filter(pa.array((sequences >= low) & (sequences <= high)))
                 if rows.num_rows:
                     rows.validate(full=True)
-                    yield rows
+                    yield restore(table, rows)
     except FileNotFoundError as error:
         raise Corrupt(path, "missing, although the manifest lists it") from error
     except (OSError, pa.ArrowException) as error:
@@ -187,7 +188,7 @@ def _read_raw(manifest: Manifest, entry: ManifestSegment, places: _Places) -> _R
     verbatim = 0
     for file in _files(manifest, entry, Table.RAW_RECORDS):
         path = manifest.archive / file.path
-        for rows in _rows(path, *entry.sequence):
+        for rows in _rows(path, Table.RAW_RECORDS, *entry.sequence):
             kinds = _numbers(rows, "kind")
             payloads = rows.column("payload").to_pylist()
             at_all = _numbers(rows, "sequence")
@@ -226,7 +227,7 @@ def _write_frames(path: Path, file: ManifestFile, entry: ManifestSegment, raw: _
     table = Table(file.table)
     kind = WRITTEN[table]
     rest: pa.Table | None = None
-    for rows in _rows(path, *entry.sequence):
+    for rows in _rows(path, table, *entry.sequence):
         if rest is not None:
             rows = pa.concat_tables([rest, rows])
             rest = None

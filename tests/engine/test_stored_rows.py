@@ -151,3 +151,12 @@ def test_files_of_both_versions_are_known(table: Table) -> None:
 def test_rows_of_version_1_stay_as_they_are(data: st.DataObject, table: Table) -> None:
     rows = data.draw(table_rows(table))
     assert restore(table, rows).equals(rows)
+
+
+@pytest.mark.parametrize("exponent", [1, -19, 127])
+def test_exponents_that_no_decimal_has_are_refused(exponent: int) -> None:
+    stored = store(Table.TICKERS, _tickers(last_price=["1"]))
+    place = stored.schema.get_field_index("price_exponent")
+    wrong = stored.set_column(place, stored.schema.field(place), pa.array([exponent], pa.int8()))
+    with pytest.raises(pa.ArrowInvalid, match="expected -18 to 0"):
+        restore(Table.TICKERS, wrong)
