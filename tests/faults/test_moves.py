@@ -14,7 +14,8 @@ from recorder.gateway import Gateway, GatewayOptions, parse_faults
 from recorder.roll import roll_data
 from schemas.config import RecordConfig
 from schemas.names import Category, FeedState
-from tests.faults.test_two_lines import TOPICS, Account, assert_all_of_it, cuts
+from tests.faults.account import account_of
+from tests.faults.test_two_lines import TOPICS, assert_all_of_it, cuts
 from tests.ledger import read_ledger
 from tests.recorded import Recorded, assert_verified
 from tests.recorder.lines import until
@@ -77,7 +78,7 @@ async def record(
 async def test_topics_move_and_every_frame_is_a_row_once(tmp_path: Path, lines: int) -> None:
     report, recorded = await record(tmp_path, lines=lines, topics_moved=4)
     assert {feed.topic: feed.gaps for feed in report.feeds if feed.gaps} == {}
-    assert_all_of_it(Account(recorded, read_ledger(tmp_path / "ledger")))
+    assert_all_of_it(account_of(recorded, read_ledger(tmp_path / "ledger")))
     assert_verified(recorded.data)
 
 
@@ -114,5 +115,5 @@ async def test_topics_move_while_lines_are_cut(tmp_path: Path) -> None:
     _, recorded = await record(tmp_path, lines=2, topics_moved=10, faults="cut_one=3,seed=5", seconds=seconds)
     assert sum(cuts(recorded).values()) > seconds / 6
     assert recorded.gaps == []
-    assert_all_of_it(Account(recorded, read_ledger(tmp_path / "ledger")))
+    assert_all_of_it(account_of(recorded, read_ledger(tmp_path / "ledger")))
     assert_verified(recorded.data)

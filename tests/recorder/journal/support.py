@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,9 @@ from recorder.journal import (
     segments,
 )
 from schemas.errors import StoreError
+
+NIGHTLY = os.environ.get("TAPEBOOK_NIGHTLY") == "1"
+"""Whether every case of what is exhaustive is to be tried, and not each third."""
 
 START_NS = 1_700_000_000_000_000_000
 INFO = SegmentInfo("linear", "linear", "gateway", "ws://127.0.0.1:1", "tapebook test", START_NS, START_NS)

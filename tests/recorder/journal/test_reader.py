@@ -25,6 +25,7 @@ from schemas.errors import Corrupt, StoreError
 from schemas.names import RecordKind
 from tests.recorder.journal.support import (
     INFO,
+    NIGHTLY,
     START_NS,
     fill,
     left_open,
@@ -76,9 +77,11 @@ def test_every_flipped_byte_is_found_or_changes_nothing(tmp_path: Path) -> None:
     path = sealed_segment(tmp_path, batches=2, rows=3)
     content = path.read_bytes()
     expected = read(path)
-    found = 0
+    masks = (0x01, 0x80, 0xFF)
+    found = tried = 0
     for offset in range(len(content)):
-        for mask in (0x01, 0x80, 0xFF):
+        for mask in masks if NIGHTLY else (masks[offset % 3],):
+            tried += 1
             altered = bytearray(content)
             altered[offset] ^= mask
             path.write_bytes(altered)
@@ -86,7 +89,7 @@ def test_every_flipped_byte_is_found_or_changes_nothing(tmp_path: Path) -> None:
                 assert read(path) == expected, f"offset {offset} mask {mask:#x}"
             except StoreError:
                 found += 1
-    assert found > len(content)  # of three times as many; the rest is padding and optional metadata
+    assert found > tried / 3  # the rest is padding and optional metadata
 
 
 def test_every_flip_in_a_column_is_found(tmp_path: Path) -> None:
@@ -111,7 +114,7 @@ def test_every_flip_in_a_column_is_found(tmp_path: Path) -> None:
 def test_every_truncation_of_a_sealed_file_is_corrupt(tmp_path: Path) -> None:
     path = sealed_segment(tmp_path, batches=2, rows=2)
     content = path.read_bytes()
-    for length in range(len(content)):
+    for length in range(0, len(content), 1 if NIGHTLY else 3):
         path.write_bytes(content[:length])
         with pytest.raises(Corrupt):
             read(path)
