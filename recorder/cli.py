@@ -326,11 +326,18 @@ def verify(
             "--quick", help="Only the manifest, its hash chain and the hash of every file; replay nothing."
         ),
     ] = False,
+    deep: Annotated[
+        bool,
+        typer.Option(
+            "--deep",
+            help="Also make every segment again from the archive alone, and hold its records' hash against the chain.",
+        ),
+    ] = False,
 ) -> None:
     """Replay journal and archive and hold them against each other; exit 1 on any unexplained difference."""
     from recorder.report import verify_and_report
 
-    raise typer.Exit(verify_and_report(data, json=style is ReportFormat.JSON, quick=quick))
+    raise typer.Exit(verify_and_report(data, json=style is ReportFormat.JSON, quick=quick, deep=deep))
 
 
 @app.command()

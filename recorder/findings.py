@@ -49,6 +49,9 @@ class Verification:
     keyframes: int = 0
     gaps: int = 0
     undecodable: int = 0
+    rebuilt: int = 0
+    rebuilt_records: int = 0
+    verbatim: int = 0
     chains: dict[str, str] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
 

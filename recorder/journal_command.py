@@ -8,11 +8,12 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["LineFormat", "StatFormat", "journal"]
+__all__ = ["LineFormat", "RebuildFormat", "StatFormat", "journal"]
 
 journal = typer.Typer(
     name="journal",
-    help="Look into the journal: print its records, say what its segments hold, make them smaller.",
+    help="Look into the journal: print its records, say what its segments hold; make these smaller, make them again "
+    "from the archive, delete those that it can make again.",
     no_args_is_help=True,
     add_completion=False,
 )
@@ -39,6 +40,13 @@ class LineFormat(StrEnum):
 
     LINES = "lines"
     JSON = "json"
+
+
+class RebuildFormat(StrEnum):
+    """What a rebuild writes."""
+
+    ARROWS = "arrows"
+    LINES = "lines"
 
 
 class StatFormat(StrEnum):
@@ -125,3 +133,78 @@ def _recompress(
         print(f"{done.segment}: {done.records:,} records, {sizes}", flush=True)
     each = f": {before / records:,.1f} -> {after / records:,.1f} bytes a record" if records else ""
     print(f"{count} segments compressed{each}")
+
+
+@journal.command("rebuild")
+def _rebuild(
+    data: DATA = Path("data"),
+    collector: COLLECTOR = None,
+    segment: Annotated[
+        int | None, typer.Option("--segment", metavar="START_NS", help="Only the one that began then.")
+    ] = None,
+    start: FROM = None,
+    end: TO = None,
+    style: Annotated[
+        RebuildFormat,
+        typer.Option("--format", help="arrows: segments as they were sealed; lines: `<receive_ns> <frame>`."),
+    ] = RebuildFormat.ARROWS,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            help="arrows: a directory, such as DATA/journal to put segments back. lines: a file, compressed if its "
+            "name ends in .gz or .zst.",
+            show_default="arrows: none; lines: standard output",
+        ),
+    ] = None,
+) -> None:
+    """Make segments again from the archive alone, byte for byte, and prove it by their content hash; exit 1 where it
+    can't be proved. --from and --to choose whole segments."""
+    from recorder.manifest import read_manifest
+    from recorder.rebuild_command import chosen_segments, rebuild_lines, rebuild_segments
+    from recorder.status import require_data
+    from schemas.errors import ConfigError
+
+    require_data(data)
+    manifest = read_manifest(data / "archive")
+    chosen = chosen_segments(manifest, collector, segment, _moment(start), _moment(end))
+    if style is RebuildFormat.LINES:
+        rebuild_lines(data, manifest, chosen, output)
+    elif output is None:
+        raise ConfigError("--output is missing: name a directory for the segments, such as rebuilt")
+    else:
+        rebuild_segments(manifest, chosen, output, lambda text: print(text, flush=True))
+
+
+@journal.command("prune")
+def _prune(
+    data: DATA = Path("data"),
+    collector: COLLECTOR = None,
+    older_than: Annotated[
+        str,
+        typer.Option(
+            "--older-than", metavar="SPAN", help="Only segments that ended so long ago, such as 12h or 7d."
+        ),
+    ] = "0s",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Prove, and delete nothing.")] = False,
+    style: Annotated[
+        StatFormat, typer.Option("--format", help="table for people, json for programs (one object a line).")
+    ] = StatFormat.TABLE,
+) -> None:
+    """Delete sealed segments once it is proved, for each one, that the archive hands all of its records back byte for
+    byte. The newest one of a collector stays. Exit 1 where something is wrong."""
+    from recorder.rebuild_command import prune_and_report
+    from recorder.status import require_data
+    from schemas.time import parse_span
+
+    require_data(data)
+    raise typer.Exit(
+        prune_and_report(
+            data,
+            older_than_ns=parse_span(older_than),
+            collector=collector,
+            dry_run=dry_run,
+            json=style is StatFormat.JSON,
+        )
+    )

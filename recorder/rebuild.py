@@ -28,14 +28,14 @@ from recorder.journal.content import without_batches
 from recorder.journal.format import build_batch
 from recorder.manifest import Manifest
 from schemas.errors import Corrupt, DataError, StoreError
-from schemas.manifest import ManifestFile, ManifestSegment
+from schemas.manifest import ManifestFile, ManifestSegment, SegmentHeader
 from schemas.names import Category, RecordKind, Table
 from schemas.notes import Close, decode_note
 from schemas.raw_tables import FORM, REPEAT
 from schemas.tables import book_topic
 from schemas.wire import WireForm, WireKind, decode_form
 
-__all__ = ["Rebuilt", "Unprovable", "closing_of", "rebuild", "runs"]
+__all__ = ["Rebuilt", "Unprovable", "closing_of", "provable", "rebuild", "runs"]
 
 WRITTEN: Final[dict[Table, WireKind]] = {
     Table.BOOK_UPDATES: "book",
@@ -99,11 +99,7 @@ def rebuild(manifest: Manifest, entry: ManifestSegment, take: Take | None = None
         StoreError: a file can't be read, or there is no room for the scratch file.
     """
     where = manifest.archive / "manifest" / f"{entry.collector}.jsonl"
-    if entry.content_sha256 is None or entry.header is None:
-        raise Unprovable(
-            f"{entry.collector}/{entry.segment}.arrows was rolled by a version whose archives hand no frames back; "
-            "delete the archive and run `tapebook roll` to make it anew, if the journal is still there"
-        )
+    provable(entry)
     with _Scratch(manifest.archive) as scratch:
         places = _Places(scratch)
         raw = _read_raw(manifest, entry, places)
@@ -117,14 +113,24 @@ def rebuild(manifest: Manifest, entry: ManifestSegment, take: Take | None = None
             _hash(content, chunk)
             if take is not None:
                 take(chunk)
-    found = content.hexdigest()
-    if found != entry.content_sha256:
+    found, expected = content.hexdigest(), str(entry.content_sha256)
+    if found != expected:
         raise Corrupt(
             where,
             f"{entry.collector}/{entry.segment}.arrows: the archive gives records of content {found[:16]}…, expected "
-            f"{entry.content_sha256[:16]}…: files of the archive were altered",
+            f"{expected[:16]}…: files of the archive were altered",
         )
     return Rebuilt(entry, len(records.sequence), frames, raw.verbatim, found)
+
+
+def provable(entry: ManifestSegment) -> SegmentHeader:
+    """What the segment's own header said. Raises Unprovable where the line lacks it, or the content hash."""
+    if entry.content_sha256 is None or entry.header is None:
+        raise Unprovable(
+            f"{entry.collector}/{entry.segment}.arrows was rolled by a version whose archives hand no frames back; "
+            "delete the archive and run `tapebook roll` to make it anew, if the journal is still there"
+        )
+    return entry.header
 
 
 # ---- what the archive has --------------------------------------------------------------------------------------------

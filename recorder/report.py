@@ -73,7 +73,7 @@ def roll_and_report(data: Path, *, json: bool) -> None:
         print("nothing to roll: every sealed segment is in the archive")
 
 
-def verify_and_report(data: Path, *, json: bool, quick: bool = False) -> int:
+def verify_and_report(data: Path, *, json: bool, quick: bool = False, deep: bool = False) -> int:
     """Verify a directory; returns the exit code."""
     require_data(data)
     quiet = not logging.getLogger("tapebook").isEnabledFor(logging.INFO)
@@ -85,7 +85,7 @@ def verify_and_report(data: Path, *, json: bool, quick: bool = False) -> int:
         elif not json and not quiet:
             print(f"verifying {text}", file=sys.stderr, flush=True)
 
-    result = verify(data, quick=quick, progress=progress)
+    result = verify(data, quick=quick, deep=deep, progress=progress)
     if terminal:
         print("\r\x1b[K", end="", file=sys.stderr)
     counts = {name: getattr(result, name) for name in result.__slots__ if name != "findings"}
@@ -108,6 +108,11 @@ def verify_and_report(data: Path, *, json: bool, quick: bool = False) -> int:
                 f"digest, {counts['keyframes']:,} keyframes met"
             )
             print(f"{counts['gaps']:,} gaps and {counts['undecodable']:,} undecodable frames are on record")
+        if deep:
+            print(
+                f"{counts['rebuilt']:,} segments ({counts['rebuilt_records']:,} records) are handed back by the "
+                f"archive byte for byte; {counts['verbatim']:,} frames are kept as they came"
+            )
         for collector, chain in sorted(result.chains.items()):
             print(f"chain of {collector}: {chain}")
         failures = len(result.failures)

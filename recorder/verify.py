@@ -25,6 +25,7 @@ from recorder.leftovers import find_leftovers
 from recorder.manifest import Manifest, read_manifest
 from recorder.roll import Rolled, roll_fully
 from recorder.verify_books import check_books
+from recorder.verify_deep import check_rebuilds
 from recorder.verify_merged import MergedChecks
 from schemas.errors import Corrupt, TapebookError
 from schemas.manifest import ManifestFile, ManifestSegment
@@ -36,7 +37,7 @@ Segments = dict[tuple[str, int], ManifestSegment]
 
 
 def verify(
-    data: Path, *, quick: bool = False, progress: Callable[[str], None] = lambda _: None
+    data: Path, *, quick: bool = False, deep: bool = False, progress: Callable[[str], None] = lambda _: None
 ) -> Verification:
     """Check a whole data directory.
 
@@ -44,6 +45,7 @@ def verify(
         data: the data directory.
         quick: only that the manifest holds together and every file's bytes are the ones that it speaks of; nothing is
             replayed.
+        deep: also that the archive alone hands every segment's records back (docs/capture.md).
         progress: told what is being looked at.
 
     Returns:
@@ -73,6 +75,8 @@ def verify(
     _check_order({**unrolled, **manifest.segments}, result)
     if not quick:
         check_books(manifest, result, progress)
+    if deep:
+        check_rebuilds(manifest, result, progress)
     _note_leftovers(data, manifest, result)
     return result
 

@@ -42,6 +42,10 @@ class Disk:
         """Rename within one directory."""
         source.rename(target)
 
+    def unlink(self, path: Path) -> None:
+        """Remove a name."""
+        path.unlink()
+
     def sync_directory(self, directory: Path) -> None:
         """Put the directory's names on the disk."""
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
