@@ -352,7 +352,7 @@ class Merge:
 
     def _is_behind(self, carrier: Carrier, push_ms: int, since_ns: int) -> bool:
         """Whether what was followed from this moment on is newer than a frame of this time, and others brought it."""
-        return any(
+        return push_ms < self.head_ms and any(
             copy.taken
             and copy.push_ms > push_ms
             and copy.receive_ns > since_ns

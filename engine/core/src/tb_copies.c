@@ -245,7 +245,9 @@ static int is_passed(const tb_merge *merge, int32_t slot, int64_t place, int64_t
 /* Whether what was followed is newer than this time, and others brought it: while the carrier was subscribed, or ever. */
 static int is_behind(const tb_merge *merge, int32_t slot, int64_t push_ms, int64_t since_ns)
 {
-    for (int64_t i = oldest(merge, 0); push_ms != TB_NONE && i < merge->next_copy; i++) {
+    if (push_ms >= merge->head_ms || push_ms == TB_NONE)
+        return 0;
+    for (int64_t i = oldest(merge, 0); i < merge->next_copy; i++) {
         const tb_copy *copy = &merge->copies[i % TB_COPIES];
         if (copy->taken && copy->push_ms > push_ms && copy->receive_ns > since_ns && !(copy->lines >> slot & 1))
             return 1;
