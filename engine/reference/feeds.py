@@ -10,7 +10,8 @@ from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
 from engine.reference.books import ReferenceBook, ReferenceRpiBook, mantissa_of
-from engine.reference.lines import FeedView, Merge, Said, Verdict
+from engine.reference.carriers import FeedView, Said, Verdict
+from engine.reference.lines import Merge
 from engine.reference.messages import (
     Book,
     Kind,
