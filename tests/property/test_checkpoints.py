@@ -224,7 +224,7 @@ def _market(segments: list[dict[Any, pa.Table]]) -> dict[Any, list[dict[str, Any
     found: dict[Any, list[dict[str, Any]]] = {}
     for tables in segments:
         for key, table in tables.items():
-            if key[0] in (Table.GAPS, Table.COVERAGE):
+            if key[0] in (Table.GAPS, Table.COVERAGE, Table.RAW_RECORDS):  # that holds the checkpoints too
                 continue
             rows = [_without(row, "sequence") for row in _plain(table) if row.get("kind") != "keyframe"]
             found.setdefault(key, []).extend(rows)
