@@ -156,9 +156,12 @@ class Replay:
         """Memory that rows not yet taken use."""
         return self.engine.row_bytes + self._raw.bytes
 
-    def take_rows(self) -> dict[Key, pa.Table]:
-        """Rows of the market tables made so far; the last frame's note must have been seen (see ``settled``)."""
-        out = self.engine.take_rows(self.collector)
+    def take_rows(self, keep_bytes: int = 0) -> dict[Key, pa.Table]:
+        """Rows of the market tables made so far, but for the smallest piles, up to ``keep_bytes``.
+
+        A note about the last frame must have been seen.
+        """
+        out = self.engine.take_rows(self.collector, keep_bytes)
         self._raw.take(out)
         return out
 

@@ -7,6 +7,7 @@ tried). All encodings are Parquet's own, so that any reader understands the file
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
@@ -67,8 +68,9 @@ _COMPACT_DELTA = (
 _COMPACT_SPLIT = (*_LEVELS, "price_mantissa", "size_mantissa", "keys", "digest")
 
 
+@cache
 def profile(purpose: Purpose, table: Table) -> Profile:
-    """How files of this table are written for this purpose."""
+    """How files of this table are written for this purpose. It is shared: not to be changed."""
     return _roll(table) if purpose == "roll" else _compact(table)
 
 

@@ -37,8 +37,10 @@ __all__ = [
     "sync_directory",
 ]
 
-MAX_WAITING_BYTES = 64 << 20
+MAX_WAITING_BYTES = 32 << 20
 """Rows that wait for their row groups in memory, those of all files of a roll together."""
+BUFFER_BYTES = 256 << 10
+"""Parquet writes page by page; the file is written and hashed in pieces of this size."""
 
 
 def date_of_day(day: int) -> str:
@@ -132,6 +134,7 @@ class ArchiveFile:
         self._waiting_rows = self._waiting_levels = 0
         self.waiting_bytes = 0
         self._file: HashedFile | None = None
+        self._sink: Any = None
         self._writer: pq.ParquetWriter | None = None
         self._ranges = Ranges(self.table, self.symbol)
         self.rows = 0
@@ -170,7 +173,9 @@ class ArchiveFile:
         try:
             self._writer.close()
             self._writer = None
+            self._sink.flush()
             sha256 = self._file.finish()
+            self._sink = None
             self._temporary.rename(self.path)
         except OSError as error:
             raise self._failure(error) from error
@@ -209,7 +214,7 @@ class ArchiveFile:
         with contextlib.suppress(OSError):
             if self._writer is not None:
                 self._writer.close()
-        self._writer = None
+        self._writer = self._sink = None
         with contextlib.suppress(OSError):
             if self._file is not None:
                 self._file.close()
@@ -243,7 +248,8 @@ class ArchiveFile:
             if self._writer is None:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 self._file = HashedFile(self._temporary)
-                self._writer = open_writer(self._file, self.table, self._profile)
+                self._sink = pa.BufferedOutputStream(pa.PythonFile(self._file, "w"), BUFFER_BYTES)
+                self._writer = open_writer(self._sink, self.table, self._profile)
             self._writer.write_table(rows, row_group_size=max(rows.num_rows, 1))
         except OSError as error:
             raise self._failure(error) from error
@@ -268,7 +274,7 @@ class HashedFile:
     """A file that is written from front to end, hashed on the way."""
 
     def __init__(self, path: Path) -> None:
-        self._file = open(path, "wb")  # noqa: SIM115 (closed by whoever closes this)
+        self._file = open(path, "wb", buffering=0)  # noqa: SIM115 (closed by whoever closes this)
         self._sha256 = hashlib.sha256()
         self.length = 0
         self.closed = False
@@ -276,26 +282,26 @@ class HashedFile:
     def write(self, content: Any) -> int:
         """Append bytes."""
         self._sha256.update(content)
-        written = self._file.write(content)
-        self.length += written
-        return written
+        left = memoryview(content)
+        while left:
+            left = left[self._file.write(left) :]
+        self.length += len(content)
+        return len(content)
 
     def tell(self) -> int:
         """Where the next bytes go."""
         return self.length
 
     def flush(self) -> None:
-        """Hand everything to the system."""
-        self._file.flush()
+        """Nothing is held back."""
 
     def close(self) -> None:
-        """Hand everything to the system, and close."""
+        """Let go of it, as it is."""
         self.closed = True
         self._file.close()
 
     def finish(self) -> str:
         """Make it last, close it, and return its sha256."""
-        self._file.flush()
         os.fsync(self._file.fileno())
         self.close()
         return self._sha256.hexdigest()

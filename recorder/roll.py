@@ -40,8 +40,11 @@ __all__ = [
 
 log = logging.getLogger("tapebook")
 
-MAX_HELD_BYTES = 64 << 20
-"""Rows that a replay may hold before they go to the files' own buffers."""
+MAX_HELD_BYTES = 96 << 20
+"""Rows that a replay may hold. Then the largest piles go to the files, until half of it is left: many symbols' rows
+come in pieces that are worth the handling, and few symbols' in whole row groups."""
+MAX_RECORDS = 8192
+"""Records that are replayed in one go: between them somebody looks at how many rows are held."""
 
 _ENDED = {"rotated": "rotated", "recovered": "crashed"}
 
@@ -78,12 +81,14 @@ def replay_segment(
         held = False
         for batch in reader:
             breathe()
-            # A note about the last frame may open this batch, so rows wait until a frame follows.
-            if held and batch.table.column("kind")[0].as_py() == RecordKind.FRAME:
-                take(replay.take_rows())
-                held = False
-            replay.batch(batch.table)
-            held = held or replay.row_bytes > MAX_HELD_BYTES
+            for start in range(0, batch.table.num_rows, MAX_RECORDS):
+                records = batch.table.slice(start, MAX_RECORDS)
+                # A note about the last frame may come first, so rows wait until a frame follows.
+                if held and records.column("kind")[0].as_py() == RecordKind.FRAME:
+                    take(replay.take_rows(MAX_HELD_BYTES // 2))
+                    held = False
+                replay.batch(records)
+                held = held or replay.row_bytes > MAX_HELD_BYTES
         end_ns = replay.close_ns if replay.close_ns is not None else replay.last_receive_ns
         take(replay.finish(end_ns))
         return reader, replay
@@ -122,8 +127,8 @@ def roll_fully(segment_path: Path, archive: Path, breathe: Callable[[], None] = 
             if table is Table.GAPS:
                 gaps[symbol] = gaps.get(symbol, 0) + file.rows
         entries.extend(files[key].finish(gaps.get(key[1], 0)) for key in sorted(files))
-        for directory in sorted({file.path.parent for file in files.values()}):
-            _sync_up(directory, archive)
+        for directory in _directories(archive, files.values()):
+            sync_directory(directory)
     except BaseException:
         for file in files.values():
             file.discard()
@@ -161,13 +166,15 @@ def roll_fully(segment_path: Path, archive: Path, breathe: Callable[[], None] = 
     return Rolled(segment_path, entries, replay.mismatches, replay.digests)
 
 
-def _sync_up(directory: Path, archive: Path) -> None:
-    """Sync a file's directory and those above it, which may be new."""
-    while True:
-        sync_directory(directory)
-        if directory == archive:
-            return
-        directory = directory.parent
+def _directories(archive: Path, files: Iterable[ArchiveFile]) -> list[Path]:
+    """The files' directories and those above them, which may be new: each once, the deepest first."""
+    found: set[Path] = {archive}
+    for file in files:
+        directory = file.path.parent
+        while directory not in found:
+            found.add(directory)
+            directory = directory.parent
+    return sorted(found, key=lambda directory: (-len(directory.parts), directory))
 
 
 def report_recoveries(recoveries: Iterable[Recovery]) -> None:

@@ -10,6 +10,7 @@ times are UTC. ``receive_time`` is our clock in nanoseconds, ``push_time`` (the 
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Final
 
 import pyarrow as pa
@@ -419,6 +420,7 @@ def book_of_topic(topic: str) -> tuple[Table, int, str] | None:
     return None
 
 
+@cache
 def schema_of(table: Table) -> pa.Schema:
     """Return the table's schema with its name and version as schema metadata."""
     return SCHEMAS[table].with_metadata({"table": table.value, "schema_version": str(SCHEMA_VERSION)})

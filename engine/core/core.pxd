@@ -85,6 +85,7 @@ cdef extern from "tb_rows.h" nogil:
         TB_TABLE_TRADES
         TB_TABLE_TICKERS
         TB_TABLE_RPI_BOOKS
+        TB_TABLE_COUNT
         TB_TICKER_FIRST_FIELD
         TB_BID_PRICES
         TB_IDS_OF_TRADES
@@ -106,8 +107,10 @@ cdef extern from "tb_rows.h" nogil:
         tb_table tables[4]
         tb_buffer buffers[13]
     const tb_column *tb_columns_of(tb_table_kind table, int *count)
+    size_t tb_table_block_bytes(const tb_table *table, tb_table_kind kind)
     void tb_table_forget(tb_table *table)
     void tb_buffer_forget(tb_buffer *buffer)
+    size_t tb_pile_bytes(const tb_rows *rows, tb_table_kind kind)
     size_t tb_rows_bytes(const tb_rows *rows)
 
 

@@ -84,15 +84,18 @@ cdef dict _take_table(tb_table *table, tb_table_kind kind):
     cdef const tb_column *columns = tb_columns_of(kind, &count)
     cdef dict out = {}
     cdef bint ends
+    cdef Py_ssize_t offset
+    memory = _own(table.columns, tb_table_block_bytes(table, kind))
     for i in range(count):
         if columns[i].width == 0:
             continue
         ends = columns[i].numpy[0] == c"e"
-        memory = _own(table.columns[i], (table.count + ends) * columns[i].width)
+        offset = <char *>table.columns[i] - <char *>table.columns
         if columns[i].numpy[0] == c"d":
-            array = np.frombuffer(memory, np.int64).reshape(-1, 2)
+            array = np.frombuffer(memory, np.int64, 2 * table.count, offset).reshape(-1, 2)
         else:
-            array = np.frombuffer(memory, np.int32 if ends else columns[i].numpy.decode())
+            dtype = np.int32 if ends else columns[i].numpy.decode()
+            array = np.frombuffer(memory, dtype, table.count + ends, offset)
         out[columns[i].name.decode() if columns[i].name != NULL else i - TB_TICKER_FIRST_FIELD] = array
     tb_table_forget(table)
     return out
@@ -851,8 +854,27 @@ cdef class Engine:
             total += tb_rows_bytes(self.engine.symbols[i].rows)
         return total + (0 if self.driven_rows is None else self.driven_rows.bytes)
 
-    def take_rows(self, collector: str):
+    cdef size_t _least_pile(self, size_t keep_bytes):
+        """The bytes from which on piles are taken, so that the smaller ones that are left hold ``keep_bytes`` at most."""
+        cdef list piles = []
+        cdef size_t size, kept = 0
+        cdef int i, kind
+        for i in range(self.engine.symbol_count):
+            for kind in range(TB_TABLE_COUNT):
+                size = tb_pile_bytes(self.engine.symbols[i].rows, kind)
+                if size:
+                    piles.append(size)
+        for size in sorted(piles):
+            kept += size
+            if kept > keep_bytes:
+                return size
+        return kept + 1
+
+    def take_rows(self, collector: str, size_t keep_bytes=0):
         """Return and forget the rows made since the last call.
+
+        A symbol's rows of one table are a pile. The smallest piles stay where they are while they hold ``keep_bytes`` at
+        most; rows that drivers made never stay.
 
         Returns:
             {(table, symbol, day): pyarrow.Table} with the schemas of schemas.tables; ``day`` counts UTC days since
@@ -862,29 +884,35 @@ cdef class Engine:
             raise MemoryError(f"{self.engine.rows_lost} rows found no memory")
         out = {}
         cdef tb_rows *rows
+        cdef int kind
+        cdef size_t least = self._least_pile(keep_bytes) if keep_bytes else 1
         for i in range(self.engine.symbol_count):
             rows = self.engine.symbols[i].rows
             if rows == NULL:
                 break
             symbol = self._symbol(i)
-            if rows.tables[TB_TABLE_BOOKS].count:
+            if tb_pile_bytes(rows, TB_TABLE_BOOKS) >= least:
                 columns = _take_table(&rows.tables[TB_TABLE_BOOKS], TB_TABLE_BOOKS)
                 levels = [_take_buffer(&rows.buffers[TB_BID_PRICES + side], np.int64) for side in range(4)]
                 split_by_day(out, Table.BOOK_UPDATES, symbol, *book_table(columns, levels, collector))
-            if rows.tables[TB_TABLE_RPI_BOOKS].count:
+            if tb_pile_bytes(rows, TB_TABLE_RPI_BOOKS) >= least:
                 columns = _take_table(&rows.tables[TB_TABLE_RPI_BOOKS], TB_TABLE_RPI_BOOKS)
                 levels = [_take_buffer(&rows.buffers[TB_RPI_BID_PRICES + side], np.int64) for side in range(6)]
                 split_by_day(out, Table.RPI_BOOK_UPDATES, symbol, *rpi_book_table(columns, levels, collector))
-            if rows.tables[TB_TABLE_TRADES].count:
+            if tb_pile_bytes(rows, TB_TABLE_TRADES) >= least:
                 columns = _take_table(&rows.tables[TB_TABLE_TRADES], TB_TABLE_TRADES)
                 ids = _take_buffer(&rows.buffers[TB_IDS_OF_TRADES], np.uint8)
                 split_by_day(out, Table.TRADES, symbol, *trade_table(columns, ids, collector))
-            if rows.tables[TB_TABLE_TICKERS].count:
+            if tb_pile_bytes(rows, TB_TABLE_TICKERS) >= least:
                 columns = _take_table(&rows.tables[TB_TABLE_TICKERS], TB_TABLE_TICKERS)
                 texts = [_take_buffer(&rows.buffers[TB_TEXTS_OF_TICKERS + text], np.uint8) for text in range(2)]
                 split_by_day(out, Table.TICKERS, symbol, *ticker_table(columns, texts, collector))
+        cdef tb_feed *feed
         for i in range(self.engine.feed_count):
-            self.engine.feeds[i].last_row = -1
+            feed = self.engine.feeds[i]
+            kind = TB_TABLE_RPI_BOOKS if feed.kind == TB_KIND_RPI else TB_TABLE_BOOKS
+            if feed.last_row >= 0 and self.engine.symbols[feed.symbol].rows.tables[kind].count == 0:
+                feed.last_row = -1
         if self.driven_rows is not None:
             self.driven_rows.take(collector, out)
         return out

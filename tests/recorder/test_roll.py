@@ -107,6 +107,48 @@ def test_neither_do_held_rows_nor_row_groups(tmp_path: Path, monkeypatch: pytest
     assert max(groups) > 5
 
 
+@pytest.mark.parametrize("steps", [150, 900])
+def test_no_more_rows_are_held_however_long_the_segment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int
+) -> None:
+    """Counted where they are: in the core, on their way, and where they wait for row groups that never fill."""
+    tape = Tape(tmp_path)
+    tape.frames(market(0, steps), flush_every=64)
+    tape.stop()
+    limit = 20_000
+    monkeypatch.setattr(roll, "MAX_HELD_BYTES", limit)
+    monkeypatch.setattr(roll, "MAX_RECORDS", 5)
+    monkeypatch.setattr(parquet_files, "MAX_WAITING_BYTES", limit)
+    in_core: list[int] = []
+    grown: list[int] = []
+    helds: list[parquet_files.Held] = []
+    replay_batch, original = roll.Replay.batch, parquet_files.Held
+
+    def batch(replay: roll.Replay, records: pa.RecordBatch) -> None:
+        before = replay.row_bytes
+        replay_batch(replay, records)
+        in_core.append(replay.row_bytes)
+        grown.append(replay.row_bytes - before)
+
+    def held(archive: Path) -> parquet_files.Held:
+        helds.append(original(archive))
+        return helds[0]
+
+    monkeypatch.setattr(roll.Replay, "batch", batch)
+    monkeypatch.setattr(roll, "Held", held)
+    (segment,) = segments(tmp_path)
+    found = roll_segment(segment.path, tmp_path / "bounded")
+    assert sum(entry.rows for entry in found if isinstance(entry, ManifestFile)) > steps
+    # a slice of records with a note in front is waited for, so two of them may come on top
+    assert max(in_core) <= limit + 2 * max(grown)
+    # what comes at once is what the core held; Arrow's offsets and names come on top of its columns
+    assert max(helds[0].peak_bytes, 1) <= limit + 2 * max(in_core)
+    assert helds[0].scratch.written_bytes > limit
+    monkeypatch.undo()
+    assert roll_segment(segment.path, tmp_path / "free") == found
+    assert files_of(tmp_path / "free") == files_of(tmp_path / "bounded")
+
+
 # ---- whole or not at all -----------------------------------------------------------------------------------------
 
 

@@ -5,19 +5,27 @@
 
 #define FIRST_ROWS 16
 #define FIRST_BYTES 1024
+#define ALIGNED 16 /* what 128 bits need */
 
 #define DESCRIBE(type, numpy, name) {#name, numpy, sizeof(type)},
 static const tb_column book_columns[] = {TB_BOOK_COLUMNS(DESCRIBE)};
 static const tb_column trade_columns[] = {TB_TRADE_COLUMNS(DESCRIBE)};
 static tb_column ticker_columns[TB_TICKER_COLUMN_COUNT] = {TB_TICKER_COLUMNS(DESCRIBE)};
+static size_t row_bytes[TB_TABLE_COUNT]; /* of a row's columns, without its values */
 
-__attribute__((constructor)) static void describe_ticker_fields(void)
+__attribute__((constructor)) static void describe_tables(void)
 {
     static const tb_column decimal = {NULL, "d16", sizeof(tb_int128)}, time = {NULL, "i8", sizeof(int64_t)},
                            none = {NULL, NULL, 0};
     for (int i = 0; i < TB_TICKER_FIELDS; i++) {
         char type = tb_ticker_type(i);
         ticker_columns[TB_TICKER_FIRST_FIELD + i] = type == 'd' ? decimal : type == 't' ? time : none;
+    }
+    for (int kind = 0; kind < TB_TABLE_COUNT; kind++) {
+        int count;
+        const tb_column *columns = tb_columns_of((tb_table_kind)kind, &count);
+        for (int i = 0; i < count; i++)
+            row_bytes[kind] += columns[i].width;
     }
 }
 
@@ -31,41 +39,54 @@ const tb_column *tb_columns_of(tb_table_kind table, int *count)
     }
 }
 
+/* A column's bytes in a block, so that each begins where its entries may. */
+static size_t column_bytes(const tb_column *column, int64_t capacity)
+{
+    return (((size_t)capacity + 1) * column->width + ALIGNED - 1) / ALIGNED * ALIGNED;
+}
+
+size_t tb_table_block_bytes(const tb_table *table, tb_table_kind kind)
+{
+    int count;
+    const tb_column *columns = tb_columns_of(kind, &count);
+    size_t total = ((size_t)count * sizeof(void *) + ALIGNED - 1) / ALIGNED * ALIGNED;
+    for (int i = 0; i < count; i++)
+        total += column_bytes(&columns[i], table->capacity);
+    return total;
+}
+
+/* All columns are one piece of memory: hundreds of symbols with dozens of columns each would leave the heap in crumbs. */
 static int grow(tb_table *table, tb_table_kind kind)
 {
     int count;
     const tb_column *columns = tb_columns_of(kind, &count);
-    if (!table->columns && !(table->columns = calloc((size_t)count, sizeof *table->columns)))
-        return 0;
     /* the first time: what was needed the last time */
-    int first = table->columns[0] == NULL;
-    int64_t capacity = first ? table->capacity : table->capacity * 2;
-    if (capacity < FIRST_ROWS)
-        capacity = FIRST_ROWS;
-    if (capacity > INT32_MAX)
+    tb_table grown = {table->count, table->columns ? table->capacity * 2 : table->capacity, NULL};
+    if (grown.capacity < FIRST_ROWS)
+        grown.capacity = FIRST_ROWS;
+    if (grown.capacity > INT32_MAX || !(grown.columns = malloc(tb_table_block_bytes(&grown, kind))))
         return 0;
+    uint8_t *at = (uint8_t *)grown.columns + ((size_t)count * sizeof(void *) + ALIGNED - 1) / ALIGNED * ALIGNED;
     for (int i = 0; i < count; i++) {
-        if (!columns[i].width)
-            continue;
-        void *grown = realloc(table->columns[i], ((size_t)capacity + 1) * columns[i].width);
-        if (!grown)
-            return 0;
-        if (first)
-            memset(grown, 0, columns[i].width);
-        table->columns[i] = grown;
+        grown.columns[i] = at;
+        if (table->columns)
+            memcpy(at, table->columns[i], ((size_t)table->count + 1) * columns[i].width);
+        else
+            memset(at, 0, columns[i].width);
+        at += column_bytes(&columns[i], grown.capacity);
     }
-    table->capacity = capacity;
+    free(table->columns);
+    *table = grown;
     return 1;
 }
 
 int tb_table_reserve(tb_table *table, tb_table_kind kind)
 {
-    return TB_LIKELY(table->columns && table->columns[0] && table->count < table->capacity) || grow(table, kind);
+    return TB_LIKELY(table->columns && table->count < table->capacity) || grow(table, kind);
 }
 
 void tb_table_forget(tb_table *table)
 {
-    free(table->columns);
     table->columns = NULL;
     table->capacity = table->count;
     table->count = 0;
@@ -101,13 +122,8 @@ void tb_rows_free(tb_rows *rows)
 {
     if (!rows)
         return;
-    for (int t = 0; t < TB_TABLE_COUNT; t++) {
-        int count;
-        (void)tb_columns_of((tb_table_kind)t, &count);
-        for (int i = 0; rows->tables[t].columns && i < count; i++)
-            free(rows->tables[t].columns[i]);
+    for (int t = 0; t < TB_TABLE_COUNT; t++)
         free(rows->tables[t].columns);
-    }
     for (int i = 0; i < TB_BUFFER_COUNT; i++)
         free(rows->buffers[i].bytes);
     memset(rows, 0, sizeof *rows);
@@ -123,19 +139,23 @@ void tb_rows_clear(tb_rows *rows)
         rows->buffers[i].used = 0;
 }
 
+size_t tb_pile_bytes(const tb_rows *rows, tb_table_kind kind)
+{
+    /* by kind: where its values are, and how many buffers of them */
+    static const uint8_t first[TB_TABLE_COUNT] = {TB_BID_PRICES, TB_IDS_OF_TRADES, TB_TEXTS_OF_TICKERS, TB_RPI_BID_PRICES};
+    static const uint8_t used[TB_TABLE_COUNT] = {4, 1, TB_TICKER_TEXTS, 6};
+    if (!rows)
+        return 0;
+    size_t total = (size_t)rows->tables[kind].count * row_bytes[kind];
+    for (int i = 0; i < used[kind]; i++)
+        total += rows->buffers[first[kind] + i].used;
+    return total;
+}
+
 size_t tb_rows_bytes(const tb_rows *rows)
 {
     size_t total = 0;
-    if (!rows)
-        return 0;
-    for (int t = 0; t < TB_TABLE_COUNT; t++) {
-        int count;
-        const tb_column *columns = tb_columns_of((tb_table_kind)t, &count);
-        if (rows->tables[t].count)
-            for (int i = 0; i < count; i++)
-                total += (size_t)rows->tables[t].count * columns[i].width;
-    }
-    for (int i = 0; i < TB_BUFFER_COUNT; i++)
-        total += rows->buffers[i].used;
+    for (int kind = 0; kind < TB_TABLE_COUNT; kind++)
+        total += tb_pile_bytes(rows, (tb_table_kind)kind);
     return total;
 }

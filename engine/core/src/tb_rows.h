@@ -90,7 +90,7 @@ const tb_column *tb_columns_of(tb_table_kind table, int *count);
 
 typedef struct {
     int64_t count, capacity;
-    void **columns; /* capacity + 1 entries each; NULL before the first row */
+    void **columns; /* capacity + 1 entries each, all in the one block that begins here; NULL before the first row */
 } tb_table;
 
 /* Values that a row may have any number of. */
@@ -130,12 +130,17 @@ int tb_table_reserve(tb_table *table, tb_table_kind kind);
  * has written. */
 void *tb_buffer_reserve(tb_buffer *buffer, size_t bytes);
 
-/* Whoever takes the columns and values frees them; what stays behind is empty and knows how much was needed. */
+/* Bytes of the block that the columns are in. */
+size_t tb_table_block_bytes(const tb_table *table, tb_table_kind kind);
+
+/* Whoever takes the columns' block and the values frees them; what stays behind is empty and knows how much was needed. */
 void tb_table_forget(tb_table *table);
 void tb_buffer_forget(tb_buffer *buffer);
 
 void tb_rows_free(tb_rows *rows);
 void tb_rows_clear(tb_rows *rows); /* keeps the memory */
+/* Bytes that the rows of one table use, and those of all. */
+size_t tb_pile_bytes(const tb_rows *rows, tb_table_kind kind);
 size_t tb_rows_bytes(const tb_rows *rows);
 
 #endif

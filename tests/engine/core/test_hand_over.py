@@ -56,6 +56,57 @@ def test_rows_of_two_days_are_two_tables_in_order() -> None:
             assert rows[Table.TICKERS, "BTCUSDT", day].column("sequence").to_pylist() == expected
 
 
+def _ticker(symbol: str, push_ms: int) -> bytes:
+    topic, data = f"tickers.{symbol}", {"symbol": symbol, "lastPrice": "1"}
+    return json.dumps({"topic": topic, "type": "snapshot", "ts": push_ms, "data": data}).encode()
+
+
+def _top(symbol: str, update_id: int) -> bytes:
+    data = {"s": symbol, "b": [["1", str(update_id)]], "a": [], "u": update_id, "seq": update_id}
+    topic = f"orderbook.1.{symbol}"
+    return json.dumps({"topic": topic, "type": "snapshot", "ts": update_id, "data": data, "cts": 1}).encode()
+
+
+def test_the_smallest_piles_may_stay() -> None:
+    engine = Engine(Category.LINEAR, columns=True)
+    counts = {"AUSDT": 3, "BUSDT": 40, "CUSDT": 9, "DUSDT": 200}
+    for symbol, count in counts.items():
+        engine.add_feed(f"tickers.{symbol}")
+        for number in range(count):
+            before = engine.row_bytes
+            engine.apply(_ticker(symbol, number), number, number)
+            row = engine.row_bytes - before
+    assert engine.row_bytes == row * sum(counts.values())
+    taken = engine.take_rows("c", 12 * row)
+    assert [key[1] for key in taken] == ["BUSDT", "DUSDT"]
+    assert engine.row_bytes == 12 * row
+    assert engine.take_rows("c", 12 * row) == {}
+    engine.apply(_ticker("AUSDT", 3), 3, 3)
+    assert [key[1] for key in engine.take_rows("c", 12 * row)] == ["CUSDT"]  # the larger one of the two
+    ((_, rest),) = engine.take_rows("c").items()
+    assert rest.column("sequence").to_pylist() == [0, 1, 2, 3]
+    assert engine.row_bytes == 0
+    assert engine.take_rows("c", 1 << 40) == {}
+
+
+def test_a_live_digest_finds_its_row_while_that_is_there() -> None:
+    """Piles that stayed keep their feeds' newest rows, those that went don't, whatever took their place."""
+    engine = Engine(Category.LINEAR, columns=True)
+    for symbol, count in (("AUSDT", 2), ("BUSDT", 9)):
+        engine.add_feed(f"orderbook.1.{symbol}")
+        for update_id in range(1, count + 1):
+            engine.apply(_top(symbol, update_id), update_id, update_id)
+    half = engine.row_bytes // 2
+    assert [key[1] for key in engine.take_rows("c", half)] == ["BUSDT"]
+    assert engine.set_digest("orderbook.1.AUSDT", 2, 77)
+    assert not engine.set_digest("orderbook.1.BUSDT", 9, 78)
+    for update_id in range(10, 19):
+        engine.apply(_top("BUSDT", update_id), update_id, update_id)
+        assert engine.set_digest("orderbook.1.BUSDT", update_id, update_id)
+    left = {key[1]: table.column("digest").to_pylist() for key, table in engine.take_rows("c").items()}
+    assert left == {"AUSDT": [None, 77], "BUSDT": list(range(10, 19))}
+
+
 def test_none_is_no_frame() -> None:
     engine = Engine(Category.LINEAR)
     for call in (engine.apply, engine.quote):
