@@ -22,6 +22,8 @@ import msgspec
 from schemas.names import Category
 
 __all__ = [
+    "PLAIN",
+    "QUIET",
     "BookRow",
     "Entry",
     "Expected",
@@ -35,6 +37,11 @@ __all__ = [
     "is_chain",
     "read_ledger",
 ]
+
+PLAIN: Final = ("kline", "priceLimit", "allLiquidation", "insurance", "adlAlert", "system")
+"""First words of topics whose messages stand for themselves."""
+QUIET: Final = ("publicTrade", "allLiquidation", "insurance", "adlAlert", "system")
+"""Of topics that are good from their acknowledgement on, because they may have nothing to say."""
 
 _TOPIC: Final = re.compile(rb'"topic":"([^"]*)"')
 
@@ -114,6 +121,7 @@ class Expected:
         repeats: order-book messages and trades that make no row.
         books, tickers: rows per topic in order.
         trades: rows per symbol in order.
+        plain: frames of topics whose messages stand for themselves, in order.
         gaps: in no order; those of trades are told apart from the others by their topic.
     """
 
@@ -124,6 +132,7 @@ class Expected:
     books: dict[str, list[BookRow]] = field(default_factory=dict)
     tickers: dict[str, list[TickerRow]] = field(default_factory=dict)
     trades: dict[str, list[TradeRow]] = field(default_factory=dict)
+    plain: list[int] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
 
 
@@ -222,6 +231,10 @@ class Oracle:
             self._book(feed, entry, json.loads(payload)["data"].get("seq"))
         elif feed.name == "tickers":
             self._ticker(feed, entry)
+        elif feed.name in PLAIN:
+            self._heal(feed, "message")
+            self._good(feed)
+            self.expected.plain.append(self._at)
         else:
             self._trades(feed, payload)
 
@@ -238,9 +251,9 @@ class Oracle:
             self.subscribed([entry.topic])
 
     def subscribed(self, topics: Iterable[str]) -> None:
-        """Topics are subscribed, as far as the recorder can tell; trades begin with that."""
+        """Topics are subscribed, as far as the recorder can tell; some begin with that."""
         for feed in map(self._feed, topics):
-            if feed.name == "publicTrade":
+            if feed.name in QUIET:
                 self._heal(feed, "subscribed")
 
     def stale(self, topic: str, cause: str) -> None:

@@ -26,10 +26,11 @@ from recorder.manifest import read_manifest
 from recorder.verify import verify
 from schemas.errors import NoData
 from schemas.names import Category, RecordKind, Table
-from tests.ledger import BookRow, Expected, Gap, Ladder, TickerRow, TradeRow, expect, read_ledger
+from tests.ledger import QUIET, BookRow, Expected, Gap, Ladder, TickerRow, TradeRow, expect, read_ledger
 from tests.processes import gateway, tapebook
 
 __all__ = [
+    "PLAIN_TABLES",
     "START_NS",
     "Moment",
     "Recorded",
@@ -37,6 +38,7 @@ __all__ = [
     "assert_verified",
     "exchange_of",
     "hold",
+    "items_of",
     "market_feed",
     "plain_levels",
     "record_replay",
@@ -44,6 +46,16 @@ __all__ = [
 ]
 
 START_NS = 1_760_000_000_000_000_000
+
+PLAIN_TABLES = (
+    Table.KLINES,
+    Table.PRICE_LIMITS,
+    Table.LIQUIDATIONS,
+    Table.INSURANCE,
+    Table.ADL_ALERTS,
+    Table.SYSTEM_STATUS,
+)
+"""Tables of messages that stand for themselves."""
 
 Side = list[tuple[Decimal, Decimal]]
 
@@ -150,12 +162,27 @@ def hold(recorded: Recorded, expected: Expected) -> None:
             wanted_trades[symbol] = left
     _hold_rows(trades, wanted_trades, "trades of ")
 
+    plain = Counter(row["sequence"] for table in PLAIN_TABLES for row in recorded.rows(table))
+    assert plain.keys() <= number.keys(), "rows of what is no frame"
+    is_plain = set(expected.plain)
+    for at, frame in enumerate(recorded.frames):
+        made, said = plain[frame.sequence], items_of(frame.payload) if at in is_plain else 0
+        assert made == said, (
+            f"record {frame.sequence} makes {made} rows, expected {said}: {frame.payload[:60]!r}"
+        )
+
     found = Counter(
         _comparable(Gap(g["topic"], g["cause"], g["first_update_id"], g["last_update_id"], g["healed_by"]))
         for g in recorded.gaps
     )
     wanted = Counter(map(_comparable, expected.gaps))
     assert found == wanted, f"unexplained: {found - wanted}; missing: {wanted - found}"
+
+
+def items_of(payload: bytes) -> int:
+    """Return how many rows a message makes that stands for itself."""
+    data = json.loads(payload)["data"]
+    return len(data) if isinstance(data, list) else 1
 
 
 def _hold_rows(
@@ -169,8 +196,8 @@ def _hold_rows(
 
 
 def _comparable(gap: Gap) -> Gap:
-    """A trade that is read together with the acknowledgement before it may be what heals, and REST may have it all."""
-    if gap.topic.startswith("publicTrade.") and gap.healed_by is not None:
+    """What is read together with the acknowledgement before it may be what heals, and REST may have all trades."""
+    if gap.topic.startswith(QUIET) and gap.healed_by is not None:
         return gap._replace(healed_by="subscribed")
     return gap
 

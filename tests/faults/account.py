@@ -16,7 +16,7 @@ from schemas.names import RecordKind, Table
 from schemas.notes import Disconnected, Stale, Subscribed, Unsubscribed, decode_note, decode_session
 from tests.faults.sent import Arrival, Sent, match_arrivals
 from tests.ledger import Entry
-from tests.recorded import Recorded
+from tests.recorded import PLAIN_TABLES, Recorded
 
 __all__ = ["Account", "Brought", "Carried", "Damage", "End", "Message", "Row", "Silence", "account_of"]
 
@@ -239,6 +239,11 @@ class Account:
                 self._add_row(f"orderbook.{row['depth']}.{row['symbol']}", row)
         for row in recorded.rows(Table.TICKERS):
             self._add_row(f"tickers.{row['symbol']}", row)
+        for table in PLAIN_TABLES:
+            for row in recorded.rows(table):
+                message = self._of_sequence.get(row["sequence"])
+                topic = "" if message is None else message.entry.topic or ""
+                self._add_row(topic, row | {"applied": True})
         for row in recorded.rows(Table.TRADES):
             self.trades[f"publicTrade.{row['symbol']}"].append(row)
 

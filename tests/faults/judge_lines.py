@@ -6,7 +6,8 @@ Claims, beside those of tests/faults/judge.py:
 1. *Every row is a message that arrived*, in its own words, once, or again where a fault repeated it.
 2. *Nothing is missing.* Between two applied rows of a topic that no gap lies between, everything that any line brought
    whole is recorded, in the order in which it was published; of topics with consecutive ids also what no line brought.
-   Rows that are not applied lie in gaps. Every trade that any line brought is a row, once, where it first arrived.
+   Rows that are not applied lie in gaps. Every trade that any line brought is a row, once, where it first arrived;
+   every candle, liquidation and price limit is a row, whenever it came.
 3. *Being blind is a gap*: whenever no line carries a topic any more, ``gaps`` says so.
 4. *Every gap is due to faults*, and on every line that could have prevented it: the other lines were absent, had been
    subscribed just then, were ahead because of a loss of their own, or lost the same. Only a topic without ids shows a
@@ -27,8 +28,8 @@ from typing import Any, Final
 from schemas.names import Table
 from tests.faults.account import Account, Damage, End, Message, Row
 from tests.faults.sent import explain_end
-from tests.ledger import is_chain
-from tests.recorded import Recorded, plain_levels, row_sides
+from tests.ledger import PLAIN, QUIET, is_chain
+from tests.recorded import Recorded, items_of, plain_levels, row_sides
 
 __all__ = ["hold_lines"]
 
@@ -88,6 +89,9 @@ class _Judge:
     def rows(self, topic: str) -> None:
         """Rows of a topic that has a state."""
         account = self._account
+        if topic.startswith(PLAIN):
+            self._hold_plain(topic)
+            return
         for row in account.rows[topic]:
             self._hold_content(topic, row)
         counts = Counter(row.sequence for row in account.rows[topic])
@@ -103,6 +107,31 @@ class _Judge:
                 self._hold_pair(topic, before, after, alike)
         if applied:
             self._hold_tail(topic, applied[-1], alike)
+
+    def _hold_plain(self, topic: str) -> None:
+        """Messages that stand for themselves: each is its rows; nothing comes too late."""
+        account = self._account
+        counts = Counter(row.sequence for row in account.rows[topic])
+        for sequence, count in counts.items():
+            said = items_of(account.payloads[sequence])
+            assert count == said, f"{topic}: record {sequence} says {said} things and makes {count} rows"
+        made: defaultdict[int, set[int]] = defaultdict(set)
+        for row in account.rows[topic]:
+            made[row.message.place].add(row.sequence)
+        alike = _Alike(account, topic)
+        for message in account.messages[topic]:
+            if not message.brought or message.entry.rebuilt:
+                continue
+            first = message.brought[0]
+            repeated = any("repeat" in faults for faults in message.befallen.values())
+            assert len(made[message.place]) <= 1 or repeated, f"{topic}: {message} is recorded twice"
+            if made[message.place] or not self._is_shown(topic, message, alike):
+                continue
+            is_everywhere = {one.line for one in message.brought} == set(self._lines)
+            waits = not is_everywhere and account.last_ns - first.receive_ns <= WAIT_NS
+            assert waits or self._is_in_gap(topic, first.receive_ns, first.receive_ns), (
+                f"{topic}: {message} arrived as record {first.sequence} and is no row, and no gap says so"
+            )
 
     def _hold_content(self, topic: str, row: Row) -> None:
         said, values = self._account.decoded(row.sequence), row.values
@@ -258,8 +287,9 @@ class _Judge:
                 for line in self._lines
                 if line != end.line and account.carried(topic, line, end.sequence) is not None
             ]
-            is_trades = topic.startswith("publicTrade.")
-            has_state = is_trades or any(row.sequence < end.sequence for row in account.applied(topic))
+            has_state = topic.startswith(QUIET) or any(
+                row.sequence < end.sequence for row in account.applied(topic)
+            )
             if has_state and not others:
                 assert self._is_in_gap(topic, end.receive_ns, end.receive_ns), (
                     f"{topic}: no line carries it from record {end.sequence} on ({end.reason}), and no gap says so"

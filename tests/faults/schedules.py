@@ -7,7 +7,8 @@
 
 A whole gateway server and a whole collector with its journal on disk share one process, and one event loop: frames go
 through loopback sockets, every second schedule's with TLS, over two lines in every fourth. Everything that waits for
-seconds in earnest is scaled down (`HURRIED`), nothing else is.
+seconds in earnest is scaled down (`HURRIED`), nothing else is. Some schedules carry candles, liquidations or price
+limits beside books, trades and tickers. What must be true of a recording says tests/faults/judge.py.
 """
 
 from __future__ import annotations
@@ -103,6 +104,13 @@ PER_SYMBOL: Final = {
     Category.INVERSE: ("orderbook.1", "orderbook.50", "orderbook.200", "publicTrade", "tickers"),
     Category.OPTION: ("orderbook.25", "orderbook.100", "tickers"),
 }
+PLAIN_PER_SYMBOL: Final = {
+    Category.SPOT: ("kline.1", "priceLimit"),
+    Category.LINEAR: ("kline.1", "priceLimit", "allLiquidation"),
+    Category.INVERSE: ("kline.1", "priceLimit", "allLiquidation"),
+    Category.OPTION: (),
+}
+"""Topics whose messages stand for themselves."""
 SYMBOLS: Final = {
     Category.SPOT: ("BTCUSDT", "ETHUSDT"),
     Category.LINEAR: ("BTCUSDT", "ETHUSDT"),
@@ -143,10 +151,14 @@ def draw(seed: int) -> Schedule:
     chains = [prefix for prefix in prefixes if is_chain(prefix + ".X")]
     chosen = {chance.choice(chains), *chance.sample(prefixes, chance.randint(0, len(prefixes) - 1))}
     seconds = round(chance.uniform(0.8, 1.5), 2)
+    plain = Random(f"plain/{seed}")
     return Schedule(
         seed,
         category,
-        tuple(prefix for prefix in prefixes if prefix in chosen),
+        (
+            *(prefix for prefix in prefixes if prefix in chosen),
+            *(prefix for prefix in PLAIN_PER_SYMBOL[category] if plain.random() < 0.3),
+        ),
         symbol_count=chance.randint(1, 2),
         faults=",".join(_faults(chance, seed, seconds)),
         replays=category is Category.LINEAR and chance.random() < 0.3,
@@ -276,9 +288,7 @@ async def _healed(collector: Collector, recording: asyncio.Task[object], samples
     """Wait until every feed that isn't refused is LIVE and says something new; returns which don't, or nothing."""
     engine = collector.engine
     wanted = {topic: engine.feed_index(topic) for topic in collector.topics}
-    wanted = {
-        topic: feed for topic, feed in wanted.items() if not topic.startswith(("publicTrade", "tickers"))
-    }
+    wanted = {topic: feed for topic, feed in wanted.items() if topic.startswith("orderbook.")}
     heard = {feed: engine.messages(feed) for feed in wanted.values()}
     end_s = time.monotonic() + HEALING_S
     while time.monotonic() < end_s and not recording.done():
@@ -335,7 +345,8 @@ def _feed(scratch: Path, category: Category) -> Path:
     """A capture to replay, made once per directory."""
     path = scratch.parent / f"{category.value}.txt"
     if not path.exists():
-        topics = [f"{prefix}.{symbol}" for prefix in PER_SYMBOL[category] for symbol in SYMBOLS[category]]
+        prefixes = (*PER_SYMBOL[category], *PLAIN_PER_SYMBOL[category])
+        topics = [f"{prefix}.{symbol}" for prefix in prefixes for symbol in SYMBOLS[category]]
         market_feed(path.with_suffix(".tmp"), category, topics, FEED_S)
         path.with_suffix(".tmp").rename(path)
     return path

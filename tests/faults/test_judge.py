@@ -17,10 +17,8 @@ from tests.faults.schedules import Schedule, record_schedule
 from tests.ledger import Entry, read_ledger
 from tests.recorded import Recorded
 
-BOOK, LEVEL_1, TICKER, TRADES = (
-    f"{name}.BTCUSDT" for name in ("orderbook.50", "orderbook.1", "tickers", "publicTrade")
-)
-PREFIXES = ("orderbook.1", "orderbook.50", "publicTrade", "tickers")
+PREFIXES = ("orderbook.50", "orderbook.1", "tickers", "publicTrade", "priceLimit")
+BOOK, LEVEL_1, TICKER, TRADES, LIMIT = (f"{prefix}.BTCUSDT" for prefix in PREFIXES)
 ATTEMPTS = 5
 FAULTS = "drop=0.03,repeat=0.01,corrupt=0.003,close=0.6,until=0.9,seed=5"
 """Every connection is closed once, and frames are lost on each; then it is calm."""
@@ -36,12 +34,13 @@ class Doctored(Recorded):
         self.records = original.records
         self.gaps = [dict(gap) for gap in original.gaps]
         self.tables: dict[Table, Rows] = {
-            table: list(original.rows(table)) for table in (Table.BOOK_UPDATES, Table.TICKERS, Table.TRADES)
+            table: list(original.rows(table))
+            for table in (Table.BOOK_UPDATES, Table.TICKERS, Table.TRADES, Table.PRICE_LIMITS)
         }
 
     def rows(self, table: Table, symbol: str | None = None) -> Iterator[dict[str, Any]]:
         """The changed rows."""
-        return (row for row in self.tables[table] if symbol in (None, row["symbol"]))
+        return (row for row in self.tables.get(table, ()) if symbol in (None, row["symbol"]))
 
     def late(self, topic: str) -> tuple[Rows, int]:
         """A topic's table, and where in it one of its rows stands that is from after the faults."""
@@ -53,6 +52,8 @@ class Doctored(Recorded):
             ]
         elif topic.startswith("tickers."):
             rows = self.tables[Table.TICKERS]
+        elif topic.startswith("priceLimit."):
+            rows = self.tables[Table.PRICE_LIMITS]
         chosen = chosen or list(range(len(rows)))
         return rows, chosen[-4]
 
@@ -114,6 +115,23 @@ def test_a_row_that_is_missing(made: Made, topic: str) -> None:
     else:
         assert said.startswith(f"{topic}: message ")
         assert "is missing between the rows of message" in said
+
+
+def test_a_price_limit_that_is_missing(made: Made) -> None:
+    """The last one that every line brought."""
+    messages = account_of(made.recorded, made.entries).messages[LIMIT]
+    sequences = next(
+        {one.sequence for one in message.brought}
+        for message in reversed(messages)
+        if {one.line for one in message.brought} == set(range(made.lines))
+    )
+
+    def remove(recorded: Doctored) -> None:
+        rows, _ = recorded.late(LIMIT)
+        rows[:] = [row for row in rows if row["sequence"] not in sequences]
+
+    said = complaint(made, remove)
+    assert ("is no row, and no gap says so" if made.lines > 1 else "makes 0 rows, expected 1") in said
 
 
 @pytest.mark.parametrize("topic", [LEVEL_1, TICKER])
@@ -204,7 +222,7 @@ def test_a_live_book_that_is_another(made: Made) -> None:
         made.judge(made.recorded, [wrong])
 
 
-@pytest.mark.parametrize("topic", [BOOK, LEVEL_1, TICKER, TRADES])
+@pytest.mark.parametrize("topic", [BOOK, TICKER, TRADES])
 @pytest.mark.parametrize("cause", ["lost", "disconnect", "silence", "undecodable", "crossed"])
 def test_a_gap_without_a_fault(made: Made, topic: str, cause: str) -> None:
     """From one row to the next, while nothing went wrong."""
