@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from engine.bybit.full_sync import frames_of
 from engine.core.feeds import Engine
+from engine.instruments import InstrumentLog
 from engine.trade_backfill import read_fetched
 from schemas.names import FeedState
 from schemas.notes import (
+    Begin,
     Crashed,
     Disconnected,
     Ended,
@@ -28,7 +30,24 @@ from schemas.notes import (
     Widened,
 )
 
-__all__ = ["apply_answer", "apply_note", "apply_session"]
+__all__ = ["apply_answer", "apply_note", "apply_session", "checkpoints"]
+
+
+def checkpoints(engine: Engine, instruments: InstrumentLog, run: int) -> list[Note]:
+    """The notes with which a segment begins that goes on from here, so that it stands alone.
+
+    Args:
+        engine: as it is now.
+        instruments: what is known of them.
+        run: start_ns of the recording run.
+    """
+    ours = [feed for feed in range(engine.feed_count) if not engine.ended(feed)]
+    return [
+        Begin(run=run, continued=True),
+        engine.shared(),
+        *(engine.checkpoint(feed) for feed in ours),
+        instruments.checkpoint(),
+    ]
 
 
 def apply_session(engine: Engine, event: Session, *, receive_ns: int, sequence: int, line: int) -> None:

@@ -18,7 +18,7 @@ from engine.events import Event, EventKind
 from engine.history_rows import HistoryRows
 from engine.instruments import InstrumentLog
 from engine.raw_records import RawRecords
-from engine.recorded import apply_answer, apply_note, apply_session
+from engine.recorded import apply_answer, apply_note, apply_session, checkpoints
 from engine.upkeep_rows import UpkeepRows
 from schemas.names import Category, RecordKind, Table
 from schemas.notes import (
@@ -155,6 +155,10 @@ class Replay:
     def row_bytes(self) -> int:
         """Memory that rows not yet taken use."""
         return self.engine.row_bytes + self._raw.bytes
+
+    def checkpoints(self, run: int) -> list[Note]:
+        """The notes with which a segment begins that goes on from here."""
+        return checkpoints(self.engine, self._instruments, run)
 
     def take_rows(self, keep_bytes: int = 0) -> dict[Key, pa.Table]:
         """Rows of the market tables made so far, but for the smallest piles, up to ``keep_bytes``.

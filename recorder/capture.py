@@ -15,7 +15,7 @@ from engine.core.delays import Delays
 from engine.core.feeds import CONTROL, Engine
 from engine.events import Event, EventKind
 from engine.instruments import InstrumentLog
-from engine.recorded import apply_answer, apply_note, apply_session
+from engine.recorded import apply_answer, apply_note, apply_session, checkpoints
 from recorder.journal import JournalWriter
 from schemas.names import FeedState, RecordKind
 from schemas.notes import (
@@ -33,7 +33,6 @@ from schemas.notes import (
     Rest,
     RestAnswer,
     Session,
-    Shared,
     Stale,
     Widened,
     encode,
@@ -200,11 +199,7 @@ class Capture:
         """Close the segment and begin the next with everything it needs to stand alone."""
         now_ns = self._clock()
         self.journal.append(now_ns, 0, RecordKind.NOTE, encode(End(reason="rotated")))
-        shared: Shared = self.engine.shared()
-        notes: list[Note] = [Begin(run=self.run, continued=True), shared]
-        ours = [feed for feed in range(self.engine.feed_count) if not self.engine.ended(feed)]
-        notes.extend(self.engine.checkpoint(feed) for feed in ours)
-        notes.append(self.instruments.checkpoint())
+        notes = checkpoints(self.engine, self.instruments, self.run)
         self.journal.rotate(now_ns, [(now_ns, 0, int(RecordKind.NOTE), encode(note)) for note in notes])
 
     def finish(self, lines: Iterable[int]) -> None:

@@ -12,8 +12,8 @@ __all__ = ["LineFormat", "RebuildFormat", "StatFormat", "journal"]
 
 journal = typer.Typer(
     name="journal",
-    help="Look into the journal: print its records, say what its segments hold; make these smaller, make them again "
-    "from the archive, delete those that it can make again.",
+    help="Look into the journal: print its records, say what its segments hold, cut out a span; make them smaller, "
+    "make them again from the archive, delete those that it can make again.",
     no_args_is_help=True,
     add_completion=False,
 )
@@ -93,6 +93,56 @@ def _cat(
     topics = frozenset(part.strip() for part in (topic or "").split(",") if part.strip())
     selection = Selection(kinds_of(kind), topics, _moment(start), _moment(end))
     cat(data, collector, selection, json=style is LineFormat.JSON, output=output)
+
+
+@journal.command("cut")
+def _cut(
+    start: Annotated[
+        str,
+        typer.Option(
+            "--from", metavar="TIME", help="Received at or after this moment, such as 2026-11-21T03:12:00Z."
+        ),
+    ],
+    end: Annotated[str, typer.Option("--to", metavar="TIME", help="Received before this moment.")],
+    data: DATA = Path("data"),
+    collector: Annotated[
+        str | None, typer.Option("--collector", help="Whose; may be left out where there is one.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            help="A new file of lines `<receive_ns> <frame>`; compressed if it ends in .gz or .zst.",
+        ),
+    ] = None,
+    into: Annotated[
+        Path | None,
+        typer.Option(
+            "--into",
+            metavar="DIR",
+            help="A new data directory instead, with segments that stand alone: for roll and verify.",
+        ),
+    ] = None,
+) -> None:
+    """Copy a span of time of one collector: its frames as a file of lines, or all its records as segments that begin
+    with checkpoints, in a data directory of their own."""
+    from recorder.journal_cut import cut_lines, cut_segments
+    from schemas.errors import ConfigError
+    from schemas.time import parse_time
+
+    span = parse_time(start), parse_time(end)
+    if span[0] >= span[1]:
+        raise ConfigError(f"--from {start} is not before --to {end}")
+    if (output is None) == (into is None):
+        raise ConfigError("give either -o FILE for lines, or --into DIR for a data directory")
+    if output is not None:
+        count = cut_lines(data, collector, *span, output)
+        print(f"{output}: {count:,} frames")
+    elif into is not None:
+        for made in cut_segments(data, collector, *span, into):
+            added = f", {made.checkpoints} of them checkpoints" if made.checkpoints else ""
+            print(f"{made.path}: {made.records:,} records{added}")
 
 
 @journal.command("stat")
