@@ -3,34 +3,21 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from benchmarks.feed import Feed, topic_of
 from benchmarks.replay import Segment
 from benchmarks.timing import machine
-from engine.stored_rows import restore, store
-from recorder.encodings import open_writer, profile
-from recorder.roll import roll_fully
+from recorder.compact import compact_data
+from recorder.manifest import read_manifest
+from recorder.roll import roll_data
 from schemas.errors import ConfigError
-from schemas.manifest import ManifestFile
-from schemas.names import Table
 from schemas.tables import book_of_topic
 
 __all__ = ["size"]
-
-
-class _Written(NamedTuple):
-    """A file of the archive, whoever wrote it."""
-
-    table: Table
-    symbol: str
-    path: Path
 
 
 def size(feed: Feed, topic: str) -> dict[str, Any]:
@@ -49,12 +36,11 @@ def size(feed: Feed, topic: str) -> dict[str, Any]:
         raise ConfigError(f"--topic {topic}: expected an order-book feed of the frames: {books}")
     frames = sum(topic_of(frame) == wanted for frame in feed.frames)
     with Segment(feed) as segment:
-        rolled = [
-            _Written(Table(entry.table), entry.symbol, segment.data / "archive" / entry.path)
-            for entry in roll_fully(segment.path, segment.data / "archive").entries
-            if isinstance(entry, ManifestFile)
-        ]
-        compacted = [file._replace(path=_compacted(file)) for file in rolled]
+        archive = segment.data / "archive"
+        roll_data(segment.data)
+        rolled = _figures(archive, len(feed.frames), wanted, frames)
+        compact_data(segment.data, grace_s=0)
+        compacted = _figures(archive, len(feed.frames), wanted, frames)
         raw_bytes = sum(map(len, feed.frames))
         return {
             "benchmark": "size",
@@ -65,35 +51,16 @@ def size(feed: Feed, topic: str) -> dict[str, Any]:
             "topic": wanted,
             "topic_frames": frames,
             "figures": {
-                "roll": _figures(rolled, len(feed.frames), wanted, frames),
-                "compact": _figures(compacted, len(feed.frames), wanted, frames),
+                "roll": rolled,
+                "compact": compacted,
             },
             **machine(["tapebook", "pyarrow"]),
         }
 
 
-def _compacted(file: _Written) -> Path:
-    """Write the rows of one rolled file again as compaction does: depth by depth, with its profile."""
-    table, path = file.table, file.path.with_suffix(".compacted")
-    rows = store(table, restore(table, pq.read_table(file.path, partitioning=None)))
-    compact = profile("compact", table)
-    with open_writer(path, table, compact) as writer:
-        for part in _by_depth(rows):
-            for first in range(0, max(part.num_rows, 1), compact.row_group_rows):
-                piece = part.slice(first, compact.row_group_rows).combine_chunks()
-                writer.write_table(piece, row_group_size=max(piece.num_rows, 1))
-    return path
-
-
-def _by_depth(rows: pa.Table) -> Iterator[pa.Table]:
-    if "depth" not in rows.schema.names:
-        yield rows
-        return
-    for depth in sorted(pc.unique(rows.column("depth")).to_pylist()):
-        yield rows.filter(pc.equal(rows.column("depth"), depth))
-
-
-def _figures(files: list[_Written], frames: int, topic: str, topic_frames: int) -> dict[str, Any]:
+def _figures(archive: Path, frames: int, topic: str, topic_frames: int) -> dict[str, Any]:
+    """What the files that count are made of."""
+    files = read_manifest(archive).files
     tables: dict[str, int] = defaultdict(int)
     metadata = 0
     feed_bytes = 0.0
@@ -101,17 +68,17 @@ def _figures(files: list[_Written], frames: int, topic: str, topic_frames: int) 
     book = book_of_topic(topic)
     assert book is not None
     for file in files:
-        found = pq.read_metadata(file.path)
-        length = file.path.stat().st_size
-        tables[file.table.value] += length
+        found = pq.read_metadata(archive / file.path)
+        tables[file.table] += file.bytes
         metadata += found.serialized_size
-        if (file.table, file.symbol) == (book[0], book[2]):
-            feed_bytes += _of_depth(found, length, book[1], feed_columns)
+        if (file.table, file.symbol) == (book[0].value, book[2]):
+            feed_bytes += _of_depth(found, file.bytes, book[1], feed_columns)
     total = sum(tables.values())
     return {
         "archive": round(total / frames, 2),
         "tables": {name: round(count / frames, 3) for name, count in sorted(tables.items())},
         "footers": round(metadata / frames, 3),
+        "manifest": round(sum(path.stat().st_size for path in (archive / "manifest").iterdir()) / frames, 3),
         "files": len(files),
         # rolled row groups mix depths, so that no part of them is one feed's
         "topic": round(feed_bytes / topic_frames, 2) if feed_bytes else None,

@@ -19,7 +19,7 @@ def test_sizes_add_up(capsys: pytest.CaptureFixture[str]) -> None:
     rolled, compacted = found["figures"]["roll"], found["figures"]["compact"]
     for figures in (rolled, compacted):
         assert figures["archive"] == pytest.approx(sum(figures["tables"].values()), abs=0.02)
-        assert set(figures["tables"]) == {"book_updates", "coverage", "tickers", "trades"}
+        assert set(figures["tables"]) == {"book_updates", "coverage", "raw_records", "tickers", "trades"}
     assert compacted["archive"] < rolled["archive"] < found["raw"]
     assert found["topic"].startswith("orderbook.50.")
     # all columns, and a share of the footer on top
