@@ -15,7 +15,8 @@ import msgspec
 from recorder.journal import Recompressed, SegmentFile, recompress, segments
 from recorder.journal.recompress import LEVEL, Stopped, remove_leavings
 from recorder.manifest import read_manifest
-from recorder.retention import Keep, Retained, enforce, prune_rolled
+from recorder.prune import prune_segment
+from recorder.retention import Keep, Refusal, Retained, enforce
 from schemas.config import RecordConfig
 from schemas.errors import ConfigError, StoreError
 from schemas.units import parse_bytes, parse_span_ns
@@ -53,7 +54,7 @@ class Kept(msgspec.Struct):
     removed_bytes: int = 0
     compressed: int = 0
     saved_bytes: int = 0
-    refused: dict[str, str] = msgspec.field(default_factory=dict)
+    refused: dict[str, Refusal] = msgspec.field(default_factory=dict)
     over_bytes: int = 0
 
 
@@ -99,7 +100,14 @@ def keep_house(
     try:
         retained = Retained()
         if wanted.keep:
-            retained = enforce(data, wanted.keep, prune_rolled(data), now_ns=now_ns, should_stop=should_stop)
+            retained = enforce(
+                data,
+                wanted.keep,
+                lambda found: prune_segment(data, found, now_ns=now_ns).kept,
+                now_ns=now_ns,
+                should_stop=should_stop,
+                refused=kept.refused,
+            )
         kept.removed += retained.removed
         kept.removed_bytes += retained.removed_bytes
         kept.refused, kept.over_bytes = retained.refused, retained.over_bytes

@@ -246,13 +246,13 @@ def _prune(
     byte. The newest one of a collector stays. Exit 1 where something is wrong."""
     from recorder.rebuild_command import prune_and_report
     from recorder.status import require_data
-    from schemas.time import parse_span
+    from schemas.units import parse_span_ns
 
     require_data(data)
     raise typer.Exit(
         prune_and_report(
             data,
-            older_than_ns=parse_span(older_than),
+            older_than_ns=parse_span_ns(older_than),
             collector=collector,
             dry_run=dry_run,
             json=style is StatFormat.JSON,

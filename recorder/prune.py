@@ -20,7 +20,7 @@ from recorder.version import SOFTWARE
 from schemas.errors import StoreError
 from schemas.manifest import ManifestPruned, ManifestSegment
 
-__all__ = ["Looked", "prune_data"]
+__all__ = ["Looked", "prune_data", "prune_segment"]
 
 
 class Looked(NamedTuple):
@@ -71,17 +71,29 @@ def prune_data(
             return
         if segment.start_ns == newest[segment.collector]:
             continue
-        manifest = read_manifest(archive)  # a roll or a compaction may have gone on meanwhile
-        entry = manifest.segments.get((segment.collector, segment.start_ns))
-        if entry is None:
-            yield Looked(segment, 0, "not rolled yet")
-            continue
-        if entry.end_ns > now_ns - older_than_ns:
-            continue
-        looked = _prove(manifest, entry, segment)
-        if looked.kept is None and not dry_run:
-            looked = _delete(archive, segment, looked, entry, now_ns, disk)
-        yield looked
+        entry = read_manifest(archive).segments.get((segment.collector, segment.start_ns))
+        if entry is None or entry.end_ns <= now_ns - older_than_ns:
+            yield prune_segment(data, segment, now_ns=now_ns, dry_run=dry_run, disk=disk)
+
+
+def prune_segment(
+    data: Path,
+    segment: SegmentFile,
+    *,
+    now_ns: int,
+    dry_run: bool = False,
+    disk: Disk = Disk(),  # noqa: B008 (has no state)
+) -> Looked:
+    """Prove one sealed segment and delete it; arguments and errors as of ``prune_data``."""
+    archive = data / "archive"
+    manifest = read_manifest(archive)  # a roll or a compaction may have gone on meanwhile
+    entry = manifest.segments.get((segment.collector, segment.start_ns))
+    if entry is None:
+        return Looked(segment, 0, "not rolled yet")
+    looked = _prove(manifest, entry, segment)
+    if looked.kept is None and not dry_run:
+        looked = _delete(archive, segment, looked, entry, now_ns, disk)
+    return looked
 
 
 def _prove(manifest: Manifest, entry: ManifestSegment, segment: SegmentFile) -> Looked:

@@ -1,35 +1,34 @@
 """Retention: journal segments that are older, or more, than asked for are removed, oldest first, by the roller.
 
-Only what the archive has is removed: sealed segments whose rolling is committed, and then only when a check of that
-very segment agrees. The newest segment of a collector always stays: its numbers go on from there.
+Only what the archive has is removed: sealed segments whose rolling is committed, and each only once it is proved that
+the archive hands its records back byte for byte (``recorder.prune``). The newest segment of a collector always stays:
+its numbers go on from there.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
 
-from recorder.journal import Disk, SegmentFile, segments
-from recorder.journal.disk import disk_errors
-from recorder.journal.recompress import held
-from recorder.manifest import Manifest, read_manifest
+from recorder.journal import SegmentFile, segments
+from recorder.manifest import read_manifest
 from recorder.status_text import amount
 from schemas.manifest import ManifestSegment
-from schemas.time import format_ns
+from schemas.time import NS_PER_SECOND, format_ns
 
-__all__ = ["Keep", "Prune", "Retained", "enforce", "prune_rolled", "removable"]
+__all__ = ["Keep", "Prune", "Refusal", "Retained", "enforce", "removable"]
 
 log = logging.getLogger("tapebook")
 
 Prune = Callable[[SegmentFile], str | None]
 """Proves that a segment can go and removes it; or says why not, and leaves it."""
 
-_CHUNK_BYTES: Final = 1 << 20
+RETRY_NS: Final = 86_400 * NS_PER_SECOND
 
 
 class Keep(msgspec.Struct, frozen=True):
@@ -47,6 +46,13 @@ class Keep(msgspec.Struct, frozen=True):
         return self.age_ns is not None or self.bytes is not None
 
 
+class Refusal(msgspec.Struct, frozen=True):
+    """Why a segment stays, and when that was found."""
+
+    why: str
+    time_ns: int
+
+
 class Retained(msgspec.Struct):
     """What a pass did.
 
@@ -58,7 +64,7 @@ class Retained(msgspec.Struct):
 
     removed: int = 0
     removed_bytes: int = 0
-    refused: dict[str, str] = msgspec.field(default_factory=dict)
+    refused: dict[str, Refusal] = msgspec.field(default_factory=dict)
     over_bytes: int = 0
 
 
@@ -84,7 +90,13 @@ def removable(
 
 
 def enforce(
-    data: Path, keep: Keep, prune: Prune, *, now_ns: int, should_stop: Callable[[], bool]
+    data: Path,
+    keep: Keep,
+    prune: Prune,
+    *,
+    now_ns: int,
+    should_stop: Callable[[], bool] = lambda: False,
+    refused: Mapping[str, Refusal] = MappingProxyType({}),
 ) -> Retained:
     """Remove what is not to be kept any longer, as far as ``prune`` agrees.
 
@@ -94,6 +106,7 @@ def enforce(
         prune: removes one segment, or refuses.
         now_ns: wall clock.
         should_stop: asked between segments.
+        refused: by the passes before; a proof is long work, and is tried again a day later.
 
     Raises:
         Corrupt, StoreError: the manifest can't be read, or the disk fails.
@@ -109,9 +122,15 @@ def enforce(
             continue
         if should_stop():
             break
-        refusal = prune(file)
-        if refusal is not None:
-            done.refused[f"{file.collector}/{file.start_ns}"] = refusal
+        name = f"{file.collector}/{file.start_ns}"
+        known = refused.get(name)
+        if known is not None and 0 <= now_ns - known.time_ns < RETRY_NS:
+            done.refused[name] = known
+            continue
+        why = prune(file)
+        if why is not None:
+            done.refused[name] = Refusal(why, now_ns)
+            log.warning("%s: stays in the journal, though it should go: %s", file.path, why)
             continue
         total -= file.size
         done.removed += 1
@@ -121,49 +140,3 @@ def enforce(
     if keep.bytes is not None:
         done.over_bytes = max(0, total - keep.bytes)
     return done
-
-
-def prune_rolled(data: Path, *, disk: Disk = Disk()) -> Prune:  # noqa: B008 (has no state)
-    """Removes a segment once every file it was rolled to, or that took such a file's place, is whole by its sha256.
-
-    Args:
-        data: the data directory.
-        disk: the system calls.
-    """
-    archive = data / "archive"
-    manifest: Manifest = read_manifest(archive)
-    whole: dict[str, bool] = {}  # a merged file holds many segments
-
-    def prune(file: SegmentFile) -> str | None:
-        found = manifest.segments.get((file.collector, file.start_ns))
-        if found is None:
-            return "not rolled"
-        for each in manifest.files:
-            if each.collector != file.collector or not (
-                each.segment <= file.start_ns <= (each.last_segment or each.segment)
-            ):
-                continue
-            try:
-                if each.path not in whole:
-                    whole[each.path] = _sha256(archive / each.path) == each.sha256
-            except OSError as error:
-                return f"{each.path}: {error.strerror or error}"
-            if not whole[each.path]:
-                return f"{each.path}: not what was rolled"
-        with held(file.path) as is_ours:
-            if not is_ours:
-                return "in use"
-            with disk_errors(file.path, "removing it", "go on"):
-                file.path.unlink()
-                disk.sync_directory(file.path.parent)
-        return None
-
-    return prune
-
-
-def _sha256(path: Path) -> str:
-    running = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            running.update(chunk)
-    return running.hexdigest()

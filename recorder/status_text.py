@@ -59,8 +59,8 @@ def _housekeeping(kept: Kept, now_ns: int) -> Iterator[str]:
     yield f"journal: {told}, {age(max(0, now_ns - kept.time_ns) / SECOND_NS)} ago"
     if kept.over_bytes:
         yield f"journal: {amount(kept.over_bytes)} more than asked for, of what is not in the archive or is the newest"
-    for name, why in list(kept.refused.items())[:REFUSED_SHOWN]:
-        yield f"journal: {name} stays: {why}"
+    for name, refusal in list(kept.refused.items())[:REFUSED_SHOWN]:
+        yield f"journal: {name} stays: {refusal.why}"
     if len(kept.refused) > REFUSED_SHOWN:
         yield f"journal: and {len(kept.refused) - REFUSED_SHOWN} more stay"
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from schemas.errors import ConfigError
 
-__all__ = ["NS_PER_MS", "NS_PER_SECOND", "format_date", "format_ns", "parse_span", "parse_time"]
+__all__ = ["NS_PER_MS", "NS_PER_SECOND", "format_date", "format_ns", "parse_time"]
 
 NS_PER_MS: Final = 1_000_000
 NS_PER_SECOND: Final = 1_000_000_000
@@ -30,8 +30,6 @@ _TEXT = re.compile(
     re.ASCII,
 )
 _EPOCH_TEXT = re.compile(r"(?P<number>-?[0-9]{1,19})(?P<unit>ns|us|ms|s)", re.ASCII)
-_SPAN_TEXT = re.compile(r"(?P<number>[0-9]{1,6})(?P<unit>[smhd])", re.ASCII)
-_SPAN_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _BARE_NUMBER = re.compile(r"-?[0-9]+", re.ASCII)
 _UNIT_NS = {"ns": 1, "us": 1_000, "ms": NS_PER_MS, "s": NS_PER_SECOND}
 
@@ -53,18 +51,6 @@ def parse_time(moment: str | datetime) -> int:
             f"time {str(moment)!r} is outside the years 1677 to 2262, which 64 bits of nanoseconds hold"
         )
     return ns
-
-
-def parse_span(text: str) -> int:
-    """Return a length of time such as ``90s``, ``15m``, ``12h`` or ``7d`` in nanoseconds.
-
-    Raises:
-        ConfigError: it is none.
-    """
-    found = _SPAN_TEXT.fullmatch(text.strip())
-    if found is None:
-        raise ConfigError(f"span {text!r}: expected a number with its unit, such as 90s, 15m, 12h or 7d")
-    return int(found["number"]) * _SPAN_S[found["unit"]] * NS_PER_SECOND
 
 
 def format_ns(ns: int) -> str:

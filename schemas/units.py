@@ -11,14 +11,14 @@ from schemas.errors import ConfigError
 __all__ = ["parse_bytes", "parse_span_ns"]
 
 _NUMBER: Final = r"(?P<number>[0-9]{1,15}(?:\.[0-9]{1,9})?)"
-_SPAN: Final = re.compile(_NUMBER + r"\s*(?P<unit>s|min|h|d|w)", re.ASCII)
+_SPAN: Final = re.compile(_NUMBER + r"\s*(?P<unit>s|min|m|h|d|w)", re.ASCII)
 _SIZE: Final = re.compile(_NUMBER + r"\s*(?P<unit>B|[kKMGT]i?B)?", re.ASCII)
-_SECONDS: Final = {"s": 1, "min": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+_SECONDS: Final = {"s": 1, "min": 60, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _POWERS: Final = {"k": 1, "K": 1, "M": 2, "G": 3, "T": 4}
 
 
 def parse_span_ns(text: str) -> int:
-    """A span of time in nanoseconds: a number and ``s``, ``min``, ``h``, ``d`` or ``w``. Raises ConfigError."""
+    """A span in nanoseconds: a number and ``s``, ``min`` (or ``m``), ``h``, ``d`` or ``w``. Raises ConfigError."""
     found = _SPAN.fullmatch(text.strip())
     if found is None:
         raise ConfigError(f"found {text!r}, expected a number and its unit: s, min, h, d or w; such as 30d")

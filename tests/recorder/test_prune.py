@@ -20,10 +20,9 @@ from recorder.manifest import manifest_path, read_manifest
 from recorder.prune import Looked, prune_data
 from recorder.roll import roll_data
 from recorder.verify import verify
-from schemas.errors import ConfigError, StoreError
+from schemas.errors import StoreError
 from schemas.manifest import ManifestPruned, ManifestSegment, decode_line, encode_lines
 from schemas.names import Table
-from schemas.time import parse_span
 from tests.recorder.recordings import START_NS, Tape, files_of, market, record_day
 
 LATER = START_NS + 10**15
@@ -265,16 +264,3 @@ def test_what_is_asked_for_wrongly(data: Path, tmp_path: Path) -> None:
     assert run("journal", "prune", "--data", str(tmp_path / "nowhere")) == 2
     (tmp_path / "empty").mkdir()
     assert run("journal", "rebuild", "--data", str(tmp_path / "empty"), "-o", str(tmp_path / "x")) != 0
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"), [("90s", 90), ("15m", 900), ("12h", 43_200), ("7d", 604_800), ("0s", 0)]
-)
-def test_spans(text: str, seconds: int) -> None:
-    assert parse_span(text) == seconds * 10**9
-
-
-@pytest.mark.parametrize("text", ["", "7", "d", "1.5h", "-1s", "7D", "1w", "9999999s", "٣s"])
-def test_texts_that_are_no_span(text: str) -> None:
-    with pytest.raises(ConfigError, match="such as 90s"):
-        parse_span(text)

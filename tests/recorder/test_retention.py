@@ -12,9 +12,8 @@ from recorder.book_state import BookAnswer, book_at
 from recorder.feed_rows import Clock
 from recorder.housekeeping import Housekeeping, Kept, housekeeping_of, keep_house, last_kept
 from recorder.journal import SegmentFile, next_sequence, segments
-from recorder.journal.recompress import held
 from recorder.manifest import read_manifest
-from recorder.retention import Keep, enforce, prune_rolled, removable
+from recorder.retention import Keep, Refusal, enforce, removable
 from recorder.roll import roll_data
 from recorder.roller import Roller
 from recorder.status import data_status
@@ -31,10 +30,6 @@ DAY_NS = 86_400 * SECOND
 def take(file: SegmentFile) -> None:
     """A prune that always agrees."""
     file.path.unlink()
-
-
-def never() -> bool:
-    return False
 
 
 @pytest.fixture
@@ -72,10 +67,10 @@ def test_by_age(data: Path) -> None:
     whole = segments(data)
     ends = {number: ns for ns, file in removable(whole, read_manifest(data / "archive").segments)
             for number in [whole.index(file)]}  # fmt: skip
-    done = enforce(data, Keep(age_ns=DAY_NS), take, now_ns=ends[1] + DAY_NS + 1, should_stop=never)
+    done = enforce(data, Keep(age_ns=DAY_NS), take, now_ns=ends[1] + DAY_NS + 1)
     assert left(data, whole) == [2, 3, 4, 6]
     assert (done.removed, done.removed_bytes) == (3, sum(whole[number].size for number in (0, 1, 5)))
-    done = enforce(data, Keep(age_ns=0), take, now_ns=ends[2] + 100 * DAY_NS, should_stop=never)
+    done = enforce(data, Keep(age_ns=0), take, now_ns=ends[2] + 100 * DAY_NS)
     assert left(data, whole) == [3, 4, 6]  # not rolled, and the newest, whatever their age
     assert (done.removed, done.refused) == (1, {})
 
@@ -84,11 +79,11 @@ def test_by_size_the_oldest_go_until_it_fits(data: Path) -> None:
     whole = segments(data)
     total = sum(file.size for file in whole)
     keep = Keep(bytes=total - whole[5].size - whole[0].size + 1)
-    done = enforce(data, keep, take, now_ns=START_NS, should_stop=never)
+    done = enforce(data, keep, take, now_ns=START_NS)
     assert left(data, whole) == [1, 2, 3, 4, 6]
     assert (done.removed, done.over_bytes) == (2, 0)
-    assert enforce(data, keep, take, now_ns=START_NS, should_stop=never).removed == 0
-    done = enforce(data, Keep(bytes=0), take, now_ns=START_NS, should_stop=never)
+    assert enforce(data, keep, take, now_ns=START_NS).removed == 0
+    done = enforce(data, Keep(bytes=0), take, now_ns=START_NS)
     assert left(data, whole) == [3, 4, 6]
     assert done.over_bytes == sum(whole[number].size for number in (3, 4, 6))
 
@@ -103,14 +98,14 @@ def test_one_that_is_refused_stays_and_another_goes_in_its_place(data: Path) -> 
         return None
 
     total = sum(file.size for file in whole)
-    done = enforce(data, Keep(bytes=total - whole[5].size - 1), prune, now_ns=START_NS, should_stop=never)
+    done = enforce(data, Keep(bytes=total - whole[5].size - 1), prune, now_ns=START_NS)
     assert left(data, whole) == [0, 2, 3, 4, 6]
-    assert done.refused == {f"linear/{whole[0].start_ns}": "not proved"}
+    assert done.refused == {f"linear/{whole[0].start_ns}": Refusal("not proved", START_NS)}
 
 
 def test_nothing_asked_nothing_done(data: Path) -> None:
     whole = segments(data)
-    assert enforce(data, Keep(), take, now_ns=START_NS + 10**6 * DAY_NS, should_stop=never).removed == 0
+    assert enforce(data, Keep(), take, now_ns=START_NS + 10**6 * DAY_NS).removed == 0
     assert (
         enforce(
             data, Keep(age_ns=0), take, now_ns=START_NS + 10**6 * DAY_NS, should_stop=lambda: True
@@ -120,23 +115,39 @@ def test_nothing_asked_nothing_done(data: Path) -> None:
     assert segments(data) == whole
 
 
-def test_a_segment_whose_files_are_not_whole_stays(data: Path) -> None:
+def test_a_refusal_is_remembered_for_a_day(data: Path) -> None:
+    asked: list[int] = []
+
+    def prune(file: SegmentFile) -> str | None:
+        asked.append(file.start_ns)
+        return "not proved"
+
+    now_ns = START_NS + 100 * DAY_NS
+    done = enforce(data, Keep(age_ns=0), prune, now_ns=now_ns)
+    assert len(asked) == len(done.refused) == 4
+    again = enforce(data, Keep(age_ns=0), prune, now_ns=now_ns + DAY_NS - 1, refused=done.refused)
+    assert (len(asked), again.refused) == (4, done.refused)
+    later = enforce(data, Keep(age_ns=0), prune, now_ns=now_ns + DAY_NS, refused=again.refused)
+    assert len(asked) == 8
+    assert {refusal.time_ns for refusal in later.refused.values()} == {now_ns + DAY_NS}
+
+
+def test_what_the_archive_does_not_hand_back_stays(data: Path) -> None:
     whole = segments(data)
     file = next(each for each in read_manifest(data / "archive").files if each.segment == whole[1].start_ns)
     path = data / "archive" / file.path
     content = path.read_bytes()
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    gone = next(each for each in read_manifest(data / "archive").files if each.segment == whole[2].start_ns)
-    (data / "archive" / gone.path).unlink()
-    prune = prune_rolled(data)
-    assert prune(whole[1]) == f"{file.path}: not what was rolled"
-    assert prune(whole[2]) == f"{gone.path}: No such file or directory"
-    assert prune(whole[3]) == "not rolled"
-    with held(whole[0].path):
-        assert prune(whole[0]) == "in use"
-    assert left(data, whole) == list(range(7))
-    assert prune(whole[0]) is None
-    assert left(data, whole) == [1, 2, 3, 4, 5, 6]
+    kept = keep_house(data, Housekeeping(False, Keep(age_ns=0)), now_ns=START_NS + 100 * DAY_NS)
+    stayed = left(data, whole)
+    assert {1, 3, 4, 6} <= set(stayed)
+    assert 5 not in stayed
+    assert kept.refused.keys() == {f"linear/{whole[number].start_ns}" for number in stayed if number < 3}
+    assert file.path in kept.refused[f"linear/{whole[1].start_ns}"].why
+    assert len(read_manifest(data / "archive").pruned) == kept.removed == 7 - len(stayed)
+    word = last_kept(data)
+    assert word is not None
+    assert word.refused == kept.refused
 
 
 def test_without_its_old_segments_everything_goes_on(data: Path, caplog: pytest.LogCaptureFixture) -> None:
