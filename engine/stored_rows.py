@@ -5,7 +5,8 @@ Nothing is lost and nothing is made up: ``restore(table, store(table, rows))`` e
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import binascii
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -13,16 +14,16 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from engine.stored_decimals import decimals, rescaled
 from schemas.names import Table
-from schemas.stored import EXPONENT_OF, MANTISSA, TRADE_ID_COLUMNS, stored_schema, written_schema
-from schemas.tables import TICKER_DECIMAL, schema_of
+from schemas.stored import EXPONENT_OF, TRADE_ID_COLUMNS, stored_schema, written_schema
+from schemas.tables import schema_of
 
 __all__ = ["holds", "restore", "store"]
 
 Bytes = npt.NDArray[np.uint8]
 Flags = npt.NDArray[np.bool_]
 
-_SCALE: Final = TICKER_DECIMAL.scale
 _UUID_LENGTH: Final = 36
 _HYPHENS: Final = (8, 13, 18, 23)
 _DIGITS: Final = [at for at in range(_UUID_LENGTH) if at not in _HYPHENS]
@@ -65,7 +66,7 @@ def restore(table: Table, rows: pa.Table) -> pa.Table:
         if table is Table.TRADES and field.name == "trade_id" and there.issuperset(TRADE_ID_COLUMNS):
             values = _joined_ids(*(_whole(rows.column(name)) for name in TRADE_ID_COLUMNS))
         elif exponent is not None and {f"{field.name}_mantissa", exponent} <= there:
-            values = _decimals(_whole(rows.column(f"{field.name}_mantissa")), _whole(rows.column(exponent)))
+            values = decimals(_whole(rows.column(f"{field.name}_mantissa")), _whole(rows.column(exponent)))
         elif field.name in there:
             values = rows.column(field.name)
             if pa.types.is_dictionary(field.type) and not pa.types.is_dictionary(values.type):
@@ -97,6 +98,10 @@ def _texts(column: pa.Array) -> tuple[npt.NDArray[np.int64], Bytes]:
 def _split_ids(ids: pa.Array) -> tuple[pa.Array, pa.Array, pa.Array]:
     """Texts that are neither, bytes of UUIDs, whole numbers; null where an id is another of the three."""
     offsets, data = _texts(ids)
+    raw = _all_uuids(offsets, data)
+    if raw is not None:
+        uuids = pa.Array.from_buffers(pa.binary(16), len(ids), [None, pa.py_buffer(raw)])
+        return pa.nulls(len(ids), pa.string()), uuids, pa.nulls(len(ids), pa.int64())
     is_uuid = np.diff(offsets) == _UUID_LENGTH
     nibbles = _nibbles_of(offsets, data, is_uuid)
     if nibbles is not None:
@@ -109,8 +114,6 @@ def _split_ids(ids: pa.Array) -> tuple[pa.Array, pa.Array, pa.Array]:
     else:
         is_uuid = np.zeros(len(ids), np.bool_)
         uuids = pa.nulls(len(ids), pa.binary(16))
-    if len(ids) and is_uuid.all():
-        return pa.nulls(len(ids), pa.string()), uuids, pa.nulls(len(ids), pa.int64())
     is_number = np.asarray(
         pc.and_(
             pc.match_substring_regex(ids, r"\A(0|[1-9][0-9]{0,18})\z"),
@@ -120,6 +123,28 @@ def _split_ids(ids: pa.Array) -> tuple[pa.Array, pa.Array, pa.Array]:
     numbers = pc.if_else(pa.array(is_number), ids, pa.scalar(None, pa.string())).cast(pa.int64())
     texts = pc.if_else(pa.array(is_uuid | is_number), pa.scalar(None, pa.string()), ids)
     return texts, uuids, numbers
+
+
+def _all_uuids(offsets: npt.NDArray[np.int64], data: Bytes) -> bytes | None:
+    """The bytes of all ids one behind the other, if all are UUIDs, as nearly always; else None."""
+    count = len(offsets) - 1
+    if count == 0 or np.any(np.diff(offsets) != _UUID_LENGTH):
+        return None
+    characters = data[offsets[0] : offsets[-1]].reshape(count, _UUID_LENGTH)
+    if np.any(characters[:, _HYPHENS] != ord("-")):
+        return None
+    digits = np.empty((count, 32), np.uint8)
+    at = 0
+    for start, end in pairwise((-1, *_HYPHENS, _UUID_LENGTH)):
+        digits[:, at : at + end - start - 1] = characters[:, start + 1 : end]
+        at += end - start - 1
+    # upper case is a text of its own; what has this bit and is no digit is refused by unhexlify
+    if not (digits & np.uint8(0x20)).all():
+        return None
+    try:
+        return binascii.unhexlify(digits.data)
+    except ValueError:
+        return None
 
 
 def _nibbles_of(offsets: npt.NDArray[np.int64], data: Bytes, is_uuid: Flags) -> Bytes | None:
@@ -174,56 +199,8 @@ def _mantissas(rows: pa.Table) -> dict[str, pa.Array]:
         groups.setdefault(exponent, []).append(name)
     for exponent, names in groups.items():
         columns = [_whole(rows.column(name)) for name in names]
-        scale, scaled = _rescaled(columns)
+        scale, scaled = rescaled(columns)
         for name, values in zip(names, scaled, strict=True):
             made[f"{name}_mantissa"] = values
         made[exponent] = pa.array(np.full(rows.num_rows, -scale, np.int8))
     return made
-
-
-def _rescaled(columns: Sequence[pa.Array]) -> tuple[int, list[pa.Array]]:
-    """The smallest scale that holds all values of some columns, and these as whole numbers of that scale."""
-    known = [column for column in columns if column.null_count < len(column)]
-    scale = max((_least_scale(column) for column in known), default=0)
-    while True:
-        kept = pa.decimal128(38, scale)
-        try:
-            return scale, [
-                _reinterpreted(column.cast(kept), MANTISSA) if column.null_count < len(column)
-                else pa.nulls(len(column), MANTISSA)
-                for column in columns
-            ]  # fmt: skip
-        except pa.ArrowInvalid:  # a digit would be lost
-            scale += 1
-
-
-def _least_scale(column: pa.Array) -> int:
-    """A scale that no smaller one can do: 10^k divides a number only if 2^k does."""
-    column = column.drop_null()
-    words = np.frombuffer(column.buffers()[1], np.uint64, len(column) * 2, column.offset * 16)
-    together = int(np.bitwise_or.reduce(words[::2]))
-    zeros = (together & -together).bit_length() - 1 if together else 64
-    return max(0, int(_SCALE) - zeros)
-
-
-def _reinterpreted(column: pa.Array, type_: pa.DataType) -> pa.Array:
-    return pa.Array.from_buffers(type_, len(column), column.buffers(), column.null_count, column.offset)
-
-
-def _decimals(mantissas: pa.Array, exponents: pa.Array) -> pa.Array:
-    if mantissas.null_count == len(mantissas):
-        return pa.nulls(len(mantissas), TICKER_DECIMAL)
-    found = pc.unique(exponents).to_pylist()
-    if any(exponent is None or not -_SCALE <= exponent <= 0 for exponent in found):
-        raise pa.ArrowInvalid(f"found exponents {found}, expected -{_SCALE} to 0")
-    if len(found) == 1:
-        return _reinterpreted(mantissas, pa.decimal128(38, -found[0])).cast(TICKER_DECIMAL)
-    nothing = pa.scalar(None, MANTISSA)
-    return pc.coalesce(
-        *(
-            _reinterpreted(
-                pc.if_else(pc.equal(exponents, exponent), mantissas, nothing), pa.decimal128(38, -exponent)
-            ).cast(TICKER_DECIMAL)
-            for exponent in found
-        )
-    )
