@@ -23,6 +23,7 @@ from benchmarks.feed import Feed, feed_of
 from benchmarks.load_frames import build_cycle
 from benchmarks.replay import Segment
 from benchmarks.timing import machine
+from recorder.arrow_memory import keep_pages
 from recorder.journal import SegmentReader
 from recorder.roll import Rolled, replay_segment, roll_fully
 from schemas.errors import DataError
@@ -80,6 +81,7 @@ def roll(feed: Feed, seconds: float, segment_mib: float) -> dict[str, Any]:
     # one core: Arrow's own threads are not what is measured
     pa.set_cpu_count(1)
     pa.set_io_thread_count(1)
+    keep_pages()
     payload_bytes = sum(map(len, feed.frames))
     repeats = max(1, round(segment_mib * 2**20 / payload_bytes))
     frames = len(feed.frames) * repeats

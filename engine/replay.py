@@ -143,7 +143,7 @@ class Replay:
                 self._raw.record(at)
                 self._record(
                     int(kinds[at]),
-                    payload[at].as_py(),
+                    data[offsets[at] : offsets[at + 1]].tobytes(),
                     int(receive_ns[at]),
                     int(sequences[at]),
                     int(lines[at]),

@@ -18,6 +18,9 @@ from schemas.stored import written_schema
 
 __all__ = ["Profile", "Purpose", "open_writer", "profile"]
 
+ROLL_ROWS = 16_384
+"""Rows of a row group of a file that roll wrote: few enough that they stay in the cache while they are encoded, and
+that what waits for a full row group is little."""
 COMPACT_ROWS = 65_536
 """Rows of a row group of a compacted file: half an hour of a busy book."""
 
@@ -114,8 +117,8 @@ def _roll(table: Table) -> Profile:
             "version": "2.6",
             "data_page_version": "2.0",
         },
-        row_group_rows=65_536,
-        row_group_levels=2 << 20,
+        row_group_rows=ROLL_ROWS,
+        row_group_levels=512 << 10,
     )
 
 

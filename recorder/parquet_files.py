@@ -141,20 +141,25 @@ class ArchiveFile:
 
     def append(self, rows: pa.Table) -> None:
         """Take rows that follow the ones before."""
+        came = rows.num_rows
         while rows.num_rows:
             taken, levels = self._cut(rows)
             part = rows.slice(0, taken)
             rows = rows.slice(taken)
             self.rows += taken
-            self._waiting.append(part)
             self._waiting_rows += taken
             self._waiting_levels += levels
-            self._wait(part.get_total_buffer_size())
-            if (
+            is_full = (
                 self._waiting_rows >= self._profile.row_group_rows
                 or self._waiting_levels >= self._profile.row_group_levels
-            ):
+            )
+            if not is_full and 2 * taken < came:
+                part = _copied(part)
+            self._waiting.append(part)
+            if is_full:
                 self._write()
+            else:
+                self._wait(part.get_total_buffer_size())
 
     def set_aside(self) -> None:
         """Move the waiting rows from memory to the scratch file. Raises StoreError."""
@@ -259,6 +264,11 @@ class ArchiveFile:
             f"{self.path}: could not be written: {error}; the journal still has everything: "
             "free space or mend the disk, then `tapebook roll` again"
         )
+
+
+def _copied(rows: pa.Table) -> pa.Table:
+    """Rows in memory of their own: a few of many would keep the memory of all."""
+    return pa.concat_tables([rows, rows.slice(0, 0)]).combine_chunks()
 
 
 def _list_ends(rows: pa.Table, name: str) -> np.ndarray[Any, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from recorder.arrow_memory import keep_pages
 from recorder.collector import Report
 from recorder.roll import Rolled, roll_data, roll_lock
 from recorder.status import require_data
@@ -42,6 +43,7 @@ def print_report(report: Report, *, json: bool) -> None:
 
 def roll_and_report(data: Path, *, json: bool) -> None:
     """Roll a directory and say what became of it."""
+    keep_pages()
     require_data(data)
     done: list[Rolled] = []
 

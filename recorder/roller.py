@@ -20,6 +20,7 @@ from pathlib import Path
 
 import msgspec
 
+from recorder.arrow_memory import keep_pages
 from recorder.housekeeping import Housekeeping, keep_house
 from recorder.roll import Rolled, roll_data, roll_lock
 from schemas.errors import StoreError, TapebookError
@@ -147,6 +148,7 @@ def main(arguments: list[str]) -> int:
     data = Path(directory)
     housekeeping = msgspec.json.decode(rest[0], type=Housekeeping) if rest else Housekeeping()
     os.nice(10)
+    keep_pages()
     level = logging.ERROR if "quiet" in rest else logging.INFO
     logging.basicConfig(level=level, format="tapebook: %(levelname)s: %(message)s", stream=sys.stderr)
     listener = _Listener()

@@ -355,7 +355,7 @@ cdef class Engine:
         if n == 0:
             return 0
         cdef int64_t i
-        for i in range(n):
+        for i in range(start, n):
             if offsets[i] < 0 or offsets[i + 1] < offsets[i]:
                 raise ValueError("found offsets that do not rise")
         if offsets[n] > payloads.shape[0]:
