@@ -39,12 +39,13 @@ cdef extern from "tb_wire.h" nogil:
         TB_WIRE_RPI_SIZE
         TB_WIRE_EXTRA
         TB_WIRE_SLACK
+        TB_WIRE_PIECE
     ctypedef struct tb_wire_step:
         int32_t kind
         uint32_t at
         uint32_t length
     ctypedef struct tb_wire_member:
-        char key[32]
+        char key[48]
         uint8_t length
         uint8_t field
     ctypedef struct tb_wire_form:

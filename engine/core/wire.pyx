@@ -83,7 +83,7 @@ cdef tb_wire_form *_compile(form, kind) except NULL:
     try:
         made.table = _TABLES[kind]
         made.is_rpi = kind == "rpi"
-        made.text = <uint8_t *>malloc(len(text) + 1)
+        made.text = <uint8_t *>malloc(len(text) + TB_WIRE_PIECE)
         made.steps = <tb_wire_step *>calloc(len(steps) + 1, sizeof(tb_wire_step))
         made.members = <tb_wire_member *>calloc(TB_TICKER_FIELDS, sizeof(tb_wire_member))
         if made.text == NULL or made.steps == NULL or made.members == NULL:

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "tb_decimal.h"
-#include "tb_swar.h"
 
 #define BOOK(column, type) (((const type *)source->columns[TB_BOOK_##column])[row])
 #define TRADE(column, type) (((const type *)source->columns[TB_TRADE_##column])[row])
@@ -28,20 +27,62 @@ TB_INLINE unsigned count_digits(uint64_t value)
     return guess + 1 - (value < powers[guess]);
 }
 
-/* The digits of a value, without zeros before them. */
-TB_INLINE uint8_t *put_integer(uint8_t *p, uint64_t value)
+/* `count` digits of a value, the last before `end`; returns what is left of it. Pairs of digits, each with one multiplication. */
+TB_INLINE uint64_t put_last_digits(uint8_t *end, uint64_t value, unsigned count)
 {
-    const unsigned count = count_digits(value);
-    uint8_t *at = p + count;
-    while (value >= 100) {
+    for (; count >= 2; count -= 2) {
         const uint64_t rest = value / 100;
-        memcpy(at -= 2, pairs + 2 * (value - rest * 100), 2);
+        memcpy(end -= 2, pairs + 2 * (value - rest * 100), 2);
         value = rest;
     }
-    if (value >= 10)
-        memcpy(at - 2, pairs + 2 * value, 2);
-    else
-        at[-1] = (uint8_t)('0' + value);
+    if (count) {
+        const uint64_t rest = value / 10;
+        end[-1] = (uint8_t)('0' + (value - rest * 10));
+        value = rest;
+    }
+    return value;
+}
+
+/* The eight digits of a value below 10^8 as text in a register, the first one in the lowest byte. */
+TB_INLINE uint64_t eight_digits(uint32_t value)
+{
+    const uint64_t high = value / 10000, low = value % 10000;
+    const uint64_t fours = high | low << 32;                                                /* two numbers of four digits */
+    const uint64_t hundreds = (fours * 10486 >> 20) & UINT64_C(0x0000007F0000007F);
+    const uint64_t twos = ((fours - 100 * hundreds) << 16) + hundreds;                      /* four of two */
+    const uint64_t tens = (twos * 103 >> 10) & UINT64_C(0x000F000F000F000F);
+    return (((twos - 10 * tens) << 8) + tens) | UINT64_C(0x3030303030303030);
+}
+
+#define EIGHT UINT64_C(100000000)
+
+TB_INLINE void put_word(uint8_t *p, uint64_t word)
+{
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+    word = __builtin_bswap64(word);
+#endif
+    memcpy(p, &word, 8);
+}
+
+/* The digits of a value, without zeros before them. What is written behind them is room. */
+TB_INLINE uint8_t *put_integer(uint8_t *p, uint64_t value)
+{
+    if (TB_UNLIKELY(value >= EIGHT)) {
+        const uint64_t high = value / EIGHT;
+        if (high < EIGHT) { /* clocks and ids */
+            const unsigned count = count_digits(high);
+            put_word(p, eight_digits((uint32_t)high) >> (64 - 8 * count));
+            p += count;
+        } else {
+            const unsigned count = count_digits(high);
+            (void)put_last_digits(p + count, high, count);
+            p += count;
+        }
+        put_word(p, eight_digits((uint32_t)(value - high * EIGHT)));
+        return p + 8;
+    }
+    const unsigned count = count_digits(value);
+    put_word(p, eight_digits((uint32_t)value) >> (64 - 8 * count));
     return p + count;
 }
 
@@ -50,23 +91,21 @@ TB_INLINE uint8_t *put_point(uint8_t *p, uint64_t value, unsigned decimals)
 {
     if (decimals == 0)
         return put_integer(p, value);
-    uint8_t *end = put_integer(p, value);
-    unsigned count = (unsigned)(end - p);
-    if (TB_UNLIKELY(count <= decimals)) { /* 0.00… before it */
-        const unsigned zeros = decimals - count;
-        memmove(p + 2 + zeros, p, count);
-        memset(p, '0', 2 + zeros);
-        p[1] = '.';
-        return p + 2 + decimals;
+    unsigned count = count_digits(value);
+    if (count <= decimals)
+        count = decimals + 1;
+    const unsigned whole = count - decimals;
+    if (TB_LIKELY(count <= 8)) { /* the point goes between them in the register */
+        const uint64_t text = eight_digits((uint32_t)value) >> (64 - 8 * count);
+        const uint64_t before = (UINT64_C(1) << 8 * whole) - 1;
+        put_word(p, (text & before) | (uint64_t)'.' << 8 * whole | (text & ~before) << 8);
+        p[8] = (uint8_t)(text >> 56);
+        return p + count + 1;
     }
-    if (TB_LIKELY(decimals <= 8)) { /* what is written beyond them is room */
-        const uint64_t tail = tb_load8(end - decimals);
-        memcpy(end - decimals + 1, &tail, 8);
-    } else {
-        memmove(end - decimals + 1, end - decimals, decimals);
-    }
-    end[-(ptrdiff_t)decimals] = '.';
-    return end + 1;
+    value = put_last_digits(p + count + 1, value, decimals);
+    p[whole] = '.';
+    (void)put_last_digits(p + whole, value, whole);
+    return p + count + 1;
 }
 
 /* mantissa / 10^decimals in a style; NULL where that can't be written so. At most 45 bytes. */
@@ -105,39 +144,43 @@ TB_INLINE uint8_t *put_number(uint8_t *p, int64_t mantissa, unsigned decimals, i
     return put_point(p, value, places);
 }
 
-/* The same of a number times 10^18. At most 60 bytes. */
+/* The same of a number times 10^18. At most 41 bytes. One division of 128 bits, and then both parts are of 64. */
 static uint8_t *put_wide(uint8_t *p, tb_int128 number, int style)
 {
-    unsigned __int128 value = number < 0 ? (unsigned __int128)0 - (unsigned __int128)number : (unsigned __int128)number;
+    const uint64_t one = UINT64_C(1000000000000000000);
+    const unsigned __int128 value = number < 0 ? (unsigned __int128)0 - (unsigned __int128)number : (unsigned __int128)number;
+    const unsigned __int128 quotient = value / one;
+    uint64_t fraction = (uint64_t)(value - quotient * one);
     unsigned decimals = TB_MAX_DECIMALS;
-    unsigned places = style == TB_WIRE_TRIMMED ? 0 : (unsigned)style & (TB_WIRE_FULL - 1);
-    if (places > TB_MAX_DECIMALS)
+    if (TB_UNLIKELY(quotient > UINT64_MAX))
         return NULL;
-    /* what can't be needed goes first, so that most values fit in 64 bits */
-    for (unsigned by = 8; by; by /= 2)
-        while (decimals >= places + by && value % (uint64_t)tb_powers[by] == 0) {
-            value /= (uint64_t)tb_powers[by];
-            decimals -= by;
+    if (style == TB_WIRE_TRIMMED) {
+        if (fraction == 0)
+            decimals = 0;
+        for (unsigned by = 8; by; by /= 2)
+            while (decimals > by && fraction % (uint64_t)tb_powers[by] == 0) {
+                fraction /= (uint64_t)tb_powers[by];
+                decimals -= by;
+            }
+    } else {
+        const unsigned places = (unsigned)style & (TB_WIRE_FULL - 1);
+        if (value == 0 && style < TB_WIRE_FULL) {
+            *p = '0';
+            return p + 1;
         }
-    if (TB_LIKELY(value <= INT64_MAX))
-        return put_number(p, number < 0 ? -(int64_t)value : (int64_t)value, decimals, style);
-    if (style != TB_WIRE_TRIMMED && decimals > places)
-        return NULL;
-    /* decimals == places, or as few as there can be: digits in two parts, then the point */
-    const uint64_t part = UINT64_C(1000000000000000000);
-    if (value / part > UINT64_MAX)
-        return NULL;
-    uint8_t *first = number < 0 ? (*p = '-', p + 1) : p;
-    uint8_t *end = put_integer(first, (uint64_t)(value / part));
-    uint64_t low = (uint64_t)(value % part);
-    for (int i = 17; i >= 0; i--, low /= 10)
-        end[i] = (uint8_t)('0' + low % 10);
-    end += 18;
+        if (TB_UNLIKELY(places > TB_MAX_DECIMALS || fraction % (uint64_t)tb_powers[TB_MAX_DECIMALS - places]))
+            return NULL;
+        fraction /= (uint64_t)tb_powers[TB_MAX_DECIMALS - places];
+        decimals = places;
+    }
+    if (number < 0)
+        *p++ = '-';
+    p = put_integer(p, (uint64_t)quotient);
     if (decimals == 0)
-        return end;
-    memmove(end - decimals + 1, end - decimals, decimals); /* there are more digits than decimals: 2^63 has 19 */
-    end[-(ptrdiff_t)decimals] = '.';
-    return end + 1;
+        return p;
+    *p++ = '.';
+    (void)put_last_digits(p + decimals, fraction, decimals);
+    return p + decimals;
 }
 
 static uint8_t *put_two(uint8_t *p, unsigned value, uint8_t behind)
@@ -179,6 +222,21 @@ TB_INLINE uint8_t *put_bytes(uint8_t *p, const void *bytes, size_t length)
     return p + length;
 }
 
+/* Literals are short: sixteen bytes at a time, and what is beyond them is room, here and there. */
+TB_INLINE uint8_t *put_literal(uint8_t *p, const uint8_t *text, uint32_t length)
+{
+    for (uint32_t at = 0; at < length; at += TB_WIRE_PIECE)
+        memcpy(p + at, text + at, TB_WIRE_PIECE);
+    return p + length;
+}
+
+/* With the byte behind them, which is room, in one piece. */
+TB_INLINE uint8_t *put_three(uint8_t *p, const char text[4])
+{
+    memcpy(p, text, 4);
+    return p + 3;
+}
+
 #define PUT(p, text) put_bytes((p), (text), sizeof(text) - 1)
 
 TB_INLINE uint8_t *put_levels(const tb_wire_form *form, const tb_wire_source *source, int64_t row, int side, uint8_t *p,
@@ -194,14 +252,14 @@ TB_INLINE uint8_t *put_levels(const tb_wire_form *form, const tb_wire_source *so
     for (int32_t i = ends[row]; i < ends[row + 1]; i++) {
         if (TB_UNLIKELY(p > stop))
             return NULL;
-        p = put_bytes(p, ",[\"", 3);
+        p = put_three(p, ",[\"");
         if (TB_UNLIKELY(!(p = put_number(p, prices[i], price_decimals, price_style))))
             return NULL;
-        p = put_bytes(p, "\",\"", 3);
+        p = put_three(p, "\",\"");
         if (TB_UNLIKELY(!(p = put_number(p, sizes[i], size_decimals, size_style))))
             return NULL;
         if (rpi) {
-            p = put_bytes(p, "\",\"", 3);
+            p = put_three(p, "\",\"");
             if (!(p = put_number(p, rpi[i], size_decimals, rpi_style)))
                 return NULL;
         }
@@ -222,7 +280,7 @@ static uint8_t *put_members(const tb_wire_form *form, const tb_wire_source *sour
         keys &= ~(UINT64_C(1) << field);
         if (TB_UNLIKELY(p > stop))
             return NULL;
-        p = put_bytes(p, member->key, member->length);
+        p = put_literal(p, (const uint8_t *)member->key, member->length);
         const void *column = source->columns[TB_TICKER_FIRST_FIELD + field];
         if (present >> field & 1) {
             if (style == TB_WIRE_TEXT || style == TB_WIRE_TEXT + 1) {
@@ -257,7 +315,7 @@ static uint8_t *put_trade(const tb_wire_form *form, const tb_wire_source *source
         if (TB_UNLIKELY(p > stop || (step->kind == TB_WIRE_LITERAL && step->length > (size_t)(stop - p) + TB_WIRE_SLACK / 2)))
             return NULL;
         switch (step->kind) {
-        case TB_WIRE_LITERAL: p = put_bytes(p, form->text + step->at, step->length); break;
+        case TB_WIRE_LITERAL: p = put_literal(p, form->text + step->at, step->length); break;
         case TB_WIRE_SYMBOL: p = put_bytes(p, source->symbol, source->symbol_length); break;
         case TB_WIRE_TRADE_MATCH: p = put_integer(p, (uint64_t)TRADE(match_ms, int64_t)); break;
         case TB_WIRE_TRADE_CROSS:
@@ -342,7 +400,7 @@ static tb_head head_of(const tb_wire_source *source, tb_table_kind table, int64_
     }
 }
 
-int64_t tb_wire_render(const tb_wire_form *form, const tb_wire_source *source, int64_t row, int64_t rows, uint8_t *out,
+TB_VECTORS int64_t tb_wire_render(const tb_wire_form *form, const tb_wire_source *source, int64_t row, int64_t rows, uint8_t *out,
                        int64_t most)
 {
     const tb_head head = head_of(source, form->table, row);
@@ -356,7 +414,7 @@ int64_t tb_wire_render(const tb_wire_form *form, const tb_wire_source *source, i
         case TB_WIRE_LITERAL:
             if (TB_UNLIKELY(step->length > (size_t)(stop - p)))
                 return -1;
-            p = put_bytes(p, form->text + step->at, step->length);
+            p = put_literal(p, form->text + step->at, step->length);
             continue;
         case TB_WIRE_SYMBOL: p = put_bytes(p, source->symbol, source->symbol_length); continue;
         case TB_WIRE_KIND:

@@ -47,13 +47,16 @@ typedef struct {
 /* Places in `styles`. Tickers have one for each field. */
 enum { TB_WIRE_PRICE = 0, TB_WIRE_SIZE, TB_WIRE_RPI_SIZE, TB_WIRE_EXTRA };
 
+/* So many bytes are readable behind a form's text. */
+#define TB_WIRE_PIECE 16
+
 typedef struct {
-    char key[32]; /* `,"lastPrice":"` */
+    char key[48]; /* `,"lastPrice":"`, 32 at most, and a piece */
     uint8_t length, field;
 } tb_wire_member;
 
 typedef struct {
-    uint8_t *text;
+    uint8_t *text; /* and a piece of room */
     tb_wire_step *steps; /* of the frame, then those of each trade */
     int32_t step_count, each_count;
     tb_table_kind table; /* whose rows it writes */
