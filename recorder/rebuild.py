@@ -151,6 +151,9 @@ def _files(manifest: Manifest, entry: ManifestSegment, *tables: Table) -> Iterat
     low, high = entry.sequence
     for table in tables:
         for file in manifest.select(table, category=entry.category, collector=entry.collector):
+            last = file.segment if file.last_segment is None else file.last_segment
+            if not file.segment <= entry.segment <= last:  # keyframes bear sequences of the segment before
+                continue
             if file.sequence is not None and file.sequence[0] <= high and file.sequence[1] >= low:
                 yield file
 

@@ -260,7 +260,7 @@ def test_a_file_of_lines_that_can_not_be_proved_does_not_appear(data: Path, tmp_
 def test_what_is_asked_for_wrongly(data: Path, tmp_path: Path) -> None:
     assert run("journal", "rebuild", "--data", str(data)) == 2  # no --output
     assert run("journal", "rebuild", "--data", str(data), "--segment", "5", "-o", str(tmp_path / "x")) == 1
-    assert run("journal", "prune", "--data", str(data), "--older-than", "7 days") == 2
+    assert run("journal", "prune", "--data", str(data), "--older-than", "7 fortnights") == 2
     assert run("journal", "prune", "--data", str(tmp_path / "nowhere")) == 2
     (tmp_path / "empty").mkdir()
     assert run("journal", "rebuild", "--data", str(tmp_path / "empty"), "-o", str(tmp_path / "x")) != 0

@@ -154,7 +154,9 @@ def test_rows_that_were_merged_give_the_same(tmp_path: Path) -> None:
     )
     low = min(file.sequence[0] for file in books if file.sequence)
     high = max(file.sequence[1] for file in books if file.sequence)
-    merged = msgspec.structs.replace(first, rows=rows.num_rows, sequence=(low, high))
+    merged = msgspec.structs.replace(
+        first, rows=rows.num_rows, sequence=(low, high), last_segment=books[-1].segment
+    )
     others = [file for file in manifest.files if file.table != Table.BOOK_UPDATES.value]
     after = type(manifest)(manifest.archive, [merged, *others], manifest.segments)
     assert {key: rebuild(after, entry).content_sha256 for key, entry in after.segments.items()} == before
