@@ -15,7 +15,13 @@ from recorder.roll import roll_data
 from schemas.config import RecordConfig
 from schemas.names import Category, FeedState
 from tests.faults.account import account_of
-from tests.faults.test_two_lines import TOPICS, assert_all_of_it, cuts
+from tests.faults.test_two_lines import (
+    TOPICS,
+    alone_ns,
+    assert_all_of_it,
+    assert_gaps_where_alone,
+    cuts,
+)
 from tests.ledger import read_ledger
 from tests.recorded import Recorded, assert_verified
 from tests.recorder.lines import until
@@ -110,10 +116,17 @@ async def test_a_whole_book_moves_too(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 async def test_topics_move_while_lines_are_cut(tmp_path: Path) -> None:
-    """With two lines of each topic neither costs anything: not the cuts, nor the moves, nor both at a time."""
+    """With two lines of each topic neither costs anything: not the cuts, nor the moves, nor both at a time.
+
+    Unless a line is cut while the other one is not back: it takes milliseconds, and on a machine that is busy, seconds.
+    """
     seconds = float(os.environ.get("TAPEBOOK_MOVES_SECONDS", "120"))
     _, recorded = await record(tmp_path, lines=2, topics_moved=10, faults="cut_one=3,seed=5", seconds=seconds)
     assert sum(cuts(recorded).values()) > seconds / 6
-    assert recorded.gaps == []
-    assert_all_of_it(account_of(recorded, read_ledger(tmp_path / "ledger")))
+    alone = alone_ns(recorded)
+    assert_gaps_where_alone(recorded, alone)
+    hurt = {gap["topic"] for gap in recorded.gaps}
+    assert len(hurt) < len(TOPICS) / 2, "the machine is so busy that the test tests nothing"
+    account = account_of(recorded, read_ledger(tmp_path / "ledger"))
+    assert_all_of_it(account, [topic for topic in TOPICS if topic not in hurt])
     assert_verified(recorded.data)
