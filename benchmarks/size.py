@@ -1,23 +1,42 @@
-"""How many bytes of Parquet a frame becomes, as rolled and as compacted."""
+"""How many bytes of Parquet a frame becomes, as rolled and as compacted, and what queries over these cost."""
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.feed import Feed, topic_of
 from benchmarks.replay import Segment
 from benchmarks.timing import machine
+from recorder.archive import open_archive
 from recorder.compact import compact_data
 from recorder.manifest import read_manifest
 from recorder.roll import roll_data
-from schemas.errors import ConfigError
+from schemas.errors import ConfigError, DataError
 from schemas.tables import book_of_topic
 
 __all__ = ["size"]
+
+READ_FRAMES = 300_000
+"""Queries are timed over so many frames, repeated if there are fewer: else planning is all that is timed."""
+LEAST_READ_FRAMES = 50_000
+PASSES = 5
+QUERIES = {
+    "one_minute": "SELECT count(*) FROM book_updates WHERE push_time BETWEEN (SELECT min(push_time) FROM book_updates) "
+    "AND (SELECT min(push_time) + INTERVAL 1 MINUTE FROM book_updates)",
+    "book_columns": "SELECT max(update_id), sum(cross_sequence % 10), max(receive_time) FROM book_updates",
+    "levels_of_depth_50": "SELECT sum(list_sum(bid_size_mantissa)) FROM book_updates_raw WHERE depth = 50",
+    "levels": "SELECT sum(list_sum(bid_size_mantissa)), sum(list_sum(ask_price_mantissa)) FROM book_updates_raw",
+    "volume": "SELECT symbol, sum(size_mantissa) FROM trades GROUP BY symbol",
+    "trade_ids": "SELECT max(trade_id) FROM trades",
+    "one_ticker_column": "SELECT max(mark_price) FROM tickers",
+    "four_ticker_columns": "SELECT max(mark_price), max(index_price), max(turnover_24h), max(bid1_size) FROM tickers",
+}
 
 
 def size(feed: Feed, topic: str) -> dict[str, Any]:
@@ -54,8 +73,50 @@ def size(feed: Feed, topic: str) -> dict[str, Any]:
                 "roll": rolled,
                 "compact": compacted,
             },
-            **machine(["tapebook", "pyarrow"]),
+            "queries_ms": _queries(feed),
+            **machine(["tapebook", "pyarrow", "duckdb"]),
         }
+
+
+def _queries(feed: Feed) -> dict[str, Any]:
+    """Processor time of queries over the rolled and the compacted archive, and how many frames these have."""
+    repeats = max(1, READ_FRAMES // len(feed.frames)) if len(feed.frames) >= LEAST_READ_FRAMES else 1
+    with Segment(feed, repeats) as segment:
+        roll_data(segment.data)
+        rolled = _timed(segment.data)
+        compact_data(segment.data, grace_s=0)
+        compacted = _timed(segment.data)
+    if rolled[1] != compacted[1]:
+        raise DataError("the compacted archive answers other than the rolled one, expected the same")
+    return {"frames": repeats * len(feed.frames), "roll": rolled[0], "compact": compacted[0]}
+
+
+def _timed(data: Path) -> tuple[dict[str, float], list[Any]]:
+    """The best time of each query, ms, and the answers."""
+    times: dict[str, float] = {}
+    answers: list[Any] = []
+    with open_archive(data) as archive:
+        for name, query in QUERIES.items():
+            best = float("inf")
+            for _ in range(PASSES):
+                start = time.process_time_ns()
+                answer = archive.sql(query).table()
+                best = min(best, (time.process_time_ns() - start) / 1e6)
+            times[name] = round(best, 1)
+            answers.append(
+                [sorted(map(str, column.to_pylist())) for column in answer.cast(_plain(answer)).columns]
+            )
+    return times, answers
+
+
+def _plain(answer: pa.Table) -> pa.Schema:
+    """Times as integers: Python's have no nanoseconds."""
+    return pa.schema(
+        [
+            (field.name, pa.int64() if pa.types.is_timestamp(field.type) else field.type)
+            for field in answer.schema
+        ]
+    )
 
 
 def _figures(archive: Path, frames: int, topic: str, topic_frames: int) -> dict[str, Any]:

@@ -22,6 +22,9 @@ def test_sizes_add_up(capsys: pytest.CaptureFixture[str]) -> None:
         assert set(figures["tables"]) == {"book_updates", "coverage", "raw_records", "tickers", "trades"}
     assert compacted["archive"] < rolled["archive"] < found["raw"]
     assert found["topic"].startswith("orderbook.50.")
+    times = found["queries_ms"]
+    assert times["frames"] == 3000
+    assert set(times["roll"]) == set(times["compact"])
     # all columns, and a share of the footer on top
     columns = compacted["topic_columns"]
     assert set(columns) >= {"sequence", "bid_price_mantissa", "digest"}
