@@ -219,6 +219,9 @@ class ArchiveFile:
         with contextlib.suppress(OSError):
             if self._writer is not None:
                 self._writer.close()
+        with contextlib.suppress(OSError):
+            if self._sink is not None:
+                self._sink.close()  # else it writes what it holds to a closed file, and says so, when it is collected
         self._writer = self._sink = None
         with contextlib.suppress(OSError):
             if self._file is not None:

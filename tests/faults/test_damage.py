@@ -33,6 +33,7 @@ from recorder.manifest import manifest_path, read_manifest
 from recorder.roll import roll_data, roll_lock
 from recorder.verify import verify
 from schemas.names import RecordKind, Table
+from tests.recorder.journal.support import NIGHTLY
 from tests.recorder.recordings import MS, SECOND, START_NS, TRADES, Tape, market, record_day, trade
 
 Answers = dict[str, tuple[int, str]]
@@ -163,8 +164,9 @@ def test_a_sealed_segment(how: str, compressed: bool, data: Path, run: Callable[
             harmless += 1
             continue
         assert (said.code, "1 segments are damaged" in said.text) == (1, True), f"{place}: {said.text}"
-        said = run("verify")
-        assert (said.code, str(path) in said.text) == (1, True), f"{place}: {said.text}"
+        if NIGHTLY or at % 3 == 0:  # it reads segments as stat does
+            said = run("verify")
+            assert (said.code, str(path) in said.text) == (1, True), f"{place}: {said.text}"
         assert tree(data) == before
     assert harmless <= 3
     path.write_bytes(damaged)
@@ -191,7 +193,7 @@ def test_a_segment_that_a_crash_left_open_and_cut(pristine: Path, tmp_path: Path
     whole = path.read_bytes()
     with SegmentReader(path) as reader:
         header = reader.header_bytes
-    for place, at in places(path).items():
+    for place, at in list(places(path).items())[:: 1 if NIGHTLY else 2]:
         data = Path(shutil.copytree(pristine, tmp_path / place))
         here = sealed(data)
         opened = here.with_name(here.name + ".open")
@@ -222,7 +224,7 @@ def test_a_parquet_file(table: Table, data: Path, run: Callable[[str], Said]) ->
         at = min(round(len(whole) * share), len(whole) - 1)
         damages[f"cut at {share:.0%}"] = whole[:at]
         damages[f"flipped at {share:.0%}"] = whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :]
-    for how, content in damages.items():
+    for how, content in list(damages.items())[table is Table.COVERAGE :: 1 if NIGHTLY else 2]:
         path.unlink(missing_ok=True)
         if content is not None:
             path.write_bytes(content)
@@ -230,7 +232,7 @@ def test_a_parquet_file(table: Table, data: Path, run: Callable[[str], Said]) ->
         said = run("verify")
         assert (said.code, path.name in said.text) == (1, True), f"{how}: {said.text}"
         assert tree(data) == before
-        if how in ("gone", "flipped at 40%"):
+        if how in ("gone", "empty"):
             said = run("trades")  # may need no byte of it
             assert said.code == 0 or "run `tapebook verify`" in said.text, f"{how}: {said}"
     assert run("roll").code == 0
