@@ -21,6 +21,7 @@ from recorder.journal_command import journal
 from recorder.operate import check, init, supervise
 from recorder.options import CA_FILE, ENDPOINT, ENVIRONMENT, REGION, STATE_DIR
 from recorder.query import query
+from recorder.repair_command import repair
 from recorder.version import VERSION
 from schemas.config import RecordConfig
 from schemas.errors import TapebookError
@@ -53,6 +54,7 @@ app.command("query")(query)
 app.command("book")(book)
 app.command("backfill")(backfill)
 app.command("compact")(compact)
+app.command("repair")(repair)
 app.command("init")(init)
 app.command("check")(check)
 app.command("supervise")(supervise)

@@ -126,6 +126,7 @@ def compact_data(
     should_stop: Callable[[], bool] = lambda: False,
     breathe: Callable[[], None] = lambda: None,
     sweep: bool = True,
+    wanted: Callable[[Group], bool] = lambda _: True,
 ) -> Compaction:
     """Merge what waits to be merged. Takes and gives back ``roll_lock`` again and again, so that rolls get their turn.
 
@@ -137,6 +138,7 @@ def compact_data(
         should_stop: asked between groups.
         breathe: called again and again while it works; it may wait.
         sweep: also look for what crashes left behind in the whole archive.
+        wanted: only these groups.
 
     Raises:
         StoreError: the disk refused, or the manifest cannot be read.
@@ -152,7 +154,7 @@ def compact_data(
                 for group in waiting_groups(
                     manifest, before=before, collector=collector, quiet_since_ns=quiet_since_ns
                 )
-                if not any(file.path in result.damaged for file in group.files)
+                if wanted(group) and not any(file.path in result.damaged for file in group.files)
             ]
             if groups:
                 commit = _Commit(archive, manifest, groups[0].collector)

@@ -17,7 +17,7 @@ from schemas.names import Table
 from schemas.tables import book_topic
 from schemas.time import NS_PER_MS, format_ns
 
-__all__ = ["Difference", "first_difference", "rows_of"]
+__all__ = ["Difference", "first_difference", "rows_of", "short"]
 
 Keep = Callable[[pa.Table], npt.NDArray[np.bool_]]
 """Which rows are compared."""
@@ -113,7 +113,7 @@ def _compare(
         if same < count:
             ours, theirs = _plain_row(found.rows, same), _plain_row(expected.rows, same)
             name = next((n for n in ours if ours[n] != theirs[n]), found.rows.schema.names[0])
-            what = f"{name} is {_short(ours[name])}, the journal says {_short(theirs[name])}"
+            what = f"{name} is {short(ours[name])}, the journal says {short(theirs[name])}"
             if counts[0] != counts[1] and not partly:
                 what += f" ({counts[0]} rows, the journal holds {counts[1]})"
             feed = _feed_of(expected.rows.slice(same, 1), table, symbol)
@@ -173,7 +173,8 @@ def _plain_row(table: pa.Table, index: int) -> dict[str, Any]:
     return row
 
 
-def _short(value: object) -> str:
+def short(value: object) -> str:
+    """A value as text that fits into a sentence."""
     text = str(value)
     return text if len(text) <= 120 else text[:117] + "…"
 

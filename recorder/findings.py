@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 import msgspec
 
-__all__ = ["Finding", "Verification"]
+__all__ = ["Finding", "Subject", "Verification"]
+
+
+class Subject(StrEnum):
+    """What a finding is about, which is also what a repair has to make again."""
+
+    FILE = "file"
+    """A file of the archive: its bytes or its rows."""
+    MANIFEST = "manifest"
+    """A line of a manifest, or a missing one."""
+    JOURNAL = "journal"
+    """A segment of the journal."""
+    OTHER = "other"
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -18,11 +31,15 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
         feed: topic, where one is concerned.
         row: index in the file, from 0.
         what: found, expected.
+        subject: what it is about.
+        collector: whose it is, where that is known.
     """
 
     fails: bool
     where: str
     what: str
+    subject: Subject = Subject.OTHER
+    collector: str | None = None
     feed: str | None = None
     row: int | None = None
 
@@ -60,9 +77,28 @@ class Verification:
         """The findings that make the check fail."""
         return [finding for finding in self.findings if finding.fails]
 
-    def fail(self, where: object, what: str, *, feed: str | None = None, row: int | None = None) -> None:
+    def fail(
+        self,
+        where: object,
+        what: str,
+        *,
+        feed: str | None = None,
+        row: int | None = None,
+        subject: Subject = Subject.OTHER,
+        collector: str | None = None,
+    ) -> None:
         """Note a failure."""
-        self.findings.append(Finding(fails=True, where=str(where), what=what, feed=feed, row=row))
+        self.findings.append(
+            Finding(
+                fails=True,
+                where=str(where),
+                what=what,
+                feed=feed,
+                row=row,
+                subject=subject,
+                collector=collector,
+            )
+        )
 
     def note(self, where: object, what: str) -> None:
         """Note something worth knowing."""

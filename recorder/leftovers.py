@@ -18,7 +18,7 @@ from recorder.manifest import Manifest
 from schemas.errors import StoreError
 from schemas.names import Table
 
-__all__ = ["GRACE_S", "Leftover", "delete_replaced", "find_leftovers"]
+__all__ = ["GRACE_S", "Leftover", "delete_replaced", "find_leftovers", "is_ours", "merged_name"]
 
 GRACE_S: Final = 3600.0
 """How long a replaced file stays for readers that were opened before."""
@@ -36,7 +36,7 @@ class Leftover(NamedTuple):
     Attributes:
         path: relative to the archive.
         why: ``temporary``, ``orphan`` (a crash left it), ``replaced`` (by a compaction), or ``foreign``: not known to
-            be ours, or of segments that nobody knows; never deleted.
+            be ours, or of segments that nobody knows; or ``damaged``: set aside by a repair. These are never deleted.
         bytes: its size.
     """
 
@@ -96,10 +96,25 @@ def find_leftovers(data: Path, manifest: Manifest, directories: set[str] | None 
             continue
         if path in manifest.replaced:
             yield Leftover(path, "replaced", size)
+        elif re.search(r"\.damaged(\.\d+)?$", path):
+            yield Leftover(path, "damaged", size)
         elif path.endswith(".parquet.tmp"):
             yield Leftover(path, "temporary", size)
         else:
             yield Leftover(path, "orphan" if _can_be_made_again(path, known) else "foreign", size)
+
+
+def is_ours(name: str) -> bool:
+    """Whether a file has a name such as rolls and compactions give."""
+    return _NAME.fullmatch(name) is not None
+
+
+def merged_name(name: str) -> tuple[str, int, int] | None:
+    """Return collector, first and last segment of a merged file's name; None for other names."""
+    found = _NAME.fullmatch(name)
+    if found is None or found["last"] is None:
+        return None
+    return found["collector"], int(found["first"]), int(found["last"])
 
 
 def _can_be_made_again(path: str, known: set[tuple[str, int]]) -> bool:

@@ -34,7 +34,14 @@ from schemas.manifest import (
 from schemas.names import Table
 from schemas.tables import SCHEMA_VERSION
 
-__all__ = ["Manifest", "append_manifest", "manifest_path", "read_manifest"]
+__all__ = [
+    "Manifest",
+    "append_manifest",
+    "check_line",
+    "manifest_path",
+    "read_manifest",
+    "read_manifest_file",
+]
 
 _DECODER: Final[msgspec.json.Decoder[Entry]] = msgspec.json.Decoder(Entry)
 
@@ -220,31 +227,44 @@ def read_manifest(archive: Path) -> Manifest:
         Corrupt: a whole line is not a manifest line, or a path leads elsewhere than its line says.
         StoreError: the lines or files come from a newer tapebook, or the disk fails.
     """
-    read = Manifest(archive, [], {})
+    found = Manifest(archive, [], {})
     files: list[ManifestFile] = []
     try:
         for path in sorted((archive / "manifest").glob("*.jsonl")):
-            state = _State()
-            for number, entry in enumerate(_decode(path, path.read_bytes()), 1):
-                if isinstance(entry, ManifestFile):
-                    _check_path(path, number, entry)
-                state.take(entry)
+            state = read_manifest_file(path)
             files.extend(state.files.values())
-            read.segments.update(state.segments)
-            read.pruned.update(state.pruned)
-            read.listed.update(state.listed)
-            read.replaced.update(state.replaced)
-            read.compactions += state.compactions
+            found.segments.update(state.segments)
+            found.pruned.update(state.pruned)
+            found.listed.update(state.listed)
+            found.replaced.update(state.replaced)
+            found.compactions += state.compactions
             if state.links:
-                read.links[state.links[0].collector] = state.links
+                found.links[state.links[0].collector] = state.links
     except OSError as error:
         raise StoreError(f"{archive / 'manifest'}: cannot be read: {error}") from error
-    found = Manifest(
-        archive, files, read.segments,
-        pruned=read.pruned, listed=read.listed, replaced=read.replaced, links=read.links,
+    whole = Manifest(
+        archive, files, found.segments,
+        pruned=found.pruned, listed=found.listed, replaced=found.replaced, links=found.links,
     )  # fmt: skip
-    found.compactions = read.compactions
-    return found
+    whole.compactions = found.compactions
+    return whole
+
+
+def read_manifest_file(path: Path) -> _State:
+    """Return what one collector's lines come to; errors as of ``read_manifest``, and OSError."""
+    state = _State()
+    for number, entry in enumerate(_decode(path, path.read_bytes()), 1):
+        check_line(path, number, entry)
+        state.take(entry)
+    return state
+
+
+def check_line(path: Path, number: int, entry: Entry) -> None:
+    """Raise Corrupt for a line of another collector, or whose path leads elsewhere than it says."""
+    if entry.collector != path.stem:
+        raise Corrupt(path, f"line {number} is of collector {entry.collector!r}, expected {path.stem!r}")
+    if isinstance(entry, ManifestFile):
+        _check_path(path, number, entry)
 
 
 def append_manifest(archive: Path, collector: str, entries: Sequence[Entry]) -> None:

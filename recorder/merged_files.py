@@ -8,7 +8,7 @@ merged again never takes the place of one that a reader may have open.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,11 +21,10 @@ import pyarrow.parquet as pq
 from engine.stored_rows import store
 from recorder.encodings import open_writer, profile
 from recorder.parquet_files import HashedFile
-from recorder.row_groups import int64s
-from recorder.row_ranges import BOOK_TABLES, Ranges
+from recorder.row_ranges import BOOK_TABLES, Ranges, RunRanges, receive_range
 from recorder.version import SOFTWARE
 from schemas.errors import StoreError
-from schemas.manifest import FileRun, ManifestFile, ManifestSegment
+from schemas.manifest import ManifestFile, ManifestSegment
 from schemas.names import Table
 from schemas.tables import SCHEMA_VERSION, schema_of
 
@@ -55,9 +54,6 @@ class MergedFile:
         self._profile = profile("compact", self.table)
         self._directory = (archive / self._like.path).parent
         self._temporary = self._directory / f"{self._like.collector}-merged.parquet.tmp"
-        ordered = sorted(segments, key=lambda segment: segment.sequence[0])
-        self._starts = np.array([segment.sequence[0] for segment in ordered], np.int64)
-        self._run_of = np.array([segment.run for segment in ordered], np.int64)
         self._pending: list[pa.Table] = []
         self._pending_rows = 0
         self._pending_bytes = 0
@@ -65,7 +61,7 @@ class MergedFile:
         self._file: HashedFile | None = None
         self._writer: pq.ParquetWriter | None = None
         self._ranges = Ranges(self.table, self._like.symbol)
-        self._runs: dict[int, tuple[int, Ranges]] = {}
+        self._runs = RunRanges(self.table, self._like.symbol, segments)
         self.rows = 0
 
     @property
@@ -80,7 +76,8 @@ class MergedFile:
             if depth != self._depth:
                 self._write()
                 self._depth = depth
-        self._note(rows)
+        self._ranges.note(rows)
+        self._runs.note(rows)
         self.rows += rows.num_rows
         most_rows = self._profile.row_group_rows
         most_bytes = self._profile.row_group_levels * LEVEL_BYTES
@@ -119,10 +116,6 @@ class MergedFile:
             self._temporary.rename(self._directory / name)
         except OSError as error:
             raise self._failure(error) from error
-        runs = [
-            FileRun(run, rows, of("sequence"), _receive(of), of("match_time"), of("push_time"))
-            for run, (rows, of) in sorted((run, (rows, each.of)) for run, (rows, each) in self._runs.items())
-        ]
         return ManifestFile(
             path=f"{like.path.rpartition('/')[0]}/{name}",
             table=like.table,
@@ -132,12 +125,12 @@ class MergedFile:
             collector=like.collector,
             segment=like.segment,
             last_segment=self._last_segment,
-            runs=runs,
+            runs=self._runs.runs(),
             rows=self.rows,
             bytes=self._file.length,
             sha256=digest,
             sequence=ranges.of("sequence"),
-            receive_ns=_receive(ranges.of),
+            receive_ns=receive_range(ranges),
             match_ms=ranges.of("match_time"),
             push_ms=ranges.of("push_time"),
             update_id=ranges.of("update_id"),
@@ -194,20 +187,6 @@ class MergedFile:
             f"{self._directory}: a merged file could not be written: {error}; nothing was taken away: "
             "free space or mend the disk, then `tapebook compact` again"
         )
-
-    def _note(self, rows: pa.Table) -> None:
-        self._ranges.note(rows)
-        places = np.searchsorted(self._starts, int64s(rows, "sequence"), "right") - 1
-        run_of_row = self._run_of[np.maximum(places, 0)]
-        for run in np.unique(run_of_row).tolist():
-            part = rows.filter(pa.array(run_of_row == run))
-            rows_before, ranges = self._runs.get(run) or (0, Ranges(self.table, self._like.symbol))
-            ranges.note(part)
-            self._runs[run] = (rows_before + part.num_rows, ranges)
-
-
-def _receive(of: Callable[[str], tuple[int, int] | None]) -> tuple[int, int] | None:
-    return of("receive_time") or of("start_time")
 
 
 def _encoded(column: Any, type_: Any) -> Any:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas.manifest import FeedEnds
+from schemas.manifest import FeedEnds, FileRun, ManifestSegment
 from schemas.names import Table
 from schemas.tables import book_topic
 
-__all__ = ["BOOK_TABLES", "Ranges"]
+__all__ = ["BOOK_TABLES", "RANGED", "Ranges", "RunRanges", "receive_range"]
 
 BOOK_TABLES: Final = frozenset({Table.BOOK_UPDATES, Table.RPI_BOOK_UPDATES})
-_RANGED: Final = (
+RANGED: Final = (
     "sequence",
     "receive_time",
     "start_time",
@@ -50,7 +51,7 @@ class Ranges:
         """Take rows that follow the ones before."""
         if not rows.num_rows:
             return
-        for name in _RANGED:
+        for name in RANGED:
             if name not in rows.schema.names:
                 continue
             column = rows.column(name)
@@ -84,6 +85,52 @@ class Ranges:
                 first_digest=(before.first_digest if before else None) or first,
                 last_digest=last or (before.last_digest if before else None),
             )
+
+
+class RunRanges:
+    """The same for each recording run that rows come from.
+
+    Args:
+        table, symbol: whose rows these are.
+        segments: the collector's segments; by their sequences a row is of one of them.
+    """
+
+    def __init__(self, table: Table, symbol: str, segments: Sequence[ManifestSegment]) -> None:
+        ordered = sorted(segments, key=lambda segment: segment.sequence[0])
+        self._starts = np.array([segment.sequence[0] for segment in ordered], np.int64)
+        self._run_of = np.array([segment.run for segment in ordered], np.int64)
+        self._table = table
+        self._symbol = symbol
+        self._runs: dict[int, tuple[int, Ranges]] = {}
+
+    def note(self, rows: pa.Table) -> None:
+        """Take rows that follow the ones before."""
+        places = np.searchsorted(self._starts, _array(rows, "sequence").to_numpy(), "right") - 1
+        run_of_row = self._run_of[np.maximum(places, 0)]
+        for run in np.unique(run_of_row).tolist():
+            part = rows.filter(pa.array(run_of_row == run))
+            rows_before, ranges = self._runs.get(run) or (0, Ranges(self._table, self._symbol))
+            ranges.note(part)
+            self._runs[run] = (rows_before + part.num_rows, ranges)
+
+    def runs(self) -> list[FileRun]:
+        """What there is of each run, oldest first."""
+        return [
+            FileRun(
+                run,
+                rows,
+                ranges.of("sequence"),
+                receive_range(ranges),
+                ranges.of("match_time"),
+                ranges.of("push_time"),
+            )
+            for run, (rows, ranges) in sorted(self._runs.items(), key=lambda item: item[0])
+        ]
+
+
+def receive_range(ranges: Ranges) -> tuple[int, int] | None:
+    """Of our clock: spans and gaps are placed by their starts."""
+    return ranges.of("receive_time") or ranges.of("start_time")
 
 
 def _array(rows: pa.Table, name: str) -> Any:

@@ -18,14 +18,15 @@ import msgspec
 from engine.replay import Mismatch
 from recorder.chain import broken_links
 from recorder.compact import sha256_of
-from recorder.compare_rows import first_difference, rows_of
-from recorder.findings import Finding, Verification
+from recorder.compare_rows import first_difference, rows_of, short
+from recorder.findings import Finding, Subject, Verification
 from recorder.journal import segments
 from recorder.leftovers import find_leftovers
 from recorder.manifest import Manifest, read_manifest
 from recorder.roll import Rolled, roll_fully
 from recorder.verify_books import check_books
 from recorder.verify_deep import check_rebuilds
+from recorder.verify_lines import wrong_in_line
 from recorder.verify_merged import MergedChecks
 from schemas.errors import Corrupt, TapebookError
 from schemas.manifest import ManifestFile, ManifestSegment
@@ -56,10 +57,11 @@ def verify(
     try:
         manifest = read_manifest(archive)
     except TapebookError as error:
-        result.fail(archive / "manifest", str(error))
+        path = error.path if isinstance(error, Corrupt) else archive / "manifest"
+        result.fail(path, error.why if isinstance(error, Corrupt) else str(error), subject=Subject.MANIFEST)
         return result
     for where, what in broken_links(manifest):
-        result.fail(where, what)
+        result.fail(where, what, subject=Subject.MANIFEST, collector=where.partition("/")[0])
     result.chains = {collector: str(links[-1].chain) for collector, links in manifest.links.items()}
     intact = _check_files(manifest, result, progress)
     for compaction, listed in manifest.compactions:
@@ -67,6 +69,8 @@ def verify(
             result.fail(
                 archive / "manifest" / f"{compaction.collector}.jsonl",
                 f"a compaction says that it made {compaction.files} files, and {listed} are listed before it",
+                subject=Subject.MANIFEST,
+                collector=compaction.collector,
             )
     unrolled: Segments = {}
     sealed = _list_journal(data, manifest, result)
@@ -75,6 +79,7 @@ def verify(
     _check_order({**unrolled, **manifest.segments}, result)
     if not quick:
         check_books(manifest, result, progress)
+        _check_lines(manifest, intact, result, progress)
     if deep:
         check_rebuilds(manifest, result, progress)
     _note_leftovers(data, manifest, result)
@@ -87,6 +92,27 @@ def _check_files(
     """Whether each file's bytes are the ones that the manifest speaks of, by path."""
     progress(f"the bytes of {len(manifest.files)} files")
     return {file.path: _check_file(manifest.archive, file, result) for file in manifest.files}
+
+
+def _check_lines(
+    manifest: Manifest, intact: dict[str, bool], result: Verification, progress: Callable[[str], None]
+) -> None:
+    """Hold what the manifest says of files against what is in them, where nothing else was wrong with them."""
+    wrong = {finding.where for finding in result.failures}
+    progress(f"what the manifest says of {len(manifest.files)} files")
+    by_collector: dict[str, list[ManifestSegment]] = {}
+    for segment in manifest.segments.values():
+        by_collector.setdefault(segment.collector, []).append(segment)
+    for file in manifest.files:
+        if not intact[file.path] or str(manifest.archive / file.path) in wrong:
+            continue
+        for key, found, expected in wrong_in_line(manifest.archive, file, by_collector[file.collector]):
+            result.fail(
+                manifest.archive / file.path,
+                f"the manifest says {key} = {short(found)}, the file says {short(expected)}",
+                subject=Subject.MANIFEST,
+                collector=file.collector,
+            )
 
 
 def _list_journal(data: Path, manifest: Manifest, result: Verification) -> dict[tuple[str, int], Path]:
@@ -104,7 +130,8 @@ def _list_journal(data: Path, manifest: Manifest, result: Verification) -> dict[
     for key, recorded in sorted(manifest.segments.items()):
         where, listed = f"{key[0]}/{key[1]}.arrows", manifest.listed[key]
         if listed != recorded.files:
-            result.fail(where, f"the manifest says {recorded.files} files, and lists {listed} of them")
+            what = f"the manifest says {recorded.files} files, and lists {listed} of them"
+            result.fail(where, what, subject=Subject.MANIFEST, collector=key[0])
         if key in sealed:
             continue
         if key in manifest.pruned:
@@ -175,9 +202,9 @@ def _rolled(path: Path, scratch: Path, result: Verification) -> Rolled | None:
     try:
         return roll_fully(path, scratch)
     except Corrupt as error:
-        result.fail(error.path, error.why)
+        result.fail(error.path, error.why, subject=Subject.JOURNAL, collector=path.parent.name)
     except (TapebookError, msgspec.MsgspecError, ValueError) as error:
-        result.fail(path, str(error))
+        result.fail(path, str(error), subject=Subject.JOURNAL, collector=path.parent.name)
     return None
 
 
@@ -198,15 +225,15 @@ def _check_file(archive: Path, file: ManifestFile, result: Verification) -> bool
     try:
         digest = sha256_of(path)
     except Corrupt:
-        result.fail(path, f"missing, although the manifest lists it with {file.rows} rows")
-        return False
+        what = f"missing, although the manifest lists it with {file.rows} rows"
     except TapebookError as error:
-        result.fail(path, str(error).removeprefix(f"{path}: "))
-        return False
-    if digest != file.sha256:
-        result.fail(path, f"sha256 is {digest[:16]}…, expected {file.sha256[:16]}…: the file was altered")
-        return False
-    return True
+        what = str(error).removeprefix(f"{path}: ")
+    else:
+        if digest == file.sha256:
+            return True
+        what = f"sha256 is {digest[:16]}…, expected {file.sha256[:16]}…: the file was altered"
+    result.fail(path, what, subject=Subject.FILE, collector=file.collector)
+    return False
 
 
 def _check_segment(
@@ -235,12 +262,14 @@ def _check_segment(
     for name in names:
         found, expected = getattr(recorded, name), getattr(fresh, name)
         if found != expected:
-            result.fail(path, f"the manifest says {name} = {found}, the journal says {expected}")
+            what = f"the manifest says {name} = {found}, the journal says {expected}"
+            result.fail(path, what, subject=Subject.MANIFEST, collector=fresh.collector)
     told, said = recorded.header, fresh.header
     if told is not None and said is not None:  # the format changes when a segment is compressed
         said = msgspec.structs.replace(said, format_version=told.format_version)
         if told != said:
-            result.fail(path, f"the manifest says header = {told}, the journal says {said}")
+            what = f"the manifest says header = {told}, the journal says {said}"
+            result.fail(path, what, subject=Subject.MANIFEST, collector=fresh.collector)
     return fresh
 
 
@@ -264,8 +293,12 @@ def _compare_files(
             )
     for file in files:
         expected = fresh.get(file.path)
+        if expected is not None and expected.gaps != file.gaps:
+            what = f"the manifest says gaps = {file.gaps}, the journal says {expected.gaps}"
+            result.fail(archive / file.path, what, subject=Subject.MANIFEST, collector=file.collector)
         if expected is None:
-            result.fail(archive / file.path, f"has {file.rows} rows, the journal holds none for it")
+            what = f"has {file.rows} rows, the journal holds none for it"
+            result.fail(archive / file.path, what, subject=Subject.MANIFEST, collector=file.collector)
         elif expected.sha256 != file.sha256 or not intact[file.path]:
             difference = first_difference(
                 archive / file.path,
@@ -275,7 +308,14 @@ def _compare_files(
                 file.symbol,
             )
             if difference is not None:
-                result.fail(archive / file.path, difference.what, feed=difference.feed, row=difference.row)
+                result.fail(
+                    archive / file.path,
+                    difference.what,
+                    feed=difference.feed,
+                    row=difference.row,
+                    subject=Subject.FILE,
+                    collector=file.collector,
+                )
             elif intact[file.path]:
                 result.note(
                     archive / file.path, "other bytes than this version would write, and the same rows"

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recorder.compare_rows import Keep, first_difference
-from recorder.findings import Verification
+from recorder.findings import Subject, Verification
 from recorder.manifest import Manifest
 from recorder.merge_rows import Source, merged_rows
 from recorder.row_groups import int64s
@@ -100,7 +100,19 @@ class MergedChecks:
         )
         if difference is not None:
             self._result.fail(
-                self._manifest.archive / file.path, difference.what, feed=difference.feed, row=difference.row
+                self._manifest.archive / file.path,
+                difference.what,
+                feed=difference.feed,
+                row=difference.row,
+                subject=Subject.FILE,
+                collector=file.collector,
+            )
+        elif not absent and (gaps := sum(fresh.gaps for fresh in held)) != file.gaps:
+            self._result.fail(
+                self._manifest.archive / file.path,
+                f"the manifest says gaps = {file.gaps}, the journal says {gaps}",
+                subject=Subject.MANIFEST,
+                collector=file.collector,
             )
 
 

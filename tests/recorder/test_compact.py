@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -15,6 +17,7 @@ import pytest
 from engine.stored_rows import restore
 from recorder import compact, merged_files
 from recorder.archive import open_archive
+from recorder.cli import main
 from recorder.compact import Compaction, compact_data, waiting_groups
 from recorder.encodings import profile
 from recorder.journal import segments
@@ -346,10 +349,6 @@ def test_a_damaged_file_keeps_its_day_as_it_is(data: Path) -> None:
 
 
 def test_a_file_that_has_other_rows_than_its_line_says_is_not_merged(data: Path) -> None:
-    import hashlib
-
-    import msgspec
-
     archive = data / "archive"
     entry = read_manifest(archive).select(Table.TRADES)[0]
     rows = pq.read_table(archive / entry.path)
@@ -474,3 +473,47 @@ def test_book_feeds_of_many_depths_and_late_trades(tmp_path: Path) -> None:
     compact_data(tmp_path)
     assert rows_of(tmp_path) == before
     assert not verify(tmp_path).failures
+
+
+def test_the_command_says_what_it_did(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(["compact", "--data", str(data), *arguments])
+        out = capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, out.out, out.err
+
+    files = read_manifest(data / "archive").files
+    assert run("--before", "2023-11-14")[:2] == (
+        0,
+        "nothing to compact before 2023-11-14: every day's files are merged\n",
+    )
+    code, _, err = run("--before", "14.11.2023")
+    assert (code, "expected a date such as" in err) == (2, True)
+    code, out, _ = run()
+    assert code == 0
+    merged = read_manifest(data / "archive").files
+    size, merged_size = (sum(file.bytes for file in each) for each in (files, merged))
+    assert out.splitlines()[0] == (
+        f"linear 2023-11-14: {len(files)} files -> {len(merged)}, {sum(file.rows for file in files):,} rows, "
+        f"{size:,} -> {merged_size:,} bytes"
+    )
+    assert "stay for 3600 s" in out
+    code, out, _ = run("--grace", "0")
+    assert code == 0
+    assert out.startswith(f"deleted {len(files)} files")
+
+
+def test_the_command_as_json_and_with_a_damaged_file(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    archive = data / "archive"
+    bad = read_manifest(archive).select(Table.TRADES)[0]
+    (archive / bad.path).write_bytes(b"gone")
+    with pytest.raises(SystemExit) as ended:
+        main(["compact", "--data", str(data), "--format", "json"])
+    assert ended.value.code == 1
+    out = capsys.readouterr()
+    assert f"{bad.path}: sha256 is" in out.err
+    lines = [msgspec.json.decode(line) for line in out.out.splitlines()]
+    merged = [file for file in read_manifest(archive).files if file.last_segment is not None]
+    assert sorted(line["path"] for line in lines) == sorted(file.path for file in merged)
+    assert all(line["files"] > 1 and line["bytes"] > 0 for line in lines)

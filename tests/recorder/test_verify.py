@@ -104,7 +104,7 @@ def test_an_untouched_directory(data: Path) -> None:
     assert result.files == len(read_manifest(data / "archive").files)
     assert result.live_digests == result.archive_digests == 5
     assert result.keyframes == 2  # at the beginning of the second segment and of the third
-    assert len(steps) == 5  # the files' bytes, three segments, the books of a symbol
+    assert len(steps) == 6  # the files' bytes, their lines, three segments, the books of a symbol
     assert verify_and_report(data, json=False) == 0
 
 

@@ -1,0 +1,334 @@
+"""Repair: whatever is flipped, cut or deleted comes back byte for byte, or is named."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from recorder.cli import main
+from recorder.compact import compact_data
+from recorder.journal import SegmentReader, segments
+from recorder.manifest import manifest_path, read_manifest
+from recorder.repair import Fate, Repair, repair
+from recorder.roll import roll_data, roll_lock
+from recorder.verify import verify
+from schemas.errors import StoreError
+from schemas.manifest import ManifestCompaction, ManifestFile, decode_line, encode_lines
+from schemas.names import Table
+from tests.recorder.recordings import START_NS, TOP, TRADES, Tape, market
+from tests.recorder.test_compact import rows_of
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three segments: two merged, one rolled."""
+    data = tmp_path_factory.mktemp("made") / "data"
+    tape = Tape(data, [TOP, TRADES])
+    tape.frames(market(0, 20), flush_every=10)
+    tape.rotate()
+    tape.frames(market(20, 40), flush_every=10)
+    tape.rotate()
+    _roll(data)
+    compact_data(data, grace_s=0)
+    tape.frames(market(40, 60), flush_every=10)
+    tape.stop()
+    _roll(data)
+    return data
+
+
+@pytest.fixture
+def data(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "data"))
+
+
+def _roll(data: Path) -> None:
+    with roll_lock(data, wait=False):
+        roll_data(data)
+
+
+def contents(data: Path) -> dict[str, bytes]:
+    """Every Parquet file of the archive."""
+    root = data / "archive"
+    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*.parquet"))}
+
+
+def lines_of(data: Path) -> list[bytes]:
+    """The manifest, but for when files were merged."""
+    lines = manifest_path(data / "archive", "linear").read_bytes().splitlines()
+    entries = [decode_line(line) for line in lines]
+    return [
+        encode_lines(
+            [msgspec.structs.replace(entry, time_ns=0) if isinstance(entry, ManifestCompaction) else entry]
+        )
+        for entry in entries
+    ]
+
+
+def fates(result: Repair) -> set[Fate]:
+    return {action.fate for action in result.actions}
+
+
+def flip(path: Path, rng: random.Random) -> None:
+    content = bytearray(path.read_bytes())
+    content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+    path.write_bytes(content)
+
+
+def cut(path: Path, rng: random.Random) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[: rng.randrange(len(content))])
+
+
+def delete(path: Path, rng: random.Random) -> None:
+    path.unlink()
+
+
+HARMS = (flip, cut, delete)
+Harm = Callable[[Path, random.Random], None]
+
+
+def test_nothing_to_repair(data: Path) -> None:
+    before = contents(data), manifest_path(data / "archive", "linear").read_bytes()
+    result = repair(data)
+    assert result.actions == []
+    assert result.is_well
+    assert (contents(data), manifest_path(data / "archive", "linear").read_bytes()) == before
+
+
+@pytest.mark.parametrize("harm", HARMS)
+def test_files_come_back_byte_for_byte(data: Path, harm: Harm) -> None:
+    rng = random.Random(harm.__name__)
+    before, lines = contents(data), lines_of(data)
+    files = read_manifest(data / "archive").files
+    assert {file.last_segment is None for file in files} == {True, False}
+    for file in files:
+        harm(data / "archive" / file.path, rng)
+    assert repair(data, dry_run=True).actions
+    assert contents(data) != before
+    result = repair(data)
+    assert result.is_well, result.actions
+    assert {action.where for action in result.actions} == {
+        str(data / "archive" / file.path) for file in files
+    }
+    assert fates(result) == {Fate.REBUILT}
+    assert contents(data) == before
+    assert lines_of(data) == lines
+    assert verify(data).findings == []
+
+
+@pytest.mark.parametrize("harm", HARMS)
+@pytest.mark.parametrize("seed", range(3))
+def test_a_manifest_comes_back(data: Path, harm: Harm, seed: int) -> None:
+    rng = random.Random(f"{harm.__name__} {seed}")
+    before, rows = contents(data), rows_of(data)
+    path = manifest_path(data / "archive", "linear")
+    harm(path, rng)
+    result = repair(data)
+    assert result.is_well, result.actions
+    assert rows_of(data) == rows
+    alive = {file.path for file in read_manifest(data / "archive").files}
+    assert {name: content for name, content in contents(data).items() if name in alive} == before
+    assert verify(data).failures == []
+
+
+@pytest.mark.parametrize("number", range(12))
+def test_every_line_of_a_manifest_can_be_lost(data: Path, number: int) -> None:
+    rows = rows_of(data)
+    path = manifest_path(data / "archive", "linear")
+    lines = path.read_bytes().splitlines(keepends=True)
+    del lines[number % len(lines)]
+    path.write_bytes(b"".join(lines))
+    result = repair(data)
+    assert result.is_well, result.actions
+    assert rows_of(data) == rows
+
+
+def test_a_line_that_says_something_else_of_a_file_is_set_right(data: Path) -> None:
+    path = manifest_path(data / "archive", "linear")
+    lines = path.read_bytes()
+    entries = [decode_line(line) for line in lines.splitlines()]
+
+    def wrong(entry: object) -> object:
+        if (
+            isinstance(entry, ManifestFile)
+            and entry.table == Table.TRADES.value
+            and entry.receive_ns is not None
+        ):
+            return msgspec.structs.replace(entry, receive_ns=(entry.receive_ns[0], entry.receive_ns[1] + 1))
+        return entry
+
+    path.write_bytes(encode_lines([wrong(entry) for entry in entries]))  # type: ignore[misc]
+    assert "the manifest says receive_ns" in str(verify(data).failures[0])
+    before = contents(data)
+    result = repair(data)
+    assert result.is_well
+    assert path.with_name("linear.jsonl.damaged").exists()
+    alive = {file.path for file in read_manifest(data / "archive").files}
+    assert {name: content for name, content in contents(data).items() if name in alive} == before
+    assert not verify(data).failures
+
+
+def test_what_the_journal_no_longer_has_can_not_be_made_again(data: Path) -> None:
+    first = segments(data)[0]
+    first.path.unlink()
+    manifest = read_manifest(data / "archive")
+    merged = next(file for file in manifest.files if file.last_segment is not None)
+    single = next(file for file in manifest.files if file.last_segment is None)
+    for file in (merged, single):
+        (data / "archive" / file.path).write_bytes(b"gone")
+    result = repair(data)
+    assert not result.is_well
+    told = {action.where: action for action in result.actions}
+    lost = told[str(data / "archive" / merged.path)]
+    assert lost.fate is Fate.LOST
+    assert f"{first.start_ns}.arrows is not in the journal" in lost.what
+    assert told[str(data / "archive" / single.path)].fate is Fate.REBUILT
+    assert (data / "archive" / merged.path).read_bytes() == b"gone"
+
+
+def test_a_manifest_keeps_what_the_journal_no_longer_has(data: Path) -> None:
+    """The merged file holds rows of a segment that is gone: it stays, and is told again for the one that is not."""
+    rows = rows_of(data)
+    segments(data)[0].path.unlink()
+    path = manifest_path(data / "archive", "linear")
+    lines = path.read_bytes().splitlines(keepends=True)
+    at = next(i for i, line in enumerate(lines) if isinstance(decode_line(line), ManifestCompaction))
+    lines[at] = b"not a line\n"
+    path.write_bytes(b"".join(lines))
+    result = repair(data)
+    assert result.is_well, result.actions
+    assert rows_of(data) == rows
+    assert any(file.last_segment is not None for file in read_manifest(data / "archive").files)
+
+
+def test_lines_that_are_lost_for_good_are_named(data: Path) -> None:
+    start_ns = segments(data)[2].start_ns
+    segments(data)[2].path.unlink()
+    path = manifest_path(data / "archive", "linear")
+    lines = [
+        line
+        for line in path.read_bytes().splitlines(keepends=True)
+        if not (b'"event":"segment"' in line and f'"segment":{start_ns}'.encode() in line)
+    ]
+    path.write_bytes(b"".join(lines) + b"\xff\n")
+    files = contents(data)
+    result = repair(data)
+    assert not result.is_well
+    assert any(action.fate is Fate.LOST and str(start_ns) in action.where for action in result.actions)
+    assert contents(data).keys() >= files.keys()
+
+
+def _content_of(path: Path) -> tuple[int, str]:
+    with SegmentReader(path, hashed=True) as reader:
+        records = sum(batch.table.num_rows for batch in reader)
+        assert reader.content is not None
+        return records, reader.content.hexdigest()
+
+
+def _damage(path: Path) -> bytes:
+    content = bytearray(path.read_bytes())
+    content[content.index(b"publicTrade", len(content) // 2)] ^= 1
+    path.write_bytes(content)
+    return bytes(content)
+
+
+def test_a_damaged_segment_that_was_rolled_is_made_again_from_the_archive(data: Path) -> None:
+    path = segments(data)[1].path
+    content = _content_of(path)
+    _damage(path)
+    before = contents(data)
+    result = repair(data)
+    assert result.is_well, result.actions
+    assert [(action.where, action.fate) for action in result.actions] == [(str(path), Fate.REBUILT)]
+    assert _content_of(path) == content
+    assert contents(data) == before
+    assert verify(data, deep=True).findings == []
+
+
+def test_a_damaged_segment_whose_rows_are_damaged_too_stays_and_is_named(data: Path) -> None:
+    path = segments(data)[1].path
+    content = _damage(path)
+    merged = next(file for file in read_manifest(data / "archive").files if file.last_segment is not None)
+    (data / "archive" / merged.path).write_bytes(b"gone")
+    result = repair(data)
+    assert not result.is_well
+    assert {(action.where, action.fate) for action in result.actions} == {
+        (str(path), Fate.LOST),
+        (str(data / "archive" / merged.path), Fate.LOST),
+    }
+    assert path.read_bytes() == content
+
+
+def test_of_a_damaged_segment_that_was_not_rolled_the_beginning_is_kept(tmp_path: Path) -> None:
+    tape = Tape(tmp_path, [TOP, TRADES])
+    tape.frames(market(0, 40), flush_every=5)
+    tape.stop()
+    path = segments(tmp_path)[0].path
+    content = bytearray(path.read_bytes())
+    content[content.index(b"publicTrade", 2 * len(content) // 3)] ^= 1
+    path.write_bytes(content)
+    result = repair(tmp_path)
+    assert not result.is_well
+    (lost,) = [action for action in result.actions if action.fate is Fate.LOST]
+    assert "records before the damage are kept and rolled" in lost.what
+    assert path.with_name(path.name + ".damaged").read_bytes() == content
+    manifest = read_manifest(tmp_path / "archive")
+    assert 0 < manifest.segments["linear", START_NS].frames < len(market(0, 40))
+    assert not verify(tmp_path).failures
+
+
+def test_leftovers_go_and_what_nobody_knows_stays(data: Path) -> None:
+    archive = data / "archive"
+    directory = (archive / read_manifest(archive).files[0].path).parent
+    orphan = directory / f"linear-{START_NS}-{START_NS}-0123456789ab.parquet"
+    temporary = directory / "linear-merged.parquet.tmp"
+    unknown = directory / "notes.txt"
+    for path in (orphan, temporary, unknown):
+        path.write_bytes(b"x")
+    assert {action.fate for action in repair(data, dry_run=True).actions} == {Fate.PLANNED}
+    assert orphan.exists()
+    result = repair(data)
+    assert result.is_well
+    assert {action.where for action in result.actions} == {str(orphan), str(temporary)}
+    assert not orphan.exists()
+    assert not temporary.exists()
+    assert unknown.exists()
+
+
+def test_a_newer_manifest_is_not_touched(data: Path) -> None:
+    path = manifest_path(data / "archive", "linear")
+    content = path.read_bytes() + b'{"event":"later","version":9}\n'
+    path.write_bytes(content)
+    with pytest.raises(StoreError, match="upgrade tapebook"):
+        repair(data)
+    assert path.read_bytes() == content
+
+
+def test_the_command_says_what_it_did(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(*arguments: str) -> tuple[int, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(["repair", "--data", str(data), *arguments])
+        code = ended.value.code
+        assert isinstance(code, int)
+        return code, capsys.readouterr().out
+
+    assert run() == (0, "nothing to repair\n")
+    path = data / "archive" / read_manifest(data / "archive").files[0].path
+    path.write_bytes(b"gone")
+    code, told = run("--dry-run")
+    assert code == 1
+    assert told.splitlines()[-1] == "1 to be repaired; nothing was changed"
+    code, told = run("--format", "json")
+    assert code == 0
+    assert msgspec.json.decode(told)["fate"] == "rebuilt"
+    segments(data)[0].path.unlink()
+    path.write_bytes(b"gone")
+    code, told = run()
+    assert code == 1
+    assert told.startswith("lost ")
+    assert "NOT repaired: 1 of 1 could not be made again" in told
