@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import pytest
@@ -243,6 +244,34 @@ def test_a_gap_without_a_fault(made: Made, topic: str, cause: str) -> None:
     assert topic in said
     if made.lines > 1:
         assert said.startswith(f"{topic}: a gap") or "no fault makes a gap" in said
+
+
+def test_a_gap_over_what_only_one_line_lost(made: Made) -> None:
+    """Of a book, a fault on one line excuses no gap if the other one brought the message; a line alone needs one."""
+    rows = account_of(made.recorded, made.entries).applied(BOOK)
+    before, hit = next(
+        (before, row)
+        for before, row in pairwise(rows)
+        if row.message.place == before.message.place + 1
+        and len(row.message.befallen) == made.lines - 1
+        and all(faults <= {"drop", "corrupt"} for faults in row.message.befallen.values())
+        and row.receive_ns > before.receive_ns
+    )
+
+    def add(recorded: Doctored) -> None:
+        gap = dict.fromkeys(recorded.gaps[0]) | {
+            "topic": BOOK, "cause": "lost", "healed_by": "snapshot", "sequence": hit.sequence,
+            "start_ns": before.receive_ns, "end_ns": hit.receive_ns,
+        }  # fmt: skip
+        recorded.gaps.append(gap)
+
+    said = complaint(made, add)
+    if made.lines == 1:
+        assert said.startswith("unexplained")
+    else:
+        assert said.startswith(
+            f"{BOOK}: a gap (lost) at {hit.message}, which line {hit.message.brought[0].line} brought"
+        )
 
 
 @pytest.mark.parametrize("topic", [BOOK, LEVEL_1, TICKER])

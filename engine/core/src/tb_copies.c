@@ -55,11 +55,11 @@ static void lose(tb_engine *engine, int32_t index, int cause, int64_t ordinal, t
     }
 }
 
-/* The newest frame that was followed and is older than this time, or -1. */
-static int64_t before(tb_merge *merge, int64_t push_ms)
+/* The newest frame that was followed and is older than this time (unknown: that came before this ordinal), or -1. */
+static int64_t before(tb_merge *merge, int64_t push_ms, int64_t ordinal)
 {
     for (int64_t i = merge->next_copy; i-- > oldest(merge, 0);)
-        if (copy_at(merge, i)->taken && copy_at(merge, i)->push_ms < push_ms)
+        if (copy_at(merge, i)->taken && (push_ms == TB_NONE ? i < ordinal : copy_at(merge, i)->push_ms < push_ms))
             return i;
     return -1;
 }
@@ -71,7 +71,7 @@ static int compare(tb_merge *merge, tb_carrier *carrier, int64_t ordinal, int is
 {
     const int32_t slot = (int32_t)(carrier - merge->carriers);
     const uint8_t bit = (uint8_t)(1u << slot);
-    int64_t lost_ms = INT64_MAX; /* when the oldest of it was pushed */
+    int64_t lost_ms = INT64_MAX, first = 0; /* when the oldest of it was pushed, and which that is */
     int32_t missed = 0, lost = 0, own = 0;
     for (int64_t i = oldest(merge, carrier->place + 1); carrier->met && i < ordinal; i++) {
         const tb_copy *copy = copy_at(merge, i);
@@ -83,12 +83,13 @@ static int compare(tb_merge *merge, tb_carrier *carrier, int64_t ordinal, int is
         missed++;
         if (!copy->taken) {
             lost = 1;
+            first = copy->push_ms < lost_ms ? i : first;
             lost_ms = copy->push_ms < lost_ms ? copy->push_ms : lost_ms;
         }
         if (copy->taken && copy->lines && (copy->lines & (copy->lines - 1)) == 0)
             merge->carriers[__builtin_ctz(copy->lines)].saved++;
     }
-    const int64_t good = lost ? before(merge, lost_ms) : TB_NONE;
+    const int64_t good = lost ? before(merge, lost_ms, first) : TB_NONE;
     *last_good = good > carrier->place ? good : carrier->place;
     merge->alike += 1 - TB_MISS * missed;
     if (merge->alike > TB_MOST_ALIKE)
@@ -127,11 +128,13 @@ static int is_skipped(tb_merge *merge, const tb_carrier *carrier, int64_t ordina
 {
     const uint8_t bit = (uint8_t)(1u << (carrier - merge->carriers));
     const int64_t push_ms = copy_at(merge, ordinal)->push_ms;
-    int64_t lost_ms = INT64_MAX;
+    int64_t lost_ms = INT64_MAX, first = 0;
     for (int64_t i = oldest(merge, carrier->untold); carrier->met && i < merge->next_copy; i++) {
         const tb_copy *copy = copy_at(merge, i);
-        if (is_untold(merge, carrier, copy) && copy->push_ms <= push_ms)
-            lost_ms = copy->push_ms < lost_ms ? copy->push_ms : lost_ms;
+        if (!is_untold(merge, carrier, copy) || copy->push_ms > push_ms || copy->push_ms >= lost_ms)
+            continue;
+        lost_ms = copy->push_ms;
+        first = i;
     }
     if (lost_ms == INT64_MAX)
         return 0;
@@ -141,7 +144,7 @@ static int is_skipped(tb_merge *merge, const tb_carrier *carrier, int64_t ordina
             copy->receive_ns > carrier->since_ns)
             return 0;
     }
-    *last_good = before(merge, lost_ms);
+    *last_good = before(merge, lost_ms, first);
     return 1;
 }
 
@@ -180,17 +183,19 @@ int tb_has_untold(const tb_merge *merge, int32_t slot)
 void tb_lose_untold(tb_engine *engine, int32_t index, int cause, tb_stamp at)
 {
     tb_merge *merge = engine->feeds[index]->merge;
-    int64_t lost_ms = INT64_MAX;
+    int64_t lost_ms = INT64_MAX, first = 0;
     for (int32_t slot = 0; slot < merge->count; slot++) {
         tb_carrier *carrier = &merge->carriers[slot];
         if (!carrier->up || !carrier->met)
             continue;
         for (int64_t i = oldest(merge, carrier->untold); i < merge->next_copy; i++)
-            if (is_untold(merge, carrier, copy_at(merge, i)) && copy_at(merge, i)->push_ms < lost_ms)
+            if (is_untold(merge, carrier, copy_at(merge, i)) && copy_at(merge, i)->push_ms < lost_ms) {
                 lost_ms = copy_at(merge, i)->push_ms;
+                first = i;
+            }
         settle(merge, carrier);
     }
-    lose(engine, index, cause, lost_ms == INT64_MAX || lost_ms > merge->head_ms ? TB_NONE : before(merge, lost_ms), at);
+    lose(engine, index, cause, lost_ms == INT64_MAX || lost_ms > merge->head_ms ? TB_NONE : before(merge, lost_ms, first), at);
 }
 
 void tb_count_uncopied(tb_merge *merge, const tb_carrier *lost)
@@ -302,7 +307,7 @@ tb_verdict tb_admit_copy(tb_engine *engine, int32_t index, tb_carrier *carrier, 
             return TB_COPY;
         const int is_late = is_passed(merge, slot, place, push_ms, live);
         if (is_late)
-            lose(engine, index, TB_CAUSE_LOST, before(merge, push_ms), at);
+            lose(engine, index, TB_CAUSE_LOST, before(merge, push_ms, merge->next_copy), at);
         else if (lost)
             lose(engine, index, TB_CAUSE_LOST, last_good, at);
         if (!is_late)
@@ -334,7 +339,7 @@ tb_verdict tb_admit_copy(tb_engine *engine, int32_t index, tb_carrier *carrier, 
     }
     if (alike ? is_passed(merge, slot, place, push_ms, live)
               : live && carrier->met && is_behind(merge, slot, push_ms, carrier->since_ns)) {
-        lose(engine, index, TB_CAUSE_LOST, before(merge, push_ms), at);
+        lose(engine, index, TB_CAUSE_LOST, before(merge, push_ms, merge->next_copy), at);
         add_copy(merge, hash, frame, slot, 1, opening, at);
         return TB_LATE;
     }

@@ -12,7 +12,7 @@ from tests.strategies import write
 
 SYMBOL = "BTCUSDT"
 BOOK, LEVEL_1 = f"orderbook.50.{SYMBOL}", f"orderbook.1.{SYMBOL}"
-TRADES, TICKER = f"publicTrade.{SYMBOL}", f"tickers.{SYMBOL}"
+TRADES, TICKER, LIMIT = f"publicTrade.{SYMBOL}", f"tickers.{SYMBOL}", f"priceLimit.{SYMBOL}"
 SECOND_NS = 10**9
 
 
@@ -38,6 +38,11 @@ def trade(*ids: str) -> bytes:
 def ticker(ts: int, kind: str = "delta", *, price: str = "5") -> bytes:
     data = {"symbol": SYMBOL, "lastPrice": price}
     return write({"topic": TICKER, "type": kind, "ts": 1_700_000_000_000 + ts, "cs": ts, "data": data})
+
+
+def limit(ts: int) -> bytes:
+    data = {"symbol": SYMBOL, "buyLmt": "9", "sellLmt": "1"}
+    return write({"topic": LIMIT, "data": data, "ts": 1_700_000_000_000 + ts})
 
 
 class Lines:
@@ -579,3 +584,14 @@ def test_more_lines_than_there_is_room_for_are_not_followed() -> None:
     lines.cut(3)
     lines.hear(8, book(10, "snapshot"))
     assert lines.state is FeedState.LIVE
+
+
+def test_what_stands_for_itself_is_lost_behind_the_frame_before_it() -> None:
+    lines = Lines(topic=LIMIT)
+    lines.hear(0, limit(1))
+    good_ns = lines.now_ns
+    lines.hear(1, limit(1), limit(2))
+    lines.hear(0, limit(3))
+    lines.hear(1, limit(3))
+    (gap,) = lines.gaps()
+    assert (gap.detail, gap.start_ns) == ("lost", good_ns)
