@@ -19,7 +19,7 @@ from engine.core.wire import WireCheck
 from engine.wire_forms import learn_form
 from schemas.names import RecordKind, Table
 from schemas.notes import Close, decode_note
-from schemas.raw_tables import FORM, REPEAT
+from schemas.raw_tables import FORM, OPEN, REPEAT
 from schemas.tables import schema_of
 from schemas.wire import WireForm, WireKind, encode_form
 
@@ -96,6 +96,7 @@ class RawRecords:
         """The batch is done: what was found in it becomes rows."""
         found = self._found
         found += [(at, REPEAT, str(sequence).encode()) for at, sequence in self._check.take_repeats()]
+        found += [(at, OPEN, digits) for at, digits in self._check.take_opens()]
         if not found:
             return
         found.sort(key=lambda item: (item[0], item[1]))

@@ -19,6 +19,7 @@ __all__ = ["learn_form"]
 
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.([0-9]+))?")
 _ISO: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}Z")
+_DIGITS: Final = re.compile(r"(?<![0-9.])[0-9]{6,20}(?![0-9.])")
 _LEVEL: Final = re.compile(r'\["([^"]*)","([^"]*)"(?:,"([^"]*)")?\]')
 _ENVELOPE: Final = {"type": "kind", "ts": "push", "cts": "match", "cs": "cross"}
 _BOOK: Final = {"b": "bids", "a": "asks", "u": "update", "seq": "cross"}
@@ -75,6 +76,8 @@ def learn_form(kind: str, topic: str, symbol: str, frame: bytes, known: WireForm
         whole = _template(
             text, 0, len(text), spans, (("topic", topic), ("symbol", symbol), *_long_numbers(stated))
         )
+        if known is not None:
+            whole = _opened(whole, known.frame)
     except (ValueError, KeyError, IndexError, RecursionError):
         return None
     return WireForm(topic, whole, each, numbers, order)
@@ -157,6 +160,36 @@ def _template(
         if value:
             parts = list(_split(parts, name, value))
     return tuple(parts)
+
+
+def _opened(parts: tuple[str, ...], before: tuple[str, ...]) -> tuple[str, ...]:
+    """Leaves a long number in a text open where another one stood at its place before, or it was open already."""
+    for place in range(0, len(parts), 2):
+        match = _DIGITS.search(parts[place])
+        if match is None:
+            continue
+        opened = (
+            *parts[:place],
+            parts[place][: match.start()],
+            "open",
+            parts[place][match.end() :],
+            *parts[place + 1 :],
+        )
+        if opened == before or (len(before) == len(parts) and _like(opened, before, place)):
+            return opened
+    return parts
+
+
+def _like(opened: tuple[str, ...], before: tuple[str, ...], place: int) -> bool:
+    """Whether what came before is the same but for the digits that are open now."""
+    head, tail = opened[place], opened[place + 2]
+    said = before[place]
+    return (
+        (*opened[:place], *opened[place + 3 :]) == (*before[:place], *before[place + 1 :])
+        and said.startswith(head)
+        and said.endswith(tail)
+        and said[len(head) : len(said) - len(tail)].isdigit()
+    )
 
 
 def _split(parts: list[str], name: str, value: str) -> Iterator[str]:

@@ -31,7 +31,7 @@ from schemas.errors import Corrupt, DataError, StoreError
 from schemas.manifest import ManifestFile, ManifestSegment, SegmentHeader
 from schemas.names import Category, RecordKind, Table
 from schemas.notes import Close, decode_note
-from schemas.raw_tables import FORM, REPEAT
+from schemas.raw_tables import FORM, OPEN, REPEAT
 from schemas.tables import book_topic
 from schemas.wire import WireForm, WireKind, decode_form
 
@@ -141,9 +141,8 @@ class _Raw(NamedTuple):
 
     sequences: Column  # of records that are there as they are, sorted
     repeats: dict[int, int]
-    forms: dict[
-        str, list[tuple[int, WireForm]]
-    ]  # by topic, each with the sequence from which on it is in force
+    opens: dict[int, bytes]  # digits that forms leave open
+    forms: dict[str, list[tuple[int, WireForm]]]  # by topic, each with the sequence from which on it holds
     verbatim: int
 
 
@@ -193,6 +192,7 @@ def _numbers(rows: pa.Table, name: str) -> Column:
 def _read_raw(manifest: Manifest, entry: ManifestSegment, places: _Places) -> _Raw:
     sequences: list[Column] = []
     repeats: dict[int, int] = {}
+    opens: dict[int, bytes] = {}
     forms: dict[str, list[tuple[int, WireForm]]] = {}
     verbatim = 0
     for file in _files(manifest, entry, Table.RAW_RECORDS):
@@ -210,7 +210,9 @@ def _read_raw(manifest: Manifest, entry: ManifestSegment, places: _Places) -> _R
                     payloads[at] = b""
             except (ValueError, msgspec.MsgspecError) as error:
                 raise Corrupt(path, f"record {at_all[at]}: no wire form, or no repeat: {error}") from error
-            kept = np.flatnonzero(kinds != FORM)
+            for at in np.flatnonzero(kinds == OPEN).tolist():
+                opens[int(at_all[at])] = payloads[at]
+            kept = np.flatnonzero((kinds != FORM) & (kinds != OPEN))
             verbatim += int(np.count_nonzero(kinds == RecordKind.FRAME))
             sequences.append(at_all[kept])
             places.add(
@@ -228,7 +230,7 @@ def _read_raw(manifest: Manifest, entry: ManifestSegment, places: _Places) -> _R
         )
     for changes in forms.values():
         changes.sort(key=lambda change: change[0])
-    return _Raw(np.unique(np.concatenate(sequences)), repeats, forms, verbatim)
+    return _Raw(np.unique(np.concatenate(sequences)), repeats, opens, forms, verbatim)
 
 
 def _write_frames(path: Path, file: ManifestFile, entry: ManifestSegment, raw: _Raw, places: _Places) -> None:
@@ -265,7 +267,7 @@ def _write_piece(
         part = rows.filter(pa.array(_numbers(rows, "depth") == depth)) if len(depths) > 1 else rows
         topic = _topic(table, depth, symbol, entry)
         try:
-            _write_feed(kind, symbol, part, raw.forms.get(topic, []), places)
+            _write_feed(kind, symbol, part, raw.forms.get(topic, []), raw.opens, places)
         except (DataError, ValueError, TypeError) as error:
             raise Corrupt(path, f"{topic}: its frames can't be written from these rows: {error}") from error
 
@@ -283,6 +285,7 @@ def _write_feed(
     symbol: str,
     rows: pa.Table,
     forms: list[tuple[int, WireForm]],
+    opens: dict[int, bytes],
     places: _Places,
 ) -> None:
     """Rows of one feed, under the form that was in force for each."""
@@ -297,17 +300,21 @@ def _write_feed(
         place = bisect_right(starts, int(sequences[begin])) - 1
         until = starts[place + 1] if place + 1 < len(starts) else None
         end = len(sequences) if until is None else int(np.searchsorted(sequences, until))
-        _write_run(Renderer(forms[place][1], kind, symbol), kind, rows.slice(begin, end - begin), places)
+        renderer = Renderer(forms[place][1], kind, symbol)
+        _write_run(renderer, kind, rows.slice(begin, end - begin), opens, places)
         begin = end
 
 
-def _write_run(renderer: Renderer, kind: WireKind, rows: pa.Table, places: _Places) -> None:
+def _write_run(
+    renderer: Renderer, kind: WireKind, rows: pa.Table, opens: dict[int, bytes], places: _Places
+) -> None:
     sequences = _numbers(rows, "sequence")
     first = np.flatnonzero(np.diff(sequences, prepend=sequences[0] - 1))
     counts = np.diff(first, append=len(sequences))
     if kind != "trades" and len(first) != len(sequences):
         raise DataError("two rows of one frame")
-    payloads, offsets = renderer.render(*wire_columns(kind, rows), first, counts)
+    digits = [opens.get(at) for at in sequences[first].tolist()] if opens else None
+    payloads, offsets = renderer.render(*wire_columns(kind, rows), first, counts, digits)
     places.add(
         sequences[first],
         _numbers(rows, "receive_time")[first],

@@ -8,8 +8,10 @@ import pyarrow as pa
 
 from schemas.columns import COLLECTOR, RECEIVE, SEQUENCE, column
 
-__all__ = ["FORM", "RAW_RECORDS", "RAW_ROW", "REPEAT"]
+__all__ = ["FORM", "OPEN", "RAW_RECORDS", "RAW_ROW", "REPEAT"]
 
+OPEN: Final = 253
+"""``kind`` of digits that a frame's form leaves open."""
 FORM: Final = 254
 """``kind`` of a wire form."""
 REPEAT: Final = 255
@@ -24,8 +26,9 @@ RAW_RECORDS: Final = pa.schema(
         column(
             "kind",
             pa.uint8(),
-            "As in the journal: 0 frame, 1 REST answer, 2 session event, 3 note. 254: the wire form in which the rows "
-            "of a feed are written from this frame on. 255: a frame with the bytes of an earlier one.",
+            "As in the journal: 0 frame, 1 REST answer, 2 session event, 3 note. 253: digits of a frame that its wire "
+            "form leaves open. 254: the wire form in which the rows of a feed are written from this frame on. 255: a frame "
+            "with the bytes of an earlier one.",
         ),
         column(
             "payload",

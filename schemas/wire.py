@@ -20,7 +20,7 @@ WireKind = Literal["book", "rpi", "trades", "ticker"]
 """Kinds of feeds whose frames are written from rows."""
 
 FRAME_FIELDS: Final = (
-    "topic", "symbol", "kind", "push", "match", "update", "cross", "bids", "asks", "values", "trades",
+    "topic", "symbol", "kind", "push", "match", "update", "cross", "open", "bids", "asks", "values", "trades",
 )  # fmt: skip
 """What may stand between the literal parts of a frame."""
 EACH_FIELDS: Final = (
@@ -36,7 +36,8 @@ class WireForm(msgspec.Struct, frozen=True, omit_defaults=True):
 
     Attributes:
         topic: the feed's.
-        frame: literal text and names of ``FRAME_FIELDS`` in turn, text first and last.
+        frame: literal text and names of ``FRAME_FIELDS`` in turn, text first and last. ``open`` are digits that change
+            and stand in no column: ``raw_records`` has them, frame by frame.
         each: the same for one trade, with ``EACH_FIELDS``; empty for others.
         numbers: how each number is written: ``"2"`` with two decimals, but zero as ``0``; ``"2z"`` zero with them too;
             ``"trimmed"`` without zeros at its end; times ``"ms"`` or ``"iso"``. Keys are ``price``, ``size``,

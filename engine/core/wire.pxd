@@ -14,6 +14,7 @@ cdef extern from "tb_wire.h" nogil:
         TB_WIRE_MATCH
         TB_WIRE_UPDATE
         TB_WIRE_CROSS
+        TB_WIRE_OPEN
         TB_WIRE_BIDS
         TB_WIRE_ASKS
         TB_WIRE_VALUES
@@ -58,9 +59,15 @@ cdef extern from "tb_wire.h" nogil:
         tb_wire_member *members
         int32_t member_count
         int8_t styles[48]
+    ctypedef struct tb_wire_open:
+        const uint8_t *text
+        const uint8_t *actual
+        int64_t length
+        int64_t actual_length
     ctypedef struct tb_wire_source:
         void **columns
         const uint8_t *values[6]
+        tb_wire_open *open
         const char *symbol
         uint32_t symbol_length
     int64_t tb_wire_render(const tb_wire_form *form, const tb_wire_source *source, int64_t row, int64_t rows, uint8_t *out,
@@ -73,6 +80,8 @@ cdef extern from "tb_wire.h" nogil:
         int32_t feed_count
         int64_t *repeats
         int64_t repeat_count
+        int64_t *opens
+        int64_t open_count
     void tb_wire_free(tb_wire *wire)
     int tb_wire_reserve(tb_wire *wire, int32_t feeds)
     int64_t tb_wire_check(tb_wire *wire, const tb_engine *engine, const tb_batch *batch, int64_t first, int64_t last)

@@ -3,6 +3,7 @@
 Forms are ``schemas.wire.WireForm``; engine/reference/wire.py does the same in plain Python.
 """
 
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport uintptr_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memset
@@ -19,7 +20,7 @@ KINDS = ("book", "rpi", "trades", "ticker")
 
 cdef dict _FRAME = {
     "symbol": TB_WIRE_SYMBOL, "kind": TB_WIRE_KIND, "push": TB_WIRE_PUSH, "match": TB_WIRE_MATCH, "update": TB_WIRE_UPDATE,
-    "cross": TB_WIRE_CROSS, "bids": TB_WIRE_BIDS, "asks": TB_WIRE_ASKS, "values": TB_WIRE_VALUES, "trades": TB_WIRE_TRADES,
+    "cross": TB_WIRE_CROSS, "open": TB_WIRE_OPEN, "bids": TB_WIRE_BIDS, "asks": TB_WIRE_ASKS, "values": TB_WIRE_VALUES, "trades": TB_WIRE_TRADES,
 }
 cdef dict _EACH = {
     "symbol": TB_WIRE_SYMBOL, "match": TB_WIRE_TRADE_MATCH, "cross": TB_WIRE_TRADE_CROSS, "side": TB_WIRE_TRADE_SIDE,
@@ -211,6 +212,17 @@ cdef class WireCheck:
         self.wire.repeat_count = 0
         return out
 
+    def take_opens(self):
+        """[(record of the batch, digits that its form leaves open)] since the last call."""
+        cdef int64_t i
+        cdef const int64_t *entry
+        out = []
+        for i in range(self.wire.open_count):
+            entry = self.wire.opens + 3 * i
+            out.append((entry[0], PyBytes_FromStringAndSize(<const char *>self.batch.payloads + entry[1], entry[2])))
+        self.wire.open_count = 0
+        return out
+
     def set_form(self, int feed, form, kind):
         """Write a feed's frames so from here on; None for not at all. ``DataError`` if it is no form."""
         cdef tb_wire_form *made = NULL
@@ -265,7 +277,7 @@ cdef class Renderer:
                 levels += 3 * ((<const int32_t *>source.columns[i])[row + 1] - (<const int32_t *>source.columns[i])[row])
         return 64 * (levels * max(rows, 1) + 2 * TB_TICKER_FIELDS) + TB_WIRE_SLACK
 
-    def render(self, dict columns, list values, const int64_t[::1] first, const int64_t[::1] counts):
+    def render(self, dict columns, list values, const int64_t[::1] first, const int64_t[::1] counts, list opens=None):
         """Write frames.
 
         Args:
@@ -273,6 +285,7 @@ cdef class Renderer:
             values: what the ``end`` columns point into.
             first: each frame's first row.
             counts: how many rows it has.
+            opens: each frame's digits that the form leaves open, as bytes, or None; by default there are none.
 
         Returns:
             (the frames' bytes one after the other, int64 offsets, one more than there are frames).
@@ -285,6 +298,9 @@ cdef class Renderer:
         cdef int64_t i, length, most, room = 1 << 16, used = 0, n = first.shape[0]
         cdef uint8_t *out
         cdef uint8_t *grown
+        cdef tb_wire_open open
+        cdef bytes text
+        memset(&open, 0, sizeof(open))
         memset(places, 0, sizeof(places))
         memset(&source, 0, sizeof(source))
         for place, array in columns.items():
@@ -308,6 +324,13 @@ cdef class Renderer:
                     if grown == NULL:
                         raise MemoryError
                     out = grown
+                if opens is not None and opens[i] is not None:
+                    text = opens[i]
+                    open.text = <const uint8_t *>PyBytes_AS_STRING(text)
+                    open.length = PyBytes_GET_SIZE(text)
+                    source.open = &open
+                else:
+                    source.open = NULL
                 length = tb_wire_render(self.form, &source, first[i], counts[i], out + used, most)
                 if length < 0:
                     raise DataError(f"{self.topic}: row {first[i]} can't be written as its form says")

@@ -44,13 +44,14 @@ def _pointed(digits: int, decimals: int) -> str:
     return f"{text[:-decimals]}.{text[-decimals:]}" if decimals else text
 
 
-def render_frame(form: WireForm, rows: Sequence[Row], symbol: str) -> bytes | None:
+def render_frame(form: WireForm, rows: Sequence[Row], symbol: str, digits: str | None = None) -> bytes | None:
     """The frame that these rows came of, or None where the form can't write it.
 
     Args:
         form: of the feed.
         rows: as in the archive, one or (trades) several; times as integers of the column's unit.
         symbol: under which they are filed.
+        digits: what the form leaves open.
     """
     row = rows[0]
     out: list[str | None] = []
@@ -73,6 +74,8 @@ def render_frame(form: WireForm, rows: Sequence[Row], symbol: str) -> bytes | No
                 out.append(_integer(row.get("update_id")))
             case "cross":
                 out.append(_integer(row.get("cross_sequence")))
+            case "open":
+                out.append(digits)
             case "bids" | "asks":
                 out.append(_levels(form, row, part[:3]))
             case "values":

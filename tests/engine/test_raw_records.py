@@ -22,7 +22,7 @@ from recorder.journal.format import build_batch
 from schemas.errors import DataError
 from schemas.names import Category, RecordKind, Table
 from schemas.notes import Disconnected, Subscribed, encode
-from schemas.raw_tables import FORM, REPEAT
+from schemas.raw_tables import FORM, OPEN, REPEAT
 from schemas.tables import TICKER_FIELDS, book_topic, schema_of
 from schemas.wire import WireForm, decode_form, encode_form
 from tests.lined import lined_runs
@@ -73,8 +73,12 @@ def rebuilt(category: Category, tables: Tables) -> list[Pending]:
     """Every record, by the readable renderer and in the plainest way."""
     records: dict[int, Pending] = {}
     forms: dict[str, list[tuple[int, WireForm]]] = {}
+    opens: dict[int, str] = {}
     for row in raw_rows(tables):
         sequence, payload = row["sequence"], row["payload"]
+        if row["kind"] == OPEN:
+            opens[sequence] = payload.decode()
+            continue
         if row["kind"] == FORM:
             form = decode_form(payload)
             forms.setdefault(form.topic, []).append((sequence, form))
@@ -103,7 +107,7 @@ def rebuilt(category: Category, tables: Tables) -> list[Pending]:
         form = [form for since, form in sorted(forms[topic], key=lambda item: item[0]) if since <= sequence][
             -1
         ]
-        frame = render_frame(form, rows, symbol)
+        frame = render_frame(form, rows, symbol, opens.get(sequence))
         assert frame is not None
         records[sequence] = rows[0]["receive_time"], rows[0]["line"], 0, frame
     out = []
@@ -274,6 +278,25 @@ def test_what_the_exchange_writes_is_not_kept_twice(name: str) -> None:
     kinds = [row["kind"] for row in raw_rows(tables)]
     assert kinds.count(RecordKind.FRAME) == 0
     assert kinds.count(FORM) <= 2 * len(topics)
+    assert rebuilt(category, tables) == records
+
+
+@pytest.mark.parametrize(
+    ("name", "number"), [("option tickers", b"2480334983"), ("option trades", b"publicTrade.BTC-76572340339")]
+)
+def test_numbers_that_stand_in_no_column_are_all_that_is_kept(name: str, number: bytes) -> None:
+    """Ids of options' frames name a sequence that their rows don't have."""
+    category, (frame,) = LAYOUTS[name]
+    topic = frame.split(b'"topic":"')[1].split(b'"')[0].decode()
+    records: list[Pending] = [(START_NS, 0, RecordKind.SESSION, encode(Subscribed(topics=[topic])))]
+    for at in range(50):
+        changed = frame.replace(number, number[:-2] + b"%02d" % at).replace(b"44f06f5c", b"44f06f%02x" % at)
+        records.append((START_NS + at, 0, RecordKind.FRAME, changed))
+    tables = replay(category, records)
+    kinds = [row["kind"] for row in raw_rows(tables)]
+    assert kinds.count(RecordKind.FRAME) == 0
+    assert kinds.count(FORM) == 2
+    assert kinds.count(OPEN) == 49
     assert rebuilt(category, tables) == records
 
 

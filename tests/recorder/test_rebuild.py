@@ -280,6 +280,35 @@ def test_no_frame_of_a_realistic_feed_is_kept_as_it_came(tmp_path: Path) -> None
     assert raw.bytes < len(frames)
 
 
+def test_digits_that_stand_in_no_column(tmp_path: Path) -> None:
+    topic = "tickers.BTC-6JAN23-17500-C"
+    tape = Tape(tmp_path, [topic], category=Category.OPTION)
+    at_ms = START_NS // 1_000_000
+    tape.frames(
+        (
+            f'{{"id":"{topic}-{2480334983 + 13 * n}-{at_ms + n}","topic":"{topic}","ts":{at_ms + n},"data":'
+            f'{{"symbol":"BTC-6JAN23-17500-C","bidPrice":"{n}.5","bidIv":"0"}},"type":"snapshot"}}'
+        ).encode()
+        for n in range(60)
+    )
+    tape.stop()
+    (found,) = held(tmp_path)
+    assert found.verbatim == 0
+    path = _file(tmp_path, Table.RAW_RECORDS)
+    rows = pq.read_table(path)
+    for digits in (b"1" * 21, b""):
+        payloads = [
+            digits if kind == 253 else payload
+            for kind, payload in zip(
+                rows.column("kind").to_pylist(), rows.column("payload").to_pylist(), strict=True
+            )
+        ]
+        assert payloads.count(digits) == 59
+        pq.write_table(rows.set_column(5, rows.schema.field(5), pa.array(payloads, pa.binary())), path)
+        with pytest.raises(Corrupt):
+            rebuild(*_first(tmp_path))
+
+
 def test_books_of_options(tmp_path: Path) -> None:
     topic = "orderbook.25.BTC-6JAN23-17500-C"
     tape = Tape(tmp_path, [topic], category=Category.OPTION)

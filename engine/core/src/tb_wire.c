@@ -400,6 +400,28 @@ static tb_head head_of(const tb_wire_source *source, tb_table_kind table, int64_
     }
 }
 
+#define MOST_OPEN 20
+
+/* Digits that stand in no column. */
+static uint8_t *put_open(tb_wire_open *open, uint8_t *p, const uint8_t *out)
+{
+    if (!open)
+        return NULL;
+    if (!open->text) {
+        const int64_t at = p - out;
+        int64_t length = 0;
+        while (at + length < open->actual_length && length <= MOST_OPEN && (unsigned)open->actual[at + length] - '0' < 10)
+            length++;
+        if (length == 0)
+            return NULL;
+        open->text = open->actual + at;
+        open->length = length;
+    }
+    if (open->length > MOST_OPEN)
+        return NULL;
+    return put_bytes(p, open->text, (size_t)open->length);
+}
+
 TB_VECTORS int64_t tb_wire_render(const tb_wire_form *form, const tb_wire_source *source, int64_t row, int64_t rows, uint8_t *out,
                        int64_t most)
 {
@@ -421,6 +443,10 @@ TB_VECTORS int64_t tb_wire_render(const tb_wire_form *form, const tb_wire_source
             if (head.kind != TB_SNAPSHOT && head.kind != TB_DELTA)
                 return -1;
             p = head.kind == TB_SNAPSHOT ? PUT(p, "snapshot") : PUT(p, "delta");
+            continue;
+        case TB_WIRE_OPEN:
+            if (!(p = put_open(source->open, p, out)))
+                return -1;
             continue;
         case TB_WIRE_PUSH: number = head.push_ms; break;
         case TB_WIRE_MATCH: number = head.match_ms; break;
@@ -477,6 +503,7 @@ void tb_wire_free(tb_wire *wire)
     free(wire->feeds);
     free(wire->scratch);
     free(wire->repeats);
+    free(wire->opens);
     memset(wire, 0, sizeof *wire);
 }
 
@@ -539,6 +566,23 @@ static int64_t repeated(const tb_wire_feed *feed, const uint8_t *bytes, int64_t 
     return TB_NONE;
 }
 
+static int note_open(tb_wire *wire, int64_t i, int64_t at, int64_t length)
+{
+    if (wire->open_count == wire->open_capacity) {
+        const int64_t capacity = wire->open_capacity ? wire->open_capacity * 2 : 256;
+        int64_t *grown = realloc(wire->opens, (size_t)capacity * 3 * sizeof *grown);
+        if (!grown)
+            return 0;
+        wire->opens = grown;
+        wire->open_capacity = capacity;
+    }
+    int64_t *entry = wire->opens + 3 * wire->open_count++;
+    entry[0] = i;
+    entry[1] = at;
+    entry[2] = length;
+    return 1;
+}
+
 static int note_repeat(tb_wire *wire, int64_t i, int64_t sequence)
 {
     if (wire->repeat_count == wire->repeat_capacity) {
@@ -566,13 +610,13 @@ static int names_coin_of(const tb_feed *feed, const tb_symbol *symbol)
 
 /* Whether the rows of a frame and its feed's form give its bytes. */
 static int is_written(tb_wire *wire, const tb_engine *engine, const tb_wire_form *form, const tb_made *made, const uint8_t *bytes,
-                      int64_t length)
+                      int64_t length, tb_wire_open *open)
 {
     const tb_symbol *symbol = engine->symbols[made->symbol];
     const tb_rows *rows = symbol->rows;
     const tb_table *table = &rows->tables[form->table];
     const tb_buffer *buffers = rows->buffers;
-    tb_wire_source source = {table->columns, {0}, symbol->name, symbol->name_length};
+    tb_wire_source source = {table->columns, {0}, open, symbol->name, symbol->name_length};
     if (engine->feeds[made->feed]->symbol < 0 && !names_coin_of(engine->feeds[made->feed], symbol))
         return 0;
     switch (form->table) {
@@ -601,8 +645,12 @@ int64_t tb_wire_check(tb_wire *wire, const tb_engine *engine, const tb_batch *ba
         if (made->rows > 0) {
             if (!reserve_scratch(wire, length))
                 return -1;
-            if (TB_UNLIKELY(made->symbol < 0 || !feed->form || !is_written(wire, engine, feed->form, made, bytes, length)))
+            tb_wire_open open = {NULL, bytes, 0, length};
+            if (TB_UNLIKELY(made->symbol < 0 || !feed->form ||
+                            !is_written(wire, engine, feed->form, made, bytes, length, &open)))
                 return i;
+            if (TB_UNLIKELY(open.text != NULL) && !note_open(wire, i, open.text - batch->payloads, open.length))
+                return -1;
         } else {
             const int64_t sequence = feed->recent ? repeated(feed, bytes, length) : TB_NONE;
             if (sequence == TB_NONE)

@@ -14,6 +14,7 @@ typedef enum {
     TB_WIRE_MATCH,
     TB_WIRE_UPDATE,
     TB_WIRE_CROSS,
+    TB_WIRE_OPEN,   /* digits that stand in no column: `tb_wire_open` */
     TB_WIRE_BIDS,   /* levels, without the brackets around them */
     TB_WIRE_ASKS,
     TB_WIRE_VALUES, /* members of a ticker, each with its comma before it */
@@ -66,11 +67,19 @@ typedef struct {
     int8_t styles[TB_TICKER_FIELDS];
 } tb_wire_form;
 
+/* Digits that a form leaves open, 20 at most. `text` is what to write; NULL: it is taken from `actual`, the frame that came, at
+ * the same place, and told there. */
+typedef struct {
+    const uint8_t *text, *actual;
+    int64_t length, actual_length;
+} tb_wire_open;
+
 /* Where rows lie: columns as tb_rows.h numbers them, and the values behind their `end` columns (of books six at most, in the
  * order of the tables' columns; of trades the ids; of tickers their texts). */
 typedef struct {
     void *const *columns;
     const uint8_t *values[6];
+    tb_wire_open *open; /* or NULL: nothing can be left open */
     const char *symbol; /* whose rows they are */
     uint32_t symbol_length;
 } tb_wire_source;
@@ -107,6 +116,8 @@ typedef struct {
     int64_t scratch_bytes;
     int64_t *repeats; /* pairs: index in the batch, sequence of the frame with the same bytes */
     int64_t repeat_count, repeat_capacity;
+    int64_t *opens;   /* triples: index in the batch, where the digits that its form leaves open begin in the payloads, how many */
+    int64_t open_count, open_capacity;
 } tb_wire;
 
 void tb_wire_free(tb_wire *wire);
