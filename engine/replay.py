@@ -193,7 +193,11 @@ class Replay:
 
     def _record(self, kind: int, payload: bytes, receive_ns: int, sequence: int, line: int) -> None:
         if kind == RecordKind.NOTE:
-            self._note(decode_note(payload), receive_ns, sequence)
+            note = decode_note(payload)
+            if isinstance(note, Digest):  # nearly all are
+                self._digest(note, sequence)
+            else:
+                self._note(note, receive_ns, sequence)
         elif kind == RecordKind.SESSION:
             event = decode_session(payload)
             apply_session(self.engine, event, receive_ns=receive_ns, sequence=sequence, line=line)
@@ -255,9 +259,7 @@ class Replay:
         if isinstance(note, Ended):
             self._end_spans(note.topics, receive_ns)
         apply_note(self.engine, note, receive_ns=receive_ns, sequence=sequence)
-        if isinstance(note, Digest):
-            self._digest(note, sequence)
-        elif isinstance(note, FeedCheckpoint):
+        if isinstance(note, FeedCheckpoint):
             if note.left:
                 self._left.add(note.topic)
             elif note.subscribed or note.receive_ns is not None:

@@ -310,12 +310,19 @@ plan.__signature__ = inspect.signature(record, eval_str=True)  # type: ignore[at
 
 @app.command()
 def roll(
-    data: Annotated[Path, DATA] = Path("data"), style: Annotated[ReportFormat, FORMAT] = ReportFormat.TABLE
+    data: Annotated[Path, DATA] = Path("data"),
+    style: Annotated[ReportFormat, FORMAT] = ReportFormat.TABLE,
+    jobs: Annotated[
+        int,
+        typer.Option(
+            min=1, metavar="N", help="Write files with N threads beside the replay; the bytes are the same."
+        ),
+    ] = 1,
 ) -> None:
     """Turn sealed journal segments into Parquet; recovers what a crash left behind first."""
     from recorder.report import roll_and_report
 
-    roll_and_report(data, json=style is ReportFormat.JSON)
+    roll_and_report(data, json=style is ReportFormat.JSON, jobs=jobs)
 
 
 @app.command()

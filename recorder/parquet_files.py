@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -76,18 +77,23 @@ class Held:
         self.peak_bytes = 0
         self.scratch = RowScratch(archive)
         self._files: list[ArchiveFile] = []
+        self._lock = threading.Lock()
 
     def add(self, file: ArchiveFile) -> None:
         """Count a file's rows from here on."""
         self._files.append(file)
 
     def count(self, change: int) -> None:
-        """So many bytes more, or fewer, are held."""
-        self.bytes += change
-        self.peak_bytes = max(self.peak_bytes, self.bytes)
+        """So many bytes more, or fewer, are held. For any thread."""
+        with self._lock:
+            self.bytes += change
+            self.peak_bytes = max(self.peak_bytes, self.bytes)
 
     def relieve(self) -> None:
-        """Set rows aside if too many are held: the largest piles first, until half of what may be held is left."""
+        """Set rows aside if too many are held: the largest piles first, until half of what may be held is left.
+
+        Nobody may be at work on a file meanwhile.
+        """
         if self.bytes <= self.most_bytes:
             return
         for file in sorted(self._files, key=lambda file: file.waiting_bytes, reverse=True):

@@ -41,8 +41,8 @@ def print_report(report: Report, *, json: bool) -> None:
     )
 
 
-def roll_and_report(data: Path, *, json: bool) -> None:
-    """Roll a directory and say what became of it."""
+def roll_and_report(data: Path, *, json: bool, jobs: int = 1) -> None:
+    """Roll a directory, with so many threads that write, and say what became of it."""
     keep_pages()
     require_data(data)
     done: list[Rolled] = []
@@ -63,7 +63,7 @@ def roll_and_report(data: Path, *, json: bool) -> None:
             )
 
     with roll_lock(data, wait=False):
-        roll_data(data, on_rolled=tell)
+        roll_data(data, on_rolled=tell, jobs=jobs)
     for rolled in done:
         for mismatch in rolled.mismatches:
             print(

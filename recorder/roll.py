@@ -21,11 +21,12 @@ from engine.replay import Key, Mismatch, Replay
 from recorder.journal import FORMAT_VERSION, Recovery, SegmentFile, SegmentReader, recover, segments
 from recorder.leftovers import delete_replaced
 from recorder.manifest import append_manifest, read_manifest
-from recorder.parquet_files import ArchiveFile, Held, sync_directory
+from recorder.parquet_files import sync_directory
+from recorder.roll_files import RollFiles
 from recorder.version import SOFTWARE
 from schemas.errors import ConfigError, Corrupt, StoreError
 from schemas.manifest import Entry, ManifestFile, ManifestSegment, SegmentHeader
-from schemas.names import Category, RecordKind, Table
+from schemas.names import Category, RecordKind
 
 __all__ = [
     "Rolled",
@@ -94,47 +95,26 @@ def replay_segment(
         return reader, replay
 
 
-def roll_segment(segment_path: Path, out_archive: Path) -> list[Entry]:
+def roll_segment(segment_path: Path, out_archive: Path, jobs: int = 1) -> list[Entry]:
     """Write one sealed segment's Parquet files below ``out_archive`` and return their manifest lines.
 
-    The caller appends the lines; until then the files count for nobody. Written again, the files are the same.
+    The caller appends the lines; until then the files count for nobody. Written again, the files are the same, whatever
+    the number of threads (``jobs``).
     """
-    return roll_fully(segment_path, out_archive).entries
+    return roll_fully(segment_path, out_archive, jobs=jobs).entries
 
 
-def roll_fully(segment_path: Path, archive: Path, breathe: Callable[[], None] = lambda: None) -> Rolled:
+def roll_fully(
+    segment_path: Path, archive: Path, breathe: Callable[[], None] = lambda: None, jobs: int = 1
+) -> Rolled:
     """As ``roll_segment``, and say what the replay found."""
-    files: dict[Key, ArchiveFile] = {}
-    held = Held(archive)
     with SegmentReader(segment_path) as reader:
         info = reader.info
-
-    def take(rows: dict[Key, pa.Table]) -> None:
-        for key, table in rows.items():
-            file = files.get(key)
-            if file is None:
-                file = files[key] = ArchiveFile(
-                    archive, key, info.category, info.collector, info.start_ns, held
-                )
-            file.append(table)
-        held.relieve()
-
-    try:
-        reader, replay = replay_segment(segment_path, take, breathe)
-        entries: list[Entry] = []
-        gaps: dict[str, int] = {}
-        for (table, symbol, _), file in files.items():
-            if table is Table.GAPS:
-                gaps[symbol] = gaps.get(symbol, 0) + file.rows
-        entries.extend(files[key].finish(gaps.get(key[1], 0)) for key in sorted(files))
-        for directory in _directories(archive, files.values()):
+    with RollFiles(archive, info, jobs) as files:
+        reader, replay = replay_segment(segment_path, files.take, breathe)
+        entries: list[Entry] = list(files.finish())
+        for directory in files.directories():
             sync_directory(directory)
-    except BaseException:
-        for file in files.values():
-            file.discard()
-        raise
-    finally:
-        held.close()
     counters = replay.engine.counters()
     closing, content = reader.closing, reader.content
     reason = closing.reason if closing is not None else "recovered"
@@ -146,7 +126,7 @@ def roll_fully(segment_path: Path, archive: Path, breathe: Callable[[], None] = 
             segment=info.start_ns,
             run=info.run_start_ns,
             end_ns=replay.close_ns if replay.close_ns is not None else replay.last_receive_ns,
-            files=len(files),
+            files=len(entries),
             records=replay.records,
             frames=replay.frames,
             # the header's: where a recovery kept no record, the closing note has a number behind what is torn
@@ -164,17 +144,6 @@ def roll_fully(segment_path: Path, archive: Path, breathe: Callable[[], None] = 
         )
     )
     return Rolled(segment_path, entries, replay.mismatches, replay.digests)
-
-
-def _directories(archive: Path, files: Iterable[ArchiveFile]) -> list[Path]:
-    """The files' directories and those above them, which may be new: each once, the deepest first."""
-    found: set[Path] = {archive}
-    for file in files:
-        directory = file.path.parent
-        while directory not in found:
-            found.add(directory)
-            directory = directory.parent
-    return sorted(found, key=lambda directory: (-len(directory.parts), directory))
 
 
 def report_recoveries(recoveries: Iterable[Recovery]) -> None:
@@ -225,6 +194,7 @@ def roll_data(
     should_stop: Callable[[], bool] = lambda: False,
     collector: str | None = None,
     breathe: Callable[[], None] = lambda: None,
+    jobs: int = 1,
 ) -> list[Rolled]:
     """Recover what a crash left behind and roll everything that is sealed. Hold ``roll_lock`` meanwhile.
 
@@ -234,6 +204,7 @@ def roll_data(
         should_stop: asked between segments.
         collector: only this one's segments.
         breathe: called again and again while it works; it may wait.
+        jobs: threads that write files; what they write is the same.
 
     Raises:
         Corrupt, StoreError: a segment is damaged, or of a newer format; once all others are rolled. A disk that fails
@@ -258,7 +229,7 @@ def roll_data(
             failed = failed or error
             continue
         try:
-            rolled = roll_fully(segment.path, archive, breathe)
+            rolled = roll_fully(segment.path, archive, breathe, jobs)
         except Corrupt as error:
             failed = failed or error
             continue

@@ -467,8 +467,9 @@ cdef class Engine:
             free(lengths)
 
     def set_digest(self, topic: str, int64_t update_id, uint64_t digest):
-        """Put a live digest on the feed's newest row. False if that row has another update id."""
-        return bool(tb_engine_set_digest(&self.engine, self.add_feed(topic), update_id, digest))
+        """Put a live digest on the feed's newest row. False if that row has another update id, or there is no such feed."""
+        cdef int feed = self.feed_index(topic)
+        return feed >= 0 and bool(tb_engine_set_digest(&self.engine, feed, update_id, digest))
 
     # ---- what drivers say of their feeds ----
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from recorder import parquet_files, roll
+from recorder import parquet_files, roll, roll_files
 from recorder.journal import segments
 from recorder.journal.format import FORMAT_VERSION
 from recorder.manifest import append_manifest, read_manifest
@@ -135,7 +135,7 @@ def test_no_more_rows_are_held_however_long_the_segment(
         return helds[0]
 
     monkeypatch.setattr(roll.Replay, "batch", batch)
-    monkeypatch.setattr(roll, "Held", held)
+    monkeypatch.setattr(roll_files, "Held", held)
     (segment,) = segments(tmp_path)
     found = roll_segment(segment.path, tmp_path / "bounded")
     assert sum(entry.rows for entry in found if isinstance(entry, ManifestFile)) > steps
