@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from engine.stored_decimals import decimals, rescaled
 from schemas.names import Table
-from schemas.stored import EXPONENT_OF, TRADE_ID_COLUMNS, stored_schema, written_schema
+from schemas.stored import EXPONENT_OF, TRADE_ID_COLUMNS, plain_schema, stored_schema, written_schema
 from schemas.tables import schema_of
 
 __all__ = ["holds", "restore", "store"]
@@ -36,7 +36,8 @@ _LARGEST: Final = pa.scalar(str(2**63 - 1))
 
 def holds(table: Table, schema: pa.Schema) -> bool:
     """Whether a file with this schema holds the columns of a table, of any version."""
-    return bool(schema.equals(stored_schema(table)) or schema.equals(schema_of(table)))
+    found = plain_schema(schema)  # how names are numbered in memory is the reader's affair
+    return bool(found.equals(stored_schema(table)) or found.equals(plain_schema(schema_of(table))))
 
 
 def store(table: Table, rows: pa.Table) -> pa.Table:

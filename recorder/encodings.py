@@ -8,6 +8,7 @@ tried). All encodings are Parquet's own, so that any reader understands the file
 from __future__ import annotations
 
 from functools import cache
+from inspect import signature
 from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
@@ -23,6 +24,12 @@ ROLL_ROWS = 16_384
 that what waits for a full row group is little."""
 COMPACT_ROWS = 65_536
 """Rows of a row group of a compacted file: half an hour of a busy book."""
+# Later versions of pyarrow end a page after 20,000 rows unless told otherwise; earlier ones know no such end.
+_PAGES = (
+    {"max_rows_per_page": COMPACT_ROWS}
+    if "max_rows_per_page" in signature(pq.ParquetWriter.__init__).parameters
+    else {}
+)
 
 Purpose = Literal["roll", "compact"]
 
@@ -145,7 +152,7 @@ def _compact(table: Table) -> Profile:
             # of version 1, because there zstd sees where lists begin and end; in pages of version 2 that stays as it is
             "data_page_version": "1.0",
             "data_page_size": 4 << 20,
-            "max_rows_per_page": COMPACT_ROWS,
+            **_PAGES,
         },
         row_group_rows=COMPACT_ROWS,
         row_group_levels=2 << 20,

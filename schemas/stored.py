@@ -24,7 +24,15 @@ from schemas.columns import column
 from schemas.names import Table
 from schemas.tables import TICKER_FIELDS, schema_of
 
-__all__ = ["EXPONENT_OF", "MANTISSA", "RESHAPED", "TRADE_ID_COLUMNS", "stored_schema", "written_schema"]
+__all__ = [
+    "EXPONENT_OF",
+    "MANTISSA",
+    "RESHAPED",
+    "TRADE_ID_COLUMNS",
+    "plain_schema",
+    "stored_schema",
+    "written_schema",
+]
 
 MANTISSA: Final = pa.decimal128(38, 0)
 """Of a DECIMAL(38,18), whatever its exponent."""
@@ -90,6 +98,11 @@ def written_schema(table: Table) -> pa.Schema:
 
 def stored_schema(table: Table) -> pa.Schema:
     """The schema that Parquet readers find in a table's files."""
+    return plain_schema(written_schema(table))
+
+
+def plain_schema(schema: pa.Schema) -> pa.Schema:
+    """A schema with names as plain texts, and without metadata."""
     return pa.schema(
         [
             pa.field(
@@ -97,6 +110,6 @@ def stored_schema(table: Table) -> pa.Schema:
                 field.type.value_type if pa.types.is_dictionary(field.type) else field.type,
                 nullable=field.nullable,
             )
-            for field in written_schema(table)
+            for field in schema
         ]
     )

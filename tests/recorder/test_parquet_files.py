@@ -113,7 +113,7 @@ def test_deep_books_have_shorter_row_groups(
     entry = file.finish(0)
     metadata = pq.read_metadata(tmp_path / entry.path)
     assert [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)] == GROUPS_OF_LEVELS
-    assert restore(Table.BOOK_UPDATES, pq.read_table(tmp_path / entry.path)).equals(rows)
+    assert restore(Table.BOOK_UPDATES, pq.read_table(tmp_path / entry.path, partitioning=None)).equals(rows)
 
 
 @pytest.mark.parametrize("most_bytes", [0, 2_000, 1 << 30])
@@ -181,7 +181,7 @@ def test_a_discarded_file_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_an_empty_table_is_a_file_too(tmp_path: Path) -> None:
     entry = _write(tmp_path, []).finish(0)
-    rows = pq.read_table(tmp_path / entry.path)
+    rows = pq.read_table(tmp_path / entry.path, partitioning=None)
     assert (entry.rows, rows.num_rows, entry.sequence) == (0, 0, None)
     assert rows.schema.equals(stored_schema(Table.TRADES))
     assert restore(Table.TRADES, rows).schema.equals(schema_of(Table.TRADES))
