@@ -154,6 +154,9 @@ def record(
     no_recompress: Annotated[
         bool, typer.Option("--no-recompress", help="Don't compress segments that have been rolled.")
     ] = False,
+    no_compact: Annotated[
+        bool, typer.Option("--no-compact", help="Don't merge the archive's files of a day once it is over.")
+    ] = False,
     keep_journal: Annotated[
         str | None,
         typer.Option(

@@ -30,14 +30,32 @@ from recorder.version import SOFTWARE
 from schemas.errors import Corrupt, StoreError
 from schemas.manifest import ManifestCompaction, ManifestFile
 from schemas.names import Table
+from schemas.time import format_date
 
-__all__ = ["Compacted", "Compaction", "Group", "compact_data", "merge_group", "sha256_of", "waiting_groups"]
+__all__ = [
+    "Compacted",
+    "Compaction",
+    "Group",
+    "Interrupted",
+    "compact_data",
+    "compact_quiet_days",
+    "merge_group",
+    "sha256_of",
+    "waiting_groups",
+]
+
+QUIET_NS: Final = 3_600 * 10**9
+"""A day is over once it is, and nothing of it was received for so long: some rows come late."""
 
 GROUPS_PER_COMMIT: Final = 64
 """Days of a table and symbol that are committed, and made last, together."""
 
 YIELD_S: Final = 0.02
 """Between commits, so that a roll that waits for the lock gets it."""
+
+
+class Interrupted(Exception):
+    """What ``breathe`` raises to give up the group at hand; what was committed before counts."""
 
 
 class Group(NamedTuple):
@@ -125,7 +143,7 @@ def compact_data(
     on_begun: Callable[[Group, int, int], None] = lambda _group, _number, _of: None,
     should_stop: Callable[[], bool] = lambda: False,
     breathe: Callable[[], None] = lambda: None,
-    sweep: bool = True,
+    sweep: bool | None = True,
     wanted: Callable[[Group], bool] = lambda _: True,
 ) -> Compaction:
     """Merge what waits to be merged. Takes and gives back ``roll_lock`` again and again, so that rolls get their turn.
@@ -137,7 +155,7 @@ def compact_data(
         on_begun: told of each group, its number from 1, and of how many there are.
         should_stop: asked between groups.
         breathe: called again and again while it works; it may wait.
-        sweep: also look for what crashes left behind in the whole archive.
+        sweep: also look for what crashes left behind in the whole archive; None: if anything was merged.
         wanted: only these groups.
 
     Raises:
@@ -169,16 +187,37 @@ def compact_data(
                     on_begun(group, number, total)
                     try:
                         commit.add(group, breathe)
+                    except Interrupted:
+                        result.waiting = True
+                        break
                     except Corrupt as error:
                         result.damaged[_relative(archive, error.path, group)] = error.why
                 result.done += commit.write()
             if result.waiting or not groups:
-                if sweep and not result.waiting:
+                if (result.done if sweep is None else sweep) and not result.waiting:
                     _sweep(data, grace_s, result)
                 else:
                     _count(result, delete_replaced(manifest, grace_s=grace_s))
                 return result
         time.sleep(YIELD_S)
+
+
+def compact_quiet_days(
+    data: Path,
+    *,
+    now_ns: int,
+    breathe: Callable[[], None] = lambda: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Compaction:
+    """Merge the days that are over by a clock, and of which nothing has come for an hour; other arguments as above."""
+    return compact_data(
+        data,
+        before=format_date(now_ns),
+        quiet_since_ns=now_ns - QUIET_NS,
+        breathe=breathe,
+        should_stop=should_stop,
+        sweep=None,
+    )
 
 
 class _Commit:

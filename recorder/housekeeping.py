@@ -1,4 +1,4 @@
-"""What happens to a journal behind the recording: segments that have been rolled are compressed, and old ones removed.
+"""What happens behind the recording: segments that have been rolled are compressed, old ones removed, days compacted.
 
 The roller does it between rolls, at its low priority, and leaves word of it in ``DATA/journal/housekeeping.json``, for
 ``tapebook status``.
@@ -12,13 +12,14 @@ from pathlib import Path
 
 import msgspec
 
+from recorder.compact import Interrupted, compact_quiet_days
 from recorder.journal import Recompressed, SegmentFile, recompress, segments
 from recorder.journal.recompress import LEVEL, Stopped, remove_leavings
 from recorder.manifest import read_manifest
 from recorder.prune import prune_segment
 from recorder.retention import Keep, Refusal, Retained, enforce
 from schemas.config import RecordConfig
-from schemas.errors import ConfigError, StoreError
+from schemas.errors import ConfigError, Corrupt, StoreError
 from schemas.units import parse_bytes, parse_span_ns
 
 __all__ = ["Housekeeping", "Kept", "housekeeping_of", "keep_house", "last_kept", "recompress_data"]
@@ -29,11 +30,13 @@ class Housekeeping(msgspec.Struct, frozen=True):
 
     Attributes:
         recompress: compress segments once they are rolled.
+        compact: merge the archive's files of a day once it is over.
         keep: how much of the journal stays.
     """
 
     recompress: bool = True
     keep: Keep = Keep()
+    compact: bool = True
 
 
 class Kept(msgspec.Struct):
@@ -44,6 +47,7 @@ class Kept(msgspec.Struct):
         keep: how much of the journal stays.
         removed, removed_bytes: segments removed, and compressed, and what that came to, since the directory was made.
         compressed, saved_bytes: segments compressed, and by how much.
+        merged, merged_bytes: files that were merged into others, and by how much these are smaller.
         refused: why segments that should go stay, by ``<collector>/<start_ns>``.
         over_bytes: how much more there is than asked for, of what can't go.
     """
@@ -54,6 +58,8 @@ class Kept(msgspec.Struct):
     removed_bytes: int = 0
     compressed: int = 0
     saved_bytes: int = 0
+    merged: int = 0
+    merged_bytes: int = 0
     refused: dict[str, Refusal] = msgspec.field(default_factory=dict)
     over_bytes: int = 0
 
@@ -72,7 +78,8 @@ def housekeeping_of(config: RecordConfig) -> Housekeeping:
             found[key] = parse(text) if text else None
         except ConfigError as error:
             raise ConfigError(f"--{key.replace('_', '-')}: {error}") from None
-    return Housekeeping(config.recompress, Keep(found["keep_journal"], found["keep_journal_bytes"]))
+    keep = Keep(found["keep_journal"], found["keep_journal_bytes"])
+    return Housekeeping(config.recompress, keep, config.compact)
 
 
 def keep_house(
@@ -82,8 +89,9 @@ def keep_house(
     now_ns: int,
     breathe: Callable[[], None] = lambda: None,
     should_stop: Callable[[], bool] = lambda: False,
+    is_ending: Callable[[], bool] = lambda: False,
 ) -> Kept:
-    """Remove what is not to be kept, compress what has been rolled, and leave word of it.
+    """Remove what is not to be kept, compress what has been rolled, compact days, and leave word of it.
 
     Args:
         data: the data directory.
@@ -91,6 +99,7 @@ def keep_house(
         now_ns: wall clock.
         breathe: called again and again while it works; it may wait.
         should_stop: asked as often.
+        is_ending: asked as often: then a file that is being merged is given up.
 
     Raises:
         Corrupt, StoreError: a damaged segment, an unreadable manifest, a disk that fails; the rest is done.
@@ -121,9 +130,32 @@ def keep_house(
             ):
                 kept.compressed += 1
                 kept.saved_bytes += done.bytes_before - done.bytes_after
+        if wanted.compact and not should_stop():
+            _compact(data, kept, now_ns, breathe, should_stop, is_ending)
     finally:
         _leave_word(data, kept)
     return kept
+
+
+def _compact(
+    data: Path,
+    kept: Kept,
+    now_ns: int,
+    breathe: Callable[[], None],
+    should_stop: Callable[[], bool],
+    is_ending: Callable[[], bool],
+) -> None:
+    def breathe_or_give_up() -> None:
+        breathe()
+        if is_ending():
+            raise Interrupted
+
+    result = compact_quiet_days(data, now_ns=now_ns, breathe=breathe_or_give_up, should_stop=should_stop)
+    for one in result.done:
+        kept.merged += len(one.group.files)
+        kept.merged_bytes += one.bytes_before - one.merged.bytes
+    for path, why in result.damaged.items():
+        raise Corrupt(data / "archive" / path, f"{why}; its day is not compacted: run `tapebook repair`")
 
 
 def last_kept(data: Path) -> Kept | None:

@@ -179,6 +179,7 @@ def _keep_house(data: Path, housekeeping: Housekeeping, listener: _Listener) -> 
             now_ns=time.time_ns(),
             breathe=listener.breathe,
             should_stop=listener.work.is_set,
+            is_ending=lambda: listener.finishing,
         )
     except TapebookError as error:
         print(f"tapebook: housekeeping: {error}", file=sys.stderr, flush=True)

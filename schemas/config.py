@@ -44,6 +44,7 @@ class RecordConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         stop_after_idle: stop after so many seconds without a data frame.
         roll: turn sealed segments into the archive while recording.
         recompress: compress segments once they are rolled (docs/journal.md).
+        compact: merge the archive's files of a day once it is over and quiet (docs/archive.md).
         keep_journal: remove segments that the archive has once they ended so long ago (``30d``); empty to keep all.
         keep_journal_bytes: remove the oldest of them while the journal is larger (``500GB``); empty for any size.
         commit_ms, commit_kib: a group commit is written at whichever comes first; what a kill can lose.
@@ -82,6 +83,7 @@ class RecordConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     stop_after_idle: Positive | None = None
     roll: bool = True
     recompress: bool = True
+    compact: bool = True
     keep_journal: str = ""
     keep_journal_bytes: str = ""
     commit_ms: Positive = 10.0

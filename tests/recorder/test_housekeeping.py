@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 import recorder.roll
-from recorder.housekeeping import Housekeeping, housekeeping_of, recompress_data
+from recorder.compact import QUIET_NS
+from recorder.housekeeping import Housekeeping, housekeeping_of, keep_house, last_kept, recompress_data
 from recorder.journal import SegmentReader, segments
 from recorder.manifest import read_manifest
 from recorder.roll import roll_data, roll_segment
@@ -16,8 +17,9 @@ from recorder.roller import Roller
 from recorder.verify import verify
 from schemas.config import RecordConfig
 from schemas.errors import Corrupt
+from schemas.names import Table
 from tests.processes import tapebook, wait_until
-from tests.recorder.recordings import files_of, record_day
+from tests.recorder.recordings import SECOND, START_NS, files_of, record_day
 
 
 @pytest.fixture
@@ -106,3 +108,53 @@ def test_the_command_and_the_roller(tmp_path: Path) -> None:
 def test_configuration() -> None:
     assert housekeeping_of(RecordConfig()) == Housekeeping(recompress=True)
     assert housekeeping_of(RecordConfig(recompress=False)) == Housekeeping(recompress=False)
+    assert housekeeping_of(RecordConfig(compact=False)) == Housekeeping(compact=False)
+
+
+def merged(data: Path) -> list[bool]:
+    return [file.last_segment is not None for file in read_manifest(data / "archive").files]
+
+
+def test_the_roller_compacts_days_that_are_over(tmp_path: Path) -> None:
+    record_day(tmp_path / "a", steps=200)
+    roller = Roller(tmp_path / "a", Housekeeping(recompress=False))
+    roller.sealed()
+    wait_until(lambda: merged(tmp_path / "a") and all(merged(tmp_path / "a")), "compacted behind the roll")
+    roller.finish()
+    assert verify(tmp_path / "a").failures == []
+    kept = last_kept(tmp_path / "a")
+    assert kept is not None
+    assert kept.merged == 2 * len(merged(tmp_path / "a"))
+
+
+def test_a_day_is_compacted_once_it_is_over_and_quiet(tmp_path: Path) -> None:
+    record_day(tmp_path, steps=200)
+    roll_data(tmp_path)
+    files = read_manifest(tmp_path / "archive").files
+    last_ns = max(file.receive_ns[1] for file in files if file.receive_ns is not None)
+    day_end_ns = (last_ns // (86_400 * SECOND) + 1) * 86_400 * SECOND
+    plain = Housekeeping(recompress=False)
+    for now_ns, wanted in (
+        (day_end_ns - 1, plain),
+        (last_ns + QUIET_NS - 1, plain),
+        (day_end_ns, Housekeeping(recompress=False, compact=False)),
+    ):
+        keep_house(tmp_path, wanted, now_ns=now_ns)
+        assert not any(merged(tmp_path))
+    keep_house(tmp_path, plain, now_ns=day_end_ns, should_stop=lambda: True)
+    keep_house(tmp_path, plain, now_ns=day_end_ns, is_ending=lambda: True)
+    assert not any(merged(tmp_path))
+    assert not list((tmp_path / "archive").rglob("*.tmp"))
+    keep_house(tmp_path, plain, now_ns=day_end_ns)
+    assert all(merged(tmp_path))
+    assert verify(tmp_path).failures == []
+
+
+def test_a_damaged_file_is_told_and_the_others_are_compacted(tmp_path: Path) -> None:
+    record_day(tmp_path, steps=200)
+    roll_data(tmp_path)
+    bad = read_manifest(tmp_path / "archive").select(Table.TRADES)[0]
+    (tmp_path / "archive" / bad.path).write_bytes(b"gone")
+    with pytest.raises(Corrupt, match="its day is not compacted"):
+        keep_house(tmp_path, Housekeeping(recompress=False), now_ns=START_NS + 9 * 86_400 * SECOND)
+    assert any(merged(tmp_path))
