@@ -82,7 +82,8 @@ HEAD: Final = """\
 
 TAIL: Final = """\
 # Several collectors, each a process of its own, for `tapebook supervise`: the keys above are their defaults (but data,
-# metrics and roll, which are said once), and every table below makes one collector, or several where it has shards.
+# metrics, roll, recompress and keep_journal…, which are said once), and every table below makes one collector, or
+# several where it has shards.
 #
 # [[collector]]
 # category = "linear"

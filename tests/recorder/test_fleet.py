@@ -11,6 +11,8 @@ import pytest
 
 from engine.sharding import parse_shard
 from recorder.fleet import FRAMES_PER_SECOND, child_file, expected_loads, load_fleet, measured_loads
+from recorder.housekeeping import Housekeeping
+from recorder.retention import Keep
 from recorder.supervisor import write_child
 from schemas.config import RecordConfig
 from schemas.errors import ConfigError
@@ -43,6 +45,14 @@ def told(tmp_path: Path, name: str, *feeds: dict[str, Any], **changes: Any) -> N
     path = tmp_path / "data" / "journal" / name / "status.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(msgspec.json.encode(live(*feeds, running=False, category="linear") | changes))
+
+
+def test_housekeeping_is_the_supervisors(tmp_path: Path) -> None:
+    text = 'recompress = false\nkeep_journal = "3d"\nkeep_journal_bytes = "5GB"\n' + TWO
+    fleet = load_fleet(file(tmp_path, text))
+    assert fleet.housekeeping == Housekeeping(recompress=False, keep=Keep(3 * 86_400 * 10**9, 5 * 10**9))
+    # whoever only records, without a roller, is not asked to remove anything
+    assert {(config.keep_journal, config.keep_journal_bytes) for config in fleet.configs} == {("", "")}
 
 
 def test_tables_over_defaults(tmp_path: Path) -> None:
@@ -97,6 +107,9 @@ def test_what_is_written_for_a_child_is_read_back(tmp_path: Path) -> None:
             ],
         ),
         ('[[collector]]\ndata = "x"\nsymbols = ["A"]\n', [":2: data: is said once"]),
+        ('[[collector]]\nkeep_journal = "3d"\nsymbols = ["A"]\n', [":2: keep_journal: is said once"]),
+        ('keep_journal = "3"\n[[collector]]\nsymbols = ["A"]\n', [":1: keep_journal: found '3'"]),
+        ('roll = false\nkeep_journal = "3d"\n[[collector]]\nsymbols = ["A"]\n', ["--no-roll (roll = false)"]),
         (
             '[[collector]]\nsymbols = ["A"]\nshard = "1/2"\nshards = 2\n',
             [":3: shard: with shards the supervisor deals the symbols out itself"],
