@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recorder.manifest import Manifest, read_manifest
+from recorder.spared import spared
 from schemas.errors import ConfigError, DataError, StoreError, TapebookError
 from schemas.manifest import FileRun, ManifestFile, ManifestSegment
 from schemas.names import Table
@@ -237,7 +238,15 @@ class Archive:
         try:
             database.execute("SET GLOBAL TimeZone = 'UTC'")
             _set_variables(database, self._variables)
-            database.execute(view_statements(earlier))
+            database.begin()
+            try:
+                database.execute(view_statements(earlier))
+                database.commit()
+            except duckdb.Error:  # a file that is damaged or missing; who asks for another must not suffer
+                database.rollback()
+                self._spare(scratch)
+                _set_variables(database, self._variables)
+                database.execute(view_statements(earlier))
             # From here on a query reaches the archive and nothing else of this machine.
             database.execute(
                 f"SET allowed_directories = [{_quoted(self._root(scratch))}, {_quoted(scratch)}]"
@@ -249,6 +258,12 @@ class Archive:
             raise _translated(error) from error
         return database
 
+    def _spare(self, scratch: Path) -> None:
+        for table in Table:
+            paths, _ = self._parquet_paths(table, scratch)
+            root = str(self._root(scratch))
+            self._variables[files_variable(table)] = spared(paths, self._empty(table, scratch), root, scratch)
+
     def _parquet_paths(self, table: Table, scratch: Path) -> tuple[list[str], list[str]]:
         """The files of a table, never none, and those of an earlier schema version that have other columns."""
         root = self._root(scratch)
@@ -257,16 +272,19 @@ class Archive:
         for file in self.manifest.select(table):
             at = scratch / "archive" if file.path in self._scratch_paths else root
             (earlier if table in RESHAPED and file.schema_version < 2 else paths).append(f"{at}/{file.path}")
-        if paths:
-            return paths, earlier
-        # A file without rows gives the view of an empty table the very types of a full one.
+        if not paths:
+            # A file without rows gives the view of an empty table the very types of a full one.
+            paths = [str(self._empty(table, scratch))]
+        return paths, earlier
+
+    def _empty(self, table: Table, scratch: Path) -> Path:
         empty = (
             scratch / "empty" / table.value / "category=" / "symbol=" / "date=1970-01-01" / "empty.parquet"
         )
         if not empty.exists():
             empty.parent.mkdir(parents=True, exist_ok=True)
             pq.write_table(written_schema(table).empty_table(), empty)
-        return [str(empty)], earlier
+        return empty
 
     def _root(self, scratch: Path) -> Path:
         """Return the archive's path, or a link to it where its name would read as a glob pattern."""
