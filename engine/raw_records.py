@@ -16,6 +16,7 @@ import pyarrow as pa
 from engine.arrow_rows import column_of, split_by_day
 from engine.core.feeds import Engine, parse_feed
 from engine.core.wire import WireCheck
+from engine.event_wire import EVENT_KEYS, event_topic, learn_event_form, render_event
 from engine.wire_forms import learn_form
 from schemas.names import RecordKind, Table
 from schemas.notes import Close, decode_note
@@ -27,6 +28,8 @@ __all__ = ["RawRecords", "closing_payload"]
 
 Column = np.ndarray[Any, Any]
 NS_PER_DAY: Final = 86_400 * 10**9
+DRIVEN: Final = -1
+"""Rows of a frame that a driver read: it keeps its own."""
 LEARNED_AT_ONCE: Final = 64
 """So many frames of a feed that don't fit are learned from; behind them only each that doubles their number."""
 ROW_BYTES: Final = 250
@@ -56,6 +59,10 @@ class RawRecords:
         self._check = WireCheck(engine)
         self._kinds: dict[int, tuple[WireKind, str, str]] = {}
         self._misses: dict[int, int] = {}
+        self._rows_of: dict[int, list[tuple[Table, str, list[Any]]]] | None = None
+        self._events = engine.driven_rows
+        if self._events is not None:
+            self._events.recent = []
         self._made: Column = np.empty((0, 4), np.int32)
         self._batch: tuple[Column, ...] = ()
         self._found: list[tuple[int, int, bytes]] = []
@@ -84,6 +91,9 @@ class RawRecords:
         while (start := self._check.check(start, stop)) < stop:
             self._mismatch(start)
             start += 1
+        if self._events is not None and self._events.recent:
+            self._events.recent.clear()
+            self._rows_of = None
 
     def record(self, at: int) -> None:
         """Keep a record of the batch that is no frame."""
@@ -142,16 +152,61 @@ class RawRecords:
     def _mismatch(self, at: int) -> None:
         feed, symbol, _, rows = self._made_here[at].tolist()
         payload = self._payload(at)
-        if feed >= 0 and symbol >= 0 and rows > 0 and self._has_learned(at, feed, symbol, payload):
+        if rows == DRIVEN and feed >= 0:
+            if self._is_written(at, feed, payload):
+                self._check.remember(at)
+                return
+        elif feed >= 0 and symbol >= 0 and rows > 0 and self._has_learned(at, feed, symbol, payload):
             return
         self._found.append((at, int(self._batch[5][at]), payload))
         self._check.remember(at)
         self.verbatim += 1
 
+    def _is_written(self, at: int, feed: int, payload: bytes) -> bool:
+        """Whether the rows that a driver made of a frame give its bytes, in the feed's form or in another one."""
+        found = self._events_of(int(self._batch[3][at]))
+        if not found:
+            self._made_here[at, 3] = 0  # it may be a copy of another line's: later ones are held against it
+            return False
+        table, symbol, _ = found[0]
+        if table not in EVENT_KEYS or any(other[:2] != (table, symbol) for other in found):
+            return False
+        names = [name for name in schema_of(table).names if name != "collector"]
+        rows = [dict(zip(names, row, strict=True)) for _, _, row in found]
+        known = self.forms.get(feed)
+        if known is not None and render_event(known, rows, symbol) == payload:
+            return True
+        if not self._may_learn(feed):
+            return False
+        topic = self._engine.topics()[feed]
+        form = learn_event_form(table, topic, symbol, payload, known)
+        if (
+            form is None
+            or event_topic(table, rows[0], symbol) != topic
+            or render_event(form, rows, symbol) != payload
+        ):
+            return False
+        self.forms[feed] = form
+        self._found.append((at, FORM, encode_form(form)))
+        return True
+
+    def _events_of(self, sequence: int) -> list[tuple[Table, str, list[Any]]]:
+        """The rows of a frame that a driver read."""
+        if self._rows_of is None:
+            self._rows_of = {}
+            recent = self._events.recent if self._events is not None else None
+            for row in recent or ():
+                self._rows_of.setdefault(row[2][0], []).append(row)
+        return self._rows_of.get(sequence, [])
+
+    def _may_learn(self, feed: int) -> bool:
+        """Whether a frame that didn't fit is learned from: at first each, then fewer and fewer."""
+        misses = self._misses[feed] = self._misses.get(feed, 0) + 1
+        return misses <= LEARNED_AT_ONCE or not misses & (misses - 1)
+
     def _has_learned(self, at: int, feed: int, symbol: int, payload: bytes) -> bool:
         """Whether there is another form of the feed that writes this frame; then it is in force from here on."""
-        misses = self._misses[feed] = self._misses.get(feed, 0) + 1
-        if misses > LEARNED_AT_ONCE and misses & (misses - 1):
+        if not self._may_learn(feed):
             return False
         if feed not in self._kinds:
             topic = self._engine.topics()[feed]

@@ -15,7 +15,7 @@ from engine.reference.wire import number_text
 from schemas.tables import TICKER_FIELDS
 from schemas.wire import TRADE_EXTRAS, WireForm
 
-__all__ = ["learn_form"]
+__all__ = ["learn_form", "learn_number", "members", "template"]
 
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.([0-9]+))?")
 _ISO: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}Z")
@@ -53,7 +53,7 @@ def learn_form(kind: str, topic: str, symbol: str, frame: bytes, known: WireForm
         spans, data = _envelope(text, kind == "ticker")
         if kind == "trades":
             start, end = _first_trade(text, data[0])
-            each = _template(text, start, end, list(_trade_spans(text, start)), (("symbol", symbol),))
+            each = template(text, start, end, list(_trade_spans(text, start)), (("symbol", symbol),))
             spans.append((data[0] + 1, data[1] - 1, "trades"))
             _trade_numbers(text[data[0] : data[1]], numbers)
         elif kind == "ticker":
@@ -61,7 +61,7 @@ def learn_form(kind: str, topic: str, symbol: str, frame: bytes, known: WireForm
             spans.append((start, data[1] - 1, "values"))
             order = _order(order, list(values))
             for key, value in values.items():
-                _learn(numbers, key, value)
+                learn_number(numbers, key, value)
         else:
             for start, end, name in _spans(text, data[0], _BOOK):
                 inside = name in ("bids", "asks")
@@ -73,7 +73,7 @@ def learn_form(kind: str, topic: str, symbol: str, frame: bytes, known: WireForm
             for start, end, name in spans
             if name in ("push", "match", "update", "cross")
         }
-        whole = _template(
+        whole = template(
             text, 0, len(text), spans, (("topic", topic), ("symbol", symbol), *_long_numbers(stated))
         )
         if known is not None:
@@ -93,7 +93,7 @@ def _long_numbers(stated: dict[str, str]) -> list[tuple[str, str]]:
 def _envelope(text: str, has_cross: bool) -> tuple[list[Span], tuple[int, int]]:
     spans: list[Span] = []
     data = None
-    for key, start, end in _members(text, 0):
+    for key, start, end in members(text, 0):
         if key == "data":
             data = start, end
         elif key == "type":
@@ -105,7 +105,7 @@ def _envelope(text: str, has_cross: bool) -> tuple[list[Span], tuple[int, int]]:
     return spans, data
 
 
-def _members(text: str, at: int) -> Iterator[tuple[str, int, int]]:
+def members(text: str, at: int) -> Iterator[tuple[str, int, int]]:
     """The members of an object: key, and where its value begins and ends."""
     decoder = json.JSONDecoder()
     if text[at] != "{":
@@ -131,7 +131,7 @@ def _behind_space(text: str, at: int) -> int:
 
 
 def _spans(text: str, at: int, names: dict[str, str]) -> Iterator[Span]:
-    for key, start, end in _members(text, at):
+    for key, start, end in members(text, at):
         if key in names:
             yield start, end, names[key]
 
@@ -147,7 +147,7 @@ def _trade_spans(text: str, at: int) -> Iterator[Span]:
         yield start + quoted, end - quoted, name
 
 
-def _template(
+def template(
     text: str, start: int, end: int, spans: list[Span], constants: Iterable[tuple[str, str]]
 ) -> tuple[str, ...]:
     """Text and fields in turn. In the text between the spans, further fields are found by what they say."""
@@ -207,7 +207,7 @@ def _split(parts: list[str], name: str, value: str) -> Iterator[str]:
 # ---- numbers ---------------------------------------------------------------------------------------------------------
 
 
-def _learn(numbers: dict[str, str], name: str, text: str) -> None:
+def learn_number(numbers: dict[str, str], name: str, text: str) -> None:
     """Hold what is known of a number's writing against a text, and mend it."""
     kind = _KINDS.get(name, "decimal")
     if text == "" or kind == "text":
@@ -239,18 +239,18 @@ def _level_numbers(text: str, rpi: bool, numbers: dict[str, str]) -> None:
         for name, value in zip(names, match.groups(), strict=False):
             # a zero says nothing of how many decimals there are, unless it has some
             if value is not None and (value != "0" or name in numbers):
-                _learn(numbers, name, value)
+                learn_number(numbers, name, value)
     for name in names:
         numbers.setdefault(name, "0")
 
 
 def _trade_numbers(text: str, numbers: dict[str, str]) -> None:
     for trade in json.loads(text):
-        _learn(numbers, "price", trade["p"])
-        _learn(numbers, "size", trade["v"])
+        learn_number(numbers, "price", trade["p"])
+        learn_number(numbers, "size", trade["v"])
         for key in TRADE_EXTRAS:
             if key in trade:
-                _learn(numbers, key, trade[key])
+                learn_number(numbers, key, trade[key])
 
 
 # ---- tickers ---------------------------------------------------------------------------------------------------------
@@ -260,7 +260,7 @@ def _ticker_values(text: str, at: int) -> tuple[int, dict[str, str]]:
     """Where the members behind the symbol begin, and these."""
     values: dict[str, str] = {}
     begin = -1
-    for key, start, end in _members(text, at):
+    for key, start, end in members(text, at):
         if begin < 0:
             if key != "symbol":
                 raise ValueError("the symbol is not the first")

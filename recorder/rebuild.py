@@ -12,6 +12,7 @@ import tempfile
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import groupby
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
 
@@ -21,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from engine.core.wire import Renderer
+from engine.event_wire import EVENT_KEYS, event_topic, render_event
 from engine.stored_rows import restore
 from engine.wire_columns import wire_columns
 from recorder.journal import ContentHash, Record
@@ -103,7 +105,7 @@ def rebuild(manifest: Manifest, entry: ManifestSegment, take: Take | None = None
     with _Scratch(manifest.archive) as scratch:
         places = _Places(scratch)
         raw = _read_raw(manifest, entry, places)
-        for file in _files(manifest, entry, *WRITTEN):
+        for file in _files(manifest, entry, *WRITTEN, *EVENT_KEYS):
             _write_frames(manifest.archive / file.path, file, entry, raw, places)
         records = places.all()
         _check_places(records, entry, where)
@@ -236,13 +238,12 @@ def _read_raw(manifest: Manifest, entry: ManifestSegment, places: _Places) -> _R
 def _write_frames(path: Path, file: ManifestFile, entry: ManifestSegment, raw: _Raw, places: _Places) -> None:
     """Write the frames of one file's rows into the scratch file."""
     table = Table(file.table)
-    kind = WRITTEN[table]
     rest: pa.Table | None = None
     for rows in _rows(path, table, *entry.sequence):
         if rest is not None:
             rows = pa.concat_tables([rest, rows])
             rest = None
-        if kind == "trades":  # those of one frame may go on in the next piece
+        if table is Table.TRADES or table in EVENT_KEYS:  # those of one frame may go on in the next piece
             sequences = _numbers(rows, "sequence")
             whole = int(np.searchsorted(sequences, sequences[-1]))
             rows, rest = rows.slice(0, whole), rows.slice(whole)
@@ -254,6 +255,9 @@ def _write_frames(path: Path, file: ManifestFile, entry: ManifestSegment, raw: _
 def _write_piece(
     path: Path, table: Table, symbol: str, rows: pa.Table, entry: ManifestSegment, raw: _Raw, places: _Places
 ) -> None:
+    if table in EVENT_KEYS:
+        _write_events(path, table, symbol, rows, raw, places)
+        return
     kind = WRITTEN[table]
     kept = ~np.isin(_numbers(rows, "sequence"), raw.sequences)
     if kind in ("book", "rpi"):
@@ -270,6 +274,44 @@ def _write_piece(
             _write_feed(kind, symbol, part, raw.forms.get(topic, []), raw.opens, places)
         except (DataError, ValueError, TypeError) as error:
             raise Corrupt(path, f"{topic}: its frames can't be written from these rows: {error}") from error
+
+
+def _write_events(path: Path, table: Table, symbol: str, rows: pa.Table, raw: _Raw, places: _Places) -> None:
+    """Frames that drivers read: few enough for plain Python."""
+    rows = rows.filter(pa.array(~np.isin(_numbers(rows, "sequence"), raw.sequences)))
+    sequences = _numbers(rows, "sequence").tolist()
+    if sequences != sorted(sequences):
+        raise Corrupt(path, "rows that are out of order")
+    columns = [
+        column.cast(pa.int64()) if pa.types.is_timestamp(column.type) else column for column in rows.columns
+    ]
+    plain = pa.table(columns, names=rows.schema.names).to_pylist()
+    payloads: list[bytes] = []
+    first: list[int] = []
+    for sequence, group in groupby(range(len(plain)), key=sequences.__getitem__):
+        at_all = list(group)
+        items = [plain[at] for at in at_all]
+        topic = event_topic(table, items[0], symbol)
+        forms = raw.forms.get(topic, [])
+        place = bisect_right([since for since, _ in forms], sequence) - 1
+        try:
+            frame = render_event(forms[place][1], items, symbol) if place >= 0 else None
+        except (DataError, ValueError, KeyError) as error:
+            raise Corrupt(path, f"{topic}: record {sequence} can't be written: {error}") from error
+        if frame is None:
+            raise Corrupt(path, f"{topic}: record {sequence} can't be written from its rows")
+        payloads.append(frame)
+        first.append(at_all[0])
+    if payloads:
+        at = np.array(first, np.int64)
+        places.add(
+            np.array(sequences, np.int64)[at],
+            _numbers(rows, "receive_time")[at],
+            _numbers(rows, "line")[at],
+            np.zeros(len(at), np.int64),
+            b"".join(payloads),
+            np.array([len(payload) for payload in payloads], np.int64),
+        )
 
 
 def _topic(table: Table, depth: int, symbol: str, entry: ManifestSegment) -> str:

@@ -4,7 +4,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from engine.core.book import Book
-from engine.drivers import Stamp
+from engine.drivers import Rows, Stamp
 from engine.events import Event
 from engine.latency import Histogram
 from engine.lines import LineShare
@@ -45,6 +45,7 @@ class Engine:
         least_run: int = 512,
         made: Any = None,
     ) -> int: ...
+    driven_rows: Rows | None
     @property
     def core(self) -> int: ...
     def subscribed(self, topic: str, receive_ns: int, sequence: int, line: int = 0) -> None: ...

@@ -179,7 +179,7 @@ cdef class Engine:
     cdef int32_t quote_count
     cdef readonly object category
     cdef dict drivers  # by feed index
-    cdef object driven_rows
+    cdef readonly object driven_rows
 
     def __cinit__(self, category, bint columns=False):
         self.category = Category(category)

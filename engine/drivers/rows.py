@@ -21,10 +21,12 @@ class Rows:
 
     Attributes:
         bytes: memory that rows not yet taken use, roughly.
+        recent: (table, symbol, row) since somebody emptied it; only kept where somebody made a list of it.
     """
 
     def __init__(self) -> None:
         self.bytes = 0
+        self.recent: list[tuple[Table, str, list[Any]]] | None = None
         self._groups: dict[tuple[Table, str, int], list[list[Any]]] = {}
 
     def add(self, table: Table, symbol: str, day: int, row: list[Any]) -> None:
@@ -38,6 +40,8 @@ class Rows:
         """
         self._groups.setdefault((table, symbol, day), []).append(row)
         self.bytes += VALUE_BYTES * len(row)
+        if self.recent is not None:
+            self.recent.append((table, symbol, row))
 
     def take(self, collector: str, out: dict[tuple[Table, str, int], pa.Table]) -> None:
         """Move all rows into `out`, as tables with the schemas of schemas.tables."""

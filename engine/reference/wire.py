@@ -10,7 +10,7 @@ from typing import Any, Final
 from schemas.tables import TICKER_FIELDS
 from schemas.wire import TRADE_EXTRAS, WireForm
 
-__all__ = ["number_text", "render_frame"]
+__all__ = ["number_text", "render_frame", "wide_text"]
 
 Row = Mapping[str, Any]
 _EXTRA_COLUMNS: Final = dict(
@@ -113,7 +113,8 @@ def _levels(form: WireForm, row: Row, side: str) -> str | None:
     return ",".join(levels)
 
 
-def _wide(value: Decimal, style: str | None) -> str | None:
+def wide_text(value: Decimal, style: str | None) -> str | None:
+    """A decimal as a form writes it, or None where it can't."""
     if style is None:
         return None
     sign, digits, exponent = value.as_tuple()
@@ -139,7 +140,7 @@ def _members(form: WireForm, row: Row) -> str | None:
         elif field.kind == "time":
             text = _time(value, form.numbers.get(key))
         else:
-            text = _wide(value, form.numbers.get(key))
+            text = wide_text(value, form.numbers.get(key))
         if text is None:
             return None
         out.append(f',"{key}":"{text}"')
@@ -181,6 +182,6 @@ def _trade(form: WireForm, row: Row, symbol: str) -> str | None:
                 out.append(None if flag is None else "true" if flag else "false")
             case _:
                 value = row[_EXTRA_COLUMNS[part]]
-                out.append("" if value is None else _wide(value, form.numbers.get(part)))
+                out.append("" if value is None else wide_text(value, form.numbers.get(part)))
     text = _joined(out)
     return None if text is None else text.decode()
