@@ -1,7 +1,6 @@
--- Exact decimals. DECIMAL(19,0) x DECIMAL(19,18) is DECIMAL(38,18): integer arithmetic from end to end, no double.
--- Every int64 mantissa with an exponent of -18 to 0 fits; another exponent gives null.
-CREATE MACRO exact_price(mantissa, exponent) AS
-    CAST(mantissa AS DECIMAL(19, 0)) * CASE exponent
+-- What one step of an exponent is worth, and how many of them make one.
+CREATE MACRO step_of(exponent) AS
+    CASE exponent
         WHEN 0 THEN CAST('1' AS DECIMAL(19, 18))
         WHEN -1 THEN CAST('0.1' AS DECIMAL(19, 18))
         WHEN -2 THEN CAST('0.01' AS DECIMAL(19, 18))
@@ -22,19 +21,19 @@ CREATE MACRO exact_price(mantissa, exponent) AS
         WHEN -17 THEN CAST('0.00000000000000001' AS DECIMAL(19, 18))
         WHEN -18 THEN CAST('0.000000000000000001' AS DECIMAL(19, 18))
     END;
-
--- What one step of an exponent is worth, and how many of them make one.
-CREATE MACRO step_of(exponent) AS exact_price(1, exponent);
 CREATE MACRO steps_of(exponent) AS CAST(pow(10, -exponent) AS HUGEINT);
+
+-- Exact decimals. DECIMAL(19,0) x DECIMAL(19,18) is DECIMAL(38,18): integer arithmetic from end to end, no double.
+-- Every int64 mantissa with an exponent of -18 to 0 fits; another exponent gives null.
+CREATE MACRO exact_price(mantissa, exponent) AS CAST(mantissa AS DECIMAL(19, 0)) * step_of(exponent);
 
 -- The same of a mantissa that may have more digits than an int64, as decimals of tickers are stored. Beyond nineteen of them
 -- the whole part and the rest are multiplied each by itself. Step and steps are those of the exponent.
 CREATE MACRO exact_decimal(mantissa, step, steps) AS
     CASE
-        WHEN mantissa BETWEEN -9999999999999999999 AND 9999999999999999999
-        THEN CAST(mantissa AS DECIMAL(19, 0)) * CAST(step AS DECIMAL(19, 18))
+        WHEN abs(mantissa) <= 9999999999999999999 THEN CAST(mantissa AS DECIMAL(19, 0)) * step
         ELSE CAST(CAST(mantissa AS HUGEINT) // steps AS DECIMAL(38, 18))
-            + CAST(CAST(mantissa AS HUGEINT) % steps AS DECIMAL(19, 0)) * CAST(step AS DECIMAL(19, 18))
+            + CAST(CAST(mantissa AS HUGEINT) % steps AS DECIMAL(19, 0)) * step
     END;
 
 CREATE MACRO exact_size(mantissa, exponent) AS exact_price(mantissa, exponent);
