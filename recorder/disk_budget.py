@@ -41,6 +41,7 @@ class DiskBudget:
         floor_bytes: below it recording ends; 0 for never.
         free: tells the free space; tests give their own.
         warn: told in words, once at a time.
+        then: what is said of the end.
     """
 
     def __init__(
@@ -50,11 +51,13 @@ class DiskBudget:
         *,
         free: Callable[[Path], int | None] = free_bytes,
         warn: Callable[[str], None] = log.warning,
+        then: str = "recording ends while what it has can be sealed: free some space, then start again",
     ) -> None:
         self.floor_bytes = floor_bytes
         self._directory = directory
         self._free = free
         self._warn = warn
+        self._then = then
         self._warned_at = EARLY * floor_bytes
 
     def check(self) -> None:
@@ -68,7 +71,7 @@ class DiskBudget:
         if free < self.floor_bytes:
             raise OutOfSpace(
                 f"{self._directory}: {free >> 20:,} MiB free, the floor is {self.floor_bytes >> 20:,} MiB "
-                "(min_free_mib); recording ends while what it has can be sealed: free some space, then start again"
+                f"(min_free_mib); {self._then}"
             )
         if free < self._warned_at:
             self._warned_at = self.floor_bytes + (free - self.floor_bytes) // 2

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from recorder.compact import Interrupted, compact_quiet_days
+from recorder.disk_budget import free_bytes
 from recorder.journal import Recompressed, SegmentFile, recompress, segments
 from recorder.journal.recompress import LEVEL, Stopped, remove_leavings
 from recorder.manifest import read_manifest
@@ -32,11 +33,13 @@ class Housekeeping(msgspec.Struct, frozen=True):
         recompress: compress segments once they are rolled.
         compact: merge the archive's files of a day once it is over.
         keep: how much of the journal stays.
+        floor_bytes: free space below which nothing is rolled or compacted; 0 for never.
     """
 
     recompress: bool = True
     keep: Keep = Keep()
     compact: bool = True
+    floor_bytes: int = 0
 
 
 class Kept(msgspec.Struct):
@@ -79,7 +82,7 @@ def housekeeping_of(config: RecordConfig) -> Housekeeping:
         except ConfigError as error:
             raise ConfigError(f"--{key.replace('_', '-')}: {error}") from None
     keep = Keep(found["keep_journal"], found["keep_journal_bytes"])
-    return Housekeeping(config.recompress, keep, config.compact)
+    return Housekeeping(config.recompress, keep, config.compact, int(config.min_free_mib * (1 << 20)))
 
 
 def keep_house(
@@ -130,7 +133,8 @@ def keep_house(
             ):
                 kept.compressed += 1
                 kept.saved_bytes += done.bytes_before - done.bytes_after
-        if wanted.compact and not should_stop():
+        free = free_bytes(data) if wanted.floor_bytes else None
+        if wanted.compact and not should_stop() and (free is None or free >= wanted.floor_bytes):
             _compact(data, kept, now_ns, breathe, should_stop, is_ending)
     finally:
         _leave_word(data, kept)

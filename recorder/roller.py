@@ -21,6 +21,7 @@ from pathlib import Path
 import msgspec
 
 from recorder.arrow_memory import keep_pages
+from recorder.disk_budget import DiskBudget
 from recorder.housekeeping import Housekeeping, keep_house
 from recorder.roll import Rolled, roll_data, roll_lock
 from schemas.errors import StoreError, TapebookError
@@ -28,6 +29,7 @@ from schemas.errors import StoreError, TapebookError
 __all__ = ["Roller", "main"]
 
 FINISH_TIMEOUT_S = 3600.0
+_UNTIL_ROOM = "nothing is rolled until there is room: the journal has everything, and `tapebook roll` goes on"
 
 
 class Roller:
@@ -152,13 +154,20 @@ def main(arguments: list[str]) -> int:
     level = logging.ERROR if "quiet" in rest else logging.INFO
     logging.basicConfig(level=level, format="tapebook: %(levelname)s: %(message)s", stream=sys.stderr)
     listener = _Listener()
+    budget = DiskBudget(data, housekeeping.floor_bytes, warn=lambda _: None, then=_UNTIL_ROOM)
     code = 0
+
+    def tell(rolled: Rolled) -> None:
+        _tell(rolled)
+        budget.check()
+
     while True:
         finishing = listener.finishing
         listener.work.clear()
         try:
             with roll_lock(data, wait=True):
-                roll_data(data, on_rolled=_tell, breathe=listener.breathe)
+                budget.check()
+                roll_data(data, on_rolled=tell, breathe=listener.breathe)
         except TapebookError as error:
             print(f"tapebook: roll: {error}", file=sys.stderr, flush=True)
             code = error.exit_code

@@ -48,7 +48,7 @@ def told(tmp_path: Path, name: str, *feeds: dict[str, Any], **changes: Any) -> N
 
 
 def test_housekeeping_is_the_supervisors(tmp_path: Path) -> None:
-    text = 'recompress = false\nkeep_journal = "3d"\nkeep_journal_bytes = "5GB"\n' + TWO
+    text = 'min_free_mib = 0\nrecompress = false\nkeep_journal = "3d"\nkeep_journal_bytes = "5GB"\n' + TWO
     fleet = load_fleet(file(tmp_path, text))
     assert fleet.housekeeping == Housekeeping(recompress=False, keep=Keep(3 * 86_400 * 10**9, 5 * 10**9))
     # whoever only records, without a roller, is not asked to remove anything

@@ -106,9 +106,9 @@ def test_the_command_and_the_roller(tmp_path: Path) -> None:
 
 
 def test_configuration() -> None:
-    assert housekeeping_of(RecordConfig()) == Housekeeping(recompress=True)
-    assert housekeeping_of(RecordConfig(recompress=False)) == Housekeeping(recompress=False)
-    assert housekeeping_of(RecordConfig(compact=False)) == Housekeeping(compact=False)
+    assert housekeeping_of(RecordConfig()) == Housekeeping(recompress=True, floor_bytes=256 << 20)
+    assert housekeeping_of(RecordConfig(recompress=False, min_free_mib=0)) == Housekeeping(recompress=False)
+    assert housekeeping_of(RecordConfig(compact=False, min_free_mib=0)) == Housekeeping(compact=False)
 
 
 def merged(data: Path) -> list[bool]:
@@ -138,6 +138,7 @@ def test_a_day_is_compacted_once_it_is_over_and_quiet(tmp_path: Path) -> None:
         (day_end_ns - 1, plain),
         (last_ns + QUIET_NS - 1, plain),
         (day_end_ns, Housekeeping(recompress=False, compact=False)),
+        (day_end_ns, Housekeeping(recompress=False, floor_bytes=1 << 60)),
     ):
         keep_house(tmp_path, wanted, now_ns=now_ns)
         assert not any(merged(tmp_path))

@@ -138,7 +138,9 @@ def test_what_the_archive_does_not_hand_back_stays(data: Path) -> None:
     path = data / "archive" / file.path
     content = path.read_bytes()
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    kept = keep_house(data, Housekeeping(False, Keep(age_ns=0)), now_ns=START_NS + 100 * DAY_NS)
+    kept = keep_house(
+        data, Housekeeping(False, Keep(age_ns=0), compact=False), now_ns=START_NS + 100 * DAY_NS
+    )
     stayed = left(data, whole)
     assert {1, 3, 4, 6} <= set(stayed)
     assert 5 not in stayed
@@ -162,7 +164,9 @@ def test_without_its_old_segments_everything_goes_on(data: Path, caplog: pytest.
             return book_at(archive, "linear", "BTCUSDT", BOOK, middle, Clock.RECEIVE)
 
     before = book()
-    kept = keep_house(data, Housekeeping(False, Keep(age_ns=0)), now_ns=START_NS + 100 * DAY_NS)
+    kept = keep_house(
+        data, Housekeeping(False, Keep(age_ns=0), compact=False), now_ns=START_NS + 100 * DAY_NS
+    )
     assert left(data, whole) == [4, 6]
     assert kept.removed == 5
     assert caplog.text.count("removed from the journal") == 5
@@ -197,7 +201,7 @@ def test_the_roller_removes_and_the_status_says_so(
 
 
 def test_what_is_asked_for() -> None:
-    config = RecordConfig(keep_journal="30d", keep_journal_bytes="500GB")
+    config = RecordConfig(keep_journal="30d", keep_journal_bytes="500GB", min_free_mib=0)
     assert housekeeping_of(config) == Housekeeping(True, Keep(30 * DAY_NS, 500 * 10**9))
     with pytest.raises(ConfigError, match="leave one of them out"):
         housekeeping_of(RecordConfig(keep_journal="30d", roll=False))

@@ -10,9 +10,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 import recorder.roller
+from recorder.housekeeping import Housekeeping
 from recorder.manifest import read_manifest
 from recorder.roll import roll_data, roll_lock
 from recorder.roller import Roller, _Listener, main
@@ -49,6 +51,32 @@ def _recorded(data: Path, segments: int = 2) -> None:
 def test_finish_rolls_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _recorded(tmp_path)
     monkeypatch.setattr(sys, "stdin", Input(b"sealed\nfinish\n"))
+    assert main([str(tmp_path)]) == 0
+    assert len(read_manifest(tmp_path / "archive").segments) == 2
+
+
+@pytest.mark.usefixtures("quiet")
+def test_nothing_is_rolled_below_the_floor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    _recorded(tmp_path)
+    free = [10 << 20]
+
+    def left(_: Path) -> int:
+        free[0] -= 2 << 20
+        return free[0]
+
+    real = recorder.roller.DiskBudget
+    monkeypatch.setattr(recorder.roller, "DiskBudget", lambda *args, **words: real(*args, free=left, **words))
+    wanted = msgspec.json.encode(Housekeeping(floor_bytes=7 << 20)).decode()
+    monkeypatch.setattr(sys, "stdin", Input(b"finish\n"))
+    assert main([str(tmp_path), wanted]) == 4
+    assert "nothing is rolled until there is room" in capfd.readouterr().err
+    assert len(read_manifest(tmp_path / "archive").segments) == 1  # there was room for the first
+    monkeypatch.setattr(sys, "stdin", Input(b"finish\n"))
+    assert main([str(tmp_path), wanted]) == 4
+    assert len(read_manifest(tmp_path / "archive").segments) == 1
+    monkeypatch.setattr(sys, "stdin", Input(b"finish\n"))
     assert main([str(tmp_path)]) == 0
     assert len(read_manifest(tmp_path / "archive").segments) == 2
 
