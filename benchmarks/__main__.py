@@ -26,6 +26,7 @@ NAMES = (
     "load",
     "roll",
     "size",
+    "ranges",
     "journal",
 )
 INSTRUCTION_FRAMES = 5_000
@@ -149,6 +150,10 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
         return size(load(options.data, None, options.frames), options.topic)
     feed = load(options.data, options.topic, options.frames)
+    if options.name == "ranges":
+        from benchmarks.ranges import ranges
+
+        return ranges(feed)
     if options.name == "decode":
         from benchmarks.decode import decode
 

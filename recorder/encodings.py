@@ -22,8 +22,10 @@ __all__ = ["Profile", "Purpose", "open_writer", "profile"]
 ROLL_ROWS = 16_384
 """Rows of a row group of a file that roll wrote: few enough that they stay in the cache while they are encoded, and
 that what waits for a full row group is little."""
-COMPACT_ROWS = 65_536
-"""Rows of a row group of a compacted file: half an hour of a busy book."""
+COMPACT_ROWS = 32_768
+"""Rows of a row group of a compacted file: a quarter of an hour of a busy book. Half as many would save a query for one
+minute a third of what it reads, and cost 2 % of size; twice as many save 1 % and double what it reads
+(``python -m benchmarks ranges``, docs/archive.md)."""
 # Later versions of pyarrow end a page after 20,000 rows unless told otherwise; earlier ones know no such end.
 _PAGES = (
     {"max_rows_per_page": COMPACT_ROWS}
