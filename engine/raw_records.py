@@ -59,6 +59,7 @@ class RawRecords:
         self._check = WireCheck(engine)
         self._kinds: dict[int, tuple[WireKind, str, str]] = {}
         self._misses: dict[int, int] = {}
+        self._topics: list[str] = []
         self._rows_of: dict[int, list[tuple[Table, str, list[Any]]]] | None = None
         self._events = engine.driven_rows
         if self._events is not None:
@@ -178,7 +179,7 @@ class RawRecords:
             return True
         if not self._may_learn(feed):
             return False
-        topic = self._engine.topics()[feed]
+        topic = self._topic(feed)
         form = learn_event_form(table, topic, symbol, payload, known)
         if (
             form is None
@@ -189,6 +190,11 @@ class RawRecords:
         self.forms[feed] = form
         self._found.append((at, FORM, encode_form(form)))
         return True
+
+    def _topic(self, feed: int) -> str:
+        if feed >= len(self._topics):
+            self._topics = self._engine.topics()
+        return self._topics[feed]
 
     def _events_of(self, sequence: int) -> list[tuple[Table, str, list[Any]]]:
         """The rows of a frame that a driver read."""
@@ -209,7 +215,7 @@ class RawRecords:
         if not self._may_learn(feed):
             return False
         if feed not in self._kinds:
-            topic = self._engine.topics()[feed]
+            topic = self._topic(feed)
             kind, _, name = parse_feed(self._engine.category, topic)
             self._kinds[feed] = cast(WireKind, kind), topic, name
         kind, topic, name = self._kinds[feed]

@@ -86,7 +86,7 @@ cdef tb_wire_form *_compile(form, kind) except NULL:
         made.is_rpi = kind == "rpi"
         made.text = <uint8_t *>malloc(len(text) + TB_WIRE_PIECE)
         made.steps = <tb_wire_step *>calloc(len(steps) + 1, sizeof(tb_wire_step))
-        made.members = <tb_wire_member *>calloc(TB_TICKER_FIELDS, sizeof(tb_wire_member))
+        made.members = <tb_wire_member *>calloc(TB_TICKER_FIELDS if kind == "ticker" else 1, sizeof(tb_wire_member))
         if made.text == NULL or made.steps == NULL or made.members == NULL:
             raise MemoryError
         memcpy(made.text, <const char *>text, len(text))

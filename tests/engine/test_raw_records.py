@@ -21,11 +21,12 @@ from engine.wire_forms import learn_form
 from recorder.journal.format import build_batch
 from schemas.errors import DataError
 from schemas.names import Category, RecordKind, Table
-from schemas.notes import Disconnected, Subscribed, encode
+from schemas.notes import Disconnected, FullBook, Subscribed, Widened, encode
 from schemas.raw_tables import FORM, OPEN, REPEAT
 from schemas.tables import TICKER_FIELDS, book_topic, schema_of
 from schemas.wire import WireForm, decode_form, encode_form
 from tests.lined import lined_runs
+from tests.property.driving import full_book_of
 from tests.strategies import Run, runs
 
 START_NS = 1_700_000_000_000_000_000
@@ -133,6 +134,18 @@ def records_of(run: Run) -> list[Pending]:
             out.append((now, step.line, RecordKind.SESSION, encode(Subscribed(topics=[step.topic]))))
         elif step.action == "disconnect":
             out.append((now, step.line, RecordKind.SESSION, encode(Disconnected(reason="so it is"))))
+        elif step.action == "restate" and (book := full_book_of(step)) is not None:
+            body, deltas = book
+            note = FullBook(
+                topic=step.topic, path="", body=body.decode(), deltas=[delta.decode() for delta in deltas]
+            )
+            out.append((now, step.line, RecordKind.REST, encode(note)))
+        elif step.action == "announce":
+            price, size = step.decimals
+            note_of = Widened(
+                symbol=run.symbol, price_decimals=price, size_decimals=size, source="instruments"
+            )
+            out.append((now, step.line, RecordKind.NOTE, encode(note_of)))
     return out
 
 
