@@ -210,6 +210,8 @@ def _nearest(said: str, key: str, value: Any) -> str | None:
         return value if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value) else None
     if isinstance(value, float) and "`int`" in said and abs(value) < 1e9:
         return str(round(value))
+    if bound := re.search(r"(?:<=|>=) ([0-9.]+)$", said):
+        return f"{float(bound[1]):g}"
     if "> 0" in said or ">= 1" in said:
         default = getattr(_DEFAULTS, key, None)
         return None if default is None else f"more than 0, such as the default {default:g}"

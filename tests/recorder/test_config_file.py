@@ -65,6 +65,12 @@ def test_a_file_and_options_over_it(tmp_path: Path, head: str) -> None:
             '# size\nkeep_journal_bytes = "1 PB"\n',
             [":2: keep_journal_bytes", "found '1 PB'", "such as 500GB"],
         ),
+        ("commit_kib = 1e9\n", [":1: commit_kib", "found 1000000000.0", "<= 65536", "the nearest is 65536"]),
+        ("min_free_mib = -1\n", [":1: min_free_mib", "found -1", "the nearest is 0"]),
+        (
+            'fsync = "commmit"\n',
+            [":1: fsync", "expected one of interval, commit, never", "the nearest is 'commit'"],
+        ),
         ("duration = -1\n", [":1: duration", "found -1", "> 0"]),
         ("# one\nlines = 1.5\n", [":2: lines", "found 1.5", "expected `int`"]),
         ('symbols = "BTCUSDT"\n', [":1: symbols", "found 'BTCUSDT'", "expected `array`"]),
