@@ -28,7 +28,14 @@ __all__ = ["data_status", "is_held", "live_status", "require_data"]
 STATUS_BYTES = 64 << 20
 ABOUT_RECORDING = {
     table.value
-    for table in (Table.COVERAGE, Table.INSTRUMENTS, Table.CLOCK_OFFSETS, Table.AUDITS, *HISTORY_SCHEMAS)
+    for table in (
+        Table.COVERAGE,
+        Table.INSTRUMENTS,
+        Table.CLOCK_OFFSETS,
+        Table.AUDITS,
+        Table.RAW_RECORDS,
+        *HISTORY_SCHEMAS,
+    )
 }
 """Tables whose rows come whether or not the market says anything."""
 
@@ -146,8 +153,13 @@ def data_status(data: Path, *, now_ns: int | None = None) -> dict[str, Any]:
             fate = "the supervisor starts it again" if fallen["state"] == "restarting" else "it stays so"
             found["troubles"] = [f"it ended with {fallen['code']} ({fallen['words']}), and {fate}"]
     kept = last_kept(data)
-    for found in collectors.values():
+    for name, found in collectors.items():
         found["housekeeping"] = None if kept is None else msgspec.to_builtins(kept)
+        stuck = [] if kept is None else [each for each in kept.refused if each.startswith(f"{name}/")]
+        if kept is not None and stuck and found["running"]:
+            found["troubles"].append(
+                f"{len(stuck)} segments should have left the journal and stay: {kept.refused[stuck[0]].why}"
+            )
     return {
         "data": str(data),
         "disk": disk,

@@ -10,6 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from recorder.housekeeping import Kept
+from recorder.retention import Refusal
 from recorder.roll import roll_data
 from recorder.status import STATUS_BYTES, data_status
 from recorder.status_text import print_status, print_troubles
@@ -94,6 +96,29 @@ def test_a_recording_at_work(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     told = capsys.readouterr().out
     for part in ("linear: recording", "line 0 down (4 connects)", "reading paused", "tickers.X  live"):
         assert part in told
+
+
+def test_segments_that_should_have_gone_are_a_trouble_of_their_collector(tmp_path: Path) -> None:
+    for name in ("linear", "spot"):
+        Tape(tmp_path, collector=name).stop()
+        path = tmp_path / "journal" / name / "status.json"
+        path.write_bytes(msgspec.json.encode(_live() | {"collector": name}))
+    refused = {"linear/5": Refusal("not proved", START_NS), "linear/6": Refusal("neither", START_NS)}
+    word = msgspec.json.encode(Kept(time_ns=START_NS, refused=refused))
+    (tmp_path / "journal" / "housekeeping.json").write_bytes(word)
+    held = [
+        os.open(tmp_path / "journal" / name / "lock", os.O_RDWR | os.O_CREAT) for name in ("linear", "spot")
+    ]
+    try:
+        for descriptor in held:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        linear, spot = data_status(tmp_path, now_ns=START_NS + 92 * SECOND)["collectors"]
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+    told = "2 segments should have left the journal and stay: not proved"
+    assert (linear["troubles"][-1], told in spot["troubles"]) == (told, False)
+    assert linear["housekeeping"]["refused"]["linear/6"]["why"] == "neither"
 
 
 def test_a_dead_mans_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
