@@ -332,3 +332,22 @@ def test_the_command_says_what_it_did(data: Path, capsys: pytest.CaptureFixture[
     assert code == 1
     assert told.startswith("lost ")
     assert "NOT repaired: 1 of 1 could not be made again" in told
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_whatever_is_harmed_comes_back(data: Path, seed: int) -> None:
+    """One file of any kind: of the archive, the journal or the manifest; all of it can be made again from the rest."""
+    rng = random.Random(seed)
+    before, rows = contents(data), rows_of(data)
+    journal = {file.path: _content_of(file.path) for file in segments(data)}
+    files = [path for path in data.rglob("*") if path.suffix in (".parquet", ".arrows", ".jsonl")]
+    path = rng.choice(sorted(files))
+    harm = rng.choice(HARMS if path.suffix != ".arrows" else HARMS[:2])
+    harm(path, rng)
+    result = repair(data)
+    assert result.is_well, (path, harm, result.actions)
+    alive = {file.path for file in read_manifest(data / "archive").files}
+    assert {name: content for name, content in contents(data).items() if name in alive} == before
+    assert rows_of(data) == rows
+    assert {path: _content_of(path) for path in journal} == journal
+    assert not verify(data).failures
