@@ -71,6 +71,9 @@ def first_difference(
         if path.exists():
             raise
         return None  # said already
+    except (ValueError, ArithmeticError, LookupError, MemoryError) as error:
+        # an altered file may hold anything: sizes and texts that cannot be
+        return Difference(None, None, f"its rows can't be read: {error}")
 
 
 class _Rows:
@@ -169,8 +172,15 @@ def _plain_row(table: pa.Table, index: int) -> dict[str, Any]:
             scale = 1 if item.type.unit == "ns" else NS_PER_MS
             row[item.name] = None if ticks is None else format_ns(ticks * scale)
         else:
-            row[item.name] = cell[0].as_py()
+            row[item.name] = _plain(cell[0])
     return row
+
+
+def _plain(cell: Any) -> Any:
+    try:
+        return cell.as_py()
+    except UnicodeDecodeError:
+        return cell.cast(pa.binary()).as_py()
 
 
 def short(value: object) -> str:
