@@ -17,6 +17,7 @@ from recorder.backfill_command import backfill
 from recorder.book_at import book
 from recorder.compact_command import compact
 from recorder.gateway.command import gateway
+from recorder.import_command import importing
 from recorder.journal_command import journal
 from recorder.operate import check, init, supervise
 from recorder.options import CA_FILE, ENDPOINT, ENVIRONMENT, REGION, STATE_DIR
@@ -59,6 +60,7 @@ app.command("init")(init)
 app.command("check")(check)
 app.command("supervise")(supervise)
 app.add_typer(journal)
+app.add_typer(importing)
 
 
 def _split(text: str | None) -> list[str] | None:

@@ -28,6 +28,7 @@ __all__ = [
     "FetchedTrades",
     "FullBook",
     "Gone",
+    "Imported",
     "Instruments",
     "LineCheckpoint",
     "MergeState",
@@ -313,6 +314,30 @@ class Gone(_Note, frozen=True, tag="gone"):
     symbols: list[str]
 
 
+class Imported(_Note, frozen=True, tag="imported"):
+    """Where the frames since the last of these notes, or since the segment's beginning, were read.
+
+    Attributes:
+        source: the file's name.
+        size, sha256: of the file as it lies on the disk.
+        form: what kind of file it is (docs/import-export.md).
+        first, last: ordinals of what was read of it, from 1; lines that are blank count, those left out too.
+        refused: of these were bad and skipped.
+        known: of these an earlier file of this run had brought.
+        whole: ``last`` is the file's last.
+    """
+
+    source: str
+    size: int
+    sha256: str
+    form: str
+    first: int
+    last: int
+    refused: int = 0
+    known: int = 0
+    whole: bool = False
+
+
 class Close(_Note, frozen=True, tag="close", omit_defaults=False):
     """The last record of a sealed segment (alone in the last batch); its counts leave itself out.
 
@@ -346,6 +371,7 @@ Note = (
     | ClockOffset
     | ClockStepped
     | Audited
+    | Imported
     | Close
 )
 

@@ -1,0 +1,204 @@
+"""``tapebook import``: options in, a progress bar and a report out."""
+
+from __future__ import annotations
+
+import logging
+import re
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from schemas.errors import ConfigError
+
+__all__ = ["ImportFormat", "importing"]
+
+log = logging.getLogger("tapebook")
+
+importing = typer.Typer(
+    name="import",
+    help="Make a recording of files that others recorded: captures, the exchange's history files.",
+    no_args_is_help=True,
+    add_completion=False,
+)
+
+
+class ImportFormat(StrEnum):
+    """How the report is written."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+FILES = Annotated[
+    list[Path], typer.Argument(metavar="FILE...", help="Files; several are one recording, in this order.")
+]
+DATA = Annotated[Path, typer.Option("--data", help="Data directory.")]
+CATEGORY = Annotated[
+    str, typer.Option("--category", help="What the files are of: spot, linear, inverse, option or spread.")
+]
+ENVIRONMENT = Annotated[
+    str, typer.Option("--environment", help="Where they were recorded; an archive holds one environment.")
+]
+NAME = Annotated[
+    str,
+    typer.Option(
+        "--name", help="Name of the collector that gets the records.", show_default="the first file's"
+    ),
+]
+SKIP_BAD = Annotated[
+    bool, typer.Option("--skip-bad", help="Leave bad lines out, counted, instead of refusing the file.")
+]
+SEGMENT_MIB = Annotated[
+    float,
+    typer.Option(
+        "--segment-mib",
+        min=0.001,
+        help="Largest segment; an import that is interrupted goes on behind the last one.",
+    ),
+]
+NO_ROLL = Annotated[bool, typer.Option("--no-roll", help="Write the journal only; roll later.")]
+STYLE = Annotated[
+    ImportFormat, typer.Option("--format", help="table for people, json for programs (one object).")
+]
+
+
+@importing.command("capture")
+def _capture(
+    files: FILES,
+    category: CATEGORY,
+    data: DATA = Path("data"),
+    name: NAME = "",
+    environment: ENVIRONMENT = "mainnet",
+    skip_bad: SKIP_BAD = False,
+    segment_mib: SEGMENT_MIB = 256,
+    no_roll: NO_ROLL = False,
+    style: STYLE = ImportFormat.TABLE,
+) -> None:
+    """Import captures: a line a frame, `<receive_ns> <frame>`, plain, .gz or .zst, as `journal cat` writes them.
+
+    Interrupted, it goes on where it was when the same command is given again. A file is imported once."""
+    from recorder.importing.captures import CaptureFile
+
+    _run(dict(locals()), CaptureFile)
+
+
+@importing.command("bybit")
+def _bybit(
+    files: FILES,
+    category: CATEGORY,
+    data: DATA = Path("data"),
+    name: NAME = "",
+    environment: ENVIRONMENT = "mainnet",
+    skip_bad: SKIP_BAD = False,
+    segment_mib: SEGMENT_MIB = 256,
+    no_roll: NO_ROLL = False,
+    style: STYLE = ImportFormat.TABLE,
+) -> None:
+    """Import the exchange's own order-book files: .data.zip of a symbol and day, or .zip of all options of a coin.
+
+    Nobody recorded when these frames came: the time of receipt is the exchange's push time; it tells no latency.
+    What neighbouring days' files both have comes once. Interrupted, it goes on when the same command is given again."""
+    from recorder.importing.book_files import BookFile
+
+    _run(dict(locals()), BookFile)
+
+
+def _run(options: dict[str, Any], form: Callable[[Path], Any]) -> None:
+    from recorder.importing.run import ImportPlan, Report, run_import
+    from recorder.importing.sources import name_of
+    from schemas.names import Category, Environment
+
+    for key, known in (("category", Category), ("environment", Environment)):
+        if options[key] not in list(known):
+            raise ConfigError(f"--{key}: found {options[key]!r}, expected one of {', '.join(known)}")
+    files: list[Path] = options["files"]
+    plan = ImportPlan(
+        [form(path) for path in files],
+        options["name"] or name_of(files[0]),
+        Category(options["category"]),
+        Environment(options["environment"]),
+        options["skip_bad"],
+        round(options["segment_mib"] * 2**20),
+    )
+    report: Report
+    with _stoppable() as stopped:
+        report = run_import(
+            plan,
+            options["data"],
+            roll=not options["no_roll"],
+            on_progress=_bar(),
+            should_stop=lambda: bool(stopped),
+        )
+    _clear()
+    if options["style"] is ImportFormat.JSON:
+        print(msgspec.json.encode(report).decode())
+    else:
+        for file in report.files:
+            more = [
+                f"{count:,} {text}"
+                for count, text in (
+                    (file.before, "lines read before"),
+                    (file.refused, "bad lines left out"),
+                    (file.known, "known from the file before"),
+                )
+                if count
+            ]
+            end = "" if file.whole else "; not to its end yet"
+            print(f"{file.file}: {file.records:,} records{''.join(', ' + text for text in more)}{end}")
+        print(
+            f"collector {report.collector}: {report.topics:,} topics, {report.segments:,} segments, "
+            f"{report.undecodable:,} frames undecodable, {report.unknown:,} of unknown topics"
+        )
+    if not report.complete:
+        print(
+            "tapebook: interrupted; what is in the journal stays, and the same command goes on",
+            file=sys.stderr,
+        )
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _stoppable() -> Iterator[list[int]]:
+    """A first Ctrl-C or SIGTERM ends the import in order; a second one at once."""
+    stopped: list[int] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def stop(number: int, _: object) -> None:
+        stopped.append(number)
+        signal.signal(number, before[signal.Signals(number)])
+
+    for number in before:
+        signal.signal(number, stop)
+    try:
+        yield stopped
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _clear() -> None:
+    if sys.stderr.isatty():
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def _bar() -> Callable[[str, Path, float], None]:
+    shown = [""]
+
+    def show(what: str, path: Path, share: float) -> None:
+        if not sys.stderr.isatty() or not log.isEnabledFor(logging.INFO):
+            return
+        share = min(max(share, 0.0), 1.0)
+        name = re.sub(r"[^\x20-\x7e]", "?", path.name)[:40]
+        text = f"{what} {name} [{'#' * round(30 * share):<30}] {share:4.0%}"
+        if text != shown[0]:
+            shown[0] = text
+            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+
+    return show
