@@ -41,9 +41,13 @@ __all__ = [
 
 log = logging.getLogger("tapebook")
 
-MAX_HELD_BYTES = 96 << 20
-"""Rows that a replay may hold. Then the largest piles go to the files, until half of it is left: many symbols' rows
-come in pieces that are worth the handling, and few symbols' in whole row groups."""
+HELD_BYTES = 8 << 20
+"""Rows that a replay of few symbols holds before the largest piles go to the files, until half of it is left: few
+enough that memory is used again while the cache still has it."""
+HELD_BYTES_A_SYMBOL = 192 << 10
+"""Of many symbols more are held, so that their rows go in pieces that are worth the handling,"""
+MAX_HELD_BYTES = 48 << 20
+"""but never more than this."""
 MAX_RECORDS = 8192
 """Records that are replayed in one go: between them somebody looks at how many rows are held."""
 
@@ -86,13 +90,18 @@ def replay_segment(
                 records = batch.table.slice(start, MAX_RECORDS)
                 # A note about the last frame may come first, so rows wait until a frame follows.
                 if held and records.column("kind")[0].as_py() == RecordKind.FRAME:
-                    take(replay.take_rows(MAX_HELD_BYTES // 2))
+                    take(replay.take_rows(_most_held(replay) // 2))
                     held = False
                 replay.batch(records)
-                held = held or replay.row_bytes > MAX_HELD_BYTES
+                held = held or replay.row_bytes > _most_held(replay)
         end_ns = replay.close_ns if replay.close_ns is not None else replay.last_receive_ns
         take(replay.finish(end_ns))
         return reader, replay
+
+
+def _most_held(replay: Replay) -> int:
+    """Bytes of rows that may be held before some of them go to the files."""
+    return min(max(HELD_BYTES, HELD_BYTES_A_SYMBOL * replay.engine.symbol_count), MAX_HELD_BYTES)
 
 
 def roll_segment(segment_path: Path, out_archive: Path, jobs: int = 1) -> list[Entry]:

@@ -15,12 +15,16 @@ from typing import Any, Self
 import pyarrow as pa
 
 from engine.replay import Key
+from recorder.arrow_memory import give_back
 from recorder.journal import SegmentInfo
 from recorder.parquet_files import ArchiveFile, Held
 from schemas.manifest import ManifestFile
 from schemas.names import Table
 
 __all__ = ["RollFiles"]
+
+MANY_FILES = 100
+"""From so many files on the memory of rows that were written is given back at once."""
 
 
 class RollFiles:
@@ -57,7 +61,11 @@ class RollFiles:
         self.held.close()
 
     def take(self, rows: dict[Key, pa.Table]) -> None:
-        """Hand rows to their files. Raises StoreError: the disk failed, now or with the rows before."""
+        """Hand rows to their files; they are the files' from here on.
+
+        Raises:
+            StoreError: the disk failed, now or with the rows before.
+        """
         self._wait()
         self.held.relieve()
         for key, table in rows.items():
@@ -70,6 +78,9 @@ class RollFiles:
             self._run(file.append, table)
         if self._threads is None:
             self.held.relieve()
+        if len(self._files) > MANY_FILES:
+            rows.clear()
+            give_back()
 
     def finish(self) -> list[ManifestFile]:
         """Give every file its final name; returns what the manifest says of them. Raises StoreError."""

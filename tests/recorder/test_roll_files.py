@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from engine.replay import Key
-from recorder import parquet_files, roll
+from recorder import parquet_files, roll, roll_files
 from recorder.journal import SegmentInfo, segments
 from recorder.parquet_files import ArchiveFile
 from recorder.roll import roll_data, roll_segment
@@ -106,6 +106,19 @@ def test_a_failure_in_any_thread_leaves_nothing(
     with pytest.raises(StoreError, match=r"S3.*the journal still has everything"):
         _roll_six(tmp_path, jobs)
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["symbol=S3"]
+
+
+def test_memory_is_given_back_where_there_are_many_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[bool] = []
+    monkeypatch.setattr(roll_files, "give_back", lambda: given.append(True))
+    monkeypatch.setattr(roll_files, "MANY_FILES", 2)
+    with RollFiles(tmp_path, INFO) as files:
+        for number, keys in enumerate((_keys(2), _keys(3))):
+            rows = {key: _rows(0, 1) for key in keys}
+            files.take(rows)
+            assert (len(given), bool(rows)) == (number, not number)
 
 
 def test_directories_are_named_once_the_deepest_first(tmp_path: Path) -> None:

@@ -5,6 +5,8 @@
 
 #define FIRST_ROWS 16
 #define FIRST_BYTES 1024
+#define LARGE_ROWS 4096
+#define LARGE_BYTES (256 << 10)
 #define ALIGNED 16 /* what 128 bits need */
 
 #define DESCRIBE(type, numpy, name) {#name, numpy, sizeof(type)},
@@ -55,13 +57,19 @@ size_t tb_table_block_bytes(const tb_table *table, tb_table_kind kind)
     return total;
 }
 
+/* Where there are thousands of piles, what they have in reserve counts: small ones begin small again. */
+static int64_t grown_by_half(int64_t capacity)
+{
+    return capacity + capacity / 2;
+}
+
 /* All columns are one piece of memory: hundreds of symbols with dozens of columns each would leave the heap in crumbs. */
 static int grow(tb_table *table, tb_table_kind kind)
 {
     int count;
     const tb_column *columns = tb_columns_of(kind, &count);
-    /* the first time: what was needed the last time */
-    tb_table grown = {table->count, table->columns ? table->capacity * 2 : table->capacity, NULL};
+    /* the first time: what was needed the last time, or a part of it */
+    tb_table grown = {table->count, table->columns ? grown_by_half(table->capacity) : table->capacity, NULL};
     if (grown.capacity < FIRST_ROWS)
         grown.capacity = FIRST_ROWS;
     if (grown.capacity > INT32_MAX || !(grown.columns = malloc(tb_table_block_bytes(&grown, kind))))
@@ -88,18 +96,18 @@ int tb_table_reserve(tb_table *table, tb_table_kind kind)
 void tb_table_forget(tb_table *table)
 {
     table->columns = NULL;
-    table->capacity = table->count;
+    table->capacity = table->capacity > LARGE_ROWS ? table->count : table->count / 4;
     table->count = 0;
 }
 
 void *tb_buffer_reserve(tb_buffer *buffer, size_t bytes)
 {
     if (TB_UNLIKELY(!buffer->bytes || buffer->used + bytes > buffer->capacity)) { /* even for nothing: NULL would mean failure */
-        size_t capacity = !buffer->bytes ? buffer->capacity : buffer->capacity * 2;
+        size_t capacity = !buffer->bytes ? buffer->capacity : (size_t)grown_by_half((int64_t)buffer->capacity);
         if (capacity < FIRST_BYTES)
             capacity = FIRST_BYTES;
         while (capacity < buffer->used + bytes)
-            capacity *= 2;
+            capacity = (size_t)grown_by_half((int64_t)capacity);
         if (capacity > INT32_MAX)
             return NULL;
         uint8_t *grown = realloc(buffer->bytes, capacity);
@@ -114,7 +122,7 @@ void *tb_buffer_reserve(tb_buffer *buffer, size_t bytes)
 void tb_buffer_forget(tb_buffer *buffer)
 {
     buffer->bytes = NULL;
-    buffer->capacity = buffer->used;
+    buffer->capacity = buffer->capacity > LARGE_BYTES ? buffer->used : buffer->used / 4;
     buffer->used = 0;
 }
 
