@@ -417,7 +417,10 @@ def _translated(error: Exception) -> TapebookError:
     """Return DuckDB's own words as an error of ours: the disk's, a damaged file's, or else the query's."""
     text = str(error)
     if isinstance(error, duckdb.IOException) or text.startswith("IO Error"):
-        return StoreError(f"{text}\nrun `tapebook verify` to see which files are missing or damaged")
+        return StoreError(
+            f"{text}\nrun `tapebook verify` to see which files are missing or damaged; if the archive was compacted "
+            "long after it was opened here, open it again"
+        )
     if ".parquet" in text:
         return DataError(f"{text}\nrun `tapebook verify` to see which files are damaged")
     return ConfigError(text)

@@ -69,6 +69,7 @@ def _compact_and_report(
     data: Path, before: str | None, collector: str | None, grace_s: float, *, json: bool
 ) -> int:
     from recorder.compact import Group, compact_data
+    from recorder.roll import pending_segments
     from recorder.status import require_data
 
     require_data(data)
@@ -133,6 +134,11 @@ def _compact_and_report(
     elif not days and not result.damaged:
         print(
             f"nothing to compact{'' if before is None else f' before {before}'}: every day's files are merged"
+        )
+    waiting = [segment for segment in pending_segments(data) if collector in (None, segment.collector)]
+    if waiting:
+        print(
+            f"{len(waiting)} sealed segments are not in the archive yet: `tapebook roll`, then compact again"
         )
     return 1 if result.damaged else 0
 

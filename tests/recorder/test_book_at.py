@@ -517,16 +517,17 @@ def test_random_recordings_agree_with_the_reference(
     archive = HandmadeArchive(tmp_path)
     recordings: list[Recording] = []
     sequence, start_ns = 1, NOON_NS
-    for _ in range(rng.randrange(1, 4)):
+    for number in range(rng.randrange(1, 4)):
+        if layout is not None and number == 1 and seed % 2:
+            compact_data(tmp_path)  # what comes later is merged into it, or lies beside it
         # Match times start over: later runs replay the same market time.
         recording, sequence = record(rng, archive, sequence, NOON_MS, start_ns)
         recordings.append(recording)
         start_ns = recording.end_ns + rng.randrange(1, 1000 * MS)
-    if layout is not None:
+    if layout is not None and seed % 4:
         compact_data(tmp_path, grace_s=0)
     answered = 0
     with open_archive(tmp_path) as opened:
-        assert all((file.last_segment is None) is (layout is None) for file in opened.manifest.files)
         for clock in Clock:
             moments = sorted({moment_of(each, clock) for recording in recordings for each in recording.rows})
             chosen = rng.sample(moments, min(len(moments), 8))

@@ -504,6 +504,15 @@ def test_the_command_says_what_it_did(data: Path, capsys: pytest.CaptureFixture[
     assert out.startswith(f"deleted {len(files)} files")
 
 
+def test_the_command_names_segments_that_were_not_rolled(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record_day(tmp_path)
+    with pytest.raises(SystemExit):
+        main(["compact", "--data", str(tmp_path)])
+    assert "2 sealed segments are not in the archive yet: `tapebook roll`" in capsys.readouterr().out
+
+
 def test_the_command_as_json_and_with_a_damaged_file(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     archive = data / "archive"
     bad = read_manifest(archive).select(Table.TRADES)[0]
