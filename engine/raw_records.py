@@ -64,7 +64,7 @@ class RawRecords:
         self._events = engine.driven_rows
         if self._events is not None:
             self._events.recent = []
-        self._made: Column = np.empty((0, 4), np.int32)
+        self._made: Column = np.empty((0, 5), np.int32)
         self._batch: tuple[Column, ...] = ()
         self._found: list[tuple[int, int, bytes]] = []
         self._rows: list[tuple[int, int, int, int, bytes]] = []
@@ -80,7 +80,7 @@ class RawRecords:
     ) -> Column:
         """Take up a batch; returns what ``Engine.apply_batch`` is to be given as ``made``."""
         if len(self._made) < len(kinds):
-            self._made = np.empty((len(kinds), 4), np.int32)
+            self._made = np.empty((len(kinds), 5), np.int32)
         made = self._made[: len(kinds)]
         self._batch = payloads, offsets, receive_ns, sequences, lines, kinds
         self._check.begin(payloads, offsets, sequences, kinds, made)
@@ -151,7 +151,7 @@ class RawRecords:
         return payloads[offsets[at] : offsets[at + 1]].tobytes()
 
     def _mismatch(self, at: int) -> None:
-        feed, symbol, _, rows = self._made_here[at].tolist()
+        feed, symbol, _, rows, _ = self._made_here[at].tolist()
         payload = self._payload(at)
         if rows == DRIVEN and feed >= 0:
             if self._is_written(at, feed, payload):

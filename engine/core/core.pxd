@@ -308,6 +308,7 @@ cdef extern from "tb_engine.h" nogil:
         int32_t symbol
         int32_t row
         int32_t rows
+        int32_t layout
     ctypedef struct tb_batch:
         const uint8_t *payloads
         const int32_t *offsets

@@ -344,8 +344,8 @@ cdef class Engine:
         symbols are dealt out to them, and what comes out is the same; stretches of fewer frames than ``least_run`` between
         records that concern more than one symbol are left to one thread, because starting more costs more than it brings.
 
-        ``made`` has four columns and is told, for each frame, its feed, the symbol whose rows came of it, the first of
-        them, and how many (``engine.core.wire`` holds the frames against these).
+        ``made`` has five columns and is told, for each frame, its feed, the symbol whose rows came of it, the first of
+        them, how many, and how it was laid out (``engine.core.wire`` holds the frames against these).
         """
         cdef int64_t n = kinds.shape[0], stopped
         if not (offsets.shape[0] == n + 1 and receive_ns.shape[0] == sequences.shape[0] == lines.shape[0] == n):
@@ -370,8 +370,8 @@ cdef class Engine:
         batch.kinds = &kinds[0]
         batch.made = NULL
         if made is not None:
-            if made.shape[0] != n or made.shape[1] != 4:
-                raise ValueError(f"found {made.shape[0]} by {made.shape[1]} places for what was made, expected {n} by 4")
+            if made.shape[0] != n or made.shape[1] != 5:
+                raise ValueError(f"found {made.shape[0]} by {made.shape[1]} places for what was made, expected {n} by 5")
             batch.made = <tb_made *>&made[0, 0]
         while True:
             with nogil:

@@ -56,6 +56,7 @@ cdef extern from "tb_wire.h" nogil:
         int32_t each_count
         tb_table_kind table
         int32_t is_rpi
+        int32_t layout
         tb_wire_member *members
         int32_t member_count
         int8_t styles[48]

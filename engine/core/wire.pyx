@@ -30,6 +30,12 @@ cdef dict _EACH = {
 }
 _TABLES = {"book": TB_TABLE_BOOKS, "rpi": TB_TABLE_RPI_BOOKS, "trades": TB_TABLE_TRADES, "ticker": TB_TABLE_TICKERS}
 _FIELDS = {field.key: (place, field.kind) for place, field in enumerate(TICKER_FIELDS)}
+_LEVELS = ('","b":[', "bids", '],"a":[', "asks", '],"u":', "update", ',"seq":', "cross", '},"cts":', "match", "}")
+# what the decoder's fast path takes, in its order (tb_fast.c): type first, clock first
+_LAYOUTS = (
+    ('{"topic":"', "topic", '","type":"', "kind", '","ts":', "push", ',"data":{"s":"', "symbol", *_LEVELS),
+    ('{"topic":"', "topic", '","ts":', "push", ',"type":"', "kind", '","data":{"s":"', "symbol", *_LEVELS),
+)
 _TEXTS = [place for place, field in enumerate(TICKER_FIELDS) if field.kind == "text"]
 
 
@@ -84,6 +90,7 @@ cdef tb_wire_form *_compile(form, kind) except NULL:
     try:
         made.table = _TABLES[kind]
         made.is_rpi = kind == "rpi"
+        made.layout = 1 + _LAYOUTS.index(form.frame) if kind == "book" and form.frame in _LAYOUTS else 0
         made.text = <uint8_t *>malloc(len(text) + TB_WIRE_PIECE)
         made.steps = <tb_wire_step *>calloc(len(steps) + 1, sizeof(tb_wire_step))
         made.members = <tb_wire_member *>calloc(TB_TICKER_FIELDS if kind == "ticker" else 1, sizeof(tb_wire_member))
@@ -166,7 +173,7 @@ cdef class WireCheck:
               const uint8_t[::1] kinds, int32_t[:, ::1] made):
         """Take up a batch; ``made`` is what ``Engine.apply_batch`` says of its frames."""
         cdef int64_t n = kinds.shape[0]
-        if not (n > 0 and offsets.shape[0] == n + 1 and sequences.shape[0] == made.shape[0] == n and made.shape[1] == 4):
+        if not (n > 0 and offsets.shape[0] == n + 1 and sequences.shape[0] == made.shape[0] == n and made.shape[1] == 5):
             raise ValueError("found columns of different lengths, or none")
         self.held = (payloads, offsets, sequences, kinds, made)
         self.count = n

@@ -487,3 +487,52 @@ def test_a_ticker_form_that_names_a_key_often() -> None:
         Renderer(WireForm("t", ("{", "values", "}"), order=("lastPrice",) * 49), "ticker", "s")
     with pytest.raises(DataError):
         Renderer(WireForm("t", ("{", "values", "}"), order=("nonsense",)), "ticker", "s")
+
+
+# ---- what the decoder tells the check --------------------------------------------------------------------------------
+
+
+@st.composite
+def spelled(draw: st.DrawFn) -> tuple[list[bytes], bool]:
+    """Messages of a book as the exchange writes them, but for a number here and there."""
+    decimals = draw(st.integers(0, 4))
+    clock_first = draw(st.booleans())
+
+    def number(mantissa: int) -> str:
+        text = number_text(mantissa, decimals, str(decimals)) or ""
+        if draw(st.integers(0, 30)):
+            return text
+        odd = [
+            f"{text}0" if "." in text else f"{text}.0",
+            text.rstrip("0").rstrip(".") or "0",
+            "0." + "0" * max(decimals, 1),
+        ]
+        return draw(st.sampled_from([*odd, f"0{text}", f"{text}.", f" {text}", f"-{text}"]))
+
+    frames = []
+    for u in range(1, draw(st.integers(2, 8))):
+        sides = []
+        for side, start in (("b", 50_000), ("a", 60_000)):
+            count = draw(st.integers(0, 5))
+            step = -7 if side == "b" else 7
+            levels = ",".join(
+                f'["{number(start + step * at)}","{number(draw(st.sampled_from([0, 1, 10, 123456])))}"]'
+                for at in range(count)
+            )
+            sides.append(f'"{side}":[{levels}]')
+        kind, ts = ("snapshot" if u == 1 else "delta"), 1_700_000_000_000 + u
+        head = f'"ts":{ts},"type":"{kind}"' if clock_first else f'"type":"{kind}","ts":{ts}'
+        body = f'"data":{{"s":"BTCUSDT",{",".join(sides)},"u":{u},"seq":{u * 3}}}'
+        frames.append(f'{{"topic":"orderbook.50.BTCUSDT",{head},{body},"cts":{ts - 1}}}'.encode())
+    return frames, clock_first
+
+
+@settings(max_examples=150, deadline=None)
+@given(spelled())
+def test_every_spelling_of_a_number_comes_back(given_frames: tuple[list[bytes], bool]) -> None:
+    frames, _ = given_frames
+    records: list[Pending] = [
+        (START_NS, 0, RecordKind.SESSION, encode(Subscribed(topics=["orderbook.50.BTCUSDT"]))),
+        *((START_NS + at, 0, RecordKind.FRAME, frame) for at, frame in enumerate(frames)),
+    ]
+    assert rebuilt(Category.LINEAR, replay(Category.LINEAR, records)) == records

@@ -95,8 +95,15 @@ void fuzz_check_fast(const fuzz_decoded *fast, const fuzz_decoded *complete, uns
     FUZZ_CHECK(fast->frame.drift == 0 && complete->frame.drift == 0);
     FUZZ_CHECK(fast->frame.price_decimals == price_decimals && fast->frame.size_decimals == size_decimals);
     FUZZ_CHECK(complete->frame.price_decimals <= price_decimals && complete->frame.size_decimals <= size_decimals);
-    for (int s = 0; s < 2; s++)
+    int exact = 1; /* no number is written with other decimals than those of the pair, but sizes of 0, which are `0` */
+    for (int s = 0; s < 2; s++) {
         FUZZ_CHECK(fast->frame.count[s] == complete->frame.count[s]);
+        for (int32_t i = 0; i < complete->frame.count[s]; i++) {
+            const uint8_t *decimals = complete->frame.decimals[s] + 2 * i;
+            exact &= decimals[0] == price_decimals && decimals[1] == (complete->frame.sizes[s][i] ? size_decimals : 0);
+        }
+    }
+    FUZZ_CHECK(fast->frame.exact == exact);
 }
 
 /* ---- the decoder against the model -------------------------------------------------------------------------- */

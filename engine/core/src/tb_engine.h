@@ -154,6 +154,7 @@ typedef struct {
     int32_t symbol; /* whose tables the rows are in; -1: of several */
     int32_t row;    /* the first one */
     int32_t rows;   /* how many; -1: a driver's, which keeps its own */
+    int32_t layout; /* of a book's frame whose every byte its row tells: as in tb_frame; else 0 */
 } tb_made;
 
 typedef struct {

@@ -126,6 +126,7 @@ int tb_fast_book(tb_frame *f, const uint8_t *bytes, size_t length, tb_find find,
         return 0;
     /* futures' deep books put the type first, spot and level 1 the clock */
     int clock_first = p[2] == 't' && p[3] == 's';
+    f->layout = (uint8_t)(1 + clock_first);
     if (clock_first) {
         LITERAL(p, ",\"ts\":");
         if (!(p = integer(p, &f->push_ms)))

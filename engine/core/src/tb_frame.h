@@ -56,6 +56,8 @@ typedef struct {
     uint8_t price_decimals, size_decimals; /* widest of the frame */
     uint8_t expected_price, expected_size; /* the pair in force */
     uint8_t ready; /* the levels come best first, and are at the pair in force already */
+    uint8_t exact; /* where it is ready: every number has just the decimals of the pair, but sizes of 0, which are `0` */
+    uint8_t layout; /* where it is ready: 1 type first, 2 clock first; then these and what was read tell every byte */
     /* trades */
     tb_trade *trades;
     int32_t trade_count, trade_capacity;

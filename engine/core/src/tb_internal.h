@@ -87,6 +87,7 @@ static inline int32_t tb_apply_record(tb_engine *engine, const tb_batch *batch, 
                         batch->receive_ns[i], batch->sequences[i], batch->lines[i]);
     if (batch->made) {
         engine->made.feed = result >= 0 ? result : -1;
+        engine->made.layout = engine->frame.ready && engine->frame.exact ? engine->frame.layout : 0;
         batch->made[i] = engine->made;
     }
     return result;

@@ -87,7 +87,7 @@ static const uint8_t *read_side_portably(tb_frame *f, int side, const uint8_t *p
 {
     int64_t *prices = f->prices[side], *sizes = f->sizes[side];
     int32_t n = 0;
-    uint64_t bad = 0;
+    uint64_t bad = 0, odd = 0;
     int64_t before = side ? INT64_MIN : INT64_MAX;
     if (end - p < PORTABLE_MARGIN || !prices) /* the complete decoder makes the room, once */
         return NULL;
@@ -107,10 +107,12 @@ static const uint8_t *read_side_portably(tb_frame *f, int side, const uint8_t *p
         p = decimal(p, &price, &whole, &places);
         if (TB_UNLIKELY(!p || (tb_load4(p) & BYTES(3)) != BETWEEN_NUMBERS))
             return NULL;
+        odd |= places ^ f->expected_price;
         prices[n] = at_decimals(price, whole, places, f->expected_price, &bad);
         p = decimal(p + 3, &size, &whole, &places);
         if (TB_UNLIKELY(!p))
             return NULL;
+        odd |= size ? places ^ f->expected_size : places;
         sizes[n] = at_decimals(size, whole, places, f->expected_size, &bad);
         bad |= (uint64_t)out_of_order(prices[n], before, side);
         before = prices[n++];
@@ -122,11 +124,13 @@ static const uint8_t *read_side_portably(tb_frame *f, int side, const uint8_t *p
         break;
     }
     f->count[side] = n;
+    f->exact &= odd == 0;
     return bad ? NULL : p + 3;
 }
 
 static const uint8_t *read_portably(tb_frame *f, const uint8_t *p, const uint8_t *end)
 {
+    f->exact = 1;
     p = read_side_portably(f, 0, p, end);
     if (TB_UNLIKELY(!p || end - p < PORTABLE_MARGIN || (tb_load8(p) & BYTES(6)) != BETWEEN_SIDES))
         return NULL;
@@ -201,6 +205,7 @@ typedef struct {
     __m256i quote, zero, dot, tens, hundreds, myriads, hundred_million;
     const tb_rule *price_rule, *size_rule;
     const uint8_t (*arrange)[32][16];
+    uint64_t price_full, size_full; /* characters from the point on, where all decimals are there */
 } tb_held;
 
 TB_INLINE __attribute__((target("avx2,bmi,bmi2"))) const uint8_t *read_side(tb_frame *f, const int side, const tb_held *h,
@@ -211,6 +216,7 @@ TB_INLINE __attribute__((target("avx2,bmi,bmi2"))) const uint8_t *read_side(tb_f
     int64_t n = 0;
     __m256i highest = _mm256_setzero_si256();
     int64_t before = side ? -1 : INT64_MAX, wrong = 0;
+    uint64_t odd = 0;
     if (end - p < VECTOR_MARGIN || !prices) /* the complete decoder makes the room, once */
         return NULL;
     const uint8_t *safe = end - VECTOR_MARGIN;
@@ -253,6 +259,8 @@ TB_INLINE __attribute__((target("avx2,bmi,bmi2"))) const uint8_t *read_side(tb_f
                                         (uint64_t)h->price_rule->scale[price_length - price_point]);
         const int64_t size = (int64_t)((uint64_t)_mm_cvtsi128_si64(_mm256_extracti128_si256(mantissas, 1)) *
                                        (uint64_t)h->size_rule->scale[size_length - size_point]);
+        /* a size of 0 is at most `0`, `0.0`, …: one that is longer than a digit has a point */
+        odd |= ((price_length - price_point) ^ h->price_full) | ((size_length - size_point) ^ (size ? h->size_full : 0));
         wrong |= price | (int64_t)((uint64_t)price - (uint64_t)h->price_rule->least[price_point]);
         wrong |= size | (int64_t)((uint64_t)size - (uint64_t)h->size_rule->least[size_point]);
         wrong |= side ? (int64_t)((uint64_t)price + ~(uint64_t)before) : (int64_t)((uint64_t)before + ~(uint64_t)price);
@@ -266,6 +274,7 @@ TB_INLINE __attribute__((target("avx2,bmi,bmi2"))) const uint8_t *read_side(tb_f
         const __m256i nine = _mm256_set1_epi8(9);
         const int digital = _mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_max_epu8(highest, nine), nine)) == -1;
         f->count[side] = (int32_t)n;
+        f->exact &= odd == 0;
         return wrong >= 0 && digital && (between & BYTES(3)) == BETWEEN_NUMBERS && (behind & BYTES(3)) == BEHIND_LEVELS
                    ? p + size_end + 3
                    : NULL;
@@ -276,7 +285,9 @@ __attribute__((target("avx2,bmi,bmi2"))) static const uint8_t *read_vectors(tb_f
 {
     tb_held h = {constants[0].vector, constants[1].vector, constants[2].vector, constants[3].vector, constants[4].vector,
                  constants[5].vector, constants[6].vector, &price_rules[f->expected_price], &size_rules[f->expected_size],
-                 arrangements};
+                 arrangements, f->expected_price ? f->expected_price + UINT64_C(1) : 0,
+                 f->expected_size ? f->expected_size + UINT64_C(1) : 0};
+    f->exact = 1;
     HOLD(h.quote);
     HOLD(h.zero);
     HOLD(h.dot);

@@ -62,6 +62,7 @@ typedef struct {
     int32_t step_count, each_count;
     tb_table_kind table; /* whose rows it writes */
     int32_t is_rpi;
+    int32_t layout; /* of a book: as in tb_frame, where it is one of these; else 0 */
     tb_wire_member *members; /* of tickers, in the order of the wire */
     int32_t member_count;
     int8_t styles[TB_TICKER_FIELDS];
