@@ -23,6 +23,7 @@ from recorder.operate import check, init, supervise
 from recorder.options import CA_FILE, ENDPOINT, ENVIRONMENT, REGION, STATE_DIR
 from recorder.query import query
 from recorder.repair_command import repair
+from recorder.upload_command import upload
 from recorder.version import VERSION
 from schemas.config import RecordConfig
 from schemas.errors import TapebookError
@@ -56,6 +57,7 @@ app.command("book")(book)
 app.command("backfill")(backfill)
 app.command("compact")(compact)
 app.command("repair")(repair)
+app.command("upload")(upload)
 app.command("init")(init)
 app.command("check")(check)
 app.command("supervise")(supervise)

@@ -11,11 +11,11 @@ from __future__ import annotations
 import gc
 import os
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -34,11 +34,16 @@ from schemas.manifest import (
 from schemas.names import Table
 from schemas.tables import SCHEMA_VERSION
 
+if TYPE_CHECKING:
+    from recorder.object_store import StoredFile
+
 __all__ = [
     "Manifest",
     "append_manifest",
     "check_line",
+    "manifest_of",
     "manifest_path",
+    "parse_manifest",
     "read_manifest",
     "read_manifest_file",
 ]
@@ -227,21 +232,26 @@ def read_manifest(archive: Path) -> Manifest:
         Corrupt: a whole line is not a manifest line, or a path leads elsewhere than its line says.
         StoreError: the lines or files come from a newer tapebook, or the disk fails.
     """
-    found = Manifest(archive, [], {})
-    files: list[ManifestFile] = []
     try:
-        for path in sorted((archive / "manifest").glob("*.jsonl")):
-            state = read_manifest_file(path)
-            files.extend(state.files.values())
-            found.segments.update(state.segments)
-            found.pruned.update(state.pruned)
-            found.listed.update(state.listed)
-            found.replaced.update(state.replaced)
-            found.compactions += state.compactions
-            if state.links:
-                found.links[state.links[0].collector] = state.links
+        paths = sorted((archive / "manifest").glob("*.jsonl"))
+        return manifest_of(archive, (read_manifest_file(path) for path in paths))
     except OSError as error:
         raise StoreError(f"{archive / 'manifest'}: cannot be read: {error}") from error
+
+
+def manifest_of(archive: Path, states: Iterable[_State]) -> Manifest:
+    """Return what the collectors' manifests come to together; ``archive`` is where their files are."""
+    found = Manifest(archive, [], {})
+    files: list[ManifestFile] = []
+    for state in states:
+        files.extend(state.files.values())
+        found.segments.update(state.segments)
+        found.pruned.update(state.pruned)
+        found.listed.update(state.listed)
+        found.replaced.update(state.replaced)
+        found.compactions += state.compactions
+        if state.links:
+            found.links[state.links[0].collector] = state.links
     whole = Manifest(
         archive, files, found.segments,
         pruned=found.pruned, listed=found.listed, replaced=found.replaced, links=found.links,
@@ -252,14 +262,19 @@ def read_manifest(archive: Path) -> Manifest:
 
 def read_manifest_file(path: Path) -> _State:
     """Return what one collector's lines come to; errors as of ``read_manifest``, and OSError."""
+    return parse_manifest(path, path.read_bytes())
+
+
+def parse_manifest(path: Path | StoredFile, content: bytes) -> _State:
+    """Return what one collector's lines come to; ``path`` is where they are from. Errors as of ``read_manifest``."""
     state = _State()
-    for number, entry in enumerate(_decode(path, path.read_bytes()), 1):
+    for number, entry in enumerate(_decode(path, content), 1):
         check_line(path, number, entry)
         state.take(entry)
     return state
 
 
-def check_line(path: Path, number: int, entry: Entry) -> None:
+def check_line(path: Path | StoredFile, number: int, entry: Entry) -> None:
     """Raise Corrupt for a line of another collector, or whose path leads elsewhere than it says."""
     if entry.collector != path.stem:
         raise Corrupt(path, f"line {number} is of collector {entry.collector!r}, expected {path.stem!r}")
@@ -358,7 +373,7 @@ class _State:
         self._merged = []
 
 
-def _decode(path: Path, content: bytes) -> list[Entry]:
+def _decode(path: Path | StoredFile, content: bytes) -> list[Entry]:
     whole = content[: content.rfind(b"\n") + 1]
     try:
         with _garbage_collection_paused():
@@ -371,7 +386,7 @@ def _decode(path: Path, content: bytes) -> list[Entry]:
     return entries
 
 
-def _explanation(path: Path, whole: bytes) -> StoreError:
+def _explanation(path: Path | StoredFile, whole: bytes) -> StoreError:
     """Find the line that the decoder stumbled on and return what is wrong with it."""
     for number, line in enumerate(whole.split(b"\n")[:-1], 1):
         try:
@@ -387,14 +402,14 @@ def _explanation(path: Path, whole: bytes) -> StoreError:
     return Corrupt(path, "its lines cannot be read together, although each is a manifest line")
 
 
-def _newer(path: Path, version: int) -> StoreError:
+def _newer(path: Path | StoredFile, version: int) -> StoreError:
     return StoreError(
         f"{path}: manifest version {version} was written by a newer tapebook; "
         f"this one reads up to version {MANIFEST_VERSION}: upgrade tapebook"
     )
 
 
-def _check_path(path: Path, number: int, file: ManifestFile) -> None:
+def _check_path(path: Path | StoredFile, number: int, file: ManifestFile) -> None:
     parts = file.path.split("/")
     if (
         len(parts) != _PATH_SLASHES + 1

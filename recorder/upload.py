@@ -1,0 +1,267 @@
+"""Upload: the archive's files go into an object store, and count there once their manifest does (docs/places.md).
+
+First every file that counts is written and checked, then the collector's manifest, whole, in one write: a reader of the
+store sees what was published before, or all that is published now. What is up already is known from the published
+manifest and from the objects' hashes, so an upload that was killed anywhere goes on where it was, and nothing of it is
+remembered on this machine.
+
+What a compaction has replaced is deleted from the store a grace time after the manifest without it was published.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from recorder.leftovers import GRACE_S
+from recorder.manifest import parse_manifest
+from recorder.object_store import ObjectStore, content_of
+from schemas.errors import ConfigError, Corrupt, StoreError
+from schemas.manifest import ManifestFile
+
+__all__ = ["JOBS", "Uploaded", "manifest_key", "upload_archive"]
+
+JOBS: Final = 4
+"""Files on their way at once."""
+
+_MOST_CHANGES: Final = 10
+"""How often the archive may change under an upload before that is strange."""
+
+
+@dataclass(slots=True)
+class Uploaded:
+    """What an upload did.
+
+    Attributes:
+        files, bytes: that were sent.
+        known: files that lay there already: of an upload that was broken off, or that were looked at again.
+        published: collectors whose manifest was.
+        deleted: objects that compactions had replaced.
+        waiting: whether it was stopped before everything was done.
+    """
+
+    files: int = 0
+    bytes: int = 0
+    known: int = 0
+    published: int = 0
+    deleted: int = 0
+    waiting: bool = False
+
+
+class _Changed(Exception):
+    """A file went because a compaction has replaced it meanwhile."""
+
+
+def manifest_key(collector: str) -> str:
+    """Return where in a store the manifest of a collector is."""
+    return f"manifest/{collector}.jsonl"
+
+
+def upload_archive(
+    data: Path,
+    store: ObjectStore,
+    *,
+    grace_s: float = GRACE_S,
+    jobs: int = JOBS,
+    check: bool = False,
+    on_file: Callable[[ManifestFile, int, int], None] = lambda _file, _number, _of: None,
+    should_stop: Callable[[], bool] = lambda: False,
+    breathe: Callable[[], None] = lambda: None,
+) -> Uploaded:
+    """Bring an object store to where the archive is.
+
+    Args:
+        data: the data directory.
+        store: where to.
+        grace_s: how long replaced files stay there once the manifest without them is published.
+        jobs: files on their way at once.
+        check: also look whether what was published is still there and whole, and send again what is not.
+        on_file: told of each file before it is sent, its number from 1, and of how many there are.
+        should_stop: asked between files; what was not published then is the next time.
+        breathe: called between files; it may wait.
+
+    Raises:
+        ConfigError: another upload is at work here, or another recording was published under this collector's name.
+        Corrupt: a file is not what the manifest says; nothing more of its collector is published.
+        StoreError: the store or the disk failed.
+    """
+    done = Uploaded()
+    with _upload_lock(data):
+        for path in sorted((data / "archive" / "manifest").glob("*.jsonl")):
+            for _ in range(_MOST_CHANGES):
+                try:
+                    _Upload(data / "archive", path, store, done, grace_s, jobs, check).run(
+                        on_file, should_stop, breathe
+                    )
+                    break
+                except _Changed:
+                    continue
+            else:
+                raise StoreError(
+                    f"{path}: the archive was changed {_MOST_CHANGES} times while its files were uploaded; "
+                    "upload again when `tapebook compact` or `tapebook repair` is through"
+                )
+            if done.waiting:
+                break
+    return done
+
+
+class _Upload:
+    """One collector's."""
+
+    def __init__(
+        self,
+        archive: Path,
+        path: Path,
+        store: ObjectStore,
+        done: Uploaded,
+        grace_s: float,
+        jobs: int,
+        check: bool,
+    ) -> None:
+        self._archive = archive
+        self._path = path
+        self._store = store
+        self._done = done
+        self._grace_s = grace_s
+        self._jobs = jobs
+        self._check = check
+        self._key = manifest_key(path.stem)
+        self._retired_key = f"upload/{path.stem}.json"
+
+    def run(
+        self,
+        on_file: Callable[[ManifestFile, int, int], None],
+        should_stop: Callable[[], bool],
+        breathe: Callable[[], None],
+    ) -> None:
+        lines = _whole_lines(self._path)
+        here = parse_manifest(self._path, lines)
+        published = self._store.read(self._key) or b""
+        there = parse_manifest(self._store.file(self._key), published)
+        foreign = there.segments.keys() - here.segments.keys()
+        if foreign:
+            raise ConfigError(
+                f"{self._store}/{self._key}: has {len(foreign)} segments that {self._path} does not know, so another "
+                f"recording was published there under the name {self._path.stem!r}: choose another prefix, or another "
+                "name for the collector"
+            )
+        waiting = [
+            file
+            for file in here.files.values()
+            if self._check or file.path not in there.files or there.files[file.path].sha256 != file.sha256
+        ]
+        with ThreadPoolExecutor(self._jobs, thread_name_prefix="upload") as pool:
+            for start in range(0, len(waiting), self._jobs):
+                breathe()
+                if should_stop():
+                    self._done.waiting = True
+                    return
+                batch = waiting[start : start + self._jobs]
+                for number, file in enumerate(batch, start + 1):
+                    on_file(file, number, len(waiting))
+                for file, sent in zip(batch, pool.map(self._send, batch), strict=True):
+                    self._done.files += sent
+                    self._done.bytes += file.bytes if sent else 0
+                    self._done.known += not sent
+        retired = self._retired()
+        if lines != published:
+            now_ns = time.time_ns()
+            gone = there.files.keys() | (here.replaced.keys() - there.replaced.keys() if published else set())
+            # The grace of what the store's readers still count begins when they no longer do: now, not when a broken
+            # off upload was about to.
+            later = {path: at for path, at in retired.items() if path not in there.files}
+            later |= dict.fromkeys(sorted(gone), now_ns)
+            later = {path: at for path, at in later.items() if path not in here.files}
+            self._set_retired(later, retired)
+            retired = later
+            self._store.write(self._key, lines, content_of(lines))
+            self._done.published += 1
+        self._delete(
+            {path: at for path, at in retired.items() if path not in here.files}, retired, should_stop
+        )
+
+    def _send(self, file: ManifestFile) -> bool:
+        """Write a file unless it is there already; True if it was not."""
+        path = self._archive / file.path
+        try:
+            content = content_of(path)
+            if content.sha256 != file.sha256:
+                raise Corrupt(
+                    path,
+                    f"sha256 is {content.sha256[:16]}…, expected {file.sha256[:16]}…: the file was altered, and is not "
+                    "uploaded; run `tapebook repair`",
+                )
+            if self._store.holds(file.path, content):
+                return False
+            self._store.write(file.path, path, content)
+        except FileNotFoundError:
+            if file.path in parse_manifest(self._path, _whole_lines(self._path)).files:
+                raise Corrupt(
+                    path, "missing, although the manifest lists it; run `tapebook repair`"
+                ) from None
+            raise _Changed from None
+        except OSError as error:
+            raise StoreError(f"{path}: cannot be read: {error}") from error
+        return True
+
+    def _retired(self) -> dict[str, int]:
+        """When what was published, and no longer is, went out of the published manifest."""
+        try:
+            return msgspec.json.decode(self._store.read(self._retired_key) or b"{}", type=dict[str, int])
+        except msgspec.DecodeError as error:
+            raise Corrupt(
+                f"{self._store}/{self._retired_key}",
+                f"is not a list of replaced files: {error}; delete it: those files stay then",
+            ) from error
+
+    def _set_retired(self, new: dict[str, int], old: dict[str, int]) -> None:
+        if new != old:
+            text = msgspec.json.encode(new, order="sorted")
+            self._store.write(self._retired_key, text, content_of(text))
+
+    def _delete(
+        self, retired: dict[str, int], written: dict[str, int], should_stop: Callable[[], bool]
+    ) -> None:
+        due_ns = time.time_ns() - int(self._grace_s * 1e9)
+        left = dict(retired)
+        for path, at_ns in retired.items():
+            if at_ns <= due_ns and not should_stop():
+                self._done.deleted += self._store.delete(path)
+                del left[path]
+        self._set_retired(left, written)
+
+
+def _whole_lines(path: Path) -> bytes:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read: {error}") from error
+    return content[: content.rfind(b"\n") + 1]
+
+
+@contextmanager
+def _upload_lock(data: Path) -> Iterator[None]:
+    path = data / "archive" / "upload.lock"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be opened: {error}; is the data directory writable?") from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(f"{data}: another process is uploading this archive; wait for it") from None
+        yield
+    finally:
+        os.close(descriptor)
