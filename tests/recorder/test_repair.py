@@ -351,3 +351,22 @@ def test_whatever_is_harmed_comes_back(data: Path, seed: int) -> None:
     assert rows_of(data) == rows
     assert {path: _content_of(path) for path in journal} == journal
     assert not verify(data).failures
+
+
+@pytest.mark.parametrize("harm", HARMS)
+def test_an_archive_that_is_harmed_altogether_comes_back(data: Path, harm: Harm) -> None:
+    rng = random.Random(harm.__name__)
+    before, rows = contents(data), rows_of(data)
+    for name in before:
+        harm(data / "archive" / name, rng)
+    path = manifest_path(data / "archive", "linear")
+    path.write_bytes(b"\xff" + path.read_bytes()[1:])
+    result = repair(data)
+    assert result.is_well, result.actions
+    assert rows_of(data) == rows
+    assert verify(data).failures == []
+    if (
+        harm is not delete
+    ):  # where not even their names are left, files are rolled, and merged by the next compaction
+        alive = {file.path for file in read_manifest(data / "archive").files}
+        assert {name: content for name, content in contents(data).items() if name in alive} == before
