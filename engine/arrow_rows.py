@@ -161,7 +161,7 @@ def trade_table(c: dict[str, Column], ids: Column, collector: str) -> Dated:
         "is_block": _bools(c["is_block"], c["is_block"] >= 0),
         "is_rpi": _bools(c["is_rpi"], c["is_rpi"] >= 0),
         "cross_sequence": plain_array(c["cross_sequence"], pa.int64(), c["cross_sequence"] >= 0),
-        "source": _named(c["source"], ("stream", "backfill")),
+        "source": _named(c["source"], ("stream", "backfill", "import")),
         "line": plain_array(c["line"], pa.uint16()),
     }
     for i, name in enumerate(("mark_price", "index_price", "mark_iv", "trade_iv")):

@@ -10,6 +10,7 @@ from engine.bybit.full_sync import frames_of
 from engine.core.feeds import Engine
 from engine.instruments import InstrumentLog
 from engine.trade_backfill import read_fetched
+from engine.trade_files import read_imported
 from schemas.names import FeedState
 from schemas.notes import (
     Begin,
@@ -20,6 +21,7 @@ from schemas.notes import (
     Feeds,
     FetchedTrades,
     FullBook,
+    ImportedTrades,
     Note,
     Rest,
     Session,
@@ -66,7 +68,7 @@ def apply_answer(engine: Engine, answer: Rest, *, receive_ns: int, sequence: int
     """Let a REST answer act on the feeds that live on such answers.
 
     Returns:
-        Whether it holds everything that a gap of trades had lost.
+        Whether it holds everything that a gap of trades had lost; of imported trades, whether they were taken.
     """
     if isinstance(answer, FullBook):
         engine.restate(answer.topic, frames_of(answer), receive_ns, sequence)
@@ -74,6 +76,9 @@ def apply_answer(engine: Engine, answer: Rest, *, receive_ns: int, sequence: int
         lost = read_fetched(answer, engine.category)
         taken = lost.frame is None or engine.backfill(lost.frame, receive_ns, sequence) == "ok"
         return taken and lost.reaches_back and lost.joins
+    elif isinstance(answer, ImportedTrades):
+        frame = read_imported(answer)
+        return frame is not None and engine.backfill(frame, receive_ns, sequence, imported=True) == "ok"
     return False
 
 

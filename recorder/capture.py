@@ -29,6 +29,7 @@ from schemas.notes import (
     Feeds,
     FetchedTrades,
     FullBook,
+    ImportedTrades,
     Note,
     Rest,
     RestAnswer,
@@ -169,6 +170,10 @@ class Capture:
             Whether nothing is missing any more.
         """
         return self._answer(fetched)
+
+    def imported_trades(self, trades: ImportedTrades) -> bool:
+        """Record trades out of a history file, and take them. Returns whether they could be taken."""
+        return self._answer(trades)
 
     def _answer(self, answer: Rest) -> bool:
         receive_ns = self._clock()

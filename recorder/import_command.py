@@ -84,9 +84,10 @@ def _capture(
     """Import captures: a line a frame, `<receive_ns> <frame>`, plain, .gz or .zst, as `journal cat` writes them.
 
     Interrupted, it goes on where it was when the same command is given again. A file is imported once."""
+    options = dict(locals())
     from recorder.importing.captures import CaptureFile
 
-    _run(dict(locals()), CaptureFile)
+    _run(options, CaptureFile)
 
 
 @importing.command("bybit")
@@ -101,13 +102,19 @@ def _bybit(
     no_roll: NO_ROLL = False,
     style: STYLE = ImportFormat.TABLE,
 ) -> None:
-    """Import the exchange's own order-book files: .data.zip of a symbol and day, or .zip of all options of a coin.
+    """Import the exchange's own history files: order books (.data.zip, option .zip) and trades (.csv.gz, .csv.zip).
 
     Nobody recorded when these frames came: the time of receipt is the exchange's push time; it tells no latency.
     What neighbouring days' files both have comes once. Interrupted, it goes on when the same command is given again."""
+    options = dict(locals())
     from recorder.importing.book_files import BookFile
+    from recorder.importing.trade_files import TradeFile
 
-    _run(dict(locals()), BookFile)
+    def form(path: Path) -> BookFile | TradeFile:
+        is_csv = re.search(r"\.csv(\.\w+)?$", path.name.lower()) is not None
+        return TradeFile(path, spot=category == "spot") if is_csv else BookFile(path)
+
+    _run(options, form)
 
 
 def _run(options: dict[str, Any], form: Callable[[Path], Any]) -> None:

@@ -29,6 +29,7 @@ __all__ = [
     "FullBook",
     "Gone",
     "Imported",
+    "ImportedTrades",
     "Instruments",
     "LineCheckpoint",
     "MergeState",
@@ -470,7 +471,23 @@ class FetchedTrades(msgspec.Struct, frozen=True, tag_field="rest", tag="trades")
     is_settled: bool = True
 
 
-Rest = RestAnswer | FullBook | FetchedTrades
+class ImportedTrades(msgspec.Struct, frozen=True, tag_field="rest", tag="imported_trades"):
+    """Trades of one millisecond out of a history file of the exchange (protocol section 9.3).
+
+    Attributes:
+        topic: of the trades feed that would have brought them.
+        columns: of the file, separated by commas.
+        rows: its lines, as they are.
+        symbol: of all rows, where the file's name alone tells it.
+    """
+
+    topic: str
+    columns: str
+    rows: list[str]
+    symbol: str = ""
+
+
+Rest = RestAnswer | FullBook | FetchedTrades | ImportedTrades
 
 _ENCODER = msgspec.json.Encoder()
 _NOTES: msgspec.json.Decoder[Note] = msgspec.json.Decoder(Note)

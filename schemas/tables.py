@@ -179,7 +179,11 @@ _TRADES = pa.schema(
         _field("index_price", TICKER_DECIMAL, "Options: index price at the trade.", null=True),
         _field("mark_iv", TICKER_DECIMAL, "Options: mark implied volatility.", null=True),
         _field("trade_iv", TICKER_DECIMAL, "Options: the trade's implied volatility.", null=True),
-        _field("source", NAME, "`stream`, or `backfill` when fetched over REST after a gap."),
+        _field(
+            "source",
+            NAME,
+            "`stream`, `backfill` when fetched over REST after a gap, or `import` when read from a history file.",
+        ),
         _LINE,
     ]
 )

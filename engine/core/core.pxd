@@ -334,7 +334,11 @@ cdef extern from "tb_engine.h" nogil:
     uint64_t tb_feed_digest_recomputed(const tb_feed *feed)
     int32_t tb_rpi_levels(const tb_feed *feed, int side, int64_t *prices, int64_t *sizes, int64_t *rpi_sizes)
     int tb_engine_set_digest(tb_engine *engine, int32_t feed, int64_t update_id, uint64_t digest)
-    int tb_engine_backfill(tb_engine *engine, const uint8_t *bytes, size_t length, int64_t receive_ns, int64_t sequence) nogil
+    ctypedef enum tb_trade_source:
+        TB_FROM_BACKFILL
+        TB_FROM_IMPORT
+    int tb_engine_backfill(tb_engine *engine, const uint8_t *bytes, size_t length, int64_t receive_ns, int64_t sequence,
+                           tb_trade_source source) nogil
     ctypedef struct tb_stamp:
         int64_t sequence
         int64_t receive_ns

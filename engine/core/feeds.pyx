@@ -421,14 +421,14 @@ cdef class Engine:
         """Whether the feed was ended, and not added again since."""
         return bool(self._feed(feed).ended)
 
-    def backfill(self, bytes frame not None, int64_t receive_ns, int64_t sequence):
-        """Take trades that were fetched back, oldest first, in the shape of a frame of a registered trades topic.
+    def backfill(self, bytes frame not None, int64_t receive_ns, int64_t sequence, *, bint imported=False):
+        """Take trades that were fetched back, or ``imported`` from a file, oldest first, in the shape of a frame of a registered trades topic.
 
-        Those that the feed has not brought become rows with source ``backfill``; the feed's state, gap and last good frame
-        stay as they are. Returns "ok", or why nothing was taken (``engine.events.ERRORS``).
+        Those that the feed has not brought become rows with source ``backfill`` or ``import``; the feed's state, gap and
+        last good frame stay as they are. Returns "ok", or why nothing was taken (``engine.events.ERRORS``).
         """
         return ERRORS[tb_engine_backfill(&self.engine, <const uint8_t *>PyBytes_AS_STRING(frame), PyBytes_GET_SIZE(frame),
-                                         receive_ns, sequence)]
+                                         receive_ns, sequence, TB_FROM_IMPORT if imported else TB_FROM_BACKFILL)]
 
     def widen(self, symbol: str, unsigned price_decimals, unsigned size_decimals, int64_t receive_ns, int64_t sequence):
         """Announce decimals; the pair in force becomes the widest. Returns False if a level would not fit."""

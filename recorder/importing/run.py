@@ -18,7 +18,7 @@ from engine.core.feeds import parse_feed
 from recorder.gateway.books import topic_of
 from recorder.importing.history import History
 from recorder.importing.segments import ImportJournal
-from recorder.importing.sources import Bad, Fingerprint, Found, Source, fingerprint
+from recorder.importing.sources import Bad, Fingerprint, Found, Source, Trades, fingerprint
 from recorder.journal import CollectorLock, SegmentInfo, SegmentReader, next_sequence, recover, segments
 from recorder.record import check_home
 from recorder.roll import replay_segment, report_recoveries, roll_data, roll_lock
@@ -86,7 +86,8 @@ class Report:
 
     Attributes:
         complete: all of it is in the journal.
-        undecodable: frames that the engine could not read; ``unknown``: frames of no topic of this category.
+        undecodable: frames, or rows of one millisecond, that the engine could not read;
+            ``unknown``: frames of no topic of this category.
     """
 
     collector: str
@@ -166,6 +167,7 @@ class _Import:
         self.sources = list(zip(plan.sources, prints, strict=True))
         self._asked: set[str] = set()
         self._places: dict[str, tuple[int, int]] = {}
+        self._refused = 0
 
     def run(self) -> None:
         interrupted = self._interrupted()
@@ -221,7 +223,7 @@ class _Import:
             engine = journal.capture.engine
             self.report.topics = len(engine.topics())
             counters = engine.counters()
-            self.report.undecodable = sum(counters["undecodable"].values())
+            self.report.undecodable = sum(counters["undecodable"].values()) + self._refused
             self.report.unknown = counters["unknown_topics"]
 
     # ---- before anything is written ----
@@ -340,6 +342,10 @@ class _Import:
                 refused += 1
                 told.refused += 1
                 continue
+            if isinstance(item, Trades):
+                self._trades(journal, item)
+                told.records += 1
+                continue
             if overlap is not None and overlap.knows(item.payload):
                 known += 1
                 told.known += 1
@@ -353,6 +359,13 @@ class _Import:
         word(whole=True)
         told.whole = True
         return True
+
+    def _trades(self, journal: ImportJournal, item: Trades) -> None:
+        journal.now_ns = item.receive_ns
+        if item.record.topic not in self._asked:
+            self._ask(journal, item.record.topic)
+        if not journal.capture.imported_trades(item.record):
+            self._refused += 1
 
     def _ask(self, journal: ImportJournal, topic: str) -> None:
         """A topic that is new here is one that was subscribed; not if it is none of this category."""
@@ -372,8 +385,8 @@ def _share(source: Source, told: ImportedFile) -> float:
     return source.read_bytes / told.size if told.size else 1.0
 
 
-def _found(source: Source) -> Iterator[Found]:
-    return (item for item in source.items() if isinstance(item, Found))
+def _found(source: Source) -> Iterator[Found | Trades]:
+    return (item for item in source.items() if not isinstance(item, Bad))
 
 
 class _Push(msgspec.Struct):

@@ -16,6 +16,7 @@ from typing import BinaryIO, ClassVar, Final, NamedTuple, Protocol, cast
 import pyarrow as pa
 
 from schemas.errors import ConfigError, DataError
+from schemas.notes import ImportedTrades
 
 __all__ = [
     "MAX_LINE_BYTES",
@@ -24,6 +25,7 @@ __all__ = [
     "Fingerprint",
     "Found",
     "Source",
+    "Trades",
     "excerpt",
     "fingerprint",
     "lines_of",
@@ -51,6 +53,14 @@ class Found(NamedTuple):
     position: int
     receive_ns: int
     payload: bytes
+
+
+class Trades(NamedTuple):
+    """Rows of a trade file to be recorded; ``position`` is the last one's."""
+
+    position: int
+    receive_ns: int
+    record: ImportedTrades
 
 
 class Bad(NamedTuple):
@@ -90,7 +100,7 @@ class Source(Protocol):
     path: Path
     read_bytes: int
 
-    def items(self) -> Iterator[Found | Bad]:
+    def items(self) -> Iterator[Found | Trades | Bad]:
         """Yield what is in the file, in order. Raises DataError where it can't be read on."""
 
 

@@ -145,7 +145,7 @@ int32_t tb_engine_apply(tb_engine *engine, const uint8_t *bytes, size_t length, 
         switch (feed->kind) {
         case TB_KIND_BOOK:
         case TB_KIND_RPI: error = tb_on_book(engine, result, frame, at); break;
-        case TB_KIND_TRADES: error = tb_on_trades(engine, result, frame, at, 0); break;
+        case TB_KIND_TRADES: error = tb_on_trades(engine, result, frame, at, TB_FROM_STREAM); break;
         default: error = tb_on_ticker(engine, result, frame, at); break;
         }
         if (TB_UNLIKELY(error != TB_OK)) {
@@ -159,7 +159,8 @@ int32_t tb_engine_apply(tb_engine *engine, const uint8_t *bytes, size_t length, 
     return result;
 }
 
-tb_error tb_engine_backfill(tb_engine *engine, const uint8_t *bytes, size_t length, int64_t receive_ns, int64_t sequence)
+tb_error tb_engine_backfill(tb_engine *engine, const uint8_t *bytes, size_t length, int64_t receive_ns, int64_t sequence,
+                            tb_trade_source from)
 {
     tb_stamp at = {sequence, receive_ns, 0};
     tb_frame_status status = TB_FRAME_DATA;
@@ -171,7 +172,7 @@ tb_error tb_engine_backfill(tb_engine *engine, const uint8_t *bytes, size_t leng
         engine->frame.trade_count > TB_TRADE_IDS)
         return TB_BAD_VALUE;
     at.line = engine->feeds[engine->found]->line;
-    return tb_on_trades(engine, engine->found, &engine->frame, at, 1);
+    return tb_on_trades(engine, engine->found, &engine->frame, at, from);
 }
 
 int32_t tb_engine_restate(tb_engine *engine, int32_t index, const uint8_t *const *frames, const size_t *lengths, int32_t count,

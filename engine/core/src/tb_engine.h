@@ -272,9 +272,12 @@ int32_t tb_rpi_levels(const tb_feed *feed, int side, int64_t *prices, int64_t *s
 /* Note a live digest in the feed's newest row. 0 when there is no such row. */
 int tb_engine_set_digest(tb_engine *engine, int32_t feed, int64_t update_id, uint64_t digest);
 
-/* Trades that were fetched back, in the shape of a frame of their topic, oldest first and no more than TB_TRADE_IDS: rows
+typedef enum { TB_FROM_STREAM = 0, TB_FROM_BACKFILL, TB_FROM_IMPORT } tb_trade_source; /* `source` of `trades` */
+
+/* Trades that were fetched back, or read from a file, in the shape of a frame of their topic, oldest first and no more than TB_TRADE_IDS: rows
  * of those that the stream has not brought. Nothing else about the feed changes. Anything but TB_OK: nothing at all. */
-tb_error tb_engine_backfill(tb_engine *engine, const uint8_t *bytes, size_t length, int64_t receive_ns, int64_t sequence);
+tb_error tb_engine_backfill(tb_engine *engine, const uint8_t *bytes, size_t length, int64_t receive_ns, int64_t sequence,
+                            tb_trade_source from);
 
 tb_trade_ids *tb_new_trades(int32_t room); /* NULL when memory is out; freed as one piece */
 /* The same ids with more room. */

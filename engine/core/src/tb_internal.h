@@ -114,7 +114,7 @@ static inline int32_t tb_day_of(int64_t ms)
 
 /* One per kind of feed: take a decoded frame. Anything but TB_OK means that nothing has changed. */
 tb_error tb_on_book(tb_engine *engine, int32_t index, tb_frame *frame, tb_stamp at);
-tb_error tb_on_trades(tb_engine *engine, int32_t index, tb_frame *frame, tb_stamp at, int is_backfill);
+tb_error tb_on_trades(tb_engine *engine, int32_t index, tb_frame *frame, tb_stamp at, tb_trade_source from);
 tb_error tb_on_ticker(tb_engine *engine, int32_t index, tb_frame *frame, tb_stamp at);
 
 #endif

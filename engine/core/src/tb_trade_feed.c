@@ -6,8 +6,6 @@
 
 #define TRADE(column, type) TB_AT(table, type, TB_TRADE_##column, row)
 
-enum { FROM_STREAM = 0, FROM_BACKFILL };
-
 static void trade_row(tb_engine *engine, int32_t symbol_index, const tb_frame *frame, const tb_trade *trade,
                       tb_stamp at, int source)
 {
@@ -155,7 +153,7 @@ static void make_room(tb_feed *feed, int32_t trades, tb_stamp at)
     }
 }
 
-tb_error tb_on_trades(tb_engine *engine, int32_t index, tb_frame *frame, tb_stamp at, int is_backfill)
+tb_error tb_on_trades(tb_engine *engine, int32_t index, tb_frame *frame, tb_stamp at, tb_trade_source from)
 {
     tb_feed *feed = engine->feeds[index];
     int32_t few[64], *symbols = few;
@@ -165,16 +163,17 @@ tb_error tb_on_trades(tb_engine *engine, int32_t index, tb_frame *frame, tb_stam
     tb_error error = fit_trades(engine, frame, symbols);
     if (TB_UNLIKELY(error != TB_OK)) { /* a refused frame leaves no symbols behind either */
         tb_forget_symbols(engine, known);
-    } else if (is_backfill) { /* says nothing about the stream */
-        take_trades(engine, feed, frame, symbols, at, FROM_BACKFILL);
-        lay_ids_anew(feed, frame);
+    } else if (from != TB_FROM_STREAM) { /* says nothing about the stream */
+        take_trades(engine, feed, frame, symbols, at, from);
+        if (from == TB_FROM_BACKFILL)
+            lay_ids_anew(feed, frame);
     } else {
         int64_t first_match = frame->trade_count ? frame->trades[0].match_ms : TB_NONE;
         const int64_t rows = feed->rows, repeats = feed->repeats;
         if (TB_UNLIKELY(tb_is_merged(feed, at)))
             (void)tb_admit(engine, index, frame, at);
         make_room(feed, frame->trade_count, at);
-        take_trades(engine, feed, frame, symbols, at, FROM_STREAM);
+        take_trades(engine, feed, frame, symbols, at, TB_FROM_STREAM);
         tb_count_trades(feed, feed->rows - rows, feed->repeats - repeats, at);
         tb_count_message(feed, at);
         tb_close_gap(engine, index, &feed->gap, TB_BY_MESSAGE, TB_NONE, first_match, at);
