@@ -112,10 +112,11 @@ def keep_house(
     try:
         retained = Retained()
         if wanted.keep:
+            whole: set[str] = set()
             retained = enforce(
                 data,
                 wanted.keep,
-                lambda found: prune_segment(data, found, now_ns=now_ns).kept,
+                lambda found: prune_segment(data, found, now_ns=now_ns, whole=whole).kept,
                 now_ns=now_ns,
                 should_stop=should_stop,
                 refused=kept.refused,

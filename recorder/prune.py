@@ -66,6 +66,7 @@ def prune_data(
     sealed = [segment for segment in segments(data, collector) if segment.state == "sealed"]
     newest = {segment.collector: segment.start_ns for segment in sealed}
     archive = data / "archive"
+    whole: set[str] = set()
     for segment in sorted(sealed, key=lambda segment: (segment.start_ns, segment.collector)):
         if should_stop():
             return
@@ -73,7 +74,7 @@ def prune_data(
             continue
         entry = read_manifest(archive).segments.get((segment.collector, segment.start_ns))
         if entry is None or entry.end_ns <= now_ns - older_than_ns:
-            yield prune_segment(data, segment, now_ns=now_ns, dry_run=dry_run, disk=disk)
+            yield prune_segment(data, segment, now_ns=now_ns, dry_run=dry_run, disk=disk, whole=whole)
 
 
 def prune_segment(
@@ -83,20 +84,23 @@ def prune_segment(
     now_ns: int,
     dry_run: bool = False,
     disk: Disk = Disk(),  # noqa: B008 (has no state)
+    whole: set[str] | None = None,
 ) -> Looked:
-    """Prove one sealed segment and delete it; arguments and errors as of ``prune_data``."""
+    """Prove one sealed segment and delete it; arguments and errors as of ``prune_data`` and ``rebuild``."""
     archive = data / "archive"
     manifest = read_manifest(archive)  # a roll or a compaction may have gone on meanwhile
     entry = manifest.segments.get((segment.collector, segment.start_ns))
     if entry is None:
         return Looked(segment, 0, "not rolled yet")
-    looked = _prove(manifest, entry, segment)
+    looked = _prove(manifest, entry, segment, whole)
     if looked.kept is None and not dry_run:
         looked = _delete(archive, segment, looked, entry, now_ns, disk)
     return looked
 
 
-def _prove(manifest: Manifest, entry: ManifestSegment, segment: SegmentFile) -> Looked:
+def _prove(
+    manifest: Manifest, entry: ManifestSegment, segment: SegmentFile, whole: set[str] | None
+) -> Looked:
     try:
         with SegmentReader(segment.path, hashed=True) as reader:
             for _ in reader:
@@ -109,7 +113,7 @@ def _prove(manifest: Manifest, entry: ManifestSegment, segment: SegmentFile) -> 
                 f"its records have content {found[:16]}…, the manifest speaks of {entry.content_sha256[:16]}…",
                 fails=True,
             )
-        return Looked(segment, rebuild(manifest, entry).records)
+        return Looked(segment, rebuild(manifest, entry, whole=whole).records)
     except Unprovable as error:
         return Looked(segment, 0, str(error))
     except StoreError as error:

@@ -7,6 +7,7 @@ however their rows are ordered: files of one segment and merged ones give the sa
 
 from __future__ import annotations
 
+import hashlib
 import mmap
 import tempfile
 from bisect import bisect_right
@@ -86,7 +87,9 @@ class _Place(NamedTuple):
     length: Column
 
 
-def rebuild(manifest: Manifest, entry: ManifestSegment, take: Take | None = None) -> Rebuilt:
+def rebuild(
+    manifest: Manifest, entry: ManifestSegment, take: Take | None = None, *, whole: set[str] | None = None
+) -> Rebuilt:
     """Make a segment's records again and prove that they are those that were rolled.
 
     Args:
@@ -94,6 +97,8 @@ def rebuild(manifest: Manifest, entry: ManifestSegment, take: Take | None = None
         entry: the segment's line in it.
         take: given the records in order, as lists, before the proof is complete: whoever keeps them must be ready to
             throw them away. The closing note is the last one.
+        whole: paths of files whose bytes were held against their sha256 before; those that are held now come to it. A
+            file is not opened before, because what reads Parquet may end the process over a damaged one.
 
     Raises:
         Unprovable: the line or the archive lacks what is needed (rolled by an older version).
@@ -104,8 +109,10 @@ def rebuild(manifest: Manifest, entry: ManifestSegment, take: Take | None = None
     provable(entry)
     with _Scratch(manifest.archive) as scratch:
         places = _Places(scratch)
-        raw = _read_raw(manifest, entry, places)
+        whole = set() if whole is None else whole
+        raw = _read_raw(manifest, entry, places, whole)
         for file in _files(manifest, entry, *WRITTEN, *EVENT_KEYS):
+            _check_bytes(manifest, file, whole)
             _write_frames(manifest.archive / file.path, file, entry, raw, places)
         records = places.all()
         _check_places(records, entry, where)
@@ -159,6 +166,23 @@ def _files(manifest: Manifest, entry: ManifestSegment, *tables: Table) -> Iterat
                 yield file
 
 
+def _check_bytes(manifest: Manifest, file: ManifestFile, whole: set[str]) -> None:
+    """Whether a file is the one that the manifest speaks of. Raises Corrupt."""
+    if file.path in whole:
+        return
+    path = manifest.archive / file.path
+    try:
+        with path.open("rb") as stream:
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
+    except FileNotFoundError as error:
+        raise Corrupt(path, "missing, although the manifest lists it") from error
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read: {error.strerror or error}; check the drive") from error
+    if found != file.sha256:
+        raise Corrupt(path, f"sha256 is {found[:16]}…, expected {file.sha256[:16]}…: the file was altered")
+    whole.add(file.path)
+
+
 def _rows(path: Path, table: Table, low: int, high: int) -> Iterator[pa.Table]:
     """The rows of a file with sequences from low to high, in pieces, in the order of the file."""
     try:
@@ -179,7 +203,7 @@ def _rows(path: Path, table: Table, low: int, high: int) -> Iterator[pa.Table]:
                     yield restore(table, rows)
     except FileNotFoundError as error:
         raise Corrupt(path, "missing, although the manifest lists it") from error
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, ValueError, KeyError) as error:
         raise Corrupt(path, f"cannot be read: {error}") from error
 
 
@@ -191,7 +215,7 @@ def _numbers(rows: pa.Table, name: str) -> Column:
     return numbers
 
 
-def _read_raw(manifest: Manifest, entry: ManifestSegment, places: _Places) -> _Raw:
+def _read_raw(manifest: Manifest, entry: ManifestSegment, places: _Places, whole: set[str]) -> _Raw:
     sequences: list[Column] = []
     repeats: dict[int, int] = {}
     opens: dict[int, bytes] = {}
@@ -199,6 +223,7 @@ def _read_raw(manifest: Manifest, entry: ManifestSegment, places: _Places) -> _R
     verbatim = 0
     for file in _files(manifest, entry, Table.RAW_RECORDS):
         path = manifest.archive / file.path
+        _check_bytes(manifest, file, whole)
         for rows in _rows(path, Table.RAW_RECORDS, *entry.sequence):
             kinds = _numbers(rows, "kind")
             payloads = rows.column("payload").to_pylist()
@@ -272,7 +297,7 @@ def _write_piece(
         topic = _topic(table, depth, symbol, entry)
         try:
             _write_feed(kind, symbol, part, raw.forms.get(topic, []), raw.opens, places)
-        except (DataError, ValueError, TypeError) as error:
+        except (DataError, ValueError, TypeError, KeyError) as error:
             raise Corrupt(path, f"{topic}: its frames can't be written from these rows: {error}") from error
 
 

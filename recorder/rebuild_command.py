@@ -84,8 +84,9 @@ def rebuild_segments(
     for target in targets:
         if target.exists():
             raise ConfigError(f"{target} is there already; choose another --output, or move it away")
+    whole: set[str] = set()
     for entry, target in zip(entries, targets, strict=True):
-        found = write_segment(manifest, entry, target)
+        found = write_segment(manifest, entry, target, whole=whole)
         say(
             f"{target}: {found.records:,} records, {found.frames:,} of them frames; content "
             f"{found.content_sha256[:16]}…, as it was rolled"
@@ -94,7 +95,11 @@ def rebuild_segments(
 
 
 def write_segment(
-    manifest: Manifest, entry: ManifestSegment, target: Path, disk: Disk | None = None
+    manifest: Manifest,
+    entry: ManifestSegment,
+    target: Path,
+    disk: Disk | None = None,
+    whole: set[str] | None = None,
 ) -> Rebuilt:
     """Write one segment again, as a sealed file. Raises as ``rebuild``."""
     disk = Disk() if disk is None else disk
@@ -105,7 +110,7 @@ def write_segment(
             descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
             try:
                 writer = _Writer(entry, descriptor, disk)
-                found = rebuild(manifest, entry, writer.take)
+                found = rebuild(manifest, entry, writer.take, whole=whole)
                 disk.sync(descriptor)
             finally:
                 os.close(descriptor)
@@ -174,6 +179,7 @@ def rebuild_lines(data: Path, manifest: Manifest, entries: list[ManifestSegment]
     if len(collectors) > 1:
         raise ConfigError(f"segments of {', '.join(collectors)}: choose one of them with --collector")
     refused: list[int] = []
+    whole: set[str] = set()
     count = 0
     with standard_output() if output is None else compressed(output, data=data) as out:
 
@@ -195,7 +201,7 @@ def rebuild_lines(data: Path, manifest: Manifest, entries: list[ManifestSegment]
                 count += 1
 
         for entry in entries:
-            rebuild(manifest, entry, take)
+            rebuild(manifest, entry, take, whole=whole)
     if refused:
         raise DataError(
             f"{len(refused)} frames can't be a line and are left out (the first has sequence {refused[0]}): they are "

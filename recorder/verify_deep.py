@@ -17,11 +17,12 @@ def check_rebuilds(manifest: Manifest, result: Verification, progress: Callable[
 
     One that an older version rolled can't be, and is noted; it fails where the journal file is gone as well.
     """
+    whole: set[str] = set()
     for key, entry in sorted(manifest.segments.items()):
         name = f"{key[0]}/{key[1]}.arrows"
         progress(f"that the archive hands {name} back")
         try:
-            found = rebuild(manifest, entry)
+            found = rebuild(manifest, entry, whole=whole)
         except Unprovable as error:
             (result.fail if key in manifest.pruned else result.note)(name, str(error))
         except Corrupt as error:
