@@ -16,6 +16,7 @@ import typer
 from recorder.backfill_command import backfill
 from recorder.book_at import book
 from recorder.compact_command import compact
+from recorder.export_command import exporting
 from recorder.gateway.command import gateway
 from recorder.import_command import importing
 from recorder.journal_command import journal
@@ -63,6 +64,7 @@ app.command("check")(check)
 app.command("supervise")(supervise)
 app.add_typer(journal)
 app.add_typer(importing)
+app.add_typer(exporting)
 
 
 def _split(text: str | None) -> list[str] | None:

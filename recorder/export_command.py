@@ -1,0 +1,139 @@
+"""``tapebook export``: options in, a report out; each form's work is in ``recorder/exporting``."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+__all__ = ["ExportFormat", "exporting"]
+
+exporting = typer.Typer(
+    name="export",
+    help="Write a symbol's rows in the forms of others: plain Parquet with decimals, hftbacktest.",
+    no_args_is_help=True,
+    add_completion=False,
+)
+
+
+class ExportFormat(StrEnum):
+    """How the report is written."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+DATA = Annotated[Path, typer.Option("--data", help="Data directory.")]
+CATEGORY = Annotated[
+    str, typer.Option("--category", help="Of the symbol: spot, linear, inverse, option, spread.")
+]
+SYMBOL = Annotated[str, typer.Option("--symbol", help="The symbol, such as BTCUSDT.")]
+FROM = Annotated[
+    str | None,
+    typer.Option(
+        "--from", metavar="TIME", help="Received at or after this moment, such as 2026-11-21T03:12:00Z."
+    ),
+]
+TO = Annotated[str | None, typer.Option("--to", metavar="TIME", help="Received before this moment.")]
+COLLECTOR = Annotated[
+    str | None, typer.Option("--collector", help="Whose rows, where several have recorded the symbol.")
+]
+DEPTH = Annotated[
+    int | None,
+    typer.Option(
+        "--depth", help="Depth of the book, 32767 for the full one.", show_default="the only one, or 50"
+    ),
+]
+STYLE = Annotated[ExportFormat, typer.Option("--format", help="table for people, json for programs.")]
+
+
+@exporting.command("parquet")
+def _parquet(
+    category: CATEGORY,
+    symbol: SYMBOL,
+    output: Annotated[Path, typer.Option("-o", "--output", help="A directory; gets a file a table.")],
+    data: DATA = Path("data"),
+    start: FROM = None,
+    end: TO = None,
+    collector: COLLECTOR = None,
+    tables: Annotated[
+        str | None,
+        typer.Option("--tables", metavar="TABLE,..", help="Only these.", show_default="all that have rows"),
+    ] = None,
+    style: STYLE = ExportFormat.TABLE,
+) -> None:
+    """Write plain Parquet, a file a table: prices and sizes are DECIMAL(38,18) in place of mantissas and exponents."""
+    options = dict(locals())
+    from recorder.archive import open_archive
+    from recorder.exporting.parquet import export_parquet
+
+    chosen = _chosen(options)
+    names = None if tables is None else [part.strip() for part in tables.split(",") if part.strip()]
+    with open_archive(data) as archive:
+        _warn(archive.warnings)
+        done = export_parquet(archive, chosen, output, names)
+    for one in done:
+        if style is ExportFormat.JSON:
+            print(msgspec.json.encode(one._asdict()).decode())
+        else:
+            print(f"{one.path}: {one.rows:,} rows")
+
+
+@exporting.command("hftbacktest")
+def _hftbacktest(
+    category: CATEGORY,
+    symbol: SYMBOL,
+    output: Annotated[Path, typer.Option("-o", "--output", help="The .npz file.")],
+    data: DATA = Path("data"),
+    start: FROM = None,
+    end: TO = None,
+    collector: COLLECTOR = None,
+    depth: DEPTH = None,
+    style: STYLE = ExportFormat.TABLE,
+) -> None:
+    """Write a book and its trades as hftbacktest reads them: an .npz with the array `data`.
+
+    The array is made in memory: export day by day."""
+    options = dict(locals())
+    from recorder.archive import open_archive
+    from recorder.exporting.hftbacktest import export_hftbacktest
+
+    with open_archive(data) as archive:
+        _warn(archive.warnings)
+        done = export_hftbacktest(archive, _chosen(options), output)
+    if style is ExportFormat.JSON:
+        print(msgspec.json.encode(done._asdict()).decode())
+        return
+    print(
+        f"{done.path}: {done.events:,} events of {done.book_rows:,} book messages and {done.trades:,} trades"
+    )
+    if done.shifted_ns:
+        print(
+            f"our clock was behind the exchange's: {done.shifted_ns:,} ns were added to every local_ts, so that "
+            "nothing is received before it happened"
+        )
+
+
+def _warn(warnings: list[str]) -> None:
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+
+
+def _chosen(options: dict[str, Any]) -> Any:
+    from recorder.exporting.selection import ExportSelection
+    from schemas.errors import ConfigError
+    from schemas.names import Category
+    from schemas.time import parse_time
+
+    if options["category"] not in list(Category):
+        raise ConfigError(f"--category: found {options['category']!r}, expected one of {', '.join(Category)}")
+    start, end = (None if options[key] is None else parse_time(options[key]) for key in ("start", "end"))
+    if start is not None and end is not None and start >= end:
+        raise ConfigError("--from must lie before --to")
+    return ExportSelection(
+        options["category"], options["symbol"], start, end, options["collector"], options.get("depth")
+    )

@@ -1,0 +1,1 @@
+"""Export: what is recorded, in the forms that others read (``docs/import-export.md``)."""

@@ -1,0 +1,122 @@
+"""What is exported: one symbol's rows of a span, of one collector."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from recorder.archive import Archive, Result
+from schemas.errors import ConfigError, NoData
+from schemas.names import Table
+from schemas.tables import FULL_DEPTH, schema_of
+
+__all__ = ["ExportSelection", "book_depth", "one_collector", "rows_of", "time_column"]
+
+
+class ExportSelection(NamedTuple):
+    """One symbol's rows.
+
+    Attributes:
+        category, symbol: whose.
+        from_ns, to_ns: span of receive time, its end not included; None where it is open.
+        collector: only this one's.
+        depth: of the order book; None for the only one, or 50.
+    """
+
+    category: str
+    symbol: str
+    from_ns: int | None = None
+    to_ns: int | None = None
+    collector: str | None = None
+    depth: int | None = None
+
+
+def time_column(table: Table) -> str | None:
+    """The column by which a table's rows are in a span; None where it has none."""
+    names = schema_of(table).names
+    return next((name for name in ("receive_time", "start_time") if name in names), None)
+
+
+def rows_of(
+    archive: Archive,
+    table: Table,
+    chosen: ExportSelection,
+    columns: str = "*",
+    *,
+    view: str = "",
+    where: str = "true",
+) -> Result:
+    """A table's rows in the order of their sequence."""
+    clauses, values = _clauses(chosen)
+    if chosen.collector is not None:
+        values.append(chosen.collector)
+        clauses.append(f"collector = ${len(values)}")
+    moment = time_column(table)
+    for bound, sign in ((chosen.from_ns, ">="), (chosen.to_ns, "<")):
+        if bound is not None and moment is not None:
+            values.append(bound)
+            clauses.append(f"epoch_ns({moment}) {sign} ${len(values)}")
+    return archive.sql(
+        f"SELECT {columns} FROM {view or table.value + '_raw'} WHERE {' AND '.join(clauses)} AND ({where}) "
+        "ORDER BY collector, sequence",
+        values,
+    )
+
+
+def _clauses(chosen: ExportSelection) -> tuple[list[str], list[Any]]:
+    return ["category = $1", "symbol = $2"], [chosen.category, chosen.symbol]
+
+
+def one_collector(archive: Archive, tables: tuple[Table, ...], chosen: ExportSelection) -> ExportSelection:
+    """Name the collector whose rows they are.
+
+    Raises:
+        ConfigError: several have recorded the symbol.
+        NoData: none has.
+    """
+    if chosen.collector is not None:
+        return chosen
+    names = sorted(
+        {
+            found.collector
+            for table in tables
+            for found in archive.files(table, category=chosen.category, symbol=chosen.symbol)
+        }
+    )
+    if not names:
+        known = sorted(
+            {
+                f"{category} {symbol}"
+                for table in tables
+                for category, symbol in archive.manifest.symbols(table)
+            }
+        )
+        raise NoData(
+            f"{archive.data}: nothing of {chosen.category} {chosen.symbol} is recorded; there is "
+            + (", ".join(known[:8]) or "nothing at all")
+            + (f" and {len(known) - 8} more" if len(known) > 8 else "")
+        )
+    if len(names) > 1:
+        raise ConfigError(
+            f"{chosen.symbol} was recorded by {', '.join(names)}: name one with --collector, so that "
+            "nothing comes twice"
+        )
+    return chosen._replace(collector=names[0])
+
+
+def book_depth(archive: Archive, chosen: ExportSelection) -> int | None:
+    """The depth of the book to export; None where no book is recorded. Raises ConfigError where it must be named."""
+    found = rows_of(archive, Table.BOOK_UPDATES, chosen, "depth", where="kind <> 'keyframe'").table()
+    depths = sorted(set(found["depth"].to_pylist()))
+    if chosen.depth is not None:
+        if chosen.depth not in depths:
+            raise ConfigError(f"--depth {chosen.depth}: found {_named(depths) or 'no book'} in that span")
+        return chosen.depth
+    if not depths:
+        return None
+    if len(depths) == 1 or 50 in depths:
+        return depths[0] if len(depths) == 1 else 50
+    raise ConfigError(f"{chosen.symbol} has books of depth {_named(depths)}: name one with --depth")
+
+
+def _named(depths: list[int]) -> str:
+    return ", ".join("full" if depth == FULL_DEPTH else str(depth) for depth in depths)
