@@ -30,10 +30,10 @@ from recorder.journal import (
     JournalWriter,
     SegmentInfo,
     journal_directory,
-    next_sequence,
     recover,
 )
 from recorder.network import Network, open_network
+from recorder.numbering import next_number
 from recorder.record import check_home, uvloop_runner
 from recorder.rest import RestClient
 from recorder.roll import report_recoveries, roll_data, roll_lock
@@ -236,7 +236,7 @@ async def _fetch(plan: Plan, data: Path, network: Network) -> list[Fetched]:
     journal = JournalWriter(
         directory,
         info,
-        next_sequence=next_sequence(data, plan.collector),
+        next_sequence=next_number(data, plan.collector),
         options=JournalOptions(),
         on_sealed=sealed,
     )

@@ -32,12 +32,12 @@ from recorder.journal import (
     JournalWriter,
     SegmentInfo,
     journal_directory,
-    next_sequence,
 )
 from recorder.lateness import Lateness
 from recorder.lines import LineSet
 from recorder.moves import Mover
 from recorder.network import Network
+from recorder.numbering import next_number
 from recorder.redundancy import Laggards, line_shares
 from recorder.rest import RestClient
 from recorder.universe import Resolved, selection_of, turnovers
@@ -177,7 +177,7 @@ class Collector:
         self.journal = JournalWriter(
             journal_directory(self._data, config.collector),
             info,
-            next_sequence=next_sequence(self._data, config.collector),
+            next_sequence=next_number(self._data, config.collector),
             options=JournalOptions(
                 commit_interval_s=config.commit_ms / 1000,
                 commit_bytes=int(config.commit_kib * 1024),

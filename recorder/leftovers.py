@@ -1,7 +1,8 @@
 """What lies in an archive and counts for nobody: temporary files, orphans of a crash, files that were replaced.
 
-Nothing is deleted that can't be made again: a file that no line names goes only when its segments are known, so that
-the manifest would name it if it counted, or the journal can make it again. Hold ``roll_lock`` meanwhile.
+Nothing is deleted that can't be made again: a file that no line names goes only when the journal can make it again, or
+when the files that count are there with at least as many rows: a manifest may have lost lines too, or be an old copy.
+Hold ``roll_lock`` meanwhile.
 """
 
 from __future__ import annotations
@@ -13,9 +14,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from recorder.journal import segments
 from recorder.manifest import Manifest
 from schemas.errors import StoreError
+from schemas.manifest import ManifestFile
 from schemas.names import Table
 
 __all__ = ["GRACE_S", "Leftover", "delete_replaced", "find_leftovers", "is_ours", "merged_name"]
@@ -36,7 +41,8 @@ class Leftover(NamedTuple):
     Attributes:
         path: relative to the archive.
         why: ``temporary``, ``orphan`` (a crash left it), ``replaced`` (by a compaction), or ``foreign``: not known to
-            be ours, or of segments that nobody knows; or ``damaged``: set aside by a repair. These are never deleted.
+            be ours, of segments that nobody knows, or with rows that nothing else has; or ``damaged``: set aside by a
+            repair. These are never deleted.
         bytes: its size.
     """
 
@@ -90,7 +96,7 @@ def find_leftovers(data: Path, manifest: Manifest, directories: set[str] | None 
         directories: only these, relative to the archive; all by default.
     """
     alive = {file.path for file in manifest.files}
-    known = set(manifest.segments) | {(segment.collector, segment.start_ns) for segment in segments(data)}
+    rows = _Rows(data, manifest)
     for path, size in sorted(_files(manifest.archive, directories)):
         if path in alive:
             continue
@@ -101,7 +107,7 @@ def find_leftovers(data: Path, manifest: Manifest, directories: set[str] | None 
         elif path.endswith(".parquet.tmp"):
             yield Leftover(path, "temporary", size)
         else:
-            yield Leftover(path, "orphan" if _can_be_made_again(path, known) else "foreign", size)
+            yield Leftover(path, "orphan" if rows.are_elsewhere(path) else "foreign", size)
 
 
 def is_ours(name: str) -> bool:
@@ -117,12 +123,61 @@ def merged_name(name: str) -> tuple[str, int, int] | None:
     return found["collector"], int(found["first"]), int(found["last"])
 
 
-def _can_be_made_again(path: str, known: set[tuple[str, int]]) -> bool:
-    found = _NAME.fullmatch(path.rpartition("/")[2])
-    if found is None:
+class _Rows:
+    """Tells whether the rows of a file that no line names are somewhere else too."""
+
+    def __init__(self, data: Path, manifest: Manifest) -> None:
+        self._manifest = manifest
+        self._journal = {
+            (segment.collector, segment.start_ns) for segment in segments(data) if segment.state == "sealed"
+        }
+        self._known = self._journal | manifest.segments.keys()
+        self._by_directory: dict[str, list[ManifestFile]] | None = None
+
+    def are_elsewhere(self, path: str) -> bool:
+        directory, _, name = path.rpartition("/")
+        found = _NAME.fullmatch(name)
+        if found is None:
+            return False
+        collector, first = found["collector"], int(found["first"])
+        last = int(found["last"] or first)
+        if not {(collector, first), (collector, last)} <= self._known:
+            return False
+        if first == last and (collector, first) in self._journal:
+            return True
+        rows = _rows_of(self._manifest.archive / path)
+        if rows is None:
+            return {(collector, first), (collector, last)} <= self._journal
+        return rows <= sum(
+            file.rows
+            for file in self._counting(directory)
+            if file.collector == collector
+            and file.segment <= last
+            and first <= (file.last_segment or file.segment)
+            if _is_there(self._manifest.archive / file.path, file.bytes)
+        )
+
+    def _counting(self, directory: str) -> list[ManifestFile]:
+        if self._by_directory is None:
+            self._by_directory = {}
+            for file in self._manifest.files:
+                self._by_directory.setdefault(file.path.rpartition("/")[0], []).append(file)
+        return self._by_directory.get(directory, [])
+
+
+def _rows_of(path: Path) -> int | None:
+    """How many rows a file has; None for what is no whole Parquet file."""
+    try:
+        return int(pq.read_metadata(path).num_rows)
+    except (OSError, pa.ArrowException):
+        return None
+
+
+def _is_there(path: Path, size: int) -> bool:
+    try:
+        return path.stat().st_size == size
+    except OSError:
         return False
-    starts = [int(found["first"]), int(found["last"] or found["first"])]
-    return all((found["collector"], start_ns) in known for start_ns in starts)
 
 
 def _files(archive: Path, directories: set[str] | None) -> Iterator[tuple[str, int]]:

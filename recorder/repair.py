@@ -26,6 +26,7 @@ from recorder.leftovers import find_leftovers, is_ours, merged_name
 from recorder.manifest import Manifest, append_manifest, read_manifest
 from recorder.merge_rows import Source
 from recorder.parquet_files import sync_directory
+from recorder.repair_adopt import adopt_merged
 from recorder.repair_journal import repair_segment
 from recorder.repair_manifest import manifests_to_remake, remake_manifest, set_aside
 from recorder.roll import Rolled, roll_data, roll_fully, roll_lock
@@ -125,6 +126,7 @@ def repair(data: Path, *, dry_run: bool = False, progress: Callable[[str], None]
         for collector in sorted(suspects):
             why = next(f.what for f in failures if f.subject is Subject.MANIFEST and f.collector == collector)
             _remake(data, archive / "manifest" / f"{collector}.jsonl", why, result, dry_run=False)
+        adopt_merged(data, lambda where, what: result.add(where, Fate.REBUILT, what))
         _remake_files(data, {f.where: f for f in failures if f.subject is Subject.FILE}, result)
         _roll(data, result)
         _merge_again(data, result)
@@ -192,8 +194,10 @@ def _merge_again(data: Path, result: Repair) -> None:
             and file.collector == collector
             and first <= file.segment <= last
         ]
-        if all(file.last_segment is not None for file in files):
-            continue
+        if all(file.last_segment is not None for file in files) or any(
+            not (manifest.archive / file.path).exists() for file in files
+        ):
+            continue  # what is missing has been told already
         where = manifest.archive / leftover.path
         try:
             made = merge_group(
@@ -215,7 +219,8 @@ def _delete_leftovers(data: Path, result: Repair, *, dry_run: bool) -> None:
         where = manifest.archive / leftover.path
         if leftover.why == "foreign" and is_ours(where.name):
             what = (
-                "no line of a manifest names it, and the journal doesn't have its segments: it is left alone"
+                "no line of a manifest names it, and neither the journal nor the files that are named have all of its "
+                "rows: it is left alone"
             )
             result.add(where, Fate.LOST, what)
         if leftover.why not in ("orphan", "temporary"):

@@ -217,7 +217,7 @@ def _kept_merges(
             if isinstance(entry, ManifestFile)
             and entry.path.rpartition("/")[0] == file.path.rpartition("/")[0]
         ]
-        if all(part.segment in rolled for part in parts):
+        if parts and all(part.segment in rolled for part in parts):
             continue
         try:
             if sha256_of(archive / file.path) != file.sha256:

@@ -78,7 +78,8 @@ def removable(
         rolled: what the manifest has.
     """
     files = list(files)
-    newest = {file.collector: file.start_ns for file in files}  # they are sorted by start
+    # They are sorted by start. One that is open, or torn, may turn out not to tell where the numbers go on.
+    newest = {file.collector: file.start_ns for file in files if file.state == "sealed"}
     found = [
         (rolled[file.collector, file.start_ns].end_ns, file)
         for file in files

@@ -19,7 +19,8 @@ from recorder.gateway.books import topic_of
 from recorder.importing.history import History
 from recorder.importing.segments import ImportJournal
 from recorder.importing.sources import Bad, Fingerprint, Found, Source, Trades, fingerprint
-from recorder.journal import CollectorLock, SegmentInfo, SegmentReader, next_sequence, recover, segments
+from recorder.journal import CollectorLock, SegmentInfo, SegmentReader, recover, segments
+from recorder.numbering import next_number
 from recorder.record import check_home
 from recorder.roll import replay_segment, report_recoveries, roll_data, roll_lock
 from recorder.version import SOFTWARE
@@ -302,7 +303,7 @@ class _Import:
         return ImportJournal(
             self.data,
             info,
-            next_sequence=next_sequence(self.data, plan.collector),
+            next_sequence=next_number(self.data, plan.collector),
             history=self.history,
             now_ns=now_ns,
             continued=continued,

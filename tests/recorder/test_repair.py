@@ -13,7 +13,9 @@ import pytest
 from recorder.cli import main
 from recorder.compact import compact_data
 from recorder.journal import SegmentReader, segments
+from recorder.leftovers import merged_name
 from recorder.manifest import manifest_path, read_manifest
+from recorder.prune import prune_data
 from recorder.repair import Fate, Repair, repair
 from recorder.roll import roll_data, roll_lock
 from recorder.verify import verify
@@ -221,6 +223,48 @@ def test_lines_that_are_lost_for_good_are_named(data: Path) -> None:
     assert not result.is_well
     assert any(action.fate is Fate.LOST and str(start_ns) in action.where for action in result.actions)
     assert contents(data).keys() >= files.keys()
+
+
+def _older_manifest(data: Path) -> dict[str, list[str]]:
+    """Prunes the journal, and puts a copy of the manifest back from before the compaction; what the rows were."""
+    assert [looked.kept for looked in prune_data(data, now_ns=2**62)] == [None, None]
+    path, rows = manifest_path(data / "archive", "linear"), rows_of(data)
+    lines = path.read_bytes().splitlines(keepends=True)
+    entries = [decode_line(line) for line in lines]
+    first = next(
+        at
+        for at, entry in enumerate(entries)
+        if isinstance(entry, ManifestFile) and entry.last_segment is not None
+    )
+    path.write_bytes(b"".join(lines[:first]))
+    return rows
+
+
+def test_merged_files_are_listed_again_that_an_older_copy_of_the_manifest_does_not_name(data: Path) -> None:
+    rows, before = _older_manifest(data), contents(data)
+    result = repair(data)
+    assert result.is_well, result.actions
+    assert fates(result) == {Fate.REBUILT}
+    assert rows_of(data) == rows
+    assert contents(data) == before
+    assert not verify(data, deep=True).failures
+
+
+def test_nothing_deletes_the_merged_files_that_an_older_copy_of_the_manifest_does_not_name(
+    data: Path,
+) -> None:
+    _older_manifest(data)
+    before = {name: content for name, content in contents(data).items() if merged_name(Path(name).name)}
+    assert len(before) == 4
+    result = compact_data(data, grace_s=0)
+    assert result.damaged
+    assert contents(data).items() >= before.items()
+    merged = next((data / "archive").rglob("trades/**/linear-*-*-*.parquet"))
+    merged.rename(merged.with_stem(merged.stem[:-12] + 12 * "0"))  # it isn't what its name says
+    result = repair(data)
+    assert not result.is_well
+    assert any(action.fate is Fate.LOST and "it is left alone" in action.what for action in result.actions)
+    assert set(contents(data).values()) >= set(before.values())
 
 
 def _content_of(path: Path) -> tuple[int, str]:

@@ -63,6 +63,18 @@ def test_only_rolled_segments_but_the_newest_may_go_at_all(data: Path) -> None:
     assert may[0] == 5  # the first to end
 
 
+def test_a_torn_segment_is_no_newest_one(data: Path) -> None:
+    """It doesn't tell where the numbers go on; the sealed one before it does, and stays."""
+    newest = max(segments(data, "linear"), key=lambda file: file.start_ns)
+    torn = newest.path.with_name(f"{newest.start_ns + 1}.torn")
+    torn.write_bytes(b"torn")
+    roll_data(data)
+    found = removable(segments(data, "linear"), read_manifest(data / "archive").segments)
+    assert [file.start_ns for _, file in found] == [
+        file.start_ns for file in segments(data, "linear") if file.start_ns < newest.start_ns
+    ]
+
+
 def test_by_age(data: Path) -> None:
     whole = segments(data)
     ends = {number: ns for ns, file in removable(whole, read_manifest(data / "archive").segments)
