@@ -27,10 +27,10 @@ MOST_OPEN: Final = 32
 
 
 class FeedGroup(NamedTuple):
-    """A row group that may have rows of the feed.
+    """A row group that has rows of the feed.
 
     Attributes:
-        low, high: lowest and highest sequence in it, other feeds' rows counted too.
+        low, high: lowest and highest sequence of these.
         place: rank of its file, which orders what sequences don't.
     """
 
@@ -79,6 +79,7 @@ class FeedFiles:
         self._path = path
         self._depth = depth
         self._readers: dict[str, ArchiveReader] = {}
+        self._groups: dict[str, list[FeedGroup]] = {}
         self._places = {file.path: place for place, file in enumerate(self.files)}
 
     def __enter__(self) -> FeedFiles:
@@ -93,12 +94,30 @@ class FeedFiles:
             self._readers.popitem()[1].close()
 
     def groups(self, file: ManifestFile) -> list[FeedGroup]:
-        """Return the row groups of a file that may have rows of the feed. Raises StoreError, Corrupt."""
-        return [
-            FeedGroup(*group.spans.get("sequence", _span(file)), self._places[file.path], group, file)
-            for group in self._reader(file).groups
-            if group.may_have("depth", self._depth)
-        ]
+        """Return the row groups of a file that have rows of the feed. Raises StoreError, Corrupt."""
+        known = self._groups.get(file.path)
+        if known is None:
+            found = [(group, self._ends(file, group)) for group in self._reader(file).groups]
+            place = self._places[file.path]
+            known = self._groups[file.path] = [
+                FeedGroup(*ends, place, group, file) for group, ends in found if ends is not None
+            ]
+        return known
+
+    def _ends(self, file: ManifestFile, group: RowGroup) -> tuple[int, int] | None:
+        """Lowest and highest sequence of the feed in a row group; None where it has none of its rows.
+
+        Where other feeds' rows lie between, statistics won't do: the keyframe at a file's head of a feed that was quiet
+        bears a sequence of long ago, and all files since would seem to overlap.
+        """
+        if not group.may_have("depth", self._depth):
+            return None
+        ends = group.spans.get("sequence")
+        if ends is not None and group.spans.get("depth") == (self._depth, self._depth):
+            return ends
+        rows = self._reader(file).group(group, ["sequence", "depth"])
+        own = int64s(rows, "sequence")[int64s(rows, "depth") == self._depth]
+        return (int(own.min()), int(own.max())) if own.size else None
 
     def rows(self, group: FeedGroup, columns: list[str] | None = None) -> pa.Table:
         """Return the feed's rows of a row group, some columns of them. Raises StoreError, Corrupt."""

@@ -96,6 +96,22 @@ class _Stream:
         self._reader: ArchiveReader | None = None
         self._batches: Iterator[pa.Table] = iter(())
         self._last = -1
+        if depth is not None:
+            self._find_low(depth)
+
+    def _find_low(self, depth: int) -> None:
+        """Look where the depth's rows begin, so that not all files are open at once.
+
+        The manifest doesn't know: the keyframe at a file's head of a feed that was quiet bears a sequence of long ago.
+        """
+        with ArchiveReader(self._source.path, self._table) as reader:
+            groups = [group for group in reader.groups if group.may_have("depth", depth)]
+            for rows in reader.batches(groups, ["sequence", "depth"]):
+                own = int64s(rows, "sequence")[int64s(rows, "depth") == depth]
+                if own.size:
+                    self.low = int(own[0])
+                    return
+        self.is_done = True
 
     def fill(self) -> None:
         """Read on, unless everything was."""
@@ -160,7 +176,9 @@ class _Stream:
 
 
 def _merged(streams: list[_Stream], table: Table) -> Iterator[pa.Table]:
-    waiting = sorted(streams, key=lambda stream: stream.low, reverse=True)
+    waiting = sorted(
+        (stream for stream in streams if not stream.is_done), key=lambda stream: stream.low, reverse=True
+    )
     active: list[_Stream] = []
     while waiting or active:
         if not active:
