@@ -21,7 +21,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recorder.manifest import Manifest, read_manifest
+from recorder.object_store import ObjectStore, StoredFile, is_object_url
 from recorder.spared import spared
+from recorder.stored_archive import STORED_ROOT, read_stored_manifest, stored_files
 from schemas.errors import ConfigError, DataError, StoreError, TapebookError
 from schemas.manifest import FileRun, ManifestFile, ManifestSegment
 from schemas.names import Table
@@ -94,7 +96,7 @@ class Archive:
     """An opened archive. Close it, or use it as a context manager; the temporary files go with it.
 
     Attributes:
-        data: the data directory.
+        data: the data directory, or the object store's address.
         manifest: the files, those of sealed segments that were rolled for this reader included.
         masked: whether the views hide rows that no state may be built on.
         warnings: what could not be read, one sentence each.
@@ -109,8 +111,10 @@ class Archive:
         scratch: Path | None,
         scratch_paths: frozenset[str],
         warnings: list[str],
+        store: ObjectStore | None = None,
     ) -> None:
         self.data = data
+        self._store = store
         self.manifest = manifest
         self.masked = masked
         self.warnings = warnings
@@ -183,8 +187,10 @@ class Archive:
             receive_ns=receive_ns,
         )
 
-    def path(self, file: ManifestFile) -> Path:
+    def path(self, file: ManifestFile) -> Path | StoredFile:
         """Return where a file lies."""
+        if self._store is not None:
+            return self._store.file(file.path)
         if file.path in self._scratch_paths and self._scratch is not None:
             return self._scratch / "archive" / file.path
         return self.manifest.archive / file.path
@@ -236,6 +242,8 @@ class Archive:
             },
         )
         try:
+            if self._store is not None:
+                database.register_filesystem(stored_files(self._store, self.manifest.files))
             database.execute("SET GLOBAL TimeZone = 'UTC'")
             _set_variables(database, self._variables)
             database.begin()
@@ -286,8 +294,10 @@ class Archive:
             pq.write_table(written_schema(table).empty_table(), empty)
         return empty
 
-    def _root(self, scratch: Path) -> Path:
+    def _root(self, scratch: Path) -> Path | str:
         """Return the archive's path, or a link to it where its name would read as a glob pattern."""
+        if self._store is not None:
+            return STORED_ROOT
         if not _GLOB_CHARACTERS & set(str(self.manifest.archive)):
             return self.manifest.archive
         link = scratch / "link"
@@ -305,11 +315,11 @@ class Archive:
         return scratch
 
 
-def open_archive(data: Path, *, include_sealed: bool = True, masked: bool = True) -> Archive:
+def open_archive(data: Path | str, *, include_sealed: bool = True, masked: bool = True) -> Archive:
     """Open the archive of a data directory for reading, as it is now.
 
     Args:
-        data: the data directory.
+        data: the data directory, or ``s3://bucket/prefix`` where an archive was uploaded to (docs/places.md).
         include_sealed: also read segments that are sealed but not rolled yet.
         masked: hide rows that no state may be built on (``applied = false``) in the views.
 
@@ -317,6 +327,14 @@ def open_archive(data: Path, *, include_sealed: bool = True, masked: bool = True
         ConfigError: the directory does not exist or holds no recording.
         StoreError: the manifest cannot be read, or comes from a newer tapebook.
     """
+    if is_object_url(data):
+        store = ObjectStore(str(data))
+        manifest = read_stored_manifest(store)
+        return Archive(
+            Path(str(store)), manifest,
+            masked=masked, scratch=None, scratch_paths=frozenset(), warnings=[], store=store,
+        )  # fmt: skip
+    data = Path(data)
     if not data.is_dir():
         raise ConfigError(
             f"{data}: no such data directory; name the one that `tapebook record --data` wrote to"
@@ -416,6 +434,8 @@ def _is_pivot(query: str) -> bool:
 def _translated(error: Exception) -> TapebookError:
     """Return DuckDB's own words as an error of ours: the disk's, a damaged file's, or else the query's."""
     text = str(error)
+    if found := re.search(r"^\s*StoreError: (.+)$", text, re.M):  # of an object store, through DuckDB
+        return StoreError(found[1])
     if isinstance(error, duckdb.IOException) or text.startswith("IO Error"):
         return StoreError(
             f"{text}\nrun `tapebook verify` to see which files are missing or damaged; if the archive was compacted "
@@ -426,7 +446,7 @@ def _translated(error: Exception) -> TapebookError:
     return ConfigError(text)
 
 
-def _quoted(path: Path) -> str:
+def _quoted(path: Path | str) -> str:
     return "'" + str(path).replace("'", "''") + "'"
 
 

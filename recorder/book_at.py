@@ -25,7 +25,9 @@ _MISSING: Final = "-"
 def book(
     symbol: Annotated[str, typer.Argument(help="Symbol, e.g. BTCUSDT.")],
     at: Annotated[str, typer.Option(help="Moment, e.g. 2024-08-08T23:55:00Z or 1723161300123ms.")],
-    data: Annotated[Path, typer.Option(help="Data directory of the recording.")] = Path("data"),
+    data: Annotated[
+        Path, typer.Option(help="Data directory, or s3://BUCKET/PREFIX that it was uploaded to.")
+    ] = Path("data"),
     category: Annotated[
         Category | None, typer.Option(help="Product line; may be left out where one alone has the symbol.")
     ] = None,

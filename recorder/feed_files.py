@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recorder.object_store import StoredFile
 from recorder.row_groups import ArchiveReader, RowGroup, int64s
 from schemas.manifest import ManifestFile
 from schemas.names import RowKind, Table
@@ -70,7 +71,7 @@ class FeedFiles:
     """
 
     def __init__(
-        self, files: Sequence[ManifestFile], path: Callable[[ManifestFile], Path], depth: int
+        self, files: Sequence[ManifestFile], path: Callable[[ManifestFile], Path | StoredFile], depth: int
     ) -> None:
         self.files = sorted(
             (file for file in files if file.sequence is not None),

@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from pathlib import Path
 from typing import Final, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -388,7 +389,9 @@ def _small_table(archive: Archive, table: Table, category: str, symbol: str, top
     parts = [schema.empty_table()]
     try:
         for file in archive.files(table, category=category, symbol=symbol):
-            found = restore(table, pq.read_table(archive.path(file), partitioning=None))
+            path = archive.path(file)
+            source = path if isinstance(path, Path) else path.open()
+            found = restore(table, pq.read_table(source, partitioning=None))
             parts.append(found.filter(pc.equal(found.column("topic"), topic)))
     except (OSError, pa.ArrowException) as error:
         raise StoreError(f"{error}\nrun `tapebook verify` to see which files are damaged") from error

@@ -7,6 +7,7 @@ written. What may be the network is tried again a few times, ever later; what wi
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import re
 import time
@@ -19,7 +20,7 @@ import pyarrow as pa
 
 from schemas.errors import ConfigError, StoreError
 
-__all__ = ["Content", "ObjectStore", "StoredFile", "content_of", "is_object_url"]
+__all__ = ["Content", "ObjectStore", "StoredFile", "StoredReader", "content_of", "is_object_url"]
 
 ATTEMPTS: Final = 5
 FIRST_WAIT_S: Final = 0.5
@@ -85,6 +86,62 @@ class StoredFile(NamedTuple):
         """The name without its ending, as of a path."""
         return PurePosixPath(self.key).stem
 
+    def open(self) -> StoredReader:
+        """Open it for reading. Raises FileNotFoundError, StoreError."""
+        return StoredReader(self.store, self.key)
+
+
+class StoredReader(io.RawIOBase):
+    """An object, read from any place of it; each reading is tried again where the store fails.
+
+    Args:
+        store: where it is.
+        key: its path below the prefix.
+
+    Raises:
+        FileNotFoundError: there is none.
+        StoreError: the store fails; so may every reading.
+    """
+
+    def __init__(self, store: ObjectStore, key: str) -> None:
+        super().__init__()
+        self._store = store
+        self._key = key
+        self._file = store.open(key)
+        self._size: int = self._file.size()
+        self._at = 0
+
+    def readable(self) -> bool:
+        """True."""
+        return True
+
+    def seekable(self) -> bool:
+        """True."""
+        return True
+
+    def tell(self) -> int:
+        """Return where the next reading begins."""
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to a place; returns it from the beginning."""
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        return self._at
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Return so many bytes, less only at the end."""
+        left = max(0, self._size - self._at)
+        count = left if size is None or size < 0 else min(size, left)
+        found = self._store.read_at(self._file, self._key, count, self._at) if count else b""
+        self._at += len(found)
+        return found
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill a buffer; returns with how many bytes."""
+        found = self.read(len(buffer))
+        buffer[: len(found)] = found
+        return len(found)
+
 
 class ObjectStore:
     """A prefix of a bucket. Threads may share it.
@@ -138,6 +195,17 @@ class ObjectStore:
             StoreError: the store fails.
         """
         return self._again(key, lambda: self._files.open_input_file(self._path(key)))
+
+    def read_at(self, file: Any, key: str, count: int, at: int) -> bytes:
+        """Return bytes of an open file, all that were asked for. Raises StoreError."""
+
+        def read() -> bytes:
+            found = bytes(file.read_at(count, at))
+            if len(found) != count:
+                raise OSError(f"{len(found)} of {count} bytes came")
+            return found
+
+        return self._again(key, read)
 
     def read(self, key: str) -> bytes | None:
         """Return a whole object, or None if there is none. Raises StoreError."""
@@ -249,7 +317,7 @@ def _chunks(source: bytes | Path) -> Any:
 
 
 def _parsed(url: str) -> tuple[str, str, dict[str, str]]:
-    found = urlsplit(re.sub(r"^[sS]3:/(?!/)", "s3://", url))
+    found = urlsplit(re.sub(r"\b(s3|https?):/(?!/)", r"\1://", url, flags=re.I))
     bucket, prefix = found.netloc, found.path.strip("/")
     if found.scheme != "s3" or not bucket or "@" in bucket or found.fragment or "//" in prefix:
         raise ConfigError(

@@ -23,7 +23,9 @@ _MOST_SYMBOLS_NAMED: Final = 5
 
 def query(
     sql: Annotated[str, typer.Argument(help='One reading statement, e.g. "SELECT * FROM trades LIMIT 10".')],
-    data: Annotated[Path, typer.Option(help="Data directory of the recording.")] = Path("data"),
+    data: Annotated[
+        Path, typer.Option(help="Data directory, or s3://BUCKET/PREFIX that it was uploaded to.")
+    ] = Path("data"),
     style: Annotated[Format, typer.Option("--format", help="How rows are written.")] = Format.TABLE,
     output: Annotated[Path | None, typer.Option(help="File to write to instead of standard output.")] = None,
     unmasked: Annotated[

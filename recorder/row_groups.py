@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from engine.stored_rows import holds, restore
+from recorder.object_store import StoredFile
 from schemas.errors import Corrupt, StoreError
 from schemas.names import Table
 
@@ -65,11 +66,13 @@ class ArchiveReader:
         Corrupt: it cannot be read as Parquet.
     """
 
-    def __init__(self, path: Path, table: Table, columns: Sequence[str] = ("sequence", "depth")) -> None:
+    def __init__(
+        self, path: Path | StoredFile, table: Table, columns: Sequence[str] = ("sequence", "depth")
+    ) -> None:
         self.path = path
         self._table = table
         try:
-            self._file = pq.ParquetFile(path)
+            self._file = pq.ParquetFile(path if isinstance(path, Path) else path.open())
             self.is_of_table = holds(table, self._file.schema_arrow)
             self.groups = _groups(self._file.metadata, columns)
         except FileNotFoundError as error:

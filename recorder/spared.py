@@ -25,7 +25,7 @@ def spared(paths: list[str], empty: Path, root: str, scratch: Path) -> list[str]
     for path in paths:
         if path == str(empty):
             continue
-        if Path(path).exists():
+        if "://" in path or Path(path).exists():  # of an object store only who opens it asks
             out.append(path)
             continue
         stand_in = scratch / "missing" / path.removeprefix(f"{root}/").lstrip("/")

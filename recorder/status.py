@@ -18,6 +18,7 @@ from recorder.health import DAY_S, sum_by_class, troubles
 from recorder.housekeeping import last_kept
 from recorder.journal import journal_directory, segments
 from recorder.manifest import read_manifest
+from recorder.object_store import is_object_url
 from schemas.errors import ConfigError
 from schemas.history_tables import HISTORY_SCHEMAS
 from schemas.names import Table
@@ -82,6 +83,11 @@ class _Told(msgspec.Struct):
 
 def require_data(data: Path) -> None:
     """Raise ConfigError unless there is something recorded in the directory."""
+    if is_object_url(data):
+        raise ConfigError(
+            f"{data}: is an object store; this command is for data directories, `query` and `book` read there "
+            "(docs/places.md)"
+        )
     if not data.is_dir():
         raise ConfigError(f"{data}: no such data directory; give the one that `tapebook record --data` wrote")
 

@@ -1,5 +1,7 @@
 """Upload to a real server of the S3 protocol: files first, then the manifest, whatever fails on the way."""
 
+# ruff: noqa: F811 (fixtures are imported)
+
 from __future__ import annotations
 
 import json
@@ -45,7 +47,7 @@ def data(rolled: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def store(bucket: str) -> ObjectStore:  # noqa: F811
+def store(bucket: str) -> ObjectStore:
     return ObjectStore(f"s3://{bucket}/some/prefix")
 
 
@@ -202,7 +204,7 @@ def test_stopping_between_files_publishes_nothing_and_goes_on(data: Path, store:
 
 
 @pytest.mark.parametrize("fault", ["503", "cut", "lost"])
-def test_a_failing_store_is_asked_again(data: Path, bucket: str, bad_way: BadWay, fault: str) -> None:  # noqa: F811
+def test_a_failing_store_is_asked_again(data: Path, bucket: str, bad_way: BadWay, fault: str) -> None:
     tried: dict[tuple[str, str], int] = {}
 
     def every_first(method: str, key: str) -> str:
@@ -218,7 +220,7 @@ def test_a_failing_store_is_asked_again(data: Path, bucket: str, bad_way: BadWay
     assert_published(data, ObjectStore(f"s3://{bucket}/p"))
 
 
-def test_what_was_written_at_once_is_not_read_back(data: Path, bucket: str, bad_way: BadWay) -> None:  # noqa: F811
+def test_what_was_written_at_once_is_not_read_back(data: Path, bucket: str, bad_way: BadWay) -> None:
     upload_archive(data, ObjectStore(f"s3://{bucket}/p?endpoint_override={bad_way.url}"))
     files = len(read_manifest(data / "archive").files)
     of_files = [method for method, key in bad_way.requests if key.endswith(".parquet")]
@@ -226,7 +228,7 @@ def test_what_was_written_at_once_is_not_read_back(data: Path, bucket: str, bad_
     assert "GET" not in of_files
 
 
-def test_a_store_that_stays_away_is_given_up(data: Path, bucket: str, bad_way: BadWay) -> None:  # noqa: F811
+def test_a_store_that_stays_away_is_given_up(data: Path, bucket: str, bad_way: BadWay) -> None:
     bad_way.fault = lambda method, key: "503" if method == "PUT" and "/trades/" in key else ""  # type: ignore[method-assign]
     waits: list[float] = []
     store = ObjectStore(f"s3://{bucket}/p?endpoint_override={bad_way.url}", sleep=waits.append)
@@ -240,7 +242,7 @@ def test_a_store_that_stays_away_is_given_up(data: Path, bucket: str, bad_way: B
     assert_published(data, store)
 
 
-def test_killed_anywhere_it_goes_on(rolled: Path, tmp_path: Path, bucket: str, bad_way: BadWay) -> None:  # noqa: F811
+def test_killed_anywhere_it_goes_on(rolled: Path, tmp_path: Path, bucket: str, bad_way: BadWay) -> None:
     """kill -9 before and behind a request, while what a compaction has changed is published; then once more."""
     data = Path(shutil.copytree(rolled, tmp_path / "data"))
     direct = ObjectStore(f"s3://{bucket}/p")
@@ -288,7 +290,7 @@ def test_killed_anywhere_it_goes_on(rolled: Path, tmp_path: Path, bucket: str, b
     assert keys_of(direct) - {MANIFEST, "upload/linear.json"} == files
 
 
-def test_the_command(data: Path, bucket: str, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: F811
+def test_the_command(data: Path, bucket: str, capsys: pytest.CaptureFixture[str]) -> None:
     url = f"s3://{bucket}/c"
     for expected in (1, 0):
         with pytest.raises(SystemExit) as ended:
@@ -315,7 +317,7 @@ def test_the_command(data: Path, bucket: str, capsys: pytest.CaptureFixture[str]
 )
 def test_a_wrong_address_is_said(
     data: Path,
-    bucket: str,  # noqa: F811
+    bucket: str,
     capsys: pytest.CaptureFixture[str],
     url: str,
     code: int,
