@@ -139,6 +139,7 @@ class Account:
     def _read_ledger(self) -> None:
         latest: dict[tuple[str | None, str | None], Message] = {}
         damaged: dict[int, Message] = {}
+        held: dict[tuple[int, str | None, str | None], Message] = {}
         listening: defaultdict[str, frozenset[int]] = defaultdict(frozenset)
         for entry in self.sent.entries:
             at = entry.topic, entry.crc32
@@ -157,11 +158,18 @@ class Account:
                 of_topic.append(message)
             elif entry.event == "fault" and entry.crc32 is not None:
                 assert entry.fault is not None
-                latest[at].befallen[entry.connection].add(entry.fault)
+                # one that was held back may be lost after all
+                message = held.pop((entry.connection, *at), latest[at])
+                message.befallen[entry.connection].add(entry.fault)
                 if entry.fault == "corrupt":
-                    damaged[entry.connection] = latest[at]
+                    damaged[entry.connection] = message
+                elif entry.fault == "reorder":
+                    held[entry.connection, *at] = message
             elif entry.event == "frame":
-                message = damaged.pop(entry.connection) if entry.fault == "corrupt" else latest[at]
+                if entry.fault == "corrupt":
+                    message = damaged.pop(entry.connection)
+                else:  # the same words may have been published for another connection since it was held back
+                    message = held.pop((entry.connection, *at), latest[at])
                 message.sent.add(entry.connection)
                 self._of_entry[id(entry)] = message
 
