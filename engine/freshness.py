@@ -201,9 +201,9 @@ class _Attempt:
 class Resyncs:
     """Which topics to subscribe anew, and when.
 
-    A feed wants a resync while it is not LIVE although it delivers, or was declared stale. The first attempt is made at
-    once for a broken chain, after ``Timing.first_snapshot_ns`` where the first snapshot never came; then with doubling
-    pauses.
+    A feed wants a resync while it is not LIVE although it delivers, was declared stale, or was acknowledged and nothing
+    came. The first attempt is made at once for a broken chain, after ``Timing.first_snapshot_ns`` where the first
+    snapshot never came; then with doubling pauses.
     """
 
     def __init__(self, engine: Engine, timing: Timing | None = None) -> None:

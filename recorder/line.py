@@ -424,8 +424,8 @@ class Line:
                 log.warning(
                     "%s: acknowledged, but no first frame came: %s", event.topic, _SILENT[self._category]
                 )
-            if needs_snapshot(self._category, event.topic):
-                self._resyncs.want(event.topic, time.monotonic_ns())
+            # A new subscription is a new chance for every topic, not only where its snapshot is needed.
+            self._resyncs.want(event.topic, time.monotonic_ns())
         elif isinstance(event, Pong):
             if event.round_trip_ns is not None:
                 self.round_trip_ns = event.round_trip_ns

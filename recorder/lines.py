@@ -305,14 +305,17 @@ class LineSet:
             )
 
     def resync(self, topic: str, now_ns: int) -> None:
-        """Subscribe one topic anew, on the line that leads it; if that was tried last, on another one that is up."""
+        """Subscribe one topic anew, on the line that leads it; if that was tried last, on another one that has it.
+
+        A line that was refused it, or has not got its answer yet, can't: it uses up no attempt.
+        """
         engine = self._capture.engine
         leading = engine.leading_line(engine.feed_index(topic))
-        up = [line for line in self._lines_of.get(topic, ()) if line.connected]
-        up.sort(key=lambda line: (line.slot == self._resynced.get(topic), line.slot != leading))
-        if up:
-            self._resynced[topic] = up[0].slot
-            up[0].resync(topic, now_ns)
+        able = [line for line in self._lines_of.get(topic, ()) if line.is_subscribed(topic)]
+        able.sort(key=lambda line: (line.slot == self._resynced.get(topic), line.slot != leading))
+        if able:
+            self._resynced[topic] = able[0].slot
+            able[0].resync(topic, now_ns)
 
     def pause(self, paused: bool) -> None:
         """Leave bytes in the sockets while the disk is behind."""

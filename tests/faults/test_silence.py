@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
+import pytest
 
 from engine.bybit.patience import SessionOptions
 from engine.timing import Timing
@@ -48,7 +49,9 @@ class Scene(NamedTuple):
 
 
 @asynccontextmanager
-async def scene(tmp_path: Path, faults: str, timing: Timing = HURRIED) -> AsyncIterator[Scene]:
+async def scene(
+    tmp_path: Path, faults: str, timing: Timing = HURRIED, topics: Sequence[str] = TOPICS, lines: int = 1
+) -> AsyncIterator[Scene]:
     """A recording of a market under faults."""
     ledger = tmp_path / "ledger.jsonl"
     options = GatewayOptions(
@@ -60,9 +63,8 @@ async def scene(tmp_path: Path, faults: str, timing: Timing = HURRIED) -> AsyncI
         symbol_count=2,
     )
     async with Gateway(options) as gateway:
-        collector = Collector(
-            RecordConfig(data=str(tmp_path / "data")), gateway.url, TOPICS, crashed=[], timing=timing
-        )
+        config = RecordConfig(data=str(tmp_path / "data"), lines=lines)
+        collector = Collector(config, gateway.url, list(topics), crashed=[], timing=timing)
         recording = asyncio.create_task(collector.run())
         await until(lambda: collector.is_recording, "its beginning")
         yield Scene(collector, ledger)
@@ -106,6 +108,23 @@ async def test_a_feed_that_stops_while_its_connection_lives_is_stale_and_healed(
     }
     assert during
     assert not any(topic.encode() in payload for payload in during)
+    assert_verified(tmp_path / "data")
+
+
+@pytest.mark.parametrize("lines", [1, 2])
+async def test_feeds_that_stop_before_their_first_word_are_asked_for_again(
+    tmp_path: Path, lines: int
+) -> None:
+    """Also level 1 and others that any message heals; a feed that never was LIVE has no silence to be judged by."""
+    session = SessionOptions(first_data_timeout_ns=500_000_000)
+    timing = msgspec.structs.replace(FEEDS_ALONE, session=session)
+    topics = [f"{prefix}.BTCUSDT" for prefix in ("orderbook.1", "orderbook.50", "tickers", "priceLimit")]
+    async with scene(tmp_path, "stall=1,until=0.4", timing, topics, lines) as played:
+        await until(
+            lambda: all(played.state(topic) is FeedState.LIVE for topic in topics), "every feed is LIVE"
+        )
+        assert played.stalled() == set(topics)
+        assert [line["connects"] for line in played.collector.status()["lines"]] == [1] * lines
     assert_verified(tmp_path / "data")
 
 

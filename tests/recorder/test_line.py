@@ -23,7 +23,7 @@ from schemas import notes
 from schemas.errors import ConnectError, StoreError, TapebookError
 from schemas.names import Category, FeedState, RecordKind
 from tests.recorder.lines import FakeConnection, FakeExchange, answer, until
-from tests.recorder.recordings import BOOK, TICKER, TRADES, Tape, book, market, trade
+from tests.recorder.recordings import BOOK, TICKER, TOP, TRADES, Tape, book, market, trade
 
 MINUTE_NS = 60 * 10**9
 
@@ -478,6 +478,15 @@ async def test_a_topic_that_stays_silent_is_told_once(wired: Wired, caplog: pyte
         wired.line._event(Silent(BOOK))
     assert caplog.text.count("no first frame came: nothing trades there now") == 1
     assert len(wired.resyncs) == 1
+
+
+@pytest.mark.parametrize("topic", [BOOK, TOP, TICKER, "priceLimit.BTCUSDT"])
+async def test_every_topic_that_stays_silent_is_asked_for_again(wired: Wired, topic: str) -> None:
+    """Also one that any message would heal: without a new subscription none may ever come."""
+    wired.engine.add_feed(topic)
+    await wired.connection()
+    wired.line._event(Silent(topic))
+    assert wired.resyncs.due(time.monotonic_ns()) == [topic]
 
 
 async def test_topics_are_asked_for_once_those_that_leave_make_room(wired: Wired) -> None:

@@ -214,6 +214,28 @@ async def test_every_copy_carries_every_topic(tmp_path: Path, exchange: FakeExch
     await wired.end()
 
 
+async def test_attempts_go_to_another_line_each_time_but_never_to_one_that_has_not_got_the_topic(
+    tmp_path: Path, exchange: FakeExchange
+) -> None:
+    wired = Wired(tmp_path, exchange, copies=3)
+    wired.lines.add_topics([BOOK])
+    connections = [await wired.connection(number) for number in range(3)]
+    connections[0].acknowledge()
+    connections[1].acknowledge(refuse=BOOK, words=f"error:handler not found,topic:{BOOK}")
+    asked = []
+    for _ in range(3):  # the third line has not got its answer yet
+        wired.lines.resync(BOOK, 1)
+        asked += [connection.topics("unsubscribe") == [BOOK] for connection in connections]
+        for connection in connections:
+            connection.acknowledge("unsubscribe")
+        connections[0].acknowledge()
+    assert asked == [True, False, False] * 3
+    connections[2].acknowledge()
+    wired.lines.resync(BOOK, 1)
+    assert [connection.topics("unsubscribe") for connection in connections] == [[], [], [BOOK]]
+    await wired.end()
+
+
 async def test_more_connections_than_an_address_may_hold(
     wired: Wired, monkeypatch: pytest.MonkeyPatch
 ) -> None:
