@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import ctypes
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 
 __all__ = ["give_back", "keep_pages"]
+
+# of glibc's malloc.h
+_M_TRIM_THRESHOLD: Final = -1
+_M_MMAP_THRESHOLD: Final = -3
+_KEPT_BYTES: Final = 64 << 20
+"""Free memory at the heap's end that is kept for what comes next."""
 
 
 def keep_pages() -> None:
@@ -18,6 +24,10 @@ def keep_pages() -> None:
     which the core's rows are in too, keeps them: rolling takes a tenth less time and a fifth less memory.
     """
     pa.set_memory_pool(pa.system_memory_pool())
+    set_option = getattr(ctypes.CDLL(None), "mallopt", None)
+    if set_option is not None:  # where malloc is another one, it has its own ways
+        set_option(_M_MMAP_THRESHOLD, 32 << 20)
+        set_option(_M_TRIM_THRESHOLD, _KEPT_BYTES)
 
 
 def give_back() -> None:
