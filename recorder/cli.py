@@ -163,6 +163,15 @@ def record(
     no_compact: Annotated[
         bool, typer.Option("--no-compact", help="Don't merge the archive's files of a day once it is over.")
     ] = False,
+    archive_url: Annotated[
+        str | None,
+        typer.Option(
+            "--archive-url",
+            metavar="URL",
+            help="Upload the archive there behind each roll: s3://BUCKET/PREFIX, as `tapebook upload --to`. What is "
+            "rolled when the recorder ends is left to the next one, or to `tapebook upload`.",
+        ),
+    ] = None,
     keep_journal: Annotated[
         str | None,
         typer.Option(

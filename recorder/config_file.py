@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from engine.bybit.endpoints import root_of
+from recorder.object_store import check_local, check_url
 from schemas.config import RecordConfig
 from schemas.errors import ConfigError
 from schemas.units import parse_bytes, parse_span_ns
@@ -179,6 +180,12 @@ def explain(
         if isinstance(text := values.get(key), str) and text:
             try:
                 parse(text)
+            except ConfigError as error:
+                words.append(f"{place(key)}: {error}")
+    for key, check in (("archive_url", check_url), ("data", check_local)):
+        if isinstance(text := values.get(key), str) and text:
+            try:
+                check(text)
             except ConfigError as error:
                 words.append(f"{place(key)}: {error}")
     if not words:

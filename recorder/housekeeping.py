@@ -7,6 +7,8 @@ The roller does it between rolls, at its low priority, and leaves word of it in 
 from __future__ import annotations
 
 import contextlib
+import logging
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,13 +19,26 @@ from recorder.disk_budget import free_bytes
 from recorder.journal import Recompressed, SegmentFile, recompress, segments
 from recorder.journal.recompress import LEVEL, Stopped, remove_leavings
 from recorder.manifest import read_manifest
+from recorder.object_store import ObjectStore, check_local, check_url
 from recorder.prune import prune_segment
 from recorder.retention import Keep, Refusal, Retained, enforce
+from recorder.status_text import amount
+from recorder.upload import upload_archive
 from schemas.config import RecordConfig
-from schemas.errors import ConfigError, Corrupt, StoreError
+from schemas.errors import ConfigError, Corrupt, StoreError, TapebookError
 from schemas.units import parse_bytes, parse_span_ns
 
-__all__ = ["Housekeeping", "Kept", "housekeeping_of", "keep_house", "last_kept", "recompress_data"]
+__all__ = [
+    "Housekeeping",
+    "Kept",
+    "housekeeping_of",
+    "keep_house",
+    "last_kept",
+    "publish",
+    "recompress_data",
+]
+
+log = logging.getLogger("tapebook")
 
 
 class Housekeeping(msgspec.Struct, frozen=True):
@@ -34,12 +49,14 @@ class Housekeeping(msgspec.Struct, frozen=True):
         compact: merge the archive's files of a day once it is over.
         keep: how much of the journal stays.
         floor_bytes: free space below which nothing is rolled or compacted; 0 for never.
+        archive_url: object store that the archive is uploaded to; empty for none.
     """
 
     recompress: bool = True
     keep: Keep = Keep()
     compact: bool = True
     floor_bytes: int = 0
+    archive_url: str = ""
 
 
 class Kept(msgspec.Struct):
@@ -53,6 +70,9 @@ class Kept(msgspec.Struct):
         merged, merged_bytes: files that were merged into others, and by how much these are smaller.
         refused: why segments that should go stay, by ``<collector>/<start_ns>``.
         over_bytes: how much more there is than asked for, of what can't go.
+        uploaded, uploaded_bytes: files that were uploaded.
+        published_ns: when the object store last had all that the archive had; 0 for never.
+        not_uploaded: why the last upload failed; empty if it did not.
     """
 
     time_ns: int = 0
@@ -65,13 +85,28 @@ class Kept(msgspec.Struct):
     merged_bytes: int = 0
     refused: dict[str, Refusal] = msgspec.field(default_factory=dict)
     over_bytes: int = 0
+    uploaded: int = 0
+    uploaded_bytes: int = 0
+    published_ns: int = 0
+    not_uploaded: str = ""
 
 
 def housekeeping_of(config: RecordConfig) -> Housekeeping:
     """What a configuration asks for. Raises ConfigError, naming the option."""
+    for key, check in (("archive_url", check_url), ("data", check_local)):
+        try:
+            if text := getattr(config, key):
+                check(text)
+        except ConfigError as error:
+            raise ConfigError(f"--{key.replace('_', '-')}: {error}") from None
     if not config.roll and (config.keep_journal or config.keep_journal_bytes):
         raise ConfigError(
             "--keep-journal: only what is in the archive may be removed, and --no-roll (roll = false) makes none: "
+            "leave one of them out"
+        )
+    if not config.roll and config.archive_url:
+        raise ConfigError(
+            "--archive-url: the archive is uploaded behind each roll, and --no-roll (roll = false) makes none: "
             "leave one of them out"
         )
     found: dict[str, int | None] = {}
@@ -82,7 +117,8 @@ def housekeeping_of(config: RecordConfig) -> Housekeeping:
         except ConfigError as error:
             raise ConfigError(f"--{key.replace('_', '-')}: {error}") from None
     keep = Keep(found["keep_journal"], found["keep_journal_bytes"])
-    return Housekeeping(config.recompress, keep, config.compact, int(config.min_free_mib * (1 << 20)))
+    floor_bytes = int(config.min_free_mib * (1 << 20))
+    return Housekeeping(config.recompress, keep, config.compact, floor_bytes, config.archive_url)
 
 
 def keep_house(
@@ -140,6 +176,57 @@ def keep_house(
     finally:
         _leave_word(data, kept)
     return kept
+
+
+def publish(
+    data: Path,
+    wanted: Housekeeping,
+    *,
+    clock: Callable[[], int] = time.time_ns,
+    breathe: Callable[[], None] = lambda: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> None:
+    """Upload what the archive has and the object store has not, where one is configured, and leave word of it.
+
+    Args:
+        data: the data directory.
+        wanted: what to do.
+        clock: wall clock, ns.
+        breathe: called again and again while it works; it may wait.
+        should_stop: asked as often, between attempts too: then the rest is left to the next time.
+
+    Raises:
+        ConfigError, Corrupt, StoreError: as ``upload_archive``.
+    """
+    if not wanted.archive_url:
+        return
+
+    def wait(seconds: float) -> None:
+        end_s = time.monotonic() + seconds
+        while time.monotonic() < end_s:
+            if should_stop():
+                raise Interrupted
+            time.sleep(0.05)
+
+    kept = last_kept(data) or Kept()
+    try:
+        store = ObjectStore(wanted.archive_url, sleep=wait)
+        done = upload_archive(data, store, breathe=breathe, should_stop=should_stop)
+    except Interrupted:
+        return
+    except TapebookError as error:
+        kept.not_uploaded = str(error)
+        raise
+    else:
+        kept.not_uploaded = ""
+        kept.uploaded += done.files
+        kept.uploaded_bytes += done.bytes
+        if not done.waiting:
+            kept.published_ns = clock()
+        if done.published:
+            log.info("%s: %d files uploaded (%s)", store, done.files, amount(done.bytes))
+    finally:
+        _leave_word(data, kept)
 
 
 def _compact(

@@ -40,6 +40,10 @@ ABOUT: Final[dict[str, tuple[str, Any]]] = {
     "duration": ("Stop after so many seconds.", 3600.0),
     "stop_after_idle": ("Stop after so many seconds without a data frame.", 60.0),
     "roll": ("Turn sealed segments into Parquet while recording; else `tapebook roll` does it later.", None),
+    "archive_url": (
+        "Upload the archive there behind each roll (docs/places.md); credentials come from the environment. Empty: no.",
+        "s3://bucket/prefix",
+    ),
     "keep_journal": (
         "Remove journal segments that are in the archive once they ended so long ago: s, min, h, d or w. Empty: never.",
         "30d",

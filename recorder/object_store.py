@@ -20,7 +20,16 @@ import pyarrow as pa
 
 from schemas.errors import ConfigError, StoreError
 
-__all__ = ["Content", "ObjectStore", "StoredFile", "StoredReader", "content_of", "is_object_url"]
+__all__ = [
+    "Content",
+    "ObjectStore",
+    "StoredFile",
+    "StoredReader",
+    "check_local",
+    "check_url",
+    "content_of",
+    "is_object_url",
+]
 
 ATTEMPTS: Final = 5
 FIRST_WAIT_S: Final = 0.5
@@ -55,6 +64,20 @@ class Content(NamedTuple):
 def is_object_url(text: str | os.PathLike[str]) -> bool:
     """Whether a place is an object store's; ``Path`` makes one slash of two."""
     return re.match(r"[sS]3:/", os.fspath(text)) is not None
+
+
+def check_url(text: str) -> None:
+    """Raise ConfigError unless a text is an object store's URL; nothing is asked."""
+    _parsed(text)
+
+
+def check_local(text: str) -> None:
+    """Raise ConfigError if a data directory is an object store: the journal can't be there."""
+    if is_object_url(text):
+        raise ConfigError(
+            f"found {text!r}, expected a directory: the journal is written to a local disk; archive_url "
+            "(--archive-url) names the object store that the archive is uploaded to"
+        )
 
 
 def content_of(source: bytes | Path) -> Content:

@@ -22,7 +22,7 @@ import msgspec
 
 from recorder.arrow_memory import keep_pages
 from recorder.disk_budget import DiskBudget
-from recorder.housekeeping import Housekeeping, keep_house
+from recorder.housekeeping import Housekeeping, keep_house, publish
 from recorder.roll import Rolled, roll_data, roll_lock
 from schemas.errors import StoreError, TapebookError
 
@@ -192,6 +192,10 @@ def _keep_house(data: Path, housekeeping: Housekeeping, listener: _Listener) -> 
         )
     except TapebookError as error:
         print(f"tapebook: housekeeping: {error}", file=sys.stderr, flush=True)
+    try:
+        publish(data, housekeeping, breathe=listener.breathe, should_stop=listener.work.is_set)
+    except TapebookError as error:
+        print(f"tapebook: upload: {error}", file=sys.stderr, flush=True)
 
 
 def _tell(rolled: Rolled) -> None:

@@ -57,6 +57,11 @@ def _housekeeping(kept: Kept, now_ns: int) -> Iterator[str]:
     if kept.compressed:
         told += f", {kept.compressed:,} compressed ({amount(kept.saved_bytes)} saved)"
     yield f"journal: {told}, {age(max(0, now_ns - kept.time_ns) / SECOND_NS)} ago"
+    if kept.not_uploaded:
+        yield f"archive: NOT uploaded: {kept.not_uploaded}"
+    if kept.published_ns:
+        told = f"{kept.uploaded:,} files uploaded ({amount(kept.uploaded_bytes)})"
+        yield f"archive: {told}, all of it {age(max(0, now_ns - kept.published_ns) / SECOND_NS)} ago"
     if kept.over_bytes:
         yield f"journal: {amount(kept.over_bytes)} more than asked for, of what is not in the archive or is the newest"
     for name, refusal in list(kept.refused.items())[:REFUSED_SHOWN]:
