@@ -121,7 +121,7 @@ def record(
         typer.Option(
             "--transport",
             help="What reads the stream: websockets, or picows, which costs less where many frames come at once "
-            "(pip install 'tapebook[picows]').",
+            "(install tapebook with the extra `picows`).",
             show_default="websockets",
         ),
     ] = None,

@@ -22,6 +22,7 @@ from recorder.gateway.books import topic_of
 from recorder.journal import Record, SegmentFile, SegmentGone, SegmentReader, segments
 from recorder.journal.files import SEALED, segment_path
 from recorder.output import new_file, standard_output
+from recorder.pruned_spans import warn_of_pruned
 from schemas.errors import ConfigError, DataError, NoData
 from schemas.names import RecordKind
 from schemas.time import NS_PER_SECOND
@@ -185,6 +186,7 @@ def cat(
         Corrupt, StoreError, ConfigError: as `selected` and ``new_file``.
     """
     found = selected(data, collector, selection)
+    warn_of_pruned(data, collector, selection.from_ns, selection.to_ns)
     if json:
         return _written(map(_object, found), output, data)
     form = _plain if selection.kinds == {RecordKind.FRAME} else _telling

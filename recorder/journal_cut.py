@@ -24,6 +24,7 @@ from recorder.journal.disk import disk_errors
 from recorder.journal.files import SEALED, segment_path
 from recorder.journal.format import FORMAT_VERSION, BatchEncoder, ClosingNote, SegmentInfo, build_batch
 from recorder.journal_cat import Selection, cat, in_span, journal_files, open_segment
+from recorder.pruned_spans import pruned_words, warn_of_pruned
 from schemas.errors import ConfigError, NoData
 from schemas.names import Category, RecordKind
 from schemas.notes import End, encode
@@ -120,6 +121,7 @@ def cut_segments(data: Path, collector: str | None, from_ns: int, to_ns: int, in
             made = _cut_all(in_span(files, from_ns, to_ns), from_ns, to_ns, directory)
             if not made:
                 raise _nothing(data, name, from_ns, to_ns)
+            warn_of_pruned(data, name, from_ns, to_ns)
             Disk().sync_directory(directory)
             temporary.rename(target)
         except BaseException:
@@ -130,6 +132,9 @@ def cut_segments(data: Path, collector: str | None, from_ns: int, to_ns: int, in
 
 
 def _nothing(data: Path, name: str, from_ns: int, to_ns: int) -> NoData:
+    pruned = pruned_words(data, name, from_ns, to_ns)
+    if pruned is not None:
+        return NoData(f"{data}: the journal has nothing of that time: {pruned}")
     return NoData(
         f"{data}: collector {name!r} received nothing from {format_ns(from_ns)} to {format_ns(to_ns)}; "
         "`tapebook journal stat` tells what there is"

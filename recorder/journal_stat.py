@@ -142,13 +142,13 @@ def print_stats(found: Iterator[SegmentStat], *, json: bool) -> int:
 
     As JSON the sums are a last object with the key ``segments`` in place of ``path``.
     """
-    seen = []
-    if not json:
-        print(
-            f"{'collector':<16} {'start':<20} {'state':<7} {'records':>11} {'frames':>11} {'commits':>8} "
-            f"{'batches':>8} {'bytes':>11} {'a record':>8} {'seconds':>9} {'compressed':<10} {'sequence':<23} check"
-        )
+    seen: list[SegmentStat] = []
     for each in found:
+        if not seen and not json:
+            print(
+                f"{'collector':<16} {'start':<20} {'state':<7} {'records':>11} {'frames':>11} {'commits':>8} "
+                f"{'batches':>8} {'bytes':>11} {'a record':>8} {'seconds':>9} {'compressed':<10} {'sequence':<23} check"
+            )
         seen.append(each)
         if json:
             told = msgspec.structs.asdict(each)

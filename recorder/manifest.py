@@ -46,6 +46,7 @@ __all__ = [
     "parse_manifest",
     "read_manifest",
     "read_manifest_file",
+    "rolled_files",
 ]
 
 _DECODER: Final[msgspec.json.Decoder[Entry]] = msgspec.json.Decoder(Entry)
@@ -272,6 +273,19 @@ def parse_manifest(path: Path | StoredFile, content: bytes) -> _State:
         check_line(path, number, entry)
         state.take(entry)
     return state
+
+
+def rolled_files(archive: Path, segment: tuple[str, int]) -> list[ManifestFile]:
+    """Return what a segment (collector, start_ns) was rolled into last, replaced since or not; errors as above."""
+    path = manifest_path(archive, segment[0])
+    found: dict[str, ManifestFile] = {}
+    committed: list[ManifestFile] = []
+    for entry in _decode(path, path.read_bytes()):
+        if isinstance(entry, ManifestFile) and entry.last_segment is None and entry.segment == segment[1]:
+            found[entry.path] = entry
+        elif isinstance(entry, ManifestSegment) and entry.segment == segment[1]:
+            committed, found = list(found.values()), {}
+    return committed
 
 
 def check_line(path: Path | StoredFile, number: int, entry: Entry) -> None:

@@ -16,7 +16,7 @@ from recorder.journal import Record, SegmentInfo, SegmentReader
 from recorder.journal.disk import Disk, disk_errors
 from recorder.journal.files import SEALED, check_collector, segment_path
 from recorder.journal.format import BatchEncoder, build_batch
-from recorder.journal_cat import MAX_LINE_BYTES, compressed
+from recorder.journal_cat import MAX_LINE_BYTES, compressed, journal_files
 from recorder.manifest import Manifest, read_manifest
 from recorder.output import standard_output
 from recorder.prune import prune_data
@@ -72,26 +72,29 @@ def rebuild_segments(
 ) -> int:
     """Write segments again, as ``OUTPUT/<collector>/<start>.arrows``; returns how many.
 
-    A file has its name once its records were proved and read back.
+    A file has its name once its records were proved and read back. Those that are there already are left alone, so that
+    what was pruned can be put back beside what wasn't.
 
     Raises:
-        ConfigError: a file is there already; nothing was written then.
+        ConfigError: the files are there already.
         Unprovable, Corrupt, StoreError: as ``rebuild``; what was written before stays.
     """
     targets = [
         segment_path(output / check_collector(entry.collector), entry.segment, SEALED) for entry in entries
     ]
-    for target in targets:
-        if target.exists():
-            raise ConfigError(f"{target} is there already; choose another --output, or move it away")
+    missing = [(entry, target) for entry, target in zip(entries, targets, strict=True) if not target.exists()]
+    if not missing:
+        raise ConfigError(f"{targets[0]} is there already; choose another --output, or move it away")
+    if len(missing) < len(targets):
+        say(f"{output}: {len(targets) - len(missing)} segments are there already, and are left as they are")
     whole: set[str] = set()
-    for entry, target in zip(entries, targets, strict=True):
+    for entry, target in missing:
         found = write_segment(manifest, entry, target, whole=whole)
         say(
             f"{target}: {found.records:,} records, {found.frames:,} of them frames; content "
             f"{found.content_sha256[:16]}…, as it was rolled"
         )
-    return len(entries)
+    return len(missing)
 
 
 def write_segment(
@@ -214,12 +217,14 @@ def prune_and_report(
     data: Path, *, older_than_ns: int, collector: str | None, dry_run: bool, json: bool
 ) -> int:
     """Prune a data directory and say what became of each segment; returns the exit code."""
+    journal_files(data, collector)
     read_manifest(data / "archive")  # before anything is said: an unreadable one is an error of its own
-    gone = freed = 0
+    gone = freed = looked_at = 0
     failed = False
     for looked in prune_data(
         data, now_ns=time.time_ns(), older_than_ns=older_than_ns, collector=collector, dry_run=dry_run
     ):
+        looked_at += 1
         failed |= looked.fails
         if looked.kept is None:
             gone, freed = gone + 1, freed + looked.segment.size
@@ -235,7 +240,11 @@ def prune_and_report(
         else:
             what = "proved; it would be deleted" if dry_run else "proved and deleted"
             print(f"{name}: {looked.records:,} records, {looked.segment.size:,} bytes: {what}", flush=True)
-    if not json:
+    if not json and not looked_at:
+        print(
+            "nothing to prune: what is left is younger, or the newest segment of its collector, which stays"
+        )
+    elif not json:
         print(f"{gone} segments ({freed:,} bytes) {'would be deleted' if dry_run else 'deleted'}")
     if failed:
         print(

@@ -23,7 +23,7 @@ from recorder.compact import merge_group, sha256_of
 from recorder.findings import Finding, Subject, Verification
 from recorder.journal import segments
 from recorder.leftovers import find_leftovers, is_ours, merged_name
-from recorder.manifest import Manifest, append_manifest, read_manifest
+from recorder.manifest import Manifest, append_manifest, read_manifest, rolled_files
 from recorder.merge_rows import Source
 from recorder.parquet_files import sync_directory
 from recorder.repair_adopt import adopt_merged
@@ -262,7 +262,7 @@ def _remake_files(data: Path, wrong: dict[str, Finding], result: Repair) -> None
             except TapebookError as error:
                 result.add(where, Fate.LOST, f"{why}; it can't be made again: {error}")
             else:
-                result.add(where, Fate.REBUILT, f"{why}; made again from the journal")
+                result.add(where, Fate.REBUILT, f"{why}; made again")
 
 
 class _Workshop:
@@ -309,19 +309,37 @@ class _Workshop:
 
     def _remake_merged(self, file: ManifestFile) -> None:
         sources = [
-            Source(entry, self._scratch / entry.path)
-            for part in self._manifest.segments_of(file)
-            for entry in self._roll((part.collector, part.segment)).entries
-            if isinstance(entry, ManifestFile) and _day(entry) == _day(file)
+            source for part in self._manifest.segments_of(file) for source in self._sources(part, file)
         ]
         if not sources:
             raise StoreError("the journal has no rows for it")
         made = merge_group(self._scratch, self._manifest, sources)
+        if made.rows != file.rows:
+            raise StoreError(f"what there is of it has {made.rows} rows, expected {file.rows}")
         self._place(made, file.sha256)
         if made.sha256 != file.sha256:
             line = ManifestCompaction(file.collector, time.time_ns(), 1, [file.path], SOFTWARE)
             append_manifest(self._archive, file.collector, [made, line])
             self._manifest = read_manifest(self._archive)
+
+    def _sources(self, part: ManifestSegment, file: ManifestFile) -> list[Source]:
+        """A segment's rows of a merged file: from the journal, or from the file that was replaced, while it lasts."""
+        key = part.collector, part.segment
+        if key in self._journal:
+            return [
+                Source(entry, self._scratch / entry.path)
+                for entry in self._roll(key).entries
+                if isinstance(entry, ManifestFile) and _day(entry) == _day(file)
+            ]
+        rolled = rolled_files(self._archive, key)
+        found = [Source(entry, self._archive / entry.path) for entry in rolled if _day(entry) == _day(file)]
+        if not rolled or not all(
+            source.path.exists() and sha256_of(source.path) == source.file.sha256 for source in found
+        ):
+            raise StoreError(
+                f"segment {key[0]}/{key[1]}.arrows is not in the journal, and the files that were merged are gone"
+            )
+        return found
 
     def _roll(self, key: Key) -> Rolled:
         rolled = self._rolled.get(key)
@@ -330,6 +348,12 @@ class _Workshop:
             if path is None:
                 raise StoreError(f"segment {key[0]}/{key[1]}.arrows is not in the journal")
             rolled = self._rolled[key] = roll_fully(path, self._scratch)
+        entry, expected = rolled.entries[-1], self._manifest.segments.get(key)
+        assert isinstance(entry, ManifestSegment)
+        if expected is not None and expected.content_sha256 not in (None, entry.content_sha256):
+            raise StoreError(
+                f"segment {key[0]}/{key[1]}.arrows has other records than those that were rolled"
+            )
         return rolled
 
     def _place(self, made: ManifestFile, sha256: str) -> None:

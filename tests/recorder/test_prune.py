@@ -23,6 +23,7 @@ from recorder.verify import verify
 from schemas.errors import StoreError
 from schemas.manifest import ManifestPruned, ManifestSegment, decode_line, encode_lines
 from schemas.names import Table
+from schemas.time import format_ns
 from tests.recorder.recordings import START_NS, Tape, files_of, market, record_day
 
 LATER = START_NS + 10**15
@@ -207,6 +208,15 @@ def test_the_commands_delete_and_put_back(
         run("journal", "rebuild", "--data", str(data), "--segment", str(gone[0]), "-o", str(data / "journal"))
         == 2
     )
+    capsysbinary.readouterr()
+    assert run("journal", "prune", "--data", str(data)) == 0
+    assert run("journal", "prune", "--data", str(data)) == 0
+    assert b"nothing to prune" in capsysbinary.readouterr().out
+    assert run("journal", "prune", "--data", str(data), "--collector", "none") == 1
+    assert run("journal", "rebuild", "--data", str(data), "-o", str(data / "journal")) == 0
+    assert b"1 segments are there already" in capsysbinary.readouterr().out
+    assert len(names(data)) == 3
+    (data / "journal" / "linear" / f"{gone[1]}.arrows").unlink()
     assert run("journal", "rebuild", "--data", str(data), "-o", str(tmp_path / "again")) == 0
     assert run("verify", "--data", str(data), "--deep") == 0
     for start, path in kept.items():
@@ -255,6 +265,30 @@ def test_a_file_of_lines_that_can_not_be_proved_does_not_appear(data: Path, tmp_
         ".arrows",
         ".arrows",
     ]
+
+
+def test_what_is_read_of_a_pruned_journal_says_so(
+    data: Path, tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    ends = [format_ns(entry.end_ns) for entry in read_manifest(data / "archive").segments.values()]
+    starts = [format_ns(segment.start_ns) for segment in segments(data)]
+
+    def warned(*arguments: str) -> str:
+        with pytest.raises(SystemExit) as ended:
+            main(["journal", *arguments, "--data", str(data)])
+        assert not ended.value.code
+        return capsysbinary.readouterr().err.decode()
+
+    assert "pruned" not in warned("cat", "-o", str(tmp_path / "all"))
+    warned("prune")
+    assert "2 segments of it were pruned" in warned("cat", "-o", str(tmp_path / "rest"))
+    assert "pruned" not in warned("cat", "--from", starts[2], "-o", str(tmp_path / "last"))
+    span = ("--from", starts[1], "--to", "2100-01-01T00:00:00Z")
+    assert "1 segments of it were pruned" in warned("cut", *span, "--into", str(tmp_path / "into"))
+    span = ("--from", starts[0], "--to", ends[0])
+    assert run("journal", "cut", "--data", str(data), *span, "-o", str(tmp_path / "cut")) == 1
+    told = capsysbinary.readouterr().err
+    assert b"the journal has nothing of that time: 1 segments of it were pruned" in told
 
 
 def test_what_is_asked_for_wrongly(data: Path, tmp_path: Path) -> None:

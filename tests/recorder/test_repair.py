@@ -240,6 +240,32 @@ def _older_manifest(data: Path) -> dict[str, list[str]]:
     return rows
 
 
+def test_a_merged_file_comes_back_from_those_that_it_replaced_while_they_are_there(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    tape = Tape(data, [TOP, TRADES])
+    for start in (0, 20, 40):
+        tape.frames(market(start, start + 20), flush_every=10)
+        tape.rotate()
+    tape.stop()
+    _roll(data)
+    compact_data(data)
+    assert all(looked.kept is None for looked in prune_data(data, now_ns=2**62))
+    before = contents(data)
+    merged = [file for file in read_manifest(data / "archive").files if file.last_segment is not None]
+    for file in merged:
+        (data / "archive" / file.path).write_bytes(b"gone")
+    result = repair(data)
+    assert result.is_well, result.actions
+    assert fates(result) == {Fate.REBUILT}
+    assert contents(data) == before
+    (data / "archive" / merged[0].path).write_bytes(b"gone")
+    replaced = (data / "archive" / merged[0].path).parent.glob(f"linear-{merged[0].segment}.parquet")
+    next(replaced).write_bytes(b"gone too")
+    (lost,) = repair(data).actions
+    assert lost.fate is Fate.LOST
+    assert "the files that were merged are gone" in lost.what
+
+
 def test_merged_files_are_listed_again_that_an_older_copy_of_the_manifest_does_not_name(data: Path) -> None:
     rows, before = _older_manifest(data), contents(data)
     result = repair(data)
