@@ -5,11 +5,12 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from recorder.journal import recover
+from recorder.journal import SegmentReader, recover
 from recorder.journal.files import OPEN, SEALED
 from recorder.manifest import read_manifest
 from recorder.rebuild import Unprovable
 from recorder.rebuild_command import write_segment
+from recorder.repair_manifest import set_aside
 from schemas.errors import Corrupt, StoreError
 
 __all__ = ["repair_segment"]
@@ -29,11 +30,15 @@ def repair_segment(data: Path, path: Path) -> tuple[bool, str]:
     manifest = read_manifest(data / "archive")
     entry = manifest.segments.get((collector, start_ns))
     if entry is not None:
+        aside = set_aside(path, keep=True) if _is_whole(path) else None
         try:
             found = write_segment(manifest, entry, path)
         except (Corrupt, Unprovable) as error:
+            if aside is not None:
+                aside.unlink()  # the file itself is there still
             return False, f"the archive can't hand its records back, and it is left as it is: {error}"
-        return True, f"its {found.records} records were made again from the archive"
+        kept = "" if aside is None else f"; what was in its place is {aside.name}"
+        return True, f"its {found.records} records were made again from the archive{kept}"
     aside = path.with_name(path.name + ".damaged")
     try:
         if not aside.exists():
@@ -43,3 +48,14 @@ def repair_segment(data: Path, path: Path) -> tuple[bool, str]:
         raise StoreError(f"{path}: can't be set aside: {error}; mend the disk, then repair again") from error
     rows = sum(done.rows_kept for done in recover(data, collector) if done.segment == path)
     return False, f"the {rows} records before the damage are kept and rolled; the whole file is {aside.name}"
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a file can be read as a segment, whosever records it has."""
+    try:
+        with SegmentReader(path) as reader:
+            for _ in reader:
+                pass
+    except StoreError:
+        return False
+    return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +13,7 @@ import msgspec
 import numpy as np
 
 from recorder.compact import sha256_of
-from recorder.journal import segments
+from recorder.journal import SegmentReader, segments
 from recorder.journal.content import chain_value
 from recorder.manifest import check_line, read_manifest_file
 from recorder.parquet_files import sync_directory
@@ -82,8 +83,9 @@ def set_aside(path: Path, *, keep: bool = False) -> Path:
 def remake_manifest(data: Path, path: Path) -> Remade:
     """Make a collector's manifest again. Hold ``roll_lock`` meanwhile.
 
-    Segments that the journal has are rolled again, into the archive. Of the others, the lines that can be read are
-    kept, and the merged files that hold their rows. Files that were merged from the journal's segments alone have no
+    Segments that the journal has are rolled again, into the archive. Of the others, and of those whose file has other
+    records than a line says that is sound in its chain, the lines that can be read are kept, and the merged files that
+    hold their rows. Files that were merged from the journal's segments alone have no
     line in it: their segments' own files stand for them until they are compacted again.
 
     Args:
@@ -101,7 +103,9 @@ def remake_manifest(data: Path, path: Path) -> Remade:
     rolled: set[int] = set()
     for start_ns in _order(list(old.segments), sorted(sealed)):
         try:
-            if start_ns in sealed:
+            if start_ns in sealed and not (
+                start_ns in old.sound and _is_another(sealed[start_ns], old, start_ns)
+            ):
                 lines[start_ns] = roll_fully(sealed[start_ns], archive).entries
                 rolled.add(start_ns)
                 continue
@@ -154,6 +158,7 @@ class _Salvage:
         merged: files of compactions that no later one replaced.
         pruned: segments that were pruned.
         compacted_ns: when files were merged last.
+        sound: segments whose last line follows in the chain from the line before.
     """
 
     def __init__(self, path: Path) -> None:
@@ -162,6 +167,8 @@ class _Salvage:
         self.merged: dict[str, ManifestFile] = {}
         self.pruned: dict[int, ManifestPruned] = {}
         self.compacted_ns = 0
+        self.sound: set[int] = set()
+        self._chain: str | None = None
         try:
             content = path.read_bytes()
         except FileNotFoundError:
@@ -176,6 +183,15 @@ class _Salvage:
                 continue
             self._take(entry)
 
+    def _follow(self, entry: ManifestSegment) -> None:
+        self.sound.discard(entry.segment)
+        if entry.content_sha256 is None or entry.chain is None:
+            return
+        with suppress(ValueError):
+            if chain_value(self._chain, entry.collector, entry.segment, entry.content_sha256) == entry.chain:
+                self.sound.add(entry.segment)
+        self._chain = entry.chain
+
     def _take(self, entry: Entry) -> None:
         match entry:
             case ManifestFile(last_segment=None):
@@ -184,12 +200,23 @@ class _Salvage:
                 self.merged[entry.path] = entry
             case ManifestSegment():
                 self.segments[entry.segment] = entry
+                self._follow(entry)
             case ManifestCompaction():
                 self.compacted_ns = max(self.compacted_ns, entry.time_ns)
                 for each in entry.removed:
                     self.merged.pop(each, None)
             case ManifestPruned():
                 self.pruned[entry.segment] = entry
+
+
+def _is_another(path: Path, old: _Salvage, start_ns: int) -> bool:
+    """Whether a segment's file has other records than its line says. Raises Corrupt."""
+    with SegmentReader(path, hashed=True) as reader:
+        for _ in reader:
+            pass
+        return (
+            reader.content is not None and reader.content.hexdigest() != old.segments[start_ns].content_sha256
+        )
 
 
 def _order(known: list[int], sealed: list[int]) -> list[int]:

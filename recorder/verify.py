@@ -179,6 +179,7 @@ def _check_journal(
     for file in manifest.files:
         if file.last_segment is None:
             by_segment[file.collector, file.segment].append(file)
+    broken = {where.partition("/")[0] for where, _ in broken_links(manifest)}
     with tempfile.TemporaryDirectory(prefix="tapebook-verify-") as directory:
         scratch = Path(directory)
         merged = MergedChecks(manifest, scratch, set(sealed), result)
@@ -186,6 +187,9 @@ def _check_journal(
             progress(f"segment {key[0]}/{path.name}")
             rolled = _rolled(path, scratch, result)
             recorded = manifest.segments.get(key)
+            if rolled is not None and key[0] not in broken and _is_another(path, rolled, recorded, result):
+                _drop(rolled, scratch, merged)
+                rolled = None
             if rolled is not None:
                 fresh = _check_segment(path, rolled, recorded, result)
                 if recorded is None:
@@ -206,6 +210,22 @@ def _rolled(path: Path, scratch: Path, result: Verification) -> Rolled | None:
     except (TapebookError, msgspec.MsgspecError, ValueError) as error:
         result.fail(path, str(error), subject=Subject.JOURNAL, collector=path.parent.name)
     return None
+
+
+def _is_another(path: Path, rolled: Rolled, recorded: ManifestSegment | None, result: Verification) -> bool:
+    """Whether a segment has other records than the one that was rolled, which a chain that holds speaks of."""
+    fresh = rolled.entries[-1]
+    assert isinstance(fresh, ManifestSegment)
+    if recorded is None or recorded.content_sha256 in (None, fresh.content_sha256):
+        return False
+    result.fail(
+        path,
+        f"its {fresh.records} records have content {str(fresh.content_sha256)[:16]}…, the manifest and its chain speak "
+        f"of {recorded.records} of content {str(recorded.content_sha256)[:16]}…: the file was altered or replaced",
+        subject=Subject.JOURNAL,
+        collector=recorded.collector,
+    )
+    return True
 
 
 def _drop(rolled: Rolled, scratch: Path, merged: MergedChecks) -> None:

@@ -320,6 +320,38 @@ def test_a_damaged_segment_that_was_rolled_is_made_again_from_the_archive(data: 
     assert verify(data, deep=True).findings == []
 
 
+@pytest.mark.parametrize("manifest_too", [False, True])
+@pytest.mark.parametrize("compacted", [False, True])
+def test_a_segment_in_whose_place_is_another_does_not_change_the_archive(
+    tmp_path: Path, compacted: bool, manifest_too: bool
+) -> None:
+    """A whole file with the right name, but other records: the chain says whose word counts."""
+    data, other = tmp_path / "data", tmp_path / "other"
+    for directory, count in ((data, 40), (other, 35)):
+        tape = Tape(directory, [TOP, TRADES])
+        for start, stop in ((0, 20), (20, count), (40, 60)):
+            tape.frames(market(start, stop), flush_every=10)
+            tape.rotate()
+        tape.stop()
+    _roll(data)
+    if compacted:
+        compact_data(data)
+    path, rows, before = segments(data)[1].path, rows_of(data), contents(data)
+    content = _content_of(path)
+    shutil.copy(segments(other)[1].path, path)
+    assert "was altered or replaced" in str(verify(data).failures[0])
+    if manifest_too:
+        with manifest_path(data / "archive", "linear").open("ab") as stream:
+            stream.write(b"not a line\n")
+    result = repair(data)
+    assert result.is_well, result.actions
+    assert (str(path), Fate.REBUILT) in [(action.where, action.fate) for action in result.actions]
+    assert path.with_name(path.name + ".damaged").read_bytes() == segments(other)[1].path.read_bytes()
+    assert _content_of(path) == content
+    assert rows_of(data) == rows
+    assert contents(data).items() >= before.items()
+
+
 def test_a_damaged_segment_whose_rows_are_damaged_too_stays_and_is_named(data: Path) -> None:
     path = segments(data)[1].path
     content = _damage(path)
