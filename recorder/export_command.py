@@ -14,7 +14,7 @@ __all__ = ["ExportFormat", "exporting"]
 
 exporting = typer.Typer(
     name="export",
-    help="Write a symbol's rows in the forms of others: plain Parquet with decimals, hftbacktest.",
+    help="Write a symbol's rows in the forms of others: plain Parquet with decimals, hftbacktest, Tardis's CSV.",
     no_args_is_help=True,
     add_completion=False,
 )
@@ -116,6 +116,34 @@ def _hftbacktest(
             f"our clock was behind the exchange's: {done.shifted_ns:,} ns were added to every local_ts, so that "
             "nothing is received before it happened"
         )
+
+
+@exporting.command("tardis")
+def _tardis(
+    category: CATEGORY,
+    symbol: SYMBOL,
+    output: Annotated[Path, typer.Option("-o", "--output", help="A directory; gets a file a kind.")],
+    data: DATA = Path("data"),
+    start: FROM = None,
+    end: TO = None,
+    collector: COLLECTOR = None,
+    depth: DEPTH = None,
+    style: STYLE = ExportFormat.TABLE,
+) -> None:
+    """Write Tardis's CSV files, incremental_book_L2 and trades, gzip; `import tardis` takes them back."""
+    options = dict(locals())
+    from recorder.archive import open_archive
+    from recorder.exporting.tardis import export_tardis
+
+    with open_archive(data) as archive:
+        _warn(archive.warnings)
+        done = export_tardis(archive, _chosen(options), output)
+    for one in done:
+        if style is ExportFormat.JSON:
+            print(msgspec.json.encode(one._asdict()).decode())
+        else:
+            empty = f", {one.empty:,} of them empty and without a row" if one.empty else ""
+            print(f"{one.path}: {one.rows:,} rows of {one.messages:,} messages{empty}")
 
 
 def _warn(warnings: list[str]) -> None:

@@ -23,7 +23,7 @@ log = logging.getLogger("tapebook")
 
 importing = typer.Typer(
     name="import",
-    help="Make a recording of files that others recorded: captures, the exchange's history files.",
+    help="Make a recording of files that others recorded: captures, the exchange's history files, Tardis's CSV.",
     no_args_is_help=True,
     add_completion=False,
 )
@@ -115,6 +115,31 @@ def _bybit(
         return TradeFile(path, spot=category == "spot") if is_csv else BookFile(path)
 
     _run(options, form)
+
+
+@importing.command("tardis")
+def _tardis(
+    files: FILES,
+    category: CATEGORY,
+    data: DATA = Path("data"),
+    name: NAME = "",
+    environment: ENVIRONMENT = "mainnet",
+    depth: Annotated[
+        int,
+        typer.Option("--depth", min=2, max=1000, help="Depth of the book's topic; twice as many levels fit."),
+    ] = 1000,
+    skip_bad: SKIP_BAD = False,
+    segment_mib: SEGMENT_MIB = 256,
+    no_roll: NO_ROLL = False,
+    style: STYLE = ImportFormat.TABLE,
+) -> None:
+    """Import Tardis's CSV files, incremental_book_L2 and trades, plain, .gz or .zst.
+
+    Frames are made up from their rows: levels, trades and stamps are Tardis's; update ids are not the exchange's."""
+    options = dict(locals())
+    from recorder.importing.tardis_files import TardisFile
+
+    _run(options, lambda path: TardisFile(path, depth=depth, option=category == "option"))
 
 
 def _run(options: dict[str, Any], form: Callable[[Path], Any]) -> None:

@@ -1,0 +1,114 @@
+"""Export as Tardis's CSV files: ``incremental_book_L2`` and ``trades`` of a symbol, gzip. Stamps are microseconds."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from recorder.archive import Archive
+from recorder.exporting.selection import ExportSelection, book_depth, one_collector, rows_of
+from recorder.output import new_file
+from schemas.errors import NoData
+from schemas.names import Table
+
+__all__ = ["BOOK_HEADER", "TRADES_HEADER", "TardisExport", "exact", "export_tardis"]
+
+BOOK_HEADER: Final = "exchange,symbol,timestamp,local_timestamp,is_snapshot,side,price,amount"
+TRADES_HEADER: Final = "exchange,symbol,timestamp,local_timestamp,id,side,price,amount"
+_EXCHANGES: Final = {"spot": "bybit-spot", "option": "bybit-options"}
+
+
+class TardisExport(NamedTuple):
+    """A file that was written: its rows, the messages that they are of, and those that have no row, being empty."""
+
+    path: str
+    rows: int
+    messages: int
+    empty: int = 0
+
+
+def export_tardis(archive: Archive, chosen: ExportSelection, directory: Path) -> list[TardisExport]:
+    """Write ``<exchange>_incremental_book_L2_<symbol>.csv.gz`` and ``…_trades_…``; what has no rows makes no file.
+
+    The book begins with the first snapshot or keyframe in the span. Prices and sizes are written exactly.
+
+    Raises:
+        ConfigError: several collectors, or depths.
+        NoData: there is nothing in the span.
+    """
+    chosen = one_collector(archive, (Table.BOOK_UPDATES, Table.TRADES), chosen)
+    chosen = chosen._replace(depth=book_depth(archive, chosen))
+    exchange = _EXCHANGES.get(chosen.category, "bybit")
+    head = f"{exchange},{chosen.symbol}"
+    done = []
+    for name, header, messages in (
+        ("incremental_book_L2", BOOK_HEADER, _book(archive, chosen, head)),
+        ("trades", TRADES_HEADER, _trades(archive, chosen, head)),
+    ):
+        first = next(messages, None)
+        if first is None:
+            continue
+        directory.mkdir(parents=True, exist_ok=True)
+        path = directory / f"{exchange}_{name}_{chosen.symbol.replace('/', '-')}.csv.gz"
+        rows = count = empty = 0
+        with new_file(path, data=archive.data) as out, gzip.GzipFile("", "wb", 6, out, 0) as packed:
+            packed.write(f"{header}\n".encode())
+            while first is not None:
+                packed.write("".join(first).encode())
+                rows, count, empty = rows + len(first), count + 1, empty + (not first)
+                first = next(messages, None)
+        done.append(TardisExport(str(path), rows, count, empty))
+    if not done:
+        raise NoData(f"{chosen.symbol}: no book and no trades in that span")
+    return done
+
+
+def exact(mantissa: int, exponent: int) -> str:
+    """A mantissa x 10^exponent as a plain decimal, without zeros at its end, as Tardis has them."""
+    if exponent >= 0:
+        return str(mantissa * 10**exponent)
+    digits = str(abs(mantissa)).rjust(1 - exponent, "0")
+    fraction = digits[exponent:].rstrip("0")
+    return f"{'-' if mantissa < 0 else ''}{digits[:exponent]}{'.' if fraction else ''}{fraction}"
+
+
+def _book(archive: Archive, chosen: ExportSelection, head: str) -> Iterator[list[str]]:
+    if chosen.depth is None:
+        return
+    columns = (
+        "kind, epoch_us(push_time) pushed, epoch_ns(receive_time) // 1000 received, price_exponent, size_exponent, "
+        "bid_price_mantissa, bid_size_mantissa, ask_price_mantissa, ask_size_mantissa"
+    )
+    begun = False
+    for row in _rows(archive, Table.BOOK_UPDATES, chosen, columns, f"applied AND depth = {chosen.depth:d}"):
+        if row["kind"] == ("keyframe" if begun else "delta"):
+            continue
+        begun = True
+        whole = "false" if row["kind"] == "delta" else "true"
+        start = f"{head},{row['pushed']},{row['received']},{whole}"
+        scales = row["price_exponent"], row["size_exponent"]
+        yield [
+            f"{start},{side},{exact(price, scales[0])},{exact(size, scales[1])}\n"
+            for side in ("bid", "ask")
+            for price, size in zip(row[f"{side}_price_mantissa"], row[f"{side}_size_mantissa"], strict=True)
+        ]
+
+
+def _trades(archive: Archive, chosen: ExportSelection, head: str) -> Iterator[list[str]]:
+    columns = (
+        "epoch_us(match_time) matched, epoch_ns(receive_time) // 1000 received, trade_id, side, "
+        "price_mantissa, price_exponent, size_mantissa, size_exponent"
+    )
+    for row in _rows(archive, Table.TRADES, chosen, columns, "true"):
+        price = exact(row["price_mantissa"], row["price_exponent"])
+        size = exact(row["size_mantissa"], row["size_exponent"])
+        yield [f"{head},{row['matched']},{row['received']},{row['trade_id']},{row['side']},{price},{size}\n"]
+
+
+def _rows(
+    archive: Archive, table: Table, chosen: ExportSelection, columns: str, where: str
+) -> Iterator[dict[str, Any]]:
+    for batch in rows_of(archive, table, chosen, columns, where=where):
+        yield from batch.to_pylist()
