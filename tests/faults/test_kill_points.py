@@ -66,7 +66,7 @@ def test_killed_at_five_hundred_points_nothing_witnessed_is_lost() -> None:
         ("early-witness", "record", "write", "witnessed, are missing"),
         ("unrecovered", "record", "write", "witnessed, are missing"),
         ("torn-lines", "journal prune", "write", "ended with 1"),
-        ("unsynced", "compact", "unlink", "sha256"),
+        ("unsynced", "compact", "unlink", "ended with 1"),
     ],
 )
 def test_the_harness_sees_harm(sabotage: str, step: str, calls: str, says: str) -> None:
