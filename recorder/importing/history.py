@@ -42,9 +42,14 @@ class History:
             pass
         except (OSError, msgspec.MsgspecError) as error:
             log.warning("%s: cannot be read (%s): the segments are read instead", self._path, error)
-        for file in segments(data, collector):
-            if file.state == "sealed" and file.start_ns not in self._notes:
-                self._notes[file.start_ns] = _notes_of(file.path)
+        unknown = [
+            file
+            for file in segments(data, collector)
+            if file.state == "sealed" and file.start_ns not in self._notes
+        ]
+        self._notes |= {file.start_ns: _notes_of(file.path) for file in unknown}
+        if any(self._notes[file.start_ns] for file in unknown):
+            self._write()  # as long as they are there: pruned, they could be imported again
 
     @property
     def empty(self) -> bool:
@@ -66,6 +71,9 @@ class History:
     def add(self, start_ns: int, notes: list[Imported]) -> None:
         """A segment is in the journal: write down what it holds, whole or not at all."""
         self._notes[start_ns] = notes
+        self._write()
+
+    def _write(self) -> None:
         temporary = self._path.with_suffix(".tmp")
         try:
             with temporary.open("wb") as file:

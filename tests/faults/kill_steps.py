@@ -443,7 +443,11 @@ STEPS: Final = {
         Step("journal recompress", _long, cli("journal", "recompress", "--data", "DATA"), 8),
         Step("journal prune", _rolled, cli("journal", "prune", "--data", "DATA"), 6),
         Step(
-            "journal rebuild", _pruned, cli("journal", "rebuild", "--data", "DATA", "-o", "DATA/journal"), 6
+            "journal rebuild",
+            _pruned,
+            cli("journal", "rebuild", "--data", "DATA", "-o", "DATA/journal"),
+            6,
+            done=(0, 2),
         ),
         Step("import capture", _capture, cli(*IMPORT), 6, follows=(cli(*ROLL),), stamped=True, done=(0, 2)),
         Step("repair files", _damaged, cli("repair", "--data", "DATA"), 8),

@@ -282,3 +282,18 @@ def tapebook(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> tuple[i
     said = capfd.readouterr()
     code = ended.value.code
     return code if isinstance(code, int) else 1, said.out, said.err
+
+
+def test_what_a_kill_kept_from_being_written_down_is_when_the_import_is_asked_for_again(
+    tmp_path: Path,
+) -> None:
+    file = capture_file(tmp_path / "day.jsonl", market(0, 60))
+    import_capture(tmp_path / "data", file, segment_bytes=2_000)
+    history = tmp_path / "data" / "journal" / "theirs" / "imported.json"
+    told = history.read_bytes()
+    notes = json.loads(told)
+    del notes[max(notes)]
+    history.write_text(json.dumps(notes))
+    with pytest.raises(ConfigError, match="has it already"):
+        import_capture(tmp_path / "data", file, segment_bytes=2_000)
+    assert history.read_bytes() == told
