@@ -345,7 +345,14 @@ def roll(
 
 @app.command()
 def verify(
-    data: Annotated[Path, DATA] = Path("data"),
+    data: Annotated[
+        Path,
+        typer.Option(
+            "--data",
+            help="Data directory; or s3://BUCKET/PREFIX that it was uploaded to: that is hashed, as by --quick.",
+            show_default="data",
+        ),
+    ] = Path("data"),
     style: Annotated[ReportFormat, FORMAT] = ReportFormat.TABLE,
     quick: Annotated[
         bool,

@@ -10,9 +10,12 @@ import msgspec
 
 from recorder.arrow_memory import keep_pages
 from recorder.collector import Report
+from recorder.object_store import is_object_url
 from recorder.roll import Rolled, roll_data, roll_lock
 from recorder.status import require_data
 from recorder.verify import verify
+from recorder.verify_stored import verify_stored
+from schemas.errors import ConfigError
 from schemas.manifest import ManifestFile, ManifestSegment
 
 __all__ = ["print_report", "roll_and_report", "verify_and_report"]
@@ -76,8 +79,14 @@ def roll_and_report(data: Path, *, json: bool, jobs: int = 1) -> None:
 
 
 def verify_and_report(data: Path, *, json: bool, quick: bool = False, deep: bool = False) -> int:
-    """Verify a directory; returns the exit code."""
-    require_data(data)
+    """Verify a directory, or as far as it goes an object store; returns the exit code."""
+    stored = is_object_url(data)
+    if stored and deep:
+        raise ConfigError(
+            f"{data}: --deep is for data directories; of an object store, the bytes are checked"
+        )
+    if not stored:
+        require_data(data)
     quiet = not logging.getLogger("tapebook").isEnabledFor(logging.INFO)
     terminal = sys.stderr.isatty() and not quiet
 
@@ -87,7 +96,10 @@ def verify_and_report(data: Path, *, json: bool, quick: bool = False, deep: bool
         elif not json and not quiet:
             print(f"verifying {text}", file=sys.stderr, flush=True)
 
-    result = verify(data, quick=quick, deep=deep, progress=progress)
+    if stored:
+        result = verify_stored(str(data), progress=progress)
+    else:
+        result = verify(data, quick=quick, deep=deep, progress=progress)
     if terminal:
         print("\r\x1b[K", end="", file=sys.stderr)
     counts = {name: getattr(result, name) for name in result.__slots__ if name != "findings"}
@@ -98,7 +110,7 @@ def verify_and_report(data: Path, *, json: bool, quick: bool = False, deep: bool
     else:
         for finding in result.findings:
             print(finding)
-        if quick:
+        if quick or stored:
             print(
                 f"the bytes of {counts['files']:,} files ({counts['rows']:,} rows) were hashed; nothing was replayed"
             )

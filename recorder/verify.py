@@ -22,7 +22,7 @@ from recorder.compare_rows import first_difference, rows_of, short
 from recorder.findings import Finding, Subject, Verification
 from recorder.journal import segments
 from recorder.leftovers import find_leftovers
-from recorder.manifest import Manifest, read_manifest
+from recorder.manifest import Manifest, manifest_path, read_manifest
 from recorder.roll import Rolled, roll_fully
 from recorder.verify_books import check_books
 from recorder.verify_deep import check_rebuilds
@@ -32,7 +32,7 @@ from schemas.errors import Corrupt, TapebookError
 from schemas.manifest import ManifestFile, ManifestSegment
 from schemas.names import Table
 
-__all__ = ["Finding", "Verification", "verify"]
+__all__ = ["Finding", "Verification", "check_listed", "check_manifest", "check_order", "verify"]
 
 Segments = dict[tuple[str, int], ManifestSegment]
 
@@ -60,23 +60,13 @@ def verify(
         path = error.path if isinstance(error, Corrupt) else archive / "manifest"
         result.fail(path, error.why if isinstance(error, Corrupt) else str(error), subject=Subject.MANIFEST)
         return result
-    for where, what in broken_links(manifest):
-        result.fail(where, what, subject=Subject.MANIFEST, collector=where.partition("/")[0])
-    result.chains = {collector: str(links[-1].chain) for collector, links in manifest.links.items()}
+    check_manifest(manifest, result, lambda collector: manifest_path(archive, collector))
     intact = _check_files(manifest, result, progress)
-    for compaction, listed in manifest.compactions:
-        if compaction.files != listed:
-            result.fail(
-                archive / "manifest" / f"{compaction.collector}.jsonl",
-                f"a compaction says that it made {compaction.files} files, and {listed} are listed before it",
-                subject=Subject.MANIFEST,
-                collector=compaction.collector,
-            )
     unrolled: Segments = {}
     sealed = _list_journal(data, manifest, result)
     if not quick:
         unrolled = _check_journal(manifest, sealed, intact, result, progress)
-    _check_order({**unrolled, **manifest.segments}, result)
+    check_order({**unrolled, **manifest.segments}, result)
     if not quick:
         check_books(manifest, result, progress)
         _check_lines(manifest, intact, result, progress)
@@ -84,6 +74,29 @@ def verify(
         check_rebuilds(manifest, result, progress)
     _note_leftovers(data, manifest, result)
     return result
+
+
+def check_manifest(manifest: Manifest, result: Verification, where_of: Callable[[str], object]) -> None:
+    """Whether the manifest holds together: its chain, and its compactions; ``where_of`` names a collector's."""
+    for where, what in broken_links(manifest):
+        result.fail(where, what, subject=Subject.MANIFEST, collector=where.partition("/")[0])
+    result.chains = {collector: str(links[-1].chain) for collector, links in manifest.links.items()}
+    for compaction, listed in manifest.compactions:
+        if compaction.files != listed:
+            result.fail(
+                where_of(compaction.collector),
+                f"a compaction says that it made {compaction.files} files, and {listed} are listed before it",
+                subject=Subject.MANIFEST,
+                collector=compaction.collector,
+            )
+
+
+def check_listed(manifest: Manifest, key: tuple[str, int], result: Verification) -> None:
+    """Whether as many files are listed for a segment as its line says."""
+    recorded, listed = manifest.segments[key], manifest.listed[key]
+    if listed != recorded.files:
+        what = f"the manifest says {recorded.files} files, and lists {listed} of them"
+        result.fail(f"{key[0]}/{key[1]}.arrows", what, subject=Subject.MANIFEST, collector=key[0])
 
 
 def _check_files(
@@ -127,11 +140,9 @@ def _list_journal(data: Path, manifest: Manifest, result: Verification) -> dict[
             result.note(
                 segment.path, "open: being recorded, or waiting for the next `record` or `roll` to recover it"
             )
-    for key, recorded in sorted(manifest.segments.items()):
-        where, listed = f"{key[0]}/{key[1]}.arrows", manifest.listed[key]
-        if listed != recorded.files:
-            what = f"the manifest says {recorded.files} files, and lists {listed} of them"
-            result.fail(where, what, subject=Subject.MANIFEST, collector=key[0])
+    for key in sorted(manifest.segments):
+        where = f"{key[0]}/{key[1]}.arrows"
+        check_listed(manifest, key, result)
         if key in sealed:
             continue
         if key in manifest.pruned:
@@ -342,7 +353,7 @@ def _compare_files(
                 )
 
 
-def _check_order(segments_of: dict[tuple[str, int], ManifestSegment], result: Verification) -> None:
+def check_order(segments_of: dict[tuple[str, int], ManifestSegment], result: Verification) -> None:
     """Sequences of a collector go on from segment to segment, except behind a crash, which may lose its last ones."""
     before: ManifestSegment | None = None
     for _, segment in sorted(segments_of.items()):

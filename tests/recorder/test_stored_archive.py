@@ -22,6 +22,8 @@ from recorder.manifest import read_manifest
 from recorder.object_store import ObjectStore
 from recorder.roll import roll_data, roll_lock
 from recorder.upload import upload_archive
+from recorder.verify import verify
+from recorder.verify_stored import verify_stored
 from schemas.errors import ConfigError, StoreError, TapebookError
 from schemas.names import Table
 from tests.objects import BadWay, bad_way, bucket, s3_server  # noqa: F401
@@ -160,11 +162,12 @@ def test_a_failing_store_is_asked_again_and_given_up_in_words(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(object_store, "FIRST_WAIT_S", 0.0)
+    monkeypatch.setattr(object_store, "ATTEMPTS", 2)
     upload_archive(data, ObjectStore(f"s3://{bucket}/p"))
     tried: set[tuple[str, str]] = set()
 
     def first(method: str, key: str) -> str:
-        if (method, key) in tried or len(tried) > 12:
+        if (method, key) in tried or len(tried) > 5:
             return ""
         tried.add((method, key))
         return "503"
@@ -178,7 +181,7 @@ def test_a_failing_store_is_asked_again_and_given_up_in_words(
     bad_way.fault = lambda method, key: ""  # type: ignore[method-assign]
     with open_archive(url) as archive:
         bad_way.fault = lambda method, key: "503" if "/trades/" in key else ""  # type: ignore[method-assign]
-        with pytest.raises(StoreError, match="the store failed 5 times in a row"):
+        with pytest.raises(StoreError, match="the store failed 2 times in a row"):
             archive.sql("SELECT sum(price) FROM trades").table()
         assert archive.sql("SELECT count(*) AS n FROM coverage").table().to_pylist()[0]["n"] > 0
 
@@ -220,7 +223,48 @@ def test_where_nothing_is_published(bucket: str, capsys: pytest.CaptureFixture[s
     assert "no archive is published there" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["verify", "status", "compact", "roll", "repair"])
+def test_verify_hashes_what_is_there(data: Path, bucket: str, capsys: pytest.CaptureFixture[str]) -> None:
+    compact_data(data)
+    store = ObjectStore(f"s3://{bucket}/p")
+    upload_archive(data, store)
+    here = verify(data, quick=True)
+    there = verify_stored(str(store))
+    assert (there.findings, there.files, there.rows, there.chains) == ([], here.files, here.rows, here.chains)
+
+    def command(*more: str) -> tuple[object, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(["-q", "verify", "--data", str(store), *more])
+        told = capsys.readouterr()
+        return ended.value.code, told.out + told.err
+
+    code, told = command()
+    assert code == 0
+    assert f"the bytes of {here.files} files ({here.rows:,} rows) were hashed; nothing was replayed" in told
+    first, second, *_ = read_manifest(data / "archive").files
+    store.delete(first.path)
+    content = bytearray((data / "archive" / second.path).read_bytes())
+    content[100] ^= 1
+    store.write(second.path, bytes(content), object_store.content_of(bytes(content)))
+    code, told = command("--quick")
+    assert code == 1
+    assert f"FAIL  {store}/{first.path}: missing, although the manifest lists it" in told
+    assert f"FAIL  {store}/{second.path}: sha256 is " in told
+    assert "NOT verified: 2 differences" in told
+    upload_archive(data, store, check=True)
+    assert command()[0] == 0
+    manifest = store.read("manifest/linear.jsonl")
+    assert manifest is not None
+    lines = manifest.splitlines(keepends=True)
+    broken = b"".join(line for line in lines if b'"segment":1700000000000000000,"run"' not in line)
+    assert len(broken) < len(manifest)
+    store.write("manifest/linear.jsonl", broken, object_store.content_of(broken))
+    code, told = command()
+    assert code == 1
+    assert "FAIL  linear/" in told
+    assert command("--deep")[0] == 2
+
+
+@pytest.mark.parametrize("command", ["status", "compact", "roll", "repair"])
 def test_other_commands_say_that_they_need_a_directory(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
