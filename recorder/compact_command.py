@@ -15,7 +15,7 @@ import msgspec
 import typer
 
 from recorder.leftovers import GRACE_S
-from schemas.errors import ConfigError
+from schemas.errors import ConfigError, NoData
 
 __all__ = ["CompactFormat", "compact"]
 
@@ -69,12 +69,17 @@ def _compact_and_report(
     data: Path, before: str | None, collector: str | None, grace_s: float, *, json: bool
 ) -> int:
     from recorder.compact import Group, compact_data
+    from recorder.manifest import read_manifest
     from recorder.roll import pending_segments
     from recorder.status import require_data
 
     require_data(data)
     if before is not None:
         _check_date(before)
+    known = sorted({name for name, _ in read_manifest(data / "archive").segments})
+    if collector is not None and collector not in known:
+        near = f"its collectors are {', '.join(known)}" if known else "nothing is rolled there yet"
+        raise NoData(f"{data}: the archive has nothing of collector {collector!r}; {near}")
     quiet = not log.isEnabledFor(logging.INFO)
     terminal = sys.stderr.isatty() and not quiet
     stopped: list[int] = []
@@ -131,6 +136,8 @@ def _compact_and_report(
         )
     if result.waiting:
         print("interrupted: what was done counts, and the next compact goes on")
+    elif not known:
+        print("nothing to compact: nothing is rolled yet")
     elif not days and not result.damaged:
         print(
             f"nothing to compact{'' if before is None else f' before {before}'}: every day's files are merged"

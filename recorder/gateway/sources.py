@@ -95,7 +95,9 @@ class ReplaySource:
         """
         if self.path.is_dir():
             from recorder.journal import read_frames
+            from recorder.pruned_spans import warn_of_pruned
 
+            warn_of_pruned(self.path, None, None, None)
             return read_frames(self.path)
         return self._lines()
 

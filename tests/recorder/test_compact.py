@@ -490,6 +490,8 @@ def test_the_command_says_what_it_did(data: Path, capsys: pytest.CaptureFixture[
     )
     code, _, err = run("--before", "14.11.2023")
     assert (code, "expected a date such as" in err) == (2, True)
+    code, _, err = run("--collector", "spot")
+    assert (code, "nothing of collector 'spot'; its collectors are linear" in err) == (1, True)
     code, out, _ = run()
     assert code == 0
     merged = read_manifest(data / "archive").files
@@ -510,7 +512,9 @@ def test_the_command_names_segments_that_were_not_rolled(
     record_day(tmp_path)
     with pytest.raises(SystemExit):
         main(["compact", "--data", str(tmp_path)])
-    assert "2 sealed segments are not in the archive yet: `tapebook roll`" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "nothing is rolled yet" in out
+    assert "2 sealed segments are not in the archive yet: `tapebook roll`" in out
 
 
 def test_the_command_as_json_and_with_a_damaged_file(data: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,6 +19,7 @@ from recorder.compact import compact_data
 from recorder.compare_rows import rows_of
 from recorder.journal import segments
 from recorder.manifest import manifest_path, read_manifest
+from recorder.prune import prune_segment
 from recorder.roll import roll_data, roll_lock
 from recorder.verify import Finding, verify
 from schemas.manifest import ManifestFile, decode_line, encode_lines
@@ -179,3 +180,23 @@ def test_quick_finds_altered_bytes_and_broken_manifests(data: Path) -> None:
         b"".join(line for line in lines if b'"last_segment":1' not in line or b"trades/" not in line)
     )
     assert any("a compaction says" in failure.what for failure in verify(data, quick=True).failures)
+
+
+def test_what_is_pruned_while_it_verifies_is_no_failure(data: Path) -> None:
+    first = segments(data)[0]
+
+    def prune(what: str) -> None:
+        if what == f"segment linear/{first.path.name}":
+            assert prune_segment(data, first, now_ns=2**62).kept is None
+
+    result = verify(data, progress=prune)
+    assert not first.path.exists()
+    assert not result.failures
+    assert any("pruned meanwhile" in str(finding) for finding in result.findings)
+    assert not verify(data).failures
+
+
+def test_what_vanishes_while_it_verifies_is_one(data: Path) -> None:
+    first = segments(data)[0]
+    result = verify(data, progress=lambda what: first.path.unlink() if first.path.name in what else None)
+    assert [finding.where for finding in result.failures] == [str(first.path)]
