@@ -45,7 +45,7 @@ def rows_of(
     view: str = "",
     where: str = "true",
 ) -> Result:
-    """A table's rows in the order of their sequence."""
+    """A table's rows in the order of their sequence, those of one frame as the frame had them."""
     clauses, values = _clauses(chosen)
     if chosen.collector is not None:
         values.append(chosen.collector)
@@ -55,9 +55,11 @@ def rows_of(
         if bound is not None and moment is not None:
             values.append(bound)
             clauses.append(f"epoch_ns({moment}) {sign} ${len(values)}")
+    # Rows of one frame share their sequence: their place in the file is their order, which a sort alone would lose.
     return archive.sql(
-        f"SELECT {columns} FROM {view or table.value + '_raw'} WHERE {' AND '.join(clauses)} AND ({where}) "
-        "ORDER BY collector, sequence",
+        f"SELECT {'* EXCLUDE (export_place)' if columns == '*' else columns} FROM ("
+        f"SELECT *, row_number() OVER () AS export_place FROM {view or table.value + '_raw'} "
+        f"WHERE {' AND '.join(clauses)} AND ({where})) ORDER BY collector, sequence, export_place",
         values,
     )
 

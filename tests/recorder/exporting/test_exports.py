@@ -237,3 +237,16 @@ def run(arguments: list[str]) -> object:
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     return ended.value.code
+
+
+def test_trades_of_one_frame_keep_their_order(tmp_path: Path) -> None:
+    tape = Tape(tmp_path / "data", [TRADES])
+    template = json.loads(trade("id", "1.5", "1", START_MS))
+    for number in range(60):
+        rows = [template["data"][0] | {"i": f"{number * 500 + place:08d}"} for place in range(500)]
+        tape.frames([json.dumps(template | {"data": rows}).encode()])
+    tape.stop()
+    with open_archive(tmp_path / "data") as archive:
+        export_parquet(archive, CHOSEN, tmp_path / "out", ["trades"])
+    ids = pq.read_table(tmp_path / "out" / "trades.parquet")["trade_id"].to_pylist()
+    assert ids == [f"{number:08d}" for number in range(60 * 500)]
