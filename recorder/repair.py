@@ -12,7 +12,8 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -105,7 +106,7 @@ def repair(data: Path, *, dry_run: bool = False, progress: Callable[[str], None]
     """
     result = Repair()
     archive = data / "archive"
-    with roll_lock(data, wait=True):
+    with _disk_errors(data), roll_lock(data, wait=True):
         for leaving in archive.glob(".repair-*.tmp"):
             if not dry_run:
                 shutil.rmtree(leaving, ignore_errors=True)
@@ -135,6 +136,18 @@ def repair(data: Path, *, dry_run: bool = False, progress: Callable[[str], None]
     result.after = verify(data, progress=progress)
     _add_each(result.after.failures, Fate.LOST, result)
     return result
+
+
+@contextmanager
+def _disk_errors(data: Path) -> Iterator[None]:
+    """What the disk refuses ends a repair as it ends a roll."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(
+            f"{error.filename or data}: the repair ended there: {error.strerror or error}; mend the disk, "
+            "then `tapebook repair` again: nothing was deleted that can't be made again"
+        ) from error
 
 
 def _add_each(failures: list[Finding], fate: Fate, result: Repair) -> None:

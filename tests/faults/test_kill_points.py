@@ -53,6 +53,7 @@ def test_killed_anywhere_nothing_witnessed_is_lost() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(7200)
 def test_killed_at_five_hundred_points_nothing_witnessed_is_lost() -> None:
     code, told = kill_points(5, "--count", 500, "--errors", 150, patience_s=7200)
     assert (told["failures"], code) == ([], 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 import shutil
 from collections.abc import Callable
@@ -472,3 +473,22 @@ def test_an_archive_that_is_harmed_altogether_comes_back(data: Path, harm: Harm)
     ):  # where not even their names are left, files are rolled, and merged by the next compaction
         alive = {file.path for file in read_manifest(data / "archive").files}
         assert {name: content for name, content in contents(data).items() if name in alive} == before
+
+
+@pytest.mark.parametrize("call", ["tempfile.mkdtemp", "shutil.copyfile", "os.rename", "os.mkdir"])
+def test_a_disk_that_refuses_ends_it_and_it_can_be_run_again(
+    data: Path, call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = contents(data)
+    (data / "archive" / sorted(whole)[0]).unlink()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(call, refuse)
+        with pytest.raises(StoreError, match="Input/output error") as caught:
+            repair(data)
+    assert caught.value.exit_code == 4
+    assert repair(data).is_well
+    assert contents(data) == whole
