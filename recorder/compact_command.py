@@ -71,9 +71,9 @@ def _compact_and_report(
     from recorder.compact import Group, compact_data
     from recorder.manifest import read_manifest
     from recorder.roll import pending_segments
-    from recorder.status import require_data
+    from recorder.status import require_recording
 
-    require_data(data)
+    require_recording(data)
     if before is not None:
         _check_date(before)
     known = sorted({name for name, _ in read_manifest(data / "archive").segments})

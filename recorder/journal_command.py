@@ -213,10 +213,10 @@ def _rebuild(
     can't be proved. --from and --to choose whole segments."""
     from recorder.manifest import read_manifest
     from recorder.rebuild_command import chosen_segments, rebuild_lines, rebuild_segments
-    from recorder.status import require_data
+    from recorder.status import require_recording
     from schemas.errors import ConfigError
 
-    require_data(data)
+    require_recording(data)
     manifest = read_manifest(data / "archive")
     chosen = chosen_segments(manifest, collector, segment, _moment(start), _moment(end))
     if style is RebuildFormat.LINES:
@@ -245,10 +245,10 @@ def _prune(
     """Delete sealed segments once it is proved, for each one, that the archive hands all of its records back byte for
     byte. The newest one of a collector stays. Exit 1 where something is wrong."""
     from recorder.rebuild_command import prune_and_report
-    from recorder.status import require_data
+    from recorder.status import require_recording
     from schemas.units import parse_span_ns
 
-    require_data(data)
+    require_recording(data)
     raise typer.Exit(
         prune_and_report(
             data,

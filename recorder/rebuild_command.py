@@ -106,7 +106,7 @@ def write_segment(
 ) -> Rebuilt:
     """Write one segment again, as a sealed file. Raises as ``rebuild``."""
     disk = Disk() if disk is None else disk
-    temporary = target.with_name(f"{target.name}.tmp")
+    temporary = target.with_name(f"{target.name}.rebuilt")  # a recompression has .tmp for itself
     try:
         with disk_errors(target, "writing the rebuilt segment", "run it again"):
             target.parent.mkdir(parents=True, exist_ok=True)

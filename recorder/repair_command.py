@@ -41,9 +41,9 @@ def repair(
 def _repair_and_report(data: Path, *, dry_run: bool, json: bool) -> int:
     from recorder.repair import Fate
     from recorder.repair import repair as run
-    from recorder.status import require_data
+    from recorder.status import require_recording
 
-    require_data(data)
+    require_recording(data)
     terminal = sys.stderr.isatty() and logging.getLogger("tapebook").isEnabledFor(logging.INFO)
 
     def progress(text: str) -> None:

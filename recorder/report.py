@@ -12,7 +12,7 @@ from recorder.arrow_memory import keep_pages
 from recorder.collector import Report
 from recorder.object_store import is_object_url
 from recorder.roll import Rolled, roll_data, roll_lock
-from recorder.status import require_data
+from recorder.status import require_data, require_recording
 from recorder.verify import verify
 from recorder.verify_stored import verify_stored
 from schemas.errors import ConfigError
@@ -86,7 +86,7 @@ def verify_and_report(data: Path, *, json: bool, quick: bool = False, deep: bool
             f"{data}: --deep is for data directories; of an object store, the bytes are checked"
         )
     if not stored:
-        require_data(data)
+        require_recording(data)
     quiet = not logging.getLogger("tapebook").isEnabledFor(logging.INFO)
     terminal = sys.stderr.isatty() and not quiet
 

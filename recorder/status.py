@@ -24,7 +24,7 @@ from schemas.history_tables import HISTORY_SCHEMAS
 from schemas.names import Table
 from schemas.time import format_ns
 
-__all__ = ["data_status", "is_held", "live_status", "require_data"]
+__all__ = ["data_status", "is_held", "live_status", "require_data", "require_recording"]
 
 STATUS_BYTES = 64 << 20
 ABOUT_RECORDING = {
@@ -90,6 +90,16 @@ def require_data(data: Path) -> None:
         )
     if not data.is_dir():
         raise ConfigError(f"{data}: no such data directory; give the one that `tapebook record --data` wrote")
+
+
+def require_recording(data: Path) -> None:
+    """Raise ConfigError unless the directory is one that was recorded into: a check of another would find nothing."""
+    require_data(data)
+    if not (data / "archive").is_dir() and not (data / "journal").is_dir():
+        raise ConfigError(
+            f"{data}: neither archive/ nor journal/ is in it, so it is no data directory; give the one that "
+            "`tapebook record --data` wrote"
+        )
 
 
 def data_status(data: Path, *, now_ns: int | None = None) -> dict[str, Any]:
