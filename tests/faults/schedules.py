@@ -80,6 +80,9 @@ again."""
 ATTEMPTS: Final = 5
 HEALING_S: Final = 8.0
 """How long everything may take to be LIVE again after the last fault."""
+ELECTED_S: Final = 10.0
+"""And over several lines, what follows an elected one until it has been silent for so long while another one delivers
+(docs/lines.md): a time of the core's own, which is not scaled down."""
 
 FEED_S: Final = 60
 """Length of a replayed market: longer than any schedule at its speed."""
@@ -269,7 +272,8 @@ async def record_schedule(schedule: Schedule, scratch: Path) -> _Made:
             _sample(collector, samples)
             await asyncio.sleep(0.02)
         if not recording.done():
-            failure = await _healed(collector, recording, samples)
+            patience_s = HEALING_S if schedule.lines == 1 else HEALING_S + ELECTED_S
+            failure = await _healed(collector, recording, samples, patience_s)
         collector.stop("the schedule is over")
         try:
             await recording
@@ -284,13 +288,15 @@ async def record_schedule(schedule: Schedule, scratch: Path) -> _Made:
 _HOPELESS: Final = ("refuse", "forbidden", "too_many", "unavailable")
 
 
-async def _healed(collector: Collector, recording: asyncio.Task[object], samples: list[Sample]) -> str:
+async def _healed(
+    collector: Collector, recording: asyncio.Task[object], samples: list[Sample], patience_s: float
+) -> str:
     """Wait until every feed that isn't refused is LIVE and says something new; returns which don't, or nothing."""
     engine = collector.engine
     wanted = {topic: engine.feed_index(topic) for topic in collector.topics}
     wanted = {topic: feed for topic, feed in wanted.items() if topic.startswith("orderbook.")}
     heard = {feed: engine.messages(feed) for feed in wanted.values()}
-    end_s = time.monotonic() + HEALING_S
+    end_s = time.monotonic() + patience_s
     while time.monotonic() < end_s and not recording.done():
         refused = collector.lines.refused
         sick = [
@@ -305,7 +311,7 @@ async def _healed(collector: Collector, recording: asyncio.Task[object], samples
             return ""
         _sample(collector, samples)
         await asyncio.sleep(0.02)
-    return "" if recording.done() else f"not healed {HEALING_S:g} s after the last fault: {', '.join(sick)}"
+    return "" if recording.done() else f"not healed {patience_s:g} s after the last fault: {', '.join(sick)}"
 
 
 def _sample(collector: Collector, samples: list[Sample]) -> None:
