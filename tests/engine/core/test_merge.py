@@ -553,6 +553,26 @@ def test_an_elected_line_that_falls_silent_is_left() -> None:
     assert lines.state is FeedState.LIVE
 
 
+def test_an_elected_line_that_is_silent_in_a_gap_is_left_too() -> None:
+    """The other one was cut before this one could be trusted, and comes back: ten seconds, as outside of gaps."""
+    lines = Lines(topic=LEVEL_1)
+    lines.cut(0)
+    lines.hear(1, book(10, "snapshot", topic=LEVEL_1))
+    lines.subscribe(0)
+    lines.hear(0, book(10, "snapshot", topic=LEVEL_1))
+    lines.cut(1)
+    lines.subscribe(1)
+    assert lines.state is FeedState.STALE
+    lines.now_ns += 9 * SECOND_NS
+    lines.hear(1, *(book(u, "snapshot", topic=LEVEL_1) for u in range(11, 15)))
+    assert lines.state is FeedState.STALE
+    lines.now_ns += 2 * SECOND_NS
+    lines.hear(1, book(15, "snapshot", topic=LEVEL_1))
+    opened, closed = lines.gaps()
+    assert (opened.detail, closed.healed_by) == ("disconnect", "snapshot")
+    assert lines.state is FeedState.LIVE
+
+
 def test_damage_on_one_line_is_covered_by_another(lines: Lines) -> None:
     lines.hear(0, book(11)[:-5])
     lines.hear(1, book(11))
