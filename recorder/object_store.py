@@ -372,6 +372,6 @@ def _filesystem(endpoint: str | None, region: str | None, anonymous: bool) -> An
             retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=2),  # we try again ourselves
         )
     except ImportError as error:
-        raise ConfigError(f"this pyarrow was built without S3: {error}; install one that was built with it") from None
+        raise ConfigError(f"this pyarrow was built without S3: {error}; install one that has it") from None
     except (OSError, ValueError, pa.ArrowException) as error:
         raise ConfigError(f"the object store's address or credentials cannot be used: {error}") from error
