@@ -401,6 +401,8 @@ class ReferenceFeeds:
                 first.position = feed.update_id
                 first.heard_ns = feed.good.receive_ns
                 feed.merge.head_ms = feed.push_ms
+            elif feed.state is FeedState.LIVE:  # rare messages, none yet: its silence counts from here
+                first.heard_ns = receive_ns
         return feed.merge
 
     def _view(self, feed: _Feed) -> FeedView:

@@ -61,7 +61,8 @@ static tb_merge *begin_merge(tb_feed *feed, int64_t receive_ns)
     if (feed->state == TB_LIVE) {
         first->met = 1;
         first->position = feed->update_id;
-        first->heard_ns = feed->receive_ns;
+        /* a feed of rare messages may have had none yet: its silence counts from here */
+        first->heard_ns = feed->receive_ns != TB_NONE ? feed->receive_ns : receive_ns;
         merge->head_ms = feed->kind == TB_KIND_DRIVEN ? TB_NONE : feed->push_ms;
     }
     feed->merge = merge;

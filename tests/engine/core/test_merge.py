@@ -13,6 +13,7 @@ from tests.strategies import write
 SYMBOL = "BTCUSDT"
 BOOK, LEVEL_1 = f"orderbook.50.{SYMBOL}", f"orderbook.1.{SYMBOL}"
 TRADES, TICKER, LIMIT = f"publicTrade.{SYMBOL}", f"tickers.{SYMBOL}", f"priceLimit.{SYMBOL}"
+LIQUIDATIONS = f"allLiquidation.{SYMBOL}"
 SECOND_NS = 10**9
 
 
@@ -43,6 +44,11 @@ def ticker(ts: int, kind: str = "delta", *, price: str = "5") -> bytes:
 def limit(ts: int) -> bytes:
     data = {"symbol": SYMBOL, "buyLmt": "9", "sellLmt": "1"}
     return write({"topic": LIMIT, "data": data, "ts": 1_700_000_000_000 + ts})
+
+
+def liquidation(ts: int) -> bytes:
+    order = {"T": ts, "s": SYMBOL, "S": "Buy", "v": "1", "p": "7"}
+    return write({"topic": LIQUIDATIONS, "type": "snapshot", "ts": 1_700_000_000_000 + ts, "data": [order]})
 
 
 class Lines:
@@ -551,6 +557,17 @@ def test_an_elected_line_that_falls_silent_is_left() -> None:
     opened, closed = lines.gaps()
     assert (opened.detail, closed.healed_by) == ("silence", "snapshot")
     assert lines.state is FeedState.LIVE
+
+
+def test_a_line_of_rare_messages_is_not_silent_because_it_has_had_none_yet() -> None:
+    """Another line joins and is three messages ahead within a second: the first one is late, not silent."""
+    lines = Lines(1, topic=LIQUIDATIONS)
+    lines.subscribe(1)
+    said = [liquidation(ts) for ts in (10, 20, 30, 40)]
+    lines.hear(1, *said)
+    lines.hear(0, *said)
+    assert [(line, applied) for _, line, applied in lines.rows()] == [(0, True)] * 4
+    assert not lines.gaps()
 
 
 def test_an_elected_line_that_is_silent_in_a_gap_is_left_too() -> None:
