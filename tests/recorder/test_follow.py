@@ -176,7 +176,7 @@ async def test_a_symbol_that_was_delisted_while_we_were_down_ends_its_gap(tmp_pa
         engine = recording.collector.engine
         await until(lambda: engine.open_gap(engine.feed_index(gone)) is None, "the end of the gap")
         assert not engine.ended(engine.feed_index(gone))
-        assert gone in recording.collector.lines.topics
+        await until(lambda: gone in recording.collector.lines.topics, "its topic to be asked for")
         await recording.stop()
     roll_data(tmp_path)
     assert verify(tmp_path).failures == []
