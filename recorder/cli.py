@@ -6,7 +6,6 @@ import inspect
 import logging
 import os
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -21,7 +20,7 @@ from recorder.gateway.command import gateway
 from recorder.import_command import importing
 from recorder.journal_command import journal
 from recorder.operate import check, init, supervise
-from recorder.options import CA_FILE, ENDPOINT, ENVIRONMENT, REGION, STATE_DIR
+from recorder.options import CA_FILE, ENDPOINT, ENVIRONMENT, REGION, STATE_DIR, ReportFormat
 from recorder.query import query
 from recorder.repair_command import repair
 from recorder.upload_command import upload
@@ -41,13 +40,6 @@ app = typer.Typer(
 )
 
 DATA = typer.Option("--data", help="Data directory.", show_default="data")
-
-
-class ReportFormat(StrEnum):
-    """How a report is written."""
-
-    TABLE = "table"
-    JSON = "json"
 
 
 FORMAT = typer.Option("--format", help="table for people, json for programs (one object a line).")

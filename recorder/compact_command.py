@@ -7,7 +7,6 @@ import re
 import signal
 import sys
 from datetime import date
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -15,18 +14,12 @@ import msgspec
 import typer
 
 from recorder.leftovers import GRACE_S
+from recorder.options import ReportFormat
 from schemas.errors import ConfigError, NoData
 
-__all__ = ["CompactFormat", "compact"]
+__all__ = ["compact"]
 
 log = logging.getLogger("tapebook")
-
-
-class CompactFormat(StrEnum):
-    """How the report is written."""
-
-    TABLE = "table"
-    JSON = "json"
 
 
 def compact(
@@ -53,16 +46,16 @@ def compact(
         ),
     ] = GRACE_S,
     style: Annotated[
-        CompactFormat,
+        ReportFormat,
         typer.Option("--format", help="table for people, json for programs (one object a line)."),
-    ] = CompactFormat.TABLE,
+    ] = ReportFormat.TABLE,
 ) -> None:
     """Merge the archive's small files into one per table, symbol and day: smaller, and quicker to search.
 
     It can be interrupted at any time, and run beside a recording and beside readers. Run again, it merges what has come
     in the meantime, into the files of the day if there are some.
     """
-    raise typer.Exit(_compact_and_report(data, before, collector, grace, json=style is CompactFormat.JSON))
+    raise typer.Exit(_compact_and_report(data, before, collector, grace, json=style is ReportFormat.JSON))
 
 
 def _compact_and_report(

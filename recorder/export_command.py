@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 import typer
 
-__all__ = ["ExportFormat", "exporting"]
+from recorder.options import ReportFormat
+
+__all__ = ["exporting"]
 
 exporting = typer.Typer(
     name="export",
@@ -18,13 +19,6 @@ exporting = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
 )
-
-
-class ExportFormat(StrEnum):
-    """How the report is written."""
-
-    TABLE = "table"
-    JSON = "json"
 
 
 DATA = Annotated[Path, typer.Option("--data", help="Data directory.")]
@@ -48,7 +42,7 @@ DEPTH = Annotated[
         "--depth", help="Depth of the book, 32767 for the full one.", show_default="the only one, or 50"
     ),
 ]
-STYLE = Annotated[ExportFormat, typer.Option("--format", help="table for people, json for programs.")]
+STYLE = Annotated[ReportFormat, typer.Option("--format", help="table for people, json for programs.")]
 
 
 @exporting.command("parquet")
@@ -64,7 +58,7 @@ def _parquet(
         str | None,
         typer.Option("--tables", metavar="TABLE,..", help="Only these.", show_default="all that have rows"),
     ] = None,
-    style: STYLE = ExportFormat.TABLE,
+    style: STYLE = ReportFormat.TABLE,
 ) -> None:
     """Write plain Parquet, a file a table: prices and sizes are DECIMAL(38,18) in place of mantissas and exponents."""
     options = dict(locals())
@@ -77,7 +71,7 @@ def _parquet(
         _warn(archive.warnings)
         done = export_parquet(archive, chosen, output, names)
     for one in done:
-        if style is ExportFormat.JSON:
+        if style is ReportFormat.JSON:
             print(msgspec.json.encode(one._asdict()).decode())
         else:
             print(f"{one.path}: {one.rows:,} rows")
@@ -93,7 +87,7 @@ def _hftbacktest(
     end: TO = None,
     collector: COLLECTOR = None,
     depth: DEPTH = None,
-    style: STYLE = ExportFormat.TABLE,
+    style: STYLE = ReportFormat.TABLE,
 ) -> None:
     """Write a book and its trades as hftbacktest reads them: an .npz with the array `data`.
 
@@ -105,7 +99,7 @@ def _hftbacktest(
     with open_archive(data) as archive:
         _warn(archive.warnings)
         done = export_hftbacktest(archive, _chosen(options), output)
-    if style is ExportFormat.JSON:
+    if style is ReportFormat.JSON:
         print(msgspec.json.encode(done._asdict()).decode())
         return
     print(
@@ -128,7 +122,7 @@ def _tardis(
     end: TO = None,
     collector: COLLECTOR = None,
     depth: DEPTH = None,
-    style: STYLE = ExportFormat.TABLE,
+    style: STYLE = ReportFormat.TABLE,
 ) -> None:
     """Write Tardis's CSV files, incremental_book_L2 and trades, gzip; `import tardis` takes them back."""
     options = dict(locals())
@@ -139,7 +133,7 @@ def _tardis(
         _warn(archive.warnings)
         done = export_tardis(archive, _chosen(options), output)
     for one in done:
-        if style is ExportFormat.JSON:
+        if style is ReportFormat.JSON:
             print(msgspec.json.encode(one._asdict()).decode())
         else:
             empty = f", {one.empty:,} of them empty and without a row" if one.empty else ""

@@ -8,16 +8,16 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 import typer
 
+from recorder.options import ReportFormat
 from schemas.errors import ConfigError
 
-__all__ = ["ImportFormat", "importing"]
+__all__ = ["importing"]
 
 log = logging.getLogger("tapebook")
 
@@ -27,13 +27,6 @@ importing = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
 )
-
-
-class ImportFormat(StrEnum):
-    """How the report is written."""
-
-    TABLE = "table"
-    JSON = "json"
 
 
 FILES = Annotated[
@@ -65,7 +58,7 @@ SEGMENT_MIB = Annotated[
 ]
 NO_ROLL = Annotated[bool, typer.Option("--no-roll", help="Write the journal only; roll later.")]
 STYLE = Annotated[
-    ImportFormat, typer.Option("--format", help="table for people, json for programs (one object).")
+    ReportFormat, typer.Option("--format", help="table for people, json for programs (one object).")
 ]
 
 
@@ -79,7 +72,7 @@ def _capture(
     skip_bad: SKIP_BAD = False,
     segment_mib: SEGMENT_MIB = 256,
     no_roll: NO_ROLL = False,
-    style: STYLE = ImportFormat.TABLE,
+    style: STYLE = ReportFormat.TABLE,
 ) -> None:
     """Import captures: a line a frame, `<receive_ns> <frame>`, plain, .gz or .zst, as `journal cat` writes them.
 
@@ -100,7 +93,7 @@ def _bybit(
     skip_bad: SKIP_BAD = False,
     segment_mib: SEGMENT_MIB = 256,
     no_roll: NO_ROLL = False,
-    style: STYLE = ImportFormat.TABLE,
+    style: STYLE = ReportFormat.TABLE,
 ) -> None:
     """Import the exchange's own history files: order books (.data.zip, option .zip) and trades (.csv.gz, .csv.zip).
 
@@ -131,7 +124,7 @@ def _tardis(
     skip_bad: SKIP_BAD = False,
     segment_mib: SEGMENT_MIB = 256,
     no_roll: NO_ROLL = False,
-    style: STYLE = ImportFormat.TABLE,
+    style: STYLE = ReportFormat.TABLE,
 ) -> None:
     """Import Tardis's CSV files, incremental_book_L2 and trades, plain, .gz or .zst.
 
@@ -169,7 +162,7 @@ def _run(options: dict[str, Any], form: Callable[[Path], Any]) -> None:
             should_stop=lambda: bool(stopped),
         )
     _clear()
-    if options["style"] is ImportFormat.JSON:
+    if options["style"] is ReportFormat.JSON:
         print(msgspec.json.encode(report).decode())
     else:
         for file in report.files:

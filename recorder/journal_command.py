@@ -8,7 +8,9 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["LineFormat", "RebuildFormat", "StatFormat", "journal"]
+from recorder.options import ReportFormat
+
+__all__ = ["LineFormat", "RebuildFormat", "journal"]
 
 journal = typer.Typer(
     name="journal",
@@ -47,13 +49,6 @@ class RebuildFormat(StrEnum):
 
     ARROWS = "arrows"
     LINES = "lines"
-
-
-class StatFormat(StrEnum):
-    """How a listing is written."""
-
-    TABLE = "table"
-    JSON = "json"
 
 
 def _moment(text: str | None) -> int | None:
@@ -150,14 +145,15 @@ def _stat(
     data: DATA = Path("data"),
     collector: COLLECTOR = None,
     style: Annotated[
-        StatFormat, typer.Option("--format", help="table for people, json for programs (one object a line).")
-    ] = StatFormat.TABLE,
+        ReportFormat,
+        typer.Option("--format", help="table for people, json for programs (one object a line)."),
+    ] = ReportFormat.TABLE,
 ) -> None:
     """Read every segment whole and say what it holds: records, batches, bytes, times, sequences, and whether every
     checksum is right; exit 1 if a sealed one is damaged."""
     from recorder.journal_stat import print_stats, stat
 
-    raise typer.Exit(print_stats(stat(data, collector), json=style is StatFormat.JSON))
+    raise typer.Exit(print_stats(stat(data, collector), json=style is ReportFormat.JSON))
 
 
 @journal.command("recompress")
@@ -239,8 +235,9 @@ def _prune(
     ] = "0s",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Prove, and delete nothing.")] = False,
     style: Annotated[
-        StatFormat, typer.Option("--format", help="table for people, json for programs (one object a line).")
-    ] = StatFormat.TABLE,
+        ReportFormat,
+        typer.Option("--format", help="table for people, json for programs (one object a line)."),
+    ] = ReportFormat.TABLE,
 ) -> None:
     """Delete sealed segments once it is proved, for each one, that the archive hands all of its records back byte for
     byte. The newest one of a collector stays. Exit 1 where something is wrong."""
@@ -255,6 +252,6 @@ def _prune(
             older_than_ns=parse_span_ns(older_than),
             collector=collector,
             dry_run=dry_run,
-            json=style is StatFormat.JSON,
+            json=style is ReportFormat.JSON,
         )
     )

@@ -1,10 +1,20 @@
-"""Options that several commands take: where the exchange is, and who else asks it from this machine."""
+"""Options that several commands take: how they report, where the exchange is, who else asks it from this machine."""
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 import typer
 
-__all__ = ["CA_FILE", "ENDPOINT", "ENVIRONMENT", "REGION", "STATE_DIR"]
+__all__ = ["CA_FILE", "ENDPOINT", "ENVIRONMENT", "REGION", "STATE_DIR", "ReportFormat"]
+
+
+class ReportFormat(StrEnum):
+    """How a report is written."""
+
+    TABLE = "table"
+    JSON = "json"
+
 
 ENVIRONMENT = typer.Option("--environment", help="mainnet or testnet.", show_default="mainnet")
 REGION = typer.Option(

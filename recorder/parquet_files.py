@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from engine.replay import Key
 from engine.stored_rows import store
 from recorder.encodings import open_writer, profile
-from recorder.row_ranges import BOOK_TABLES, Ranges
+from recorder.row_ranges import BOOK_TABLES, Ranges, receive_range
 from recorder.row_scratch import Place, RowScratch
 from recorder.version import SOFTWARE
 from schemas.errors import StoreError
@@ -203,7 +203,7 @@ class ArchiveFile:
             bytes=self._file.length,
             sha256=sha256,
             sequence=ranges.of("sequence"),
-            receive_ns=ranges.of("receive_time") or ranges.of("start_time"),
+            receive_ns=receive_range(ranges),
             match_ms=ranges.of("match_time"),
             push_ms=ranges.of("push_time"),
             update_id=ranges.of("update_id"),

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import logging
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 import typer
 
-__all__ = ["RepairFormat", "repair"]
+from recorder.options import ReportFormat
 
-
-class RepairFormat(StrEnum):
-    """How the report is written."""
-
-    TABLE = "table"
-    JSON = "json"
+__all__ = ["repair"]
 
 
 def repair(
@@ -27,15 +21,15 @@ def repair(
         bool, typer.Option("--dry-run", help="Only say what is wrong; change nothing.")
     ] = False,
     style: Annotated[
-        RepairFormat,
+        ReportFormat,
         typer.Option("--format", help="table for people, json for programs (one object a line)."),
-    ] = RepairFormat.TABLE,
+    ] = ReportFormat.TABLE,
 ) -> None:
     """Make damaged, missing or altered files again: the archive from the journal, the journal from the archive.
 
     Says file by file what was done. Exits 0 if all is well in the end, 1 if something could not be made again.
     """
-    raise typer.Exit(_repair_and_report(data, dry_run=dry_run, json=style is RepairFormat.JSON))
+    raise typer.Exit(_repair_and_report(data, dry_run=dry_run, json=style is ReportFormat.JSON))
 
 
 def _repair_and_report(data: Path, *, dry_run: bool, json: bool) -> int:

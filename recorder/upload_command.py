@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -12,17 +11,11 @@ import msgspec
 import typer
 
 from recorder.leftovers import GRACE_S
+from recorder.options import ReportFormat
 
-__all__ = ["UploadFormat", "upload"]
+__all__ = ["upload"]
 
 log = logging.getLogger("tapebook")
-
-
-class UploadFormat(StrEnum):
-    """How the report is written."""
-
-    TABLE = "table"
-    JSON = "json"
 
 
 def upload(
@@ -53,8 +46,8 @@ def upload(
         ),
     ] = False,
     style: Annotated[
-        UploadFormat, typer.Option("--format", help="table for people, json for programs (one object).")
-    ] = UploadFormat.TABLE,
+        ReportFormat, typer.Option("--format", help="table for people, json for programs (one object).")
+    ] = ReportFormat.TABLE,
 ) -> None:
     """Publish the archive in an object store: its files, checked, and then the manifest that makes them count.
 
@@ -74,7 +67,7 @@ def upload(
     def begun(file: ManifestFile, number: int, of: int) -> None:
         if terminal:
             print(f"\r\x1b[K{number}/{of} {file.path}", end="", file=sys.stderr, flush=True)
-        elif not quiet and style is UploadFormat.TABLE and number % 100 == 1:
+        elif not quiet and style is ReportFormat.TABLE and number % 100 == 1:
             print(f"uploading {number}/{of}: {file.path}", file=sys.stderr, flush=True)
 
     try:
@@ -82,7 +75,7 @@ def upload(
     finally:
         if terminal:
             print("\r\x1b[K", end="", file=sys.stderr)
-    if style is UploadFormat.JSON:
+    if style is ReportFormat.JSON:
         line = {
             "to": str(store), "files": done.files, "bytes": done.bytes, "known": done.known,
             "published": done.published, "deleted": done.deleted,

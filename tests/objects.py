@@ -1,20 +1,45 @@
-"""A real server of the S3 protocol (moto's), and a way to it that can be made to fail."""
+"""A real server of the S3 protocol (moto's), a way to it that can be made to fail, and an archive to put there."""
 
 from __future__ import annotations
 
 import http.client
 import http.server
 import re
+import shutil
 import subprocess
 import sys
 import threading
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from recorder.object_store import ObjectStore
+from recorder.roll import roll_data, roll_lock
+from tests.recorder.recordings import record_day
+
+
+def roll(data: Path) -> None:
+    """Roll a data directory as the command does, under its lock."""
+    with roll_lock(data, wait=False):
+        roll_data(data)
+
+
+@pytest.fixture(scope="module")
+def rolled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A day's recording, rolled; not to be written to."""
+    data = tmp_path_factory.mktemp("rolled") / "data"
+    record_day(data)
+    roll(data)
+    return data
+
+
+@pytest.fixture
+def data(rolled: Path, tmp_path: Path) -> Path:
+    """A copy of it for one test."""
+    return Path(shutil.copytree(rolled, tmp_path / "data"))
 
 
 @pytest.fixture(scope="session")

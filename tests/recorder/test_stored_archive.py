@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,36 +19,17 @@ from recorder.cli import main
 from recorder.compact import compact_data
 from recorder.manifest import read_manifest
 from recorder.object_store import ObjectStore
-from recorder.roll import roll_data, roll_lock
 from recorder.upload import upload_archive
 from recorder.verify import verify
 from recorder.verify_stored import verify_stored
 from schemas.errors import ConfigError, StoreError, TapebookError
 from schemas.names import Table
-from tests.objects import BadWay, bad_way, bucket, s3_server  # noqa: F401
-from tests.recorder.recordings import BOOK, MS, START_NS, Tape, market, record_day
+from tests.objects import BadWay, bad_way, bucket, data, roll, rolled, s3_server  # noqa: F401
+from tests.recorder.recordings import BOOK, MS, START_NS, Tape, market
 
 pytest.importorskip("fsspec", reason="fsspec is not installed (pip install 'tapebook[s3]')")
 
 AT = START_NS + 2_500 * MS
-
-
-def roll(data: Path) -> None:
-    with roll_lock(data, wait=False):
-        roll_data(data)
-
-
-@pytest.fixture(scope="module")
-def rolled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    data = tmp_path_factory.mktemp("rolled") / "data"
-    record_day(data)
-    roll(data)
-    return data
-
-
-@pytest.fixture
-def data(rolled: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(rolled, tmp_path / "data"))
 
 
 def answers(data: Path | str, *, masked: bool = True) -> list[Any]:

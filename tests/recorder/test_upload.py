@@ -19,31 +19,12 @@ from recorder.cli import main
 from recorder.compact import compact_data
 from recorder.manifest import parse_manifest, read_manifest
 from recorder.object_store import ObjectStore
-from recorder.roll import roll_data, roll_lock
 from recorder.upload import upload_archive
 from schemas.errors import ConfigError, Corrupt, StoreError
-from tests.objects import BadWay, bad_way, bucket, keys_of, s3_server  # noqa: F401
+from tests.objects import BadWay, bad_way, bucket, data, keys_of, roll, rolled, s3_server  # noqa: F401
 from tests.recorder.recordings import START_NS, Tape, market, record_day
 
 MANIFEST = "manifest/linear.jsonl"
-
-
-def roll(data: Path) -> None:
-    with roll_lock(data, wait=False):
-        roll_data(data)
-
-
-@pytest.fixture(scope="module")
-def rolled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    data = tmp_path_factory.mktemp("rolled") / "data"
-    record_day(data)
-    roll(data)
-    return data
-
-
-@pytest.fixture
-def data(rolled: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(rolled, tmp_path / "data"))
 
 
 @pytest.fixture
