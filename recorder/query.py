@@ -20,6 +20,17 @@ __all__ = ["query"]
 
 _MOST_SYMBOLS_NAMED: Final = 5
 
+UNMASKED: Final = typer.Option("--unmasked", help="Also show rows with applied = false.")
+MEMORY_LIMIT: Final = typer.Option(
+    "--memory-limit",
+    metavar="SIZE",
+    help="What the query may hold of the memory, such as 4GB; beyond it goes to a temporary directory.",
+    show_default="80% of the memory",
+)
+THREADS: Final = typer.Option(
+    "--threads", metavar="N", help="How many threads it may use.", show_default="all cores"
+)
+
 
 def query(
     sql: Annotated[str, typer.Argument(help='One reading statement, e.g. "SELECT * FROM trades LIMIT 10".')],
@@ -28,16 +39,16 @@ def query(
     ] = Path("data"),
     style: Annotated[Format, typer.Option("--format", help="How rows are written.")] = Format.TABLE,
     output: Annotated[Path | None, typer.Option(help="File to write to instead of standard output.")] = None,
-    unmasked: Annotated[
-        bool, typer.Option("--unmasked", help="Also show rows with applied = false.")
-    ] = False,
+    unmasked: Annotated[bool, UNMASKED] = False,
+    memory_limit: Annotated[str | None, MEMORY_LIMIT] = None,
+    threads: Annotated[int | None, THREADS] = None,
 ) -> None:
     """Query the archive with DuckDB: book_updates, trades, tickers, klines, liquidations, ..., gaps, coverage."""
     if style is Format.PARQUET and output is None and sys.stdout.isatty():
         raise ConfigError(
             "Parquet is not for terminals; add --output FILE, or send standard output elsewhere"
         )
-    with open_archive(data, masked=not unmasked) as archive:
+    with open_archive(data, masked=not unmasked, memory_limit=memory_limit, threads=threads) as archive:
         for warning in archive.warnings:
             typer.echo(f"warning: {warning}", err=True)
         result = archive.sql(sql)

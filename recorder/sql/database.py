@@ -1,0 +1,277 @@
+"""The DuckDB of an opened archive: in memory, views over the manifest's files, and no way to anything else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from recorder.manifest import Manifest
+from recorder.object_store import ObjectStore
+from recorder.result import Result
+from recorder.spared import spared
+from recorder.sql.statements import translated
+from recorder.stored_archive import STORED_ROOT, stored_files
+from schemas.errors import ConfigError
+from schemas.manifest import ManifestFile
+from schemas.names import Table
+from schemas.stored import RESHAPED, written_schema
+from schemas.views import MASKED_VARIABLE, files_variable, view_statements
+
+__all__ = ["Database", "Settings"]
+
+_BATCH_ROWS: Final = 16_384
+_MOST_IDLE_SESSIONS: Final = 4
+_GLOB_CHARACTERS: Final = frozenset("*?[{")
+# Later DuckDBs name the streaming export differently and deprecate the old name.
+_TO_READER: Final = (
+    "to_arrow_reader" if hasattr(duckdb.DuckDBPyRelation, "to_arrow_reader") else "fetch_arrow_reader"
+)
+_MEMORY: Final = re.compile(r"[0-9]+(\.[0-9]+)?\s*([kmgt]i?b|b|%)", re.I)
+
+
+class Settings(NamedTuple):
+    """What queries may take of the machine; None leaves it to DuckDB (all cores, four fifths of the memory).
+
+    Attributes:
+        memory_limit: such as ``4GB`` or ``50%``; beyond it DuckDB writes to a temporary directory.
+        threads: how many.
+    """
+
+    memory_limit: str | None = None
+    threads: int | None = None
+
+    def checked(self) -> Settings:
+        """Return the same. Raises ConfigError where one is no such setting."""
+        if self.memory_limit is not None and not _MEMORY.fullmatch(self.memory_limit.strip()):
+            raise ConfigError(
+                f"memory limit {self.memory_limit!r}: expected a number with its unit, such as 4GB, 500MB or 50%"
+            )
+        if self.threads is not None and self.threads < 1:
+            raise ConfigError(f"{self.threads} threads: expected 1 or more")
+        return self
+
+    def config(self) -> dict[str, str]:
+        """Return them as DuckDB calls them."""
+        found = {"memory_limit": self.memory_limit, "threads": self.threads}
+        return {name: str(value) for name, value in found.items() if value is not None}
+
+
+class Database:
+    """Views over an archive's files, and sessions to query them in.
+
+    Args:
+        manifest: names the files.
+        scratch: a temporary directory, for what DuckDB spills and for stand-ins; the caller removes it.
+        scratch_paths: the manifest's files that lie in ``scratch/archive``.
+        store: where the others are, if that is no directory.
+        masked: whether the views hide rows that no state may be built on.
+        settings: see there.
+
+    Raises:
+        ConfigError: of an object store, where a library is missing.
+        StoreError, DataError: the files don't even give the views their columns.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        scratch: Path,
+        scratch_paths: frozenset[str],
+        *,
+        store: ObjectStore | None,
+        masked: bool,
+        settings: Settings,
+    ) -> None:
+        self._manifest = manifest
+        self._scratch = scratch
+        self._scratch_paths = scratch_paths
+        self._store = store
+        self._root = self._root_of_paths()
+        self._variables: dict[str, Any] = {MASKED_VARIABLE: masked}
+        self._idle: list[duckdb.DuckDBPyConnection] = []
+        self._connection = self._open(settings)
+
+    def close(self) -> None:
+        """Close every session; results that are still being read end here."""
+        self._idle.clear()
+        self._connection.close()
+
+    def session(self) -> duckdb.DuckDBPyConnection:
+        """Return a session of its own, since a connection carries one open result at a time."""
+        try:
+            return self._idle.pop()
+        except IndexError:
+            session = self._connection.cursor()
+            _set_variables(session, self._variables)
+            return session
+
+    def release(self, session: duckdb.DuckDBPyConnection) -> None:
+        """Take a session back whose result is done with."""
+        if len(self._idle) < _MOST_IDLE_SESSIONS:
+            self._idle.append(session)
+
+    def path(self, file: ManifestFile) -> str:
+        """Return where DuckDB finds a file."""
+        at = self._scratch / "archive" if file.path in self._scratch_paths else self._root
+        return f"{at}/{file.path}"
+
+    def run(
+        self,
+        session: duckdb.DuckDBPyConnection,
+        query: str,
+        parameters: Sequence[object] | None,
+        release: Callable[[], None],
+    ) -> Result:
+        """Run a query; ``release`` is called once the rows are read, given up, or refused at the first.
+
+        Raises: what ``translated`` makes of DuckDB's errors; so does the reading of rows.
+        """
+        try:
+            relation = session.sql(query, params=list(parameters)) if parameters else session.sql(query)
+            types = [str(type_) for type_ in relation.types]
+            reader = getattr(relation, _TO_READER)(_BATCH_ROWS)
+        except duckdb.Error as error:
+            release()
+            raise translated(error) from error
+        except BaseException:
+            release()
+            raise
+        return Result(reader.schema, _Batches(reader, release), types)
+
+    def _open(self, settings: Settings) -> duckdb.DuckDBPyConnection:
+        earlier = set()
+        for table in Table:
+            paths, reshaped = self._parquet_paths(table)
+            self._variables[files_variable(table)] = paths
+            if reshaped:
+                earlier.add(table)
+                self._variables[files_variable(table, earlier=True)] = reshaped
+        try:
+            database = duckdb.connect(
+                ":memory:",
+                config={
+                    "autoinstall_known_extensions": "false",
+                    "autoload_known_extensions": "false",
+                    # Names in a query are tables, never variables of the Python caller.
+                    "python_enable_replacements": "false",
+                    "temp_directory": str(self._scratch / "spill"),
+                    **settings.config(),
+                },
+            )
+        except duckdb.Error as error:
+            raise translated(error) from error
+        try:
+            if self._store is not None:
+                database.register_filesystem(stored_files(self._store, self._manifest.files))
+            database.execute("SET GLOBAL TimeZone = 'UTC'")
+            _set_variables(database, self._variables)
+            database.begin()
+            try:
+                database.execute(view_statements(earlier))
+                database.commit()
+            except duckdb.Error:  # a file that is damaged or missing; who asks for another must not suffer
+                database.rollback()
+                self._spare()
+                _set_variables(database, self._variables)
+                database.execute(view_statements(earlier))
+            # From here on a query reaches the archive and nothing else of this machine.
+            database.execute(f"SET allowed_directories = [{_quoted(self._root)}, {_quoted(self._scratch)}]")
+            database.execute("SET enable_external_access = false")
+            database.execute("SET lock_configuration = true")
+        except duckdb.Error as error:
+            database.close()
+            raise translated(error) from error
+        return database
+
+    def _spare(self) -> None:
+        for table in Table:
+            paths, _ = self._parquet_paths(table)
+            self._variables[files_variable(table)] = spared(
+                paths, self._empty(table), str(self._root), self._scratch
+            )
+
+    def _parquet_paths(self, table: Table) -> tuple[list[str], list[str]]:
+        """The files of a table, never none, and those of an earlier schema version that have other columns."""
+        paths: list[str] = []
+        earlier: list[str] = []
+        reshaped = table in RESHAPED
+        for file in self._manifest.select(table):
+            (earlier if reshaped and file.schema_version < 2 else paths).append(self.path(file))
+        if not paths:
+            # A file without rows gives the view of an empty table the very types of a full one.
+            paths = [str(self._empty(table))]
+        return paths, earlier
+
+    def _empty(self, table: Table) -> Path:
+        empty = (
+            self._scratch
+            / "empty"
+            / table.value
+            / "category="
+            / "symbol="
+            / "date=1970-01-01"
+            / "empty.parquet"
+        )
+        if not empty.exists():
+            empty.parent.mkdir(parents=True, exist_ok=True)
+            # Writing a table without rows would import pandas where it is installed, which takes longer than all else.
+            pq.ParquetWriter(empty, written_schema(table)).close()
+        return empty
+
+    def _root_of_paths(self) -> Path | str:
+        """Return the archive's path, or a link to it where its name would read as a glob pattern."""
+        if self._store is not None:
+            return STORED_ROOT
+        if not _GLOB_CHARACTERS & set(str(self._manifest.archive)):
+            return self._manifest.archive
+        link = self._scratch / "link"
+        if not link.is_symlink():
+            link.symlink_to(self._manifest.archive, target_is_directory=True)
+        return link
+
+
+class _Batches:
+    """DuckDB's stream of rows, with its errors in our words; what it holds is let go of once, however it ends."""
+
+    def __init__(self, reader: pa.RecordBatchReader, release: Callable[[], None]) -> None:
+        self._reader: pa.RecordBatchReader | None = reader
+        self._release = release
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        return self
+
+    def __next__(self) -> pa.RecordBatch:
+        if self._reader is None:
+            raise StopIteration
+        try:
+            return self._reader.read_next_batch()
+        except StopIteration:
+            self.close()
+            raise
+        except (duckdb.Error, OSError, pa.ArrowException) as error:
+            # Arrow's stream knows only OSError: the text is DuckDB's all the same.
+            raise translated(error) from error
+
+    def close(self) -> None:
+        """Let go."""
+        if self._reader is not None:
+            self._reader = None
+            self._release()
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def _set_variables(connection: duckdb.DuckDBPyConnection, variables: dict[str, Any]) -> None:
+    for name, value in variables.items():
+        connection.execute(f"SET VARIABLE {name} = $1", [value])
+
+
+def _quoted(path: Path | str) -> str:
+    return "'" + str(path).replace("'", "''") + "'"
