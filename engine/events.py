@@ -41,8 +41,11 @@ class Event(NamedTuple):
         topic: the feed's topic; empty for a frame that no feed could be blamed for.
         symbol: the symbol, for ``WIDENED``.
         detail: a gap's cause, or why a frame was undecodable.
-        healed_by: what closed a gap: ``snapshot``, ``message``, ``subscribed`` or ``end``.
-        line, sequence, receive_ns: of the record that caused the event.
+        healed_by: what closed a gap: ``snapshot``, ``message``, ``subscribed`` or ``end``;
+            ``gap`` if nothing did: another
+            one begins there, in which this one showed.
+        line, sequence, receive_ns: of the record that caused the event; ``receive_ns`` of a gap that ends with
+            another one is where that begins.
         match_ms: of the healing frame.
         first_update_id, last_update_id, start_ns, start_match_ms: of a gap (design, "When a book may be believed").
         update_id, digest: of a live digest.

@@ -372,7 +372,8 @@ class Collector:
                     asyncio.get_running_loop().call_soon(self._resync)
         elif event.kind is EventKind.GAP_CLOSED:
             log.debug("%s: gap (%s) healed by %s", topic, event.detail, event.healed_by)
-            self.resyncs.forget(event.topic)
+            if event.healed_by != "gap":  # then another one is open
+                self.resyncs.forget(event.topic)
             self.checks.gap_closed(event)
         elif event.kind is EventKind.UNDECODABLE:
             self._warnings.tell(f"{topic}: undecodable ({event.detail})")

@@ -57,12 +57,17 @@ class _Note(msgspec.Struct, frozen=True, tag_field="note", omit_defaults=True, k
 
 
 class OpenGap(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A gap that is still open: cause (``schemas.tables.CAUSES``), its first update id and where it began."""
+    """A gap that is still open: cause (``schemas.tables.CAUSES``), its first update id and where it began.
+
+    ``reach_ns`` and ``reach_match_ms``: from where on gaps ahead of this one have been told while it was open.
+    """
 
     cause: str
     start_ns: int
     start_match_ms: int | None = None
     first_update_id: int | None = None
+    reach_ns: int | None = None
+    reach_match_ms: int | None = None
 
 
 class LineCheckpoint(msgspec.Struct, frozen=True, omit_defaults=True):

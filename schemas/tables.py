@@ -331,7 +331,7 @@ _GAPS = pa.schema(
         _field(
             "healed_by",
             NAME,
-            "`snapshot`, `message`, `subscribed`, `backfill` (the trades were fetched back), or `end` (the recording of the feed ended before it healed); null while open.",
+            "`snapshot`, `message`, `subscribed`, `backfill` (the trades were fetched back), `gap` (nothing: it showed in another gap of the feed, which begins where this one ends), or `end` (the recording of the feed ended before it healed); null while open.",
             null=True,
         ),
     ]

@@ -195,6 +195,8 @@ cdef extern from "tb_engine.h" nogil:
         int64_t first_update_id
         int64_t start_ns
         int64_t start_match_ms
+        int64_t reach_ns
+        int64_t reach_match_ms
     ctypedef struct tb_trade_ids:
         uint64_t (*hash)[2]
         int32_t count

@@ -38,7 +38,7 @@ CONTROL = -1
 UNKNOWN_TOPIC = -2
 UNDECODABLE = -3
 
-HEALERS = ("snapshot", "message", "subscribed", "end")
+HEALERS = ("snapshot", "message", "subscribed", "end", "gap")
 STATES = (FeedState.EMPTY, FeedState.SYNCING, FeedState.LIVE, FeedState.STALE)
 KINDS = ("book", "trades", "ticker", "driven", "rpi")
 assert FULL_DEPTH == TB_FULL_DEPTH
@@ -677,7 +677,11 @@ cdef class Engine:
     cdef object _gap(self, tb_gap *gap):
         if not gap.open:
             return None
-        return OpenGap(CAUSES[gap.cause], gap.start_ns, _optional(gap.start_match_ms), _optional(gap.first_update_id))
+        moved = gap.reach_ns != gap.start_ns
+        return OpenGap(
+            CAUSES[gap.cause], gap.start_ns, _optional(gap.start_match_ms), _optional(gap.first_update_id),
+            gap.reach_ns if moved else None, _optional(gap.reach_match_ms) if moved else None,
+        )
 
     cdef int _set_gap(self, tb_gap *gap, value) except -1:
         memset(gap, 0, sizeof(tb_gap))
@@ -686,6 +690,8 @@ cdef class Engine:
             gap.cause = CAUSES.index(value.cause)
             gap.start_ns = value.start_ns
             gap.start_match_ms = _required(value.start_match_ms)
+            gap.reach_ns = gap.start_ns if value.reach_ns is None else value.reach_ns
+            gap.reach_match_ms = gap.start_match_ms if value.reach_ns is None else _required(value.reach_match_ms)
             gap.first_update_id = _required(value.first_update_id)
         return 0
 

@@ -27,7 +27,10 @@ class Verdict(Enum):
 
 
 class Loss(NamedTuple):
-    """A gap that the lines show: its cause, and where it begins if not behind the feed's last good frame."""
+    """A gap that the lines show: its cause, and where it begins if not behind the feed's last good frame.
+
+    While another one is open, it ends where that begins; it is none if that holds its beginning.
+    """
 
     cause: str
     start: tuple[int, int | None] | None = None
@@ -59,7 +62,7 @@ class FeedView(NamedTuple):
     good_ns: int | None
     """When its last good frame came."""
     gap_ns: int | None
-    """Where the gap that is open began."""
+    """From where on gaps have been told while the one that is open was: where that began, or ahead of it."""
 
 
 @dataclass

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from engine.reference.carriers import SECOND_NS, Carrier, Carriers, Copy, FeedView, Loss, Said, Verdict
+from engine.reference.carriers import SECOND_NS, WAIT_NS, Carrier, Carriers, Copy, FeedView, Loss, Said, Verdict
 from schemas.names import FeedState
 
 __all__ = ["Copies"]
@@ -50,20 +50,17 @@ class Copies(Carriers):
             copy = self.copies[fresh[0]]
             copy.lines.add(carrier.line)
             follows = may_lead and not copy.taken and (live or not feed.needs_snapshot)
-            untold = carrier.untold
             skipped = self._skipped(carrier, fresh[0], is_alike) if copy.taken else []
-            if skipped and live:
+            if skipped:
                 self.loss = Loss("lost", self._start_at(self._before(min(one.push_ms for one in skipped))))
                 self._settle(self._untold(carrier))
             lost = self._compare(carrier, fresh[0], said, is_taken=copy.taken or follows)
-            if skipped and not live:  # what doesn't lie in this gap makes another one
-                carrier.untold = untold
             if not follows:
                 return Verdict.COPY
             is_late = self._is_passed(carrier, place, said.push_ms, live=live)
-            if live and is_late:
+            if is_late:
                 self.loss = Loss("lost", self._start_at(self._before(said.push_ms)))
-            elif live and lost:
+            elif lost:
                 # behind what was followed ahead of it, or what shows where this line stood, whichever is newer
                 self.loss = Loss("lost", self._start_at(max(place, self._before(min(lost)))))
             copy.taken = True
@@ -84,7 +81,7 @@ class Copies(Carriers):
         else:
             is_late = live and carrier.met and self._is_behind(carrier, said.push_ms, carrier.since_ns)
         if is_late:
-            self.loss = Loss("lost", self._start_at(self._before(said.push_ms))) if live else None
+            self.loss = Loss("lost", self._start_at(self._before(said.push_ms)))
             self._remember(carrier, said, taken=True, opening=is_opening)
             return Verdict.LATE
         if live and self._is_behind(carrier, said.push_ms, -1) and self._wait(said.receive_ns):
@@ -101,8 +98,10 @@ class Copies(Carriers):
         taken = self.copies[found]
         self.head_ms = max(self.head_ms, taken.push_ms)
         gap_ns = feed.gap_ns if feed.state is not FeedState.LIVE else None
-        if self.loss is not None:
-            gap_ns = self.loss.start[0] if self.loss.start is not None else feed.good_ns
+        if self.loss is not None and self.loss.start is not None:
+            gap_ns = self.loss.start[0] if gap_ns is None else min(gap_ns, self.loss.start[0])
+        elif self.loss is not None and gap_ns is None:
+            gap_ns = feed.good_ns
         for copy in self.copies[:found]:
             if gap_ns is not None and copy.receive_ns >= gap_ns and copy.push_ms <= taken.push_ms:
                 copy.exempt = copy.exempt or not copy.taken
@@ -142,7 +141,10 @@ class Copies(Carriers):
         assert elected is not None
         self.unanswered += 1
         silence_ns = said.receive_ns - max(elected.heard_ns, elected.since_ns)
-        if self.unanswered < UNANSWERED or silence_ns <= SILENCE_NS:
+        # in a gap there is nothing to lose, unless it is older than what was followed
+        is_patient = feed.state is FeedState.LIVE or said.push_ms <= self.head_ms
+        patience_ns = SILENCE_NS if is_patient else WAIT_NS
+        if self.unanswered < UNANSWERED or silence_ns <= patience_ns:
             self._remember(carrier, said, taken=False, opening=is_opening)
             return Verdict.COPY
         self._remember(carrier, said, taken=not feed.needs_snapshot, opening=is_opening)

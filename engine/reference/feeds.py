@@ -67,6 +67,7 @@ class _Feed:
     line: int = 0
     good: _Arrival | None = None
     gap: Row | None = None
+    reach: _Arrival | None = None  # from where on gaps have been told while this one was open
     # Books: `update_id` is of the last applied frame, `seen` are the ids of this chain.
     book: ReferenceBook | ReferenceRpiBook = field(default_factory=ReferenceBook)
     update_id: int | None = None
@@ -417,7 +418,7 @@ class ReferenceFeeds:
             feed.cross_sequence,
             feed.seen,
             feed.good.receive_ns if feed.good is not None else None,
-            feed.gap["start_time"] if feed.gap is not None else None,
+            feed.reach.receive_ns if feed.gap is not None and feed.reach is not None else None,
         )
 
     def _admit(
@@ -449,10 +450,22 @@ class ReferenceFeeds:
 
     def _lose(self, feed: _Feed, cause: str, start: tuple[int, int | None] | None, arrival: _Arrival) -> None:
         good = feed.good
+        if feed.state is not FeedState.LIVE:
+            if start is not None and feed.gap is not None:
+                self._lengthen(feed, GapCause(cause), arrival._replace(receive_ns=start[0], match_ms=start[1]))
+            return
         if start is not None and good is not None:
             feed.good = good._replace(receive_ns=start[0], match_ms=start[1])
         self._stale(feed, GapCause(cause), arrival)
         feed.good = good
+
+    def _lengthen(self, feed: _Feed, cause: GapCause, start: _Arrival) -> None:
+        """What was lost ahead of the gap that is open makes another one, up to it."""
+        assert feed.reach is not None
+        if start.receive_ns >= feed.reach.receive_ns:
+            return
+        end, feed.reach = feed.reach._replace(sequence=start.sequence), start
+        self._close(self._gap(feed.topic, cause, start), end, "gap")
 
     def _drop_line(self, feed: _Feed, line: int, receive_ns: int) -> None:
         arrival = _Arrival(receive_ns, 0, line)
@@ -717,7 +730,7 @@ class ReferenceFeeds:
         if feed.state is FeedState.LIVE:
             start = feed.good or arrival
             update_id = None if feed.update_id in (None, INT64_MAXIMUM) else (feed.update_id or 0) + 1
-        feed.gap = self._gap(feed.topic, cause, start)
+        feed.gap, feed.reach = self._gap(feed.topic, cause, start), start
         if feed.has_consecutive_ids:
             feed.gap["first_update_id"] = update_id
 

@@ -428,7 +428,11 @@ class _Judge:
             return
         applied = self._account.applied(topic)
         rows = {row.message.place for row in applied}
-        healed = next((row.message.place for row in applied if row.sequence == gap["sequence"]), -1)
+        if gap["healed_by"] == "gap":  # found in another one; it ends with that one's last good row
+            ending = [row for row in applied if row.receive_ns <= gap["end_ns"]][-1:]
+        else:
+            ending = [row for row in applied if row.sequence == gap["sequence"]]
+        healed = next((row.message.place for row in ending), -1)
         between = range(before.message.place if before is not None else 0, healed)
         lost = [
             message

@@ -41,14 +41,17 @@ static tb_copy *add_copy(tb_merge *merge, uint64_t hash, const tb_frame *frame, 
     return copy_at(merge, ordinal);
 }
 
-/* A gap behind the frame of an ordinal, where that is still known; else behind the feed's last good one. */
+/* A gap behind the frame of an ordinal, where that is still known; else behind the feed's last good one. In a gap that
+ * is open, one up to where it begins, unless it holds that frame. */
 static void lose(tb_engine *engine, int32_t index, int cause, int64_t ordinal, tb_stamp at)
 {
     tb_feed *feed = engine->feeds[index];
-    if (feed->state != TB_LIVE)
-        return;
-    if (ordinal >= 0 && ordinal >= oldest(feed->merge, 0)) {
-        const tb_copy *copy = copy_at(feed->merge, ordinal);
+    const int known = ordinal >= 0 && ordinal >= oldest(feed->merge, 0);
+    const tb_copy *copy = known ? copy_at(feed->merge, ordinal) : NULL;
+    if (feed->state != TB_LIVE) {
+        if (known)
+            tb_lengthen_gap(engine, index, cause, copy->receive_ns, copy->match_ms, at);
+    } else if (known) {
         tb_make_stale_since(engine, index, cause, copy->receive_ns, copy->match_ms, at);
     } else {
         tb_make_stale(engine, index, cause, at);
@@ -165,7 +168,7 @@ static tb_verdict take(const tb_feed *feed, int64_t ordinal)
         merge->head_ms = taken->push_ms;
     for (int64_t i = oldest(merge, 0); feed->state != TB_LIVE && feed->gap.open && i < ordinal; i++) {
         tb_copy *copy = copy_at(merge, i);
-        if (copy->receive_ns >= feed->gap.start_ns && copy->push_ms <= taken->push_ms)
+        if (copy->receive_ns >= feed->gap.reach_ns && copy->push_ms <= taken->push_ms)
             copy->exempt |= !copy->taken;
     }
     return TB_TAKE;
@@ -294,15 +297,11 @@ tb_verdict tb_admit_copy(tb_engine *engine, int32_t index, tb_carrier *carrier, 
         copy_at(merge, copy)->lines |= (uint8_t)(1u << slot);
         const int follows = may_lead && !taken && (live || !needs_snapshot);
         int64_t last_good;
-        const int64_t untold = carrier->untold;
-        const int skipped = taken && is_skipped(merge, carrier, copy, alike, &last_good);
-        if (skipped && live) {
+        if (taken && is_skipped(merge, carrier, copy, alike, &last_good)) {
             lose(engine, index, TB_CAUSE_LOST, last_good, at);
             settle(merge, carrier);
         }
         const int lost = compare(merge, carrier, copy, taken || follows, &last_good);
-        if (skipped && !live) /* what doesn't lie in this gap makes another one */
-            carrier->untold = untold;
         if (!follows)
             return TB_COPY;
         const int is_late = is_passed(merge, slot, place, push_ms, live);
@@ -327,7 +326,9 @@ tb_verdict tb_admit_copy(tb_engine *engine, int32_t index, tb_carrier *carrier, 
         add_copy(merge, hash, frame, slot, 0, opening, at);
         const tb_carrier *elected = &merge->carriers[merge->elected];
         const int64_t heard_ns = elected->heard_ns > elected->since_ns ? elected->heard_ns : elected->since_ns;
-        if (++merge->unanswered < TB_UNANSWERED || at.receive_ns - heard_ns <= TB_SILENCE_NS)
+        /* in a gap there is nothing to lose, unless it is older than what was followed */
+        const int64_t patience_ns = live || push_ms <= merge->head_ms ? TB_SILENCE_NS : TB_WAIT_NS;
+        if (++merge->unanswered < TB_UNANSWERED || at.receive_ns - heard_ns <= patience_ns)
             return TB_COPY;
         lose(engine, index, TB_CAUSE_SILENCE, -1, at);
         merge->elected = slot;

@@ -69,6 +69,8 @@ int32_t tb_undecodable(tb_engine *engine, int32_t index, tb_error error, tb_stam
                 line->gap.cause = TB_CAUSE_UNDECODABLE;
                 line->gap.first_update_id = line->gap.start_match_ms = TB_NONE;
                 line->gap.start_ns = line->good_ns != TB_NONE ? line->good_ns : at.receive_ns;
+                line->gap.reach_ns = line->gap.start_ns;
+                line->gap.reach_match_ms = TB_NONE;
                 event = tb_push_event(engine, TB_EVENT_GAP_OPENED, -1, at);
                 event->detail = TB_CAUSE_UNDECODABLE;
                 event->start_ns = line->gap.start_ns;

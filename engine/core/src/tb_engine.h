@@ -30,6 +30,7 @@ typedef struct {
     int cause;
     int64_t first_update_id; /* or TB_NONE */
     int64_t start_ns, start_match_ms;
+    int64_t reach_ns, reach_match_ms; /* what was lost ahead of it and shows only now is told from here on */
 } tb_gap;
 
 /* The last trade ids of a feed, as 128-bit hashes: a ring and a chained table over it, in one piece of memory. */

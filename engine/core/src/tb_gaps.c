@@ -44,6 +44,15 @@ int tb_has_consecutive_ids(const tb_feed *feed)
     return feed->kind != TB_KIND_TRADES && feed->kind != TB_KIND_TICKER && feed->depth > 1;
 }
 
+static void tell_opened(tb_engine *engine, int32_t index, const tb_gap *gap, tb_stamp at)
+{
+    tb_event *event = tb_push_event(engine, TB_EVENT_GAP_OPENED, index, at);
+    event->detail = gap->cause;
+    event->first_update_id = gap->first_update_id;
+    event->start_ns = gap->start_ns;
+    event->start_match_ms = gap->start_match_ms;
+}
+
 /* A gap from the last good frame on; or, when there was none, from what could not be used. */
 void tb_open_gap(tb_engine *engine, int32_t index, int cause, int64_t first_update_id, int64_t match_ms,
                      tb_stamp at)
@@ -57,11 +66,9 @@ void tb_open_gap(tb_engine *engine, int32_t index, int cause, int64_t first_upda
     feed->gap.first_update_id = first_update_id;
     feed->gap.start_ns = known ? feed->receive_ns : at.receive_ns;
     feed->gap.start_match_ms = known ? feed->match_ms : match_ms;
-    tb_event *event = tb_push_event(engine, TB_EVENT_GAP_OPENED, index, at);
-    event->detail = cause;
-    event->first_update_id = first_update_id;
-    event->start_ns = feed->gap.start_ns;
-    event->start_match_ms = feed->gap.start_match_ms;
+    feed->gap.reach_ns = feed->gap.start_ns;
+    feed->gap.reach_match_ms = feed->gap.start_match_ms;
+    tell_opened(engine, index, &feed->gap, at);
 }
 
 void tb_make_stale(tb_engine *engine, int32_t index, int cause, tb_stamp at)
@@ -82,6 +89,21 @@ void tb_make_stale_since(tb_engine *engine, int32_t index, int cause, int64_t st
     tb_make_stale(engine, index, cause, at);
     feed->receive_ns = receive_ns;
     feed->match_ms = match_ms;
+}
+
+/* What was lost ahead of the gap that is open makes another one, up to it: where that began has been told and stays. */
+void tb_lengthen_gap(tb_engine *engine, int32_t index, int cause, int64_t start_ns, int64_t start_match_ms, tb_stamp at)
+{
+    tb_gap *open = &engine->feeds[index]->gap;
+    if (!open->open || start_ns >= open->reach_ns)
+        return;
+    tb_gap gap = {1, cause, TB_NONE, start_ns, start_match_ms, start_ns, start_match_ms};
+    tell_opened(engine, index, &gap, at);
+    const int64_t match_ms = open->reach_match_ms;
+    at.receive_ns = open->reach_ns;
+    open->reach_ns = start_ns;
+    open->reach_match_ms = start_match_ms;
+    tb_close_gap(engine, index, &gap, TB_BY_GAP, TB_NONE, match_ms, at);
 }
 
 void tb_close_gap(tb_engine *engine, int32_t index, tb_gap *gap, int healer, int64_t last_update_id,

@@ -20,6 +20,7 @@ void tb_open_gap(tb_engine *engine, int32_t index, int cause, int64_t first_upda
 void tb_make_stale(tb_engine *engine, int32_t index, int cause, tb_stamp at);
 /* The same with a gap that began earlier than the last good frame. */
 void tb_make_stale_since(tb_engine *engine, int32_t index, int cause, int64_t start_ns, int64_t start_match_ms, tb_stamp at);
+void tb_lengthen_gap(tb_engine *engine, int32_t index, int cause, int64_t start_ns, int64_t start_match_ms, tb_stamp at);
 void tb_close_gap(tb_engine *engine, int32_t index, tb_gap *gap, int healer, int64_t last_update_id, int64_t match_ms,
                   tb_stamp at);
 

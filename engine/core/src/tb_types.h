@@ -60,7 +60,7 @@ typedef enum {
     TB_CAUSE_COUNT
 } tb_cause;
 
-typedef enum { TB_BY_SNAPSHOT = 0, TB_BY_MESSAGE, TB_BY_SUBSCRIBED, TB_BY_END } tb_healer;
+typedef enum { TB_BY_SNAPSHOT = 0, TB_BY_MESSAGE, TB_BY_SUBSCRIBED, TB_BY_END, TB_BY_GAP } tb_healer;
 
 /* A driven feed's frames are routed here and read elsewhere: by a driver (tb_driven.c). RPI: a book whose levels have two sizes,
  * [price, size, size of retail-price-improvement orders] (protocol section 3.2). */

@@ -442,6 +442,91 @@ def test_two_frames_of_the_same_time_of_which_a_line_lost_the_first_are_a_gap() 
     assert gap.detail == "lost"
 
 
+def stale(lines: Lines) -> None:
+    lines.count += 1
+    lines.engine.stale(lines.topic, "silence", lines.now_ns, lines.count)
+
+
+def test_what_was_lost_ahead_of_the_gap_in_which_it_shows_is_a_gap_up_to_it() -> None:
+    lines = alike(LEVEL_1, [book(u, "snapshot", topic=LEVEL_1) for u in range(10, 30)])
+    lines.hear(0, book(40, "snapshot", topic=LEVEL_1))
+    good_ns = lines.now_ns
+    lines.hear(0, book(43, "snapshot", topic=LEVEL_1))
+    end_ns = lines.now_ns
+    stale(lines)
+    lines.hear(1, *(book(u, "snapshot", topic=LEVEL_1) for u in (40, 41, 42, 43)))
+    assert lines.state is FeedState.STALE
+    lines.hear(0, book(44, "snapshot", topic=LEVEL_1))
+    assert [row[1:] for row in lines.rows()] == [(0, True), (0, True), (1, False), (1, False), (0, True)]
+    told = [(gap.kind, gap.detail, gap.start_ns, gap.healed_by) for gap in lines.gaps()]
+    assert told == [
+        (EventKind.GAP_OPENED, "silence", end_ns, None),
+        (EventKind.GAP_OPENED, "lost", good_ns, None),
+        (EventKind.GAP_CLOSED, "lost", good_ns, "gap"),
+        (EventKind.GAP_CLOSED, "silence", end_ns, "snapshot"),  # as each message at level 1
+    ]
+
+
+def test_gaps_that_are_told_in_a_gap_neither_repeat_nor_overlap() -> None:
+    lines = Lines(3, topic=LEVEL_1)
+    for u in range(10, 30):
+        for line in (0, 1, 2):
+            lines.hear(line, book(u, "snapshot", topic=LEVEL_1))
+    lines.gaps()
+    times = []
+    for u in (40, 42, 44):
+        lines.hear(0, book(u, "snapshot", topic=LEVEL_1))
+        times.append(lines.now_ns)
+    stale(lines)
+    lines.hear(2, *(book(u, "snapshot", topic=LEVEL_1) for u in (43, 44)))
+    lines.hear(1, *(book(u, "snapshot", topic=LEVEL_1) for u in (40, 41, 42, 43, 44)))
+    spans = [(gap.start_ns, gap.receive_ns) for gap in lines.gaps() if gap.kind is EventKind.GAP_CLOSED]
+    assert spans == [(times[1], times[2]), (times[0], times[1])]
+
+
+def test_what_a_standby_shows_in_a_gap_was_lost_ahead_of_it() -> None:
+    """Nobody follows what it brings: the lines have not shown to be alike."""
+    lines = alike(LEVEL_1, [book(10, "snapshot", topic=LEVEL_1)])
+    lines.hear(0, book(12, "snapshot", topic=LEVEL_1))
+    stale(lines)
+    lines.hear(1, book(11, "snapshot", topic=LEVEL_1), book(12, "snapshot", topic=LEVEL_1))
+    lines.hear(0, book(13, "snapshot", topic=LEVEL_1))
+    assert [(gap.detail, gap.healed_by) for gap in lines.gaps()] == [
+        ("silence", None),
+        ("lost", None),
+        ("lost", "gap"),
+        ("silence", "snapshot"),
+    ]
+
+
+def test_a_ticker_that_was_lost_ahead_of_a_gap_is_told_in_it() -> None:
+    lines = alike(TICKER, [ticker(ts, "delta" if ts else "snapshot") for ts in range(20)])
+    lines.hear(0, ticker(20))
+    good_ns = lines.now_ns
+    lines.hear(0, ticker(22))
+    end_ns = lines.now_ns
+    stale(lines)
+    lines.hear(1, ticker(20), ticker(21), ticker(22))
+    closed = [gap for gap in lines.gaps() if gap.kind is EventKind.GAP_CLOSED]
+    assert [(gap.detail, gap.start_ns, gap.receive_ns) for gap in closed] == [("lost", good_ns, end_ns)]
+    assert lines.state is FeedState.STALE
+
+
+def test_what_was_told_ahead_of_a_gap_is_kept_in_checkpoints() -> None:
+    lines = alike(LEVEL_1, [book(u, "snapshot", topic=LEVEL_1) for u in range(10, 30)])
+    lines.hear(0, *(book(u, "snapshot", topic=LEVEL_1) for u in (40, 43)))
+    stale(lines)
+    lines.hear(1, *(book(u, "snapshot", topic=LEVEL_1) for u in (40, 41)))
+    index = lines.engine.feed_index(LEVEL_1)
+    gap = lines.engine.checkpoint(index).gap
+    assert gap is not None
+    assert gap.reach_ns is not None
+    assert gap.reach_ns < gap.start_ns
+    again = Engine("linear")
+    again.restore(lines.engine.checkpoint(index))
+    assert again.checkpoint(again.feed_index(LEVEL_1)) == lines.engine.checkpoint(index)
+
+
 def test_what_comes_late_heals_nothing() -> None:
     lines = alike(LEVEL_1, [book(u, "snapshot", topic=LEVEL_1) for u in range(10, 30)])
     lines.hear(0, book(42, "snapshot", topic=LEVEL_1))
@@ -571,7 +656,7 @@ def test_a_line_of_rare_messages_is_not_silent_because_it_has_had_none_yet() -> 
 
 
 def test_an_elected_line_that_is_silent_in_a_gap_is_left_too() -> None:
-    """The other one was cut before this one could be trusted, and comes back: ten seconds, as outside of gaps."""
+    """The other one was cut before this one could be trusted, and comes back: one second, as there is nothing to lose."""
     lines = Lines(topic=LEVEL_1)
     lines.cut(0)
     lines.hear(1, book(10, "snapshot", topic=LEVEL_1))
@@ -580,10 +665,10 @@ def test_an_elected_line_that_is_silent_in_a_gap_is_left_too() -> None:
     lines.cut(1)
     lines.subscribe(1)
     assert lines.state is FeedState.STALE
-    lines.now_ns += 9 * SECOND_NS
+    lines.now_ns += SECOND_NS // 2
     lines.hear(1, *(book(u, "snapshot", topic=LEVEL_1) for u in range(11, 15)))
     assert lines.state is FeedState.STALE
-    lines.now_ns += 2 * SECOND_NS
+    lines.now_ns += SECOND_NS
     lines.hear(1, book(15, "snapshot", topic=LEVEL_1))
     opened, closed = lines.gaps()
     assert (opened.detail, closed.healed_by) == ("disconnect", "snapshot")
