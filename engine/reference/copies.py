@@ -7,7 +7,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from engine.reference.carriers import SECOND_NS, WAIT_NS, Carrier, Carriers, Copy, FeedView, Loss, Said, Verdict
+from engine.reference.carriers import (
+    SECOND_NS,
+    WAIT_NS,
+    Carrier,
+    Carriers,
+    Copy,
+    FeedView,
+    Loss,
+    Said,
+    Verdict,
+)
 from schemas.names import FeedState
 
 __all__ = ["Copies"]

@@ -452,7 +452,9 @@ class ReferenceFeeds:
         good = feed.good
         if feed.state is not FeedState.LIVE:
             if start is not None and feed.gap is not None:
-                self._lengthen(feed, GapCause(cause), arrival._replace(receive_ns=start[0], match_ms=start[1]))
+                self._lengthen(
+                    feed, GapCause(cause), arrival._replace(receive_ns=start[0], match_ms=start[1])
+                )
             return
         if start is not None and good is not None:
             feed.good = good._replace(receive_ns=start[0], match_ms=start[1])

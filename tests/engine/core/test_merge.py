@@ -656,7 +656,7 @@ def test_a_line_of_rare_messages_is_not_silent_because_it_has_had_none_yet() -> 
 
 
 def test_an_elected_line_that_is_silent_in_a_gap_is_left_too() -> None:
-    """The other one was cut before this one could be trusted, and comes back: one second, as there is nothing to lose."""
+    """The other one was cut before this one could be trusted, and comes back: one second, there is nothing to lose."""
     lines = Lines(topic=LEVEL_1)
     lines.cut(0)
     lines.hear(1, book(10, "snapshot", topic=LEVEL_1))
