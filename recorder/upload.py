@@ -33,6 +33,8 @@ __all__ = ["JOBS", "Uploaded", "manifest_key", "upload_archive"]
 JOBS: Final = 4
 """Files on their way at once."""
 
+_NEVER: Final = 0
+
 _MOST_CHANGES: Final = 10
 """How often the archive may change under an upload before that is strange."""
 
@@ -160,6 +162,11 @@ class _Upload:
             for file in here.files.values()
             if self._check or file.path not in there.files or there.files[file.path].sha256 != file.sha256
         ]
+        retired = self._retired()
+        # Said before it is sent: if this upload is broken off and the archive is compacted then, the next one knows
+        # what lies there although no manifest ever named it.
+        sending = {file.path: _NEVER for file in waiting if file.path not in there.files}
+        retired = self._set_retired(sending | retired, retired)
         with ThreadPoolExecutor(self._jobs, thread_name_prefix="upload") as pool:
             for start in range(0, len(waiting), self._jobs):
                 breathe()
@@ -173,17 +180,12 @@ class _Upload:
                     self._done.files += sent
                     self._done.bytes += file.bytes if sent else 0
                     self._done.known += not sent
-        retired = self._retired()
         if lines != published:
-            now_ns = time.time_ns()
-            gone = there.files.keys() | (here.replaced.keys() - there.replaced.keys() if published else set())
             # The grace of what the store's readers still count begins when they no longer do: now, not when a broken
             # off upload was about to.
-            later = {path: at for path, at in retired.items() if path not in there.files}
-            later |= dict.fromkeys(sorted(gone), now_ns)
-            later = {path: at for path, at in later.items() if path not in here.files}
-            self._set_retired(later, retired)
-            retired = later
+            now_ns = time.time_ns()
+            gone = dict.fromkeys(there.files.keys() - here.files.keys(), now_ns)
+            retired = self._set_retired(retired | gone, retired)
             self._store.write(self._key, lines, content_of(lines))
             self._done.published += 1
         self._delete(
@@ -215,7 +217,7 @@ class _Upload:
         return True
 
     def _retired(self) -> dict[str, int]:
-        """When what was published, and no longer is, went out of the published manifest."""
+        """When what may lie there, and is not published, went out of the published manifest; 0: it never was in it."""
         try:
             return msgspec.json.decode(self._store.read(self._retired_key) or b"{}", type=dict[str, int])
         except msgspec.DecodeError as error:
@@ -224,10 +226,11 @@ class _Upload:
                 f"is not a list of replaced files: {error}; delete it: those files stay then",
             ) from error
 
-    def _set_retired(self, new: dict[str, int], old: dict[str, int]) -> None:
+    def _set_retired(self, new: dict[str, int], old: dict[str, int]) -> dict[str, int]:
         if new != old:
             text = msgspec.json.encode(new, order="sorted")
             self._store.write(self._retired_key, text, content_of(text))
+        return new
 
     def _delete(
         self, retired: dict[str, int], written: dict[str, int], should_stop: Callable[[], bool]

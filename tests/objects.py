@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import http.server
+import importlib.util
 import re
 import shutil
 import subprocess
@@ -11,8 +12,9 @@ import sys
 import threading
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -42,11 +44,12 @@ def data(rolled: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(rolled, tmp_path / "data"))
 
 
-@pytest.fixture(scope="session")
-def s3_server() -> Iterator[str]:
-    """Start the server; gives its address. Tests are skipped where moto is not installed."""
-    pytest.importorskip("moto", reason="moto is not installed (pip install 'tapebook[test]')")
-    pytest.importorskip("flask", reason="moto's server needs flask (pip install 'tapebook[test]')")
+HAS_MOTO = all(importlib.util.find_spec(name) for name in ("moto", "flask"))
+
+
+@contextmanager
+def moto_server() -> Iterator[str]:
+    """Run moto's server; gives its address."""
     with subprocess.Popen(
         [sys.executable, "-u", "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"],
         stdout=subprocess.DEVNULL,
@@ -59,13 +62,29 @@ def s3_server() -> Iterator[str]:
             if found := re.search(rb"Running on (http://127\.0\.0\.1:\d+)", line):
                 break
         else:
-            pytest.fail(f"moto's server did not start: {said.decode()}")
-        drain = threading.Thread(target=process.stderr.read, daemon=True)
+            raise RuntimeError(f"moto's server did not start: {said.decode()}")
+        drain = threading.Thread(target=_drain, args=(process.stderr,), daemon=True)
         drain.start()
-        yield found[1].decode()
-        process.terminate()
-        process.wait()
-        drain.join()
+        try:
+            yield found[1].decode()
+        finally:
+            process.terminate()
+            process.wait()
+            drain.join()
+
+
+def _drain(file: IO[bytes]) -> None:
+    while file.read(1 << 16):
+        pass
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """Start the server; gives its address. Tests are skipped where moto is not installed."""
+    if not HAS_MOTO:
+        pytest.skip("moto's server is not installed (pip install 'tapebook[test]')")
+    with moto_server() as url:
+        yield url
 
 
 @pytest.fixture

@@ -35,7 +35,8 @@ from typing import Any, Final, NamedTuple
 import engine
 import recorder
 from tests.faults.kill_steps import STEPS, State, Step, Witnessed, frames_of, made, read_witness, state_of
-from tests.faults.killing import CALLS, Blow, Ended, Mode, build_shim, is_loaded, run_forked
+from tests.faults.kill_uploads import object_store, store_port
+from tests.faults.killing import CALLS, ON_SOCKETS, Blow, Ended, Mode, build_shim, is_loaded, run_forked
 from tests.faults.sabotage import SABOTAGES
 from tests.processes import gateway
 
@@ -88,7 +89,7 @@ def plan(
         at += [chance.choice(wanted) for _ in range(share - evenly)]
         for number in at:
             kind = kinds[number - 1]
-            modes = (Mode.BEFORE, Mode.AFTER, Mode.TORN) if kind == "write" else (Mode.BEFORE, Mode.AFTER)
+            modes = [Mode.BEFORE, Mode.AFTER, *([Mode.TORN] if kind in ("write", "send") else [])]
             again = chance.randint(1, len(kinds)) if chance.random() < 0.25 else 0
             blow = Blow(number, chance.choice(modes), power=chance.random() < 1 / 3)
             points.append(Point(name, blow, kind, again))
@@ -97,8 +98,9 @@ def plan(
     for number in range(errors):
         name = names[number % len(names)]
         at_call = chance.choice([number for number, kind in enumerate(calls[name], 1) if kind in only])
-        error = chance.choice((errno.ENOSPC, errno.EIO))
-        points.append(Point(name, Blow(at_call, Mode.FAIL, error), calls[name][at_call - 1], 0))
+        kind = calls[name][at_call - 1]
+        errors_of = (errno.ECONNRESET, errno.ETIMEDOUT) if kind in ON_SOCKETS else (errno.ENOSPC, errno.EIO)
+        points.append(Point(name, Blow(at_call, Mode.FAIL, chance.choice(errors_of)), kind, 0))
     return points
 
 
@@ -122,6 +124,7 @@ class Harness:
             place.mkdir(parents=True)
             self._forked(lambda step=step: made(step, self._scratch) and 0, place)
             shutil.copytree(made(step, self._scratch), place / "data")
+            self._begin(step, place)
             witnessed: Witnessed = []
             calls[name] = self._act(step, place, Blow(), witnessed).calls
             self._follow(step, place)
@@ -129,6 +132,8 @@ class Harness:
             self._forked(lambda place=place, told=told: _tell_state(place / "data", told), place)
             self._expected[name] = json.loads(told.read_text())
             wrong = self._judge(step, place, witnessed, power=False)
+            if not calls[name]:
+                wrong = ["it makes no calls"]
             if wrong:
                 raise AssertionError(f"{name}: wrong without any kill: {wrong[:5]}")
         return calls
@@ -142,14 +147,17 @@ class Harness:
         witnessed: Witnessed = []
         result: dict[str, Any] = {"point": str(point), "killed": 0, "wrong": []}
         try:
+            self._begin(step, place)
             ended = self._act(step, place, point.blow, witnessed)
             result["killed"] += ended.code == KILLED
             result["code"] = ended.code
             if ended.code not in (KILLED, 0, 1, 4) or (ended.code == 1 and point.blow.mode is not Mode.FAIL):
                 raise AssertionError(f"it ended with {ended.code}")
+            self._look(step, place)
             if point.again:
                 again = self._act(step, place, point.blow._replace(at=point.again), witnessed)
                 result["killed"] += again.code == KILLED
+                self._look(step, place)
             last = self._act(step, place, Blow(), witnessed)
             if last.code not in step.done:
                 raise AssertionError(f"run again, it ended with {last.code}")
@@ -167,12 +175,27 @@ class Harness:
         told, tell = os.pipe()
         run = len(witnessed)
         ended = run_forked(
-            place / "data", blow, lambda: step.act(place / "data", tell, run), place / "output"
+            place / "data",
+            blow,
+            lambda: step.act(place / "data", tell, run),
+            place / "output",
+            port=store_port() if step.needs_store else 0,
         )
         os.close(tell)
         witnessed.append(read_witness(told, lines=step.needs_gateway, is_first=run == 0))
         os.close(told)
         return ended
+
+    def _begin(self, step: Step, place: Path) -> None:
+        if (begins := step.begins) is not None:
+            self._forked(lambda: begins(place / "data"), place)
+
+    def _look(self, step: Step, place: Path) -> None:
+        if (look := step.at_once) is not None:
+            told = place / "at-once"
+            self._forked(lambda: told.write_text(json.dumps(look(place / "data"))) and 0, place)
+            if wrong := json.loads(told.read_text()):
+                raise AssertionError(f"right after it: {wrong[:5]}")
 
     def _follow(self, step: Step, place: Path) -> None:
         for follow in step.follows:
@@ -330,6 +353,8 @@ def main(arguments: list[str] | None = None) -> int:
             os.environ["KILL_POINTS_ENDPOINT"] = stack.enter_context(
                 gateway(scratch / "gateway", *market)
             ).url
+        if any(STEPS[name].needs_store for name in names):
+            stack.enter_context(object_store())
         _warm_up()
         harness = Harness(scratch)
         calls = harness.measure(names)

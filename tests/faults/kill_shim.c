@@ -1,7 +1,9 @@
-/* Kills its own process at a certain system call that would change something below a directory. Loaded with LD_PRELOAD.
+/* Kills its own process at a certain system call that would change something below a directory, or that speaks with a
+ * certain server. Loaded with LD_PRELOAD.
  *
  * Counted are calls that write, make last, make, name, cut or remove files below the directory that `shim_arm` names;
- * files without a name are not, for nothing of them stays. At call number `at` (from 1) it does what `mode` says. The
+ * files without a name are not, for nothing of them stays. If a port is named, also those that connect to it over TCP,
+ * send, close, and take an answer that is there (how often one looks in vain is chance). At call number `at` (from 1) it does what `mode` says. The
  * calls are made one at a time, whatever the number of threads, so that nothing happens beside the one that kills.
  *
  * With `power` set, what a power cut may take is taken before the kill: bytes that no fsync of their file followed, and
@@ -12,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -19,10 +22,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sendfile.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum kind { WRITE, SYNC, RENAME, CREATE, UNLINK, TRUNCATE, MKDIR };
+enum kind { WRITE, SYNC, RENAME, CREATE, UNLINK, TRUNCATE, MKDIR, CONNECT, SEND, RECEIVE, CLOSE };
 enum mode { COUNT, BEFORE, AFTER, TORN, FAIL };
 
 #define MAX_TRACE (1 << 20)
@@ -33,7 +37,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static char below[PATH_MAX];
 static size_t below_length;
 static long calls, at;
-static int mode, fail_errno, power, armed;
+static int mode, fail_errno, power, port, armed;
 static unsigned char trace[MAX_TRACE];
 
 /* Files with bytes that no fsync followed: opened anew, so that locks of the others stay what they are. */
@@ -102,6 +106,21 @@ static int counts_path(int directory, const char *name, char *path) {
     return found;
 }
 
+static int names_server(const struct sockaddr *address, socklen_t length) {
+    return armed && port && address != NULL && address->sa_family == AF_INET && length >= sizeof(struct sockaddr_in) &&
+           ntohs(((const struct sockaddr_in *)address)->sin_port) == port;
+}
+
+static int counts_socket(int descriptor) {
+    struct sockaddr_in6 peer;
+    socklen_t length = sizeof peer;
+    int saved = errno;
+    int found = armed && port && getpeername(descriptor, (struct sockaddr *)&peer, &length) == 0 &&
+                names_server((struct sockaddr *)&peer, length);
+    errno = saved;
+    return found;
+}
+
 static void lose_power(void) {
     for (int i = 0; i < dirty_count; i++) {
         struct stat status;
@@ -124,7 +143,7 @@ static int enter(enum kind kind) {
     long number = ++calls;
     if (number <= MAX_TRACE) trace[number - 1] = (unsigned char)kind;
     if (number != at) return COUNT;
-    if (mode == BEFORE || (mode == TORN && kind != WRITE)) die();
+    if (mode == BEFORE || (mode == TORN && kind != WRITE && kind != SEND)) die();
     return mode;
 }
 
@@ -206,9 +225,10 @@ static void will_rename(const char *from, const char *to) {
 
 /* ---- for the process that is to be killed ---- */
 
-void shim_arm(const char *directory, long call, int what, int error, int cut) {
+void shim_arm(const char *directory, int server, long call, int what, int error, int cut) {
     snprintf(below, sizeof below, "%s", directory);
     below_length = strlen(below);
+    port = server;
     at = call;
     mode = what;
     fail_errno = error;
@@ -238,8 +258,106 @@ const unsigned char *shim_trace(void) { return trace; }
     leave(what); \
     return result
 
+#define SENDING(descriptor, bytes, whole, half) \
+    if (!counts_socket(descriptor)) return whole; \
+    int what = enter(SEND); \
+    if (what == FAIL) return failed(); \
+    if (what == TORN) { \
+        if ((bytes) > 1) (void)!half; \
+        die(); \
+    } \
+    ssize_t result = whole; \
+    leave(what); \
+    return result
+
+ssize_t sendto(int descriptor, const void *data, size_t bytes, int flags, const struct sockaddr *to, socklen_t length) {
+    REAL(sendto);
+    SENDING(descriptor, bytes, real(descriptor, data, bytes, flags, to, length),
+            real(descriptor, data, bytes / 2, flags, to, length));
+}
+
+ssize_t send(int descriptor, const void *data, size_t bytes, int flags) {
+    return sendto(descriptor, data, bytes, flags, NULL, 0);
+}
+
+ssize_t sendmsg(int descriptor, const struct msghdr *message, int flags) {
+    REAL(sendmsg);
+    if (!counts_socket(descriptor)) return real(descriptor, message, flags);
+    int what = enter(SEND);
+    if (what == FAIL) return failed();
+    if (what == TORN) {
+        struct msghdr half = *message;
+        half.msg_iovlen = message->msg_iovlen / 2;
+        if (half.msg_iovlen) (void)!real(descriptor, &half, flags);
+        die();
+    }
+    ssize_t result = real(descriptor, message, flags);
+    leave(what);
+    return result;
+}
+
+static ssize_t write_bytes(int descriptor, const void *data, size_t bytes) {
+    static ssize_t (*real)(int, const void *, size_t);
+    if (real == NULL) real = (ssize_t (*)(int, const void *, size_t))dlsym(RTLD_NEXT, "write");
+    SENDING(descriptor, bytes, real(descriptor, data, bytes), real(descriptor, data, bytes / 2));
+}
+
+/* Whether there is something to take from a socket that counts. */
+static int counts_answer(int descriptor) {
+    static ssize_t (*real)(int, void *, size_t, int, struct sockaddr *, socklen_t *);
+    char byte;
+    int saved = errno, found;
+    if (real == NULL)
+        real = (ssize_t (*)(int, void *, size_t, int, struct sockaddr *, socklen_t *))dlsym(RTLD_NEXT, "recvfrom");
+    found = counts_socket(descriptor) && real(descriptor, &byte, 1, MSG_PEEK | MSG_DONTWAIT, NULL, NULL) > 0;
+    errno = saved;
+    return found;
+}
+
+ssize_t recvfrom(int descriptor, void *data, size_t bytes, int flags, struct sockaddr *from, socklen_t *length) {
+    REAL(recvfrom);
+    if (!counts_answer(descriptor)) return real(descriptor, data, bytes, flags, from, length);
+    int what = enter(RECEIVE);
+    if (what == FAIL) return failed();
+    ssize_t result = real(descriptor, data, bytes, flags, from, length);
+    leave(what);
+    return result;
+}
+
+ssize_t recv(int descriptor, void *data, size_t bytes, int flags) {
+    return recvfrom(descriptor, data, bytes, flags, NULL, NULL);
+}
+
+int connect(int descriptor, const struct sockaddr *address, socklen_t length) {
+    REAL(connect);
+    if (!names_server(address, length)) return real(descriptor, address, length);
+    int what = enter(CONNECT);
+    if (what == FAIL) return failed();
+    int result = real(descriptor, address, length);
+    int saved = errno; /* EINPROGRESS is what one that doesn't wait goes on with */
+    leave(what);
+    errno = saved;
+    return result;
+}
+
+int close(int descriptor) {
+    static int (*real)(int);
+    if (real == NULL) real = (int (*)(int))dlsym(RTLD_NEXT, "close");
+    if (!counts_socket(descriptor)) return real(descriptor);
+    int what = enter(CLOSE);
+    int result = real(descriptor);
+    if (what == FAIL) {
+        pthread_mutex_unlock(&lock);
+        errno = fail_errno;
+        return -1;
+    }
+    leave(what);
+    return result;
+}
+
 ssize_t write(int descriptor, const void *data, size_t bytes) {
     REAL(write);
+    if (port && !counts_descriptor(descriptor)) return write_bytes(descriptor, data, bytes);
     WRITING(descriptor, bytes, real(descriptor, data, bytes), real(descriptor, data, bytes / 2));
 }
 

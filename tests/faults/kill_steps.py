@@ -13,7 +13,7 @@ import shutil
 import struct
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -41,6 +41,13 @@ from recorder.rebuild import rebuild
 from recorder.verify import verify
 from schemas.names import Category, RecordKind, Table
 from schemas.notes import Subscribed
+from tests.faults.kill_uploads import (
+    judge_store,
+    judge_store_moment,
+    large_frames,
+    upload,
+    uploaded_and_compacted,
+)
 from tests.recorded import Recorded
 
 __all__ = ["STEPS", "Step", "made", "read_witness", "state_of"]
@@ -79,6 +86,10 @@ class Step(NamedTuple):
         stamped: whether segments hold moments of the machine's clock, so that only their records can be compared.
         done: exit codes of a run at the end of which there is nothing left to do.
         witnessed: whether it records; else what it comes to is compared with an unkilled run.
+        needs_store: whether it speaks with an object store.
+        begins: what is done in the data directory before it, which is killed never.
+        at_once: what is wrong right after a kill.
+        elsewhere: what is wrong at the end, out of the data directory.
     """
 
     name: str
@@ -90,6 +101,10 @@ class Step(NamedTuple):
     needs_gateway: bool = False
     stamped: bool = False
     done: tuple[int, ...] = (0,)
+    needs_store: bool = False
+    begins: Callable[[Path], None] | None = None
+    at_once: Callable[[Path], list[str]] | None = None
+    elsewhere: Callable[[Path], list[str]] | None = None
 
     def judge(self, data: Path, expected: State, witnessed: Witnessed, *, power: bool) -> list[str]:
         """Return what is wrong once everything has been run to its end."""
@@ -112,6 +127,8 @@ class Step(NamedTuple):
         for leftover in find_leftovers(data, read_manifest(data / "archive")):
             if leftover.why != "replaced":
                 wrong.append(f"{leftover.path}: {leftover.why}, left behind")
+        if self.elsewhere is not None:
+            wrong += self.elsewhere(data)
         return wrong + _judge_rows(data)
 
 
@@ -145,7 +162,15 @@ def frames_of(run: int) -> list[tuple[int, bytes]]:
     return [(frame.time_ns + 1_000_000 + number, frame.payload) for number, frame in enumerate(frames)]
 
 
-def record(data: Path, witness: int, run: int, *, per_segment: int = 60, crash: bool = False) -> None:
+def record(
+    data: Path,
+    witness: int,
+    run: int,
+    *,
+    per_segment: int = 60,
+    crash: bool = False,
+    more: Iterable[bytes] = (),
+) -> None:
     """A recorder without a network: its frames go through the capture and the journal as the collector's do."""
 
     def on_commit(commit: Commit) -> None:
@@ -183,6 +208,9 @@ def record(data: Path, witness: int, run: int, *, per_segment: int = 60, crash: 
                         time.sleep(0.0002)
                 if number % per_segment == 0:
                     capture.rotate()
+            for frame in more:
+                capture.frame_list(0, [frame], now_ns)
+                journal.flush()
             if crash:
                 journal.flush()
                 while journal.backlog_bytes:
@@ -278,7 +306,7 @@ def _judge_rows(data: Path) -> list[str]:
             expected["book_updates"][sequence] += 1
         elif b'"topic":"tickers' in frame:
             expected["tickers"][sequence] += 1
-        else:
+        elif b'"topic":"publicTrade' in frame:
             expected["trades"].update(item["i"] for item in json.loads(frame)["data"])
     found = {
         "book_updates": Counter(
@@ -367,6 +395,12 @@ def _long(data: Path) -> None:
     _tapebook(data, "roll", "--data", data)
 
 
+def _large(data: Path) -> None:
+    """A file that is too large to be uploaded at once."""
+    record(data, -1, 0, per_segment=500, more=large_frames())
+    _tapebook(data, "roll", "--data", data)
+
+
 def _late(data: Path) -> None:
     """A day that was merged, and a segment that came late."""
     _rolled(data)
@@ -422,6 +456,26 @@ IMPORT: Final = (
     "--segment-mib", 0.03, "--no-roll",
 )  # fmt: skip
 
+
+def _uploading(
+    name: str,
+    prepare: Callable[[Path], None],
+    act: Callable[[Path, int, int], int | None],
+    weight: int,
+    **more: Any,
+) -> Step:
+    return Step(
+        name,
+        prepare,
+        act,
+        weight,
+        needs_store=True,
+        at_once=judge_store_moment,
+        elsewhere=judge_store,
+        **more,
+    )
+
+
 STEPS: Final = {
     step.name: step
     for step in (
@@ -452,6 +506,17 @@ STEPS: Final = {
         Step("import capture", _capture, cli(*IMPORT), 6, follows=(cli(*ROLL),), stamped=True, done=(0, 2)),
         Step("repair files", _damaged, cli("repair", "--data", "DATA"), 8),
         Step("repair a segment", _torn_segment, cli("repair", "--data", "DATA"), 6),
+        _uploading("upload", _rolled, upload(), 12),
+        _uploading("upload --jobs 1", _rolled, upload("--jobs", 1), 6),
+        _uploading("upload in parts", _large, upload(), 3),
+        _uploading("upload a compaction", _rolled, upload("--grace", 0), 8, begins=uploaded_and_compacted),
+        _uploading(
+            "upload then compact",
+            _rolled,
+            upload("--grace", 0, compacted=True),
+            5,
+            follows=(cli("compact", "--data", "DATA", "--grace", 0), upload("--grace", 0)),
+        ),
     )
 }
 """By name. A command that writes is one more line here."""

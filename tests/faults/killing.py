@@ -21,10 +21,13 @@ from typing import Final, NamedTuple
 
 from schemas.errors import TapebookError
 
-__all__ = ["CALLS", "Blow", "Ended", "Mode", "build_shim", "is_loaded", "run_forked"]
+__all__ = ["CALLS", "ON_SOCKETS", "Blow", "Ended", "Mode", "build_shim", "is_loaded", "run_forked"]
 
-CALLS: Final = ("write", "fsync", "rename", "create", "unlink", "truncate", "mkdir")
+CALLS: Final = (
+    "write", "fsync", "rename", "create", "unlink", "truncate", "mkdir", "connect", "send", "receive", "close",
+)  # fmt: skip
 """Kinds of calls as the shim numbers them."""
+ON_SOCKETS: Final = CALLS[7:]
 PATIENCE_S: Final = 120.0
 SOURCE: Final = Path(__file__).with_name("kill_shim.c")
 
@@ -85,8 +88,12 @@ def is_loaded() -> bool:
     return hasattr(ctypes.CDLL(None), "shim_arm")
 
 
-def run_forked(below: Path, blow: Blow, work: Callable[[], int | None], output: Path) -> Ended:
+def run_forked(
+    below: Path, blow: Blow, work: Callable[[], int | None], output: Path, *, port: int = 0
+) -> Ended:
     """Run ``work`` in a fork of this process; calls below the directory are counted, and the blow falls at one.
+
+    With a port, calls that speak with the server there are counted too.
 
     What it prints goes to ``output``. A ``TapebookError`` gives its exit code, any other exception 70.
     """
@@ -99,7 +106,7 @@ def run_forked(below: Path, blow: Blow, work: Callable[[], int | None], output: 
             _redirect(output)
             shim = ctypes.CDLL(None)
             shim.shim_arm(
-                os.fsencode(below), ctypes.c_long(blow.at), int(blow.mode), blow.error, int(blow.power)
+                os.fsencode(below), port, ctypes.c_long(blow.at), int(blow.mode), blow.error, int(blow.power)
             )
             code = _code_of(work)
             shim.shim_disarm()

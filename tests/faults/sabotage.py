@@ -9,6 +9,8 @@ from unittest import mock
 
 from recorder import manifest, roll
 from recorder.journal import Commit, JournalWriter
+from recorder.object_store import content_of
+from recorder.upload import _Upload
 from tests.faults import kill_steps
 
 __all__ = ["SABOTAGES"]
@@ -48,9 +50,23 @@ def _unrecovered() -> None:
     _patch(roll, "recover", lambda *_: [])
 
 
+def _early_manifest() -> None:
+    """A manifest is published before the files that it names."""
+
+    real = _Upload._send
+
+    def send(self: Any, file: Any) -> bool:
+        lines = self._path.read_bytes()
+        self._store.write(self._key, lines, content_of(lines))
+        return real(self, file)
+
+    _patch(_Upload, "_send", send)
+
+
 SABOTAGES: Final[dict[str, Callable[[], None]]] = {
     "torn-lines": _torn_lines,
     "unsynced": _unsynced,
     "early-witness": _early_witness,
     "unrecovered": _unrecovered,
+    "early-manifest": _early_manifest,
 }

@@ -13,13 +13,15 @@ import pytest
 
 from tests.faults.kill_points import Point
 from tests.faults.kill_steps import STEPS
-from tests.faults.killing import Blow, Mode
+from tests.faults.killing import ON_SOCKETS, Blow, Mode
+from tests.objects import HAS_MOTO
 from tests.processes import ROOT
 
 pytestmark = pytest.mark.skipif(
     shutil.which("cc") is None or sys.platform != "linux", reason="needs a C compiler and Linux"
 )
-SHORT = ",".join(name for name, step in STEPS.items() if not step.needs_gateway)
+SHORT = ",".join(name for name, step in STEPS.items() if not step.needs_gateway and not step.needs_store)
+needs_moto = pytest.mark.skipif(not HAS_MOTO, reason="moto's server is not installed")
 
 
 def kill_points(*arguments: object, patience_s: float = 300) -> tuple[int, dict[str, Any]]:
@@ -52,6 +54,15 @@ def test_killed_anywhere_nothing_witnessed_is_lost() -> None:
     assert told["how"]["power"] > 0
 
 
+@needs_moto
+def test_uploads_killed_anywhere_publish_all_or_nothing() -> None:
+    code, told = kill_points(1, "--count", 6, "--errors", 2, "--steps", "upload then compact")
+    assert (told["failures"], code) == ([], 0)
+    assert told["kills"] >= 6
+    assert told["calls"].keys() & set(ON_SOCKETS)
+
+
+@needs_moto
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
 def test_killed_at_five_hundred_points_nothing_witnessed_is_lost() -> None:
@@ -68,6 +79,7 @@ def test_killed_at_five_hundred_points_nothing_witnessed_is_lost() -> None:
         ("unrecovered", "record", "write", "witnessed, are missing"),
         ("torn-lines", "journal prune", "write", "ended with 1"),
         ("unsynced", "compact", "unlink", "ended with 1"),
+        pytest.param("early-manifest", "upload", "send", "missing, although the manifest", marks=needs_moto),
     ],
 )
 def test_the_harness_sees_harm(sabotage: str, step: str, calls: str, says: str) -> None:

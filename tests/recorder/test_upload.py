@@ -58,7 +58,9 @@ def test_what_is_uploaded_is_what_is_here_and_is_sent_once(data: Path, store: Ob
     assert (done.files, done.bytes) == (len(files), sum(file.bytes for file in files))
     assert (done.known, done.published, done.deleted, done.waiting) == (0, 1, 0, False)
     assert_published(data, store)
-    assert keys_of(store) == {MANIFEST} | {file.path for file in files}  # no journal, no locks
+    # no journal, no locks
+    assert keys_of(store) == {MANIFEST, "upload/linear.json"} | {file.path for file in files}
+    assert store.read("upload/linear.json") == b"{}"
     again = upload_archive(data, store)
     assert (again.files, again.known, again.published) == (0, 0, 0)
 
@@ -182,6 +184,26 @@ def test_stopping_between_files_publishes_nothing_and_goes_on(data: Path, store:
     done = upload_archive(data, store)
     assert (done.known, done.published) == (4, 1)
     assert_published(data, store)
+
+
+def test_what_was_sent_and_compacted_before_it_was_published_is_deleted(
+    data: Path, store: ObjectStore
+) -> None:
+    sent: list[str] = []
+    done = upload_archive(
+        data,
+        store,
+        jobs=2,
+        on_file=lambda file, *_: sent.append(file.path),
+        should_stop=lambda: len(sent) > 2,
+    )
+    assert done.waiting
+    assert keys_of(store) == {"upload/linear.json", *sent}
+    compact_data(data, grace_s=0)
+    assert upload_archive(data, store).deleted == len(sent) == 4  # at once: no reader has seen them
+    assert_published(data, store)
+    files = {file.path for file in read_manifest(data / "archive").files}
+    assert keys_of(store) == {MANIFEST, "upload/linear.json"} | files
 
 
 @pytest.mark.parametrize("fault", ["503", "cut", "lost"])
