@@ -26,6 +26,7 @@ from recorder.feed_rows import (
     integers,
     moments_ns,
 )
+from recorder.feed_trust import Prefix, stale_after
 from schemas.errors import ConfigError, Corrupt, NoData
 from schemas.names import FeedState, RowKind, Table
 from schemas.tables import LEVEL_COLUMNS, RPI_LEVEL_COLUMNS, book_of_topic, book_topic
@@ -145,11 +146,9 @@ def book_at(
             continue
         cause = _gap_cause(
             [gap for gap in history.gaps if gap.collector == span.collector and gap.start_ns <= span.end_ns],
-            times,
+            Prefix(times, good.last_receive_ns, rows.cut_receive_ns(at_ns), good.is_followed),
             clock,
             at_ns,
-            (good.last_receive_ns, rows.cut_receive_ns(at_ns)),
-            good.is_followed,
         )
         book = _replayed(archive, topic, table, depth, good.rows)
         update_id, cross_sequence, match_ns = (
@@ -220,48 +219,11 @@ def _last_good(rows: FeedRows, at_ns: int) -> _Good | None:
     return None
 
 
-def _gap_cause(
-    gaps: list[FeedGap],
-    last: dict[Clock, int],
-    clock: Clock,
-    at_ns: int,
-    around: tuple[int, int | None],
-    is_followed: bool,
-) -> str | None:
-    """Return the cause of the gap that the moment lies in, if any.
-
-    Args:
-        gaps: of the span.
-        last: the times of the last good row at the moment.
-        clock, at_ns: the moment.
-        around: when the last row up to the moment and the first row after it were received; None where there
-            is none after it.
-        is_followed: whether an update that the book could not take comes behind the last good row.
-    """
-    last_receive_ns, next_receive_ns = around
+def _gap_cause(gaps: list[FeedGap], prefix: Prefix, clock: Clock, at_ns: int) -> str | None:
+    """Return the cause of the gap of the span that the moment lies in, if any."""
     for gap in gaps:
-        # Earlier gaps were healed by the last good row or before it, later ones begin behind the next row.
-        if gap.start_ns < last[Clock.RECEIVE]:
-            continue
-        # What healed a gap may have come in the same read as what broke the feed: then its match time tells.
-        if (
-            gap.end_ns is not None
-            and gap.end_ns <= last[Clock.RECEIVE]
-            and (gap.end_match_ns is None or gap.end_match_ns <= last[Clock.MATCH])
-        ):
-            continue
-        if next_receive_ns is not None and (
-            gap.start_ns > next_receive_ns
-            # Frames of one read share a stamp: then the match time tells behind which of them the gap begins.
-            or (gap.start_ns == next_receive_ns and gap.start_match_ns != last[Clock.MATCH])
-        ):
-            continue
-        if clock is Clock.MATCH and gap.start_match_ns is not None:
-            start_ns = gap.start_match_ns
-        else:
-            start_ns = last[clock] + gap.start_ns - last[Clock.RECEIVE]
-        # A row that the gap kept from the book may carry the very times of the last good one.
-        if at_ns > start_ns or last_receive_ns > gap.start_ns or is_followed:
+        after_ns = stale_after(gap, prefix, clock)
+        if after_ns is not None and (at_ns > after_ns or after_ns == NO_MOMENT):
             return gap.cause
     return None
 

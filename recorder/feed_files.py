@@ -126,9 +126,14 @@ class FeedFiles:
         rows = self._reader(group.file).group(group.group, wanted)
         return rows.filter(pc.equal(rows.column("depth"), self._depth))
 
-    def forwards(self, columns: list[str] | None = None) -> Iterator[FeedPiece]:
-        """Yield all rows, first ones first."""
-        unopened = self.files[::-1]
+    def forwards(self, columns: list[str] | None = None, since: int | None = None) -> Iterator[FeedPiece]:
+        """Yield all rows, first ones first.
+
+        Args:
+            columns: only these (and those that order them).
+            since: only rows of this sequence or a higher one.
+        """
+        unopened = [file for file in self.files if since is None or _span(file)[1] >= since][::-1]
         waiting: list[FeedGroup] = []
         while unopened or waiting:
             piece: list[FeedGroup] = []
@@ -136,7 +141,8 @@ class FeedFiles:
             while True:
                 bound = end if end is not None else min((group.low + 1 for group in waiting), default=None)
                 while unopened and (bound is None or _span(unopened[-1])[0] < bound):
-                    waiting += self.groups(unopened.pop())
+                    opened = self.groups(unopened.pop())
+                    waiting += [group for group in opened if since is None or group.high >= since]
                     if end is None:
                         bound = min((group.low + 1 for group in waiting), default=None)
                 if bound is None:
@@ -153,7 +159,13 @@ class FeedFiles:
                 waiting = [group for group in waiting if id(group) not in taken]
                 end = max(group.high for group in piece)
             if piece:
-                yield self._piece(piece, columns)
+                rows = self._piece(piece, columns)
+                if since is not None and piece[0].low < since:
+                    first = int(np.searchsorted(int64s(rows.rows, "sequence"), since, "left"))
+                    rows = FeedPiece(
+                        rows.rows.slice(first), rows.groups, rows.origin[first:], rows.places[first:]
+                    )
+                yield rows
 
     def backwards(self, below: int | None = None, columns: list[str] | None = None) -> Iterator[FeedPiece]:
         """Yield all rows, last ones first, in pieces that have their rows in order.

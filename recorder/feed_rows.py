@@ -26,7 +26,7 @@ from recorder.feed_files import FeedFiles, FeedGroup
 from schemas.columns import EXCHANGE
 from schemas.errors import StoreError
 from schemas.manifest import ManifestFile, ManifestSegment
-from schemas.names import Table
+from schemas.names import RowKind, Table
 from schemas.tables import schema_of
 from schemas.time import NS_PER_MS
 
@@ -216,14 +216,17 @@ class FeedRows:
         return end_ns is not None and at_ns <= end_ns
 
     def _may_reach(self, at_ns: int) -> bool:
-        if not self._files.files:
-            return False
+        return self._may_overlap(at_ns, at_ns + 1)
+
+    def _may_overlap(self, start_ns: int, end_ns: int) -> bool:
         known = [span for file in self._files.files if (span := self._range_ns(file)) is not None]
         if not known:
             return False
         first_ns = min((file.receive_ns[0] for file in self._files.files if file.receive_ns), default=0)
         silence_ns = max(self._span.end_ns - first_ns, 0)
-        return min(low for low, _ in known) <= at_ns <= max(high for _, high in known) + silence_ns
+        return (
+            min(low for low, _ in known) < end_ns and start_ns <= max(high for _, high in known) + silence_ns
+        )
 
     def reach_ns(self) -> tuple[int, int] | None:
         """Return from when to when the span reaches on the clock; None where no row has a reading of it.
@@ -255,6 +258,76 @@ class FeedRows:
             rows = self._in_span(piece.rows)
             if rows.num_rows:
                 yield rows
+
+    def answers(self, start_ns: int, end_ns: int) -> tuple[int, int] | None:
+        """Return the part of a span of the clock in which a book of these rows is the answer; ends are not included.
+
+        It is one part: from the first full book on, up to where the recording ends. None where there is none.
+        """
+        if self._clock is Clock.RECEIVE:
+            start_ns, end_ns = max(start_ns, self._span.start_ns), min(end_ns, self._span.end_ns + 1)
+        if start_ns >= end_ns or not self._may_overlap(start_ns, end_ns):
+            return None
+        if self.full_before(start_ns) is None:
+            first_ns = self._first_full_ns()
+            if first_ns is None:
+                return None
+            start_ns = max(start_ns, first_ns)
+        if self._clock is not Clock.RECEIVE and self._cut(end_ns - 1).sequence is None:
+            last_ns = self._end_ns()
+            if last_ns is None:
+                return None
+            end_ns = min(end_ns, last_ns + 1)
+        return (start_ns, end_ns) if start_ns < end_ns else None
+
+    def full_before(self, at_ns: int) -> int | None:
+        """Return the sequence of the last full book of the prefix that ``before`` gives, None where it has none."""
+        cut = self._cut(at_ns)
+        below = self._span.end_sequence if cut.sequence is None else cut.sequence
+        for piece in self._files.backwards(below, ["applied"]):
+            full = np.flatnonzero(_is_full(self._in_span(piece.rows)))
+            if full.size:
+                return int(integers(self._in_span(piece.rows), "sequence")[full[-1]])
+        return None
+
+    def _first_full_ns(self) -> int | None:
+        """Where the clock stands with the first full book: its running maximum, or else its first reading."""
+        reached_ns = NO_MOMENT
+        found = False
+        for piece in self._files.forwards(["applied", self._clock.column], self._span.first_sequence):
+            rows = self._in_span(piece.rows)
+            moments = moments_ns(rows, self._clock.column)
+            full = np.flatnonzero(_is_full(rows))[:1]
+            if found:
+                moments = moments[moments != NO_MOMENT]
+                if moments.size:
+                    return int(moments[0])
+                continue
+            reached_ns = max(
+                reached_ns, int(moments[: int(full[0]) + 1 if full.size else None].max(initial=NO_MOMENT))
+            )
+            if full.size:
+                if reached_ns != NO_MOMENT:
+                    return reached_ns
+                found = True
+                moments = moments[moments != NO_MOMENT]
+                if moments.size:
+                    return int(moments[0])
+        return None
+
+    def since(self, sequence: int, columns: list[str]) -> Iterator[pa.Table]:
+        """Yield some columns of the rows from a sequence on, in order, about a row group at a time."""
+        for piece in self._files.forwards(columns, max(sequence, self._span.first_sequence)):
+            rows = self._in_span(piece.rows)
+            if rows.num_rows:
+                yield rows
+            end = self._span.end_sequence
+            if end is not None and piece.groups and min(group.low for group in piece.groups) >= end:
+                return
+
+    def close(self) -> None:
+        """Close the files; they are opened again where that is needed."""
+        self._files.close()
 
     def cut_receive_ns(self, at_ns: int) -> int | None:
         """Return the receive time of the first row after the prefix, None where there is none."""
@@ -330,6 +403,12 @@ class FeedRows:
 
 def _scaled(span: tuple[int, int] | None) -> tuple[int, int] | None:
     return None if span is None else (span[0] * NS_PER_MS, span[1] * NS_PER_MS)
+
+
+def _is_full(rows: pa.Table) -> npt.NDArray[np.bool_]:
+    """Which rows are whole books that the live book took."""
+    is_delta = pc.equal(rows["kind"].cast(pa.string()), RowKind.DELTA.value)
+    return np.asarray(pc.and_not(rows["applied"], is_delta).to_numpy(), dtype=np.bool_)
 
 
 def integers(rows: pa.Table, column: str) -> Int64s:

@@ -12,7 +12,7 @@ from typing import Final
 
 from schemas.errors import ConfigError
 
-__all__ = ["NS_PER_MS", "NS_PER_SECOND", "format_date", "format_ns", "parse_time"]
+__all__ = ["NS_PER_MS", "NS_PER_SECOND", "format_date", "format_ns", "parse_duration", "parse_time"]
 
 NS_PER_MS: Final = 1_000_000
 NS_PER_SECOND: Final = 1_000_000_000
@@ -32,6 +32,14 @@ _TEXT = re.compile(
 _EPOCH_TEXT = re.compile(r"(?P<number>-?[0-9]{1,19})(?P<unit>ns|us|ms|s)", re.ASCII)
 _BARE_NUMBER = re.compile(r"-?[0-9]+", re.ASCII)
 _UNIT_NS = {"ns": 1, "us": 1_000, "ms": NS_PER_MS, "s": NS_PER_SECOND}
+_DURATION_TEXT = re.compile(r"(?P<number>[0-9]{1,19}(?:\.[0-9]{1,9})?)\s*(?P<unit>[a-z]{1,12})", re.ASCII)
+_DURATION_NS = _UNIT_NS | {
+    unit: ns * NS_PER_SECOND
+    for units, ns in (
+        ("sec second seconds", 1), ("m min minute minutes", 60), ("h hour hours", 3_600), ("d day days", 86_400)
+    )
+    for unit in units.split()
+}  # fmt: skip
 
 
 def parse_time(moment: str | datetime) -> int:
@@ -49,6 +57,31 @@ def parse_time(moment: str | datetime) -> int:
     if not _LOWEST <= ns <= _HIGHEST:
         raise ConfigError(
             f"time {str(moment)!r} is outside the years 1677 to 2262, which 64 bits of nanoseconds hold"
+        )
+    return ns
+
+
+def parse_duration(duration: str | timedelta) -> int:
+    """Return a length of time above 0 as nanoseconds: ``100ms``, ``1s``, ``1 hour``; a timedelta.
+
+    Raises:
+        ConfigError: it is none of these, not above 0, finer than a nanosecond or longer than 292 years.
+    """
+    if isinstance(duration, timedelta):
+        ns = duration // timedelta(microseconds=1) * 1_000
+    else:
+        found = _DURATION_TEXT.fullmatch(duration.strip().lower())
+        unit_ns = _DURATION_NS.get(found["unit"]) if found is not None else None
+        if found is None or unit_ns is None:
+            raise ConfigError(f"{duration!r} is no length of time; write it like 100ms, 1s, 5min, 1h or 1d")
+        whole, _, fraction = found["number"].partition(".")
+        parts, rest = divmod(int(fraction or "0") * unit_ns, 10 ** len(fraction))
+        if rest:
+            raise ConfigError(f"{duration!r} is finer than a nanosecond")
+        ns = int(whole) * unit_ns + parts
+    if not 0 < ns <= _HIGHEST:
+        raise ConfigError(
+            f"found a length of time of {str(duration)!r}, expected one above 0 and up to 292 years"
         )
     return ns
 

@@ -32,6 +32,7 @@ cdef extern from "tb_sample.h" nogil:
         int64_t *age_ns
         int64_t *update_id
         int64_t *sequence
+        int64_t *rows
         int8_t *price_exponent
         int8_t *size_exponent
         uint8_t *flags
@@ -48,6 +49,7 @@ cdef extern from "tb_sample.h" nogil:
         int64_t *band_sizes[2]
         int8_t *covered[2]
     void tb_sampler_init(tb_sampler *sampler)
+    void tb_sampler_begin_at(tb_sampler *sampler, int64_t ns)
     int64_t tb_sample_rows(tb_sampler *sampler, tb_replay *replay, const tb_replay_columns *columns, int64_t start,
                            tb_samples *out)
     int tb_sample_rest(tb_sampler *sampler, tb_replay *replay, tb_samples *out)

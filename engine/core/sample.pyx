@@ -30,6 +30,8 @@ cdef class Sampler:
         levels: how many a side.
         bands: thousandths of a basis point, rising.
         capacity: samples in one piece of output, at most.
+        begin_ns: where the clock stands before the first row, when rows before it are left out; None: the first row's
+            reading is the first one.
     """
 
     cdef tb_sampler sampler
@@ -41,7 +43,7 @@ cdef class Sampler:
 
     def __cinit__(self, str kind, int depth, str clock, *, int64_t every_ns=0, int64_t origin_ns=0,
                   int64_t every_messages=0, int64_t start_ns=INT64_MIN, int64_t end_ns=INT64_MAX, int32_t levels=1,
-                  tuple bands=(), int64_t capacity=65536):
+                  tuple bands=(), int64_t capacity=65536, begin_ns=None):
         if (every_ns > 0) == (every_messages > 0) or every_ns < 0 or every_messages < 0:
             raise ValueError(f"found every_ns={every_ns} and every_messages={every_messages}, expected one of them above 0")
         if levels < 1 or capacity < 1 or levels * capacity > 2**31 - 1:
@@ -57,6 +59,8 @@ cdef class Sampler:
         self.sampler.bands = len(bands)
         for i, band in enumerate(bands):
             self.sampler.band[<int>i] = band
+        if begin_ns is not None:
+            tb_sampler_begin_at(&self.sampler, begin_ns)
         self.books = BookReplay(depth)
         self.clock = clock
         self.capacity = capacity
@@ -119,6 +123,7 @@ cdef class Sampler:
         out.age_ns = <int64_t *><uintptr_t>memory("age_ns", np.int64, n)
         out.update_id = <int64_t *><uintptr_t>memory("update_id", np.int64, n)
         out.sequence = <int64_t *><uintptr_t>memory("sequence", np.int64, n)
+        out.rows = <int64_t *><uintptr_t>memory("rows", np.int64, n)
         out.price_exponent = <int8_t *><uintptr_t>memory("price_exponent", np.int8, n)
         out.size_exponent = <int8_t *><uintptr_t>memory("size_exponent", np.int8, n)
         out.flags = <uint8_t *><uintptr_t>memory("flags", np.uint8, n)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.errors import ConfigError
-from schemas.time import format_date, format_ns, parse_time
+from schemas.time import format_date, format_ns, parse_duration, parse_time
 
 MOMENT = 1_723_161_300_000_000_000  # 2024-08-08T23:55:00Z
 
@@ -90,3 +90,30 @@ def test_any_text_is_read_or_refused(text: str) -> None:
     except ConfigError:
         return
     assert -(2**63) <= ns < 2**63
+
+
+@pytest.mark.parametrize(
+    ("text", "ns"),
+    [
+        ("1ns", 1),
+        ("2us", 2_000),
+        ("100ms", 100_000_000),
+        ("1s", 10**9),
+        ("1.5 min", 90 * 10**9),
+        ("2 Minutes", 120 * 10**9),
+        ("1h", 3600 * 10**9),
+        ("1d", 86_400 * 10**9),
+        (" 0.000000001s ", 1),
+        (timedelta(milliseconds=5), 5_000_000),
+    ],
+)
+def test_lengths_of_time(text: str | timedelta, ns: int) -> None:
+    assert parse_duration(text) == ns
+
+
+@pytest.mark.parametrize(
+    "text", ["", "1", "s", "1 y", "-1s", "0s", "0.1ns", "1e3s", "300000d", "9" * 19 + "s", timedelta(0)]
+)
+def test_what_is_no_length_of_time(text: str | timedelta) -> None:
+    with pytest.raises(ConfigError, match=r"length of time|finer than a nanosecond"):
+        parse_duration(text)

@@ -219,6 +219,7 @@ static int put(tb_sampler *s, tb_replay *replay, tb_samples *out, int64_t at_ns)
     out->age_ns[row] = aged ? age_ns : 0;
     out->update_id[row] = replay->update_id;
     out->sequence[row] = replay->sequence;
+    out->rows[row] = replay->rows;
     out->price_exponent[row] = (int8_t)-book->price_decimals;
     out->size_exponent[row] = (int8_t)-book->size_decimals;
     out->flags[row] = (uint8_t)((replay->trusted ? TB_SAMPLE_TRUSTED : 0) | (aged ? TB_SAMPLE_AGED : 0) |
@@ -257,6 +258,14 @@ static void aim(tb_sampler *s, int64_t at_ns)
     const tb_int128 moment = s->origin_ns + steps * every;
     s->over = moment > INT64_MAX;
     s->next_ns = s->over ? INT64_MAX : (int64_t)moment;
+}
+
+void tb_sampler_begin_at(tb_sampler *sampler, int64_t ns)
+{
+    sampler->settled_ns = sampler->reached_ns = ns;
+    if (sampler->every_ns)
+        aim(sampler, ns);
+    sampler->started = 1;
 }
 
 static void advance(tb_sampler *s)
@@ -305,10 +314,7 @@ TB_INLINE int reading(tb_replay *replay, const tb_replay_columns *columns, int64
 static int reach(tb_sampler *s, tb_replay *replay, int64_t ns, tb_samples *out)
 {
     if (!s->started) {
-        s->settled_ns = ns;
-        if (s->every_ns)
-            aim(s, ns);
-        s->started = 1;
+        tb_sampler_begin_at(s, ns);
     } else if (s->every_ns && !fill(s, replay, ns - 1, out)) {
         return 0;
     }

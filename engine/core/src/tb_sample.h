@@ -50,6 +50,7 @@ typedef struct {
 typedef struct {
     int64_t capacity, used;
     int64_t *time_ns, *age_ns, *update_id, *sequence;
+    int64_t *rows; /* how many rows lie before the sample, of all that were taken */
     int8_t *price_exponent, *size_exponent;
     uint8_t *flags;
     int32_t *offsets[2]; /* levels: one more than there are samples, from 0 */
@@ -68,6 +69,9 @@ typedef struct {
 #define TB_SAMPLE_TWO_SIDED 4
 
 void tb_sampler_init(tb_sampler *sampler);
+
+/* Before the first row: the clock stands at `ns`, as if an earlier row had read it there. For rows that begin behind others. */
+void tb_sampler_begin_at(tb_sampler *sampler, int64_t ns);
 
 /* Takes rows from row `from` on, up to the one before which `out` is full, or that can't be taken: then `replay` has the error,
  * which is TB_ROW_OK otherwise. Returns the row to go on with, or the count. */

@@ -1,0 +1,210 @@
+"""Which recording of a book answers for which part of a range, and its rows, ready for the core."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+import pyarrow as pa
+
+from recorder.archive import Archive
+from recorder.book_state import choose_topic
+from recorder.feed_rows import Clock, FeedGap, FeedRows, feed_history
+from recorder.ranges.function import Arguments, Kind, Parameter, Untrusted
+from schemas.errors import ConfigError, NoData
+from schemas.names import Table
+from schemas.tables import LEVEL_COLUMNS, book_of_topic
+from schemas.time import format_ns
+
+__all__ = ["BOOK_PARAMETERS", "BookRange", "Stretch", "book_range"]
+
+_MOST_SPANS_NAMED: Final = 4
+_MOST_BATCH_ROWS: Final = 16_384
+_ROW_COLUMNS: Final = ("applied", "update_id", *LEVEL_COLUMNS, "price_exponent", "size_exponent")
+
+BOOK_PARAMETERS: Final = {
+    parameter.name: parameter
+    for parameter in (
+        Parameter("category", Kind.TEXT, "Product line, e.g. linear."),
+        Parameter("symbol", Kind.TEXT, "Symbol, e.g. BTCUSDT."),
+        Parameter("t0", Kind.MOMENT, "Beginning of the range, included."),
+        Parameter("t1", Kind.MOMENT, "End of the range, not included."),
+        Parameter(
+            "topic",
+            Kind.TEXT,
+            "Topic, e.g. orderbook.50; the deepest recorded one that covers the range.",
+            None,
+        ),
+        Parameter("clock", Kind.CLOCK, "Clock that moments are on.", Clock.MATCH),
+        Parameter(
+            "untrusted",
+            Kind.UNTRUSTED,
+            "What becomes of rows of a time that lies in a gap.",
+            Untrusted.LEAVE_OUT,
+        ),
+    )
+}
+"""Parameters that functions over order books have in common, by name."""
+
+
+class Stretch(NamedTuple):
+    """A part of a range that one recording answers.
+
+    Attributes:
+        collector: who recorded it.
+        start_ns, end_ns: from when to when on the clock, the end not included.
+        gaps: of the recording.
+    """
+
+    collector: str
+    start_ns: int
+    end_ns: int
+    gaps: list[FeedGap]
+    feed: FeedRows
+
+    def batches(self, columns: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
+        """Yield the rows from the last full book at the start on, to the end of the recording, a batch at a time.
+
+        Args:
+            columns: more columns than those that make the book.
+        """
+        since = self.feed.full_before(self.start_ns)
+        assert since is not None  # by the choice of start_ns
+        for rows in self.feed.since(since, list(dict.fromkeys([*_ROW_COLUMNS, *columns]))):
+            yield from rows.to_batches(max_chunksize=_MOST_BATCH_ROWS)
+
+
+class BookRange(NamedTuple):
+    """A range of a feed: its parts that were recorded, in order of time. What lies between them was not.
+
+    Attributes:
+        topic: in full.
+        depth: of the topic.
+    """
+
+    topic: str
+    depth: int
+    clock: Clock
+    stretches: list[Stretch]
+
+
+def book_range(archive: Archive, arguments: Arguments, *, levels: int | None = None) -> BookRange:
+    """Return what an archive has of the range that some arguments name.
+
+    Args:
+        archive: the archive.
+        arguments: category, symbol, t0, t1, topic and clock.
+        levels: how many levels a side are asked for.
+
+    Raises:
+        ConfigError: the topic is no order book that ranges are made of.
+        NoData: the symbol, topic or depth was not recorded, or nothing in the range was; what is near is named.
+    """
+    category, symbol, clock = arguments["category"], arguments["symbol"], arguments["clock"]
+    start_ns, end_ns = arguments["t0"], arguments["t1"]
+    topics = _topics(archive, category, symbol, arguments["topic"], levels)
+    best: BookRange | None = None
+    covered_ns = -1
+    for topic in topics:
+        found = _recorded(archive, category, symbol, topic, clock, start_ns, end_ns)
+        sum_ns = sum(part.end_ns - part.start_ns for part in found.stretches)
+        if sum_ns > covered_ns:
+            best, covered_ns = found, sum_ns
+        if sum_ns == end_ns - start_ns:
+            break
+    assert best is not None
+    if not best.stretches and end_ns > start_ns:
+        raise NoData(_nothing(archive, category, symbol, topics, clock, start_ns, end_ns))
+    return best
+
+
+def _topics(
+    archive: Archive, category: str, symbol: str, wanted: str | None, levels: int | None
+) -> list[str]:
+    """The topics that can answer, the deepest first."""
+    chosen = choose_topic(archive, category, symbol, wanted)
+    if wanted is not None:
+        topics = [chosen]
+        if (known := book_of_topic(chosen)) is not None and known[0] is not Table.BOOK_UPDATES:
+            raise ConfigError(
+                f"{chosen} has two sizes a level, which ranges don't show; choose another topic"
+            )
+    else:
+        depths = {
+            known[1]: topic
+            for topic in archive.manifest.topics(category, symbol)
+            if (known := book_of_topic(topic)) is not None and known[0] is Table.BOOK_UPDATES
+        }
+        topics = [depths[depth] for depth in sorted(depths, reverse=True)]
+        if not topics:
+            raise NoData(
+                f"of {category} {symbol} only {chosen} was recorded, whose two sizes a level ranges don't show"
+            )
+    if levels is not None:
+        deep = [topic for topic in topics if _depth(topic) >= levels]
+        if not deep:
+            raise NoData(
+                f"found depth {levels}, but the deepest recorded book of {category} {symbol} is {topics[0]}; "
+                f"ask for at most {_depth(topics[0])}"
+                if wanted is None
+                else f"found depth {levels}, but {topics[0]} has {_depth(topics[0])} levels a side; ask for no more"
+            )
+        return deep
+    return topics
+
+
+def _depth(topic: str) -> int:
+    known = book_of_topic(topic)
+    assert known is not None
+    return known[1]
+
+
+def _recorded(
+    archive: Archive, category: str, symbol: str, topic: str, clock: Clock, start_ns: int, end_ns: int
+) -> BookRange:
+    """The latest recording answers wherever it has a book; what it leaves open is for those before it."""
+    history = feed_history(archive, category, symbol, topic)
+    depth = _depth(topic)
+    open_parts = [(start_ns, end_ns)] if start_ns < end_ns else []
+    stretches: list[Stretch] = []
+    for span in history.spans:
+        if not open_parts:
+            break
+        rows = FeedRows(archive, Table.BOOK_UPDATES, category, symbol, depth, span, clock)
+        gaps = [
+            gap for gap in history.gaps if gap.collector == span.collector and gap.start_ns <= span.end_ns
+        ]
+        still_open = []
+        for low, high in open_parts:
+            part = rows.answers(low, high)
+            if part is None:
+                still_open.append((low, high))
+                continue
+            stretches.append(Stretch(span.collector, *part, gaps, rows))
+            still_open += [piece for piece in ((low, part[0]), (part[1], high)) if piece[0] < piece[1]]
+        open_parts = still_open
+    return BookRange(topic, depth, clock, sorted(stretches, key=lambda part: part.start_ns))
+
+
+def _nothing(
+    archive: Archive, category: str, symbol: str, topics: list[str], clock: Clock, start_ns: int, end_ns: int
+) -> str:
+    head = f"nothing of {category} {symbol} was recorded from {format_ns(start_ns)} to {format_ns(end_ns)} on the "
+    reaches = [
+        (*reach, topic)
+        for topic in topics
+        for span in feed_history(archive, category, symbol, topic).spans
+        if (
+            reach := FeedRows(
+                archive, Table.BOOK_UPDATES, category, symbol, _depth(topic), span, clock
+            ).reach_ns()
+        )
+        is not None
+    ]
+    if not reaches:
+        return f"{head}{clock.value} clock, nor at any other time"
+    reaches.sort(key=lambda reach: max(reach[0] - end_ns, start_ns - reach[1], 0))
+    near = [
+        f"{format_ns(low)} to {format_ns(high)} ({topic})" for low, high, topic in reaches[:_MOST_SPANS_NAMED]
+    ]
+    return f"{head}{clock.value} clock; nearest: {', '.join(near)}"
