@@ -21,6 +21,7 @@ from recorder.import_command import importing
 from recorder.journal_command import journal
 from recorder.operate import check, init, supervise
 from recorder.options import CA_FILE, ENDPOINT, ENVIRONMENT, REGION, STATE_DIR, ReportFormat
+from recorder.plots.command import plotting
 from recorder.query import query
 from recorder.repair_command import repair
 from recorder.upload_command import upload
@@ -57,6 +58,7 @@ app.command("supervise")(supervise)
 app.add_typer(journal)
 app.add_typer(importing)
 app.add_typer(exporting)
+app.add_typer(plotting)
 
 
 def _split(text: str | None) -> list[str] | None:
