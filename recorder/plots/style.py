@@ -40,6 +40,7 @@ __all__ = [
     "number_text",
     "plain_axes",
     "save",
+    "sizes_axis",
     "styled",
     "time_axis",
 ]
