@@ -117,16 +117,25 @@ class Archive:
             ConfigError: the statement is not of these, or DuckDB refuses it; the message is DuckDB's.
             StoreError: a file could not be read.
         """
+        from recorder.sql.functions import Calls  # they ask archives
+
         database = self._opened()
         session = database.session()
-        try:
-            refuse_all_but_reading(session, query)
-        except BaseException as error:
+        calls = Calls(self, session)
+
+        def release() -> None:
+            calls.take_back()
             database.release(session)
+
+        try:
+            prepared = calls.prepared(query, parameters or ())
+            refuse_all_but_reading(session, prepared.text)
+        except BaseException as error:
+            release()
             if isinstance(error, duckdb.Error):
                 raise translated(error) from error
             raise
-        return database.run(session, query, parameters, lambda: database.release(session))
+        return database.run(session, prepared, release, calls.cause, at_once=len(calls) > 0)
 
     def files(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -15,6 +15,7 @@ from recorder.manifest import Manifest
 from recorder.object_store import ObjectStore
 from recorder.result import Result
 from recorder.spared import spared
+from recorder.sql.calls import Piece
 from recorder.sql.statements import translated
 from recorder.stored_archive import STORED_ROOT, stored_files
 from schemas.errors import ConfigError
@@ -124,25 +125,42 @@ class Database:
     def run(
         self,
         session: duckdb.DuckDBPyConnection,
-        query: str,
-        parameters: Sequence[object] | None,
+        query: Piece,
         release: Callable[[], None],
+        cause: Callable[[Exception], Exception | None],
+        *,
+        at_once: bool,
     ) -> Result:
-        """Run a query; ``release`` is called once the rows are read, given up, or refused at the first.
+        """Run a query.
+
+        Args:
+            session: where.
+            query: with its parameters' values.
+            release: called once the rows are read, given up, or refused at the first.
+            cause: returns the error that one of DuckDB's came from, if it came from another.
+            at_once: make the first rows now, so that what keeps them from being made is raised here.
 
         Raises: what ``translated`` makes of DuckDB's errors; so does the reading of rows.
         """
         try:
-            relation = session.sql(query, params=list(parameters)) if parameters else session.sql(query)
+            relation = (
+                session.sql(query.text, params=query.values) if query.values else session.sql(query.text)
+            )
             types = [str(type_) for type_ in relation.types]
             reader = getattr(relation, _TO_READER)(_BATCH_ROWS)
         except duckdb.Error as error:
+            found = cause(error)
             release()
+            if found is not None:
+                raise found from None
             raise translated(error) from error
         except BaseException:
             release()
             raise
-        return Result(reader.schema, _Batches(reader, release), types)
+        batches = _Batches(reader, release, cause)
+        if at_once:
+            batches.begin()
+        return Result(reader.schema, batches, types)
 
     def _open(self, settings: Settings) -> duckdb.DuckDBPyConnection:
         earlier = set()
@@ -239,14 +257,24 @@ class Database:
 class _Batches:
     """DuckDB's stream of rows, with its errors in our words; what it holds is let go of once, however it ends."""
 
-    def __init__(self, reader: pa.RecordBatchReader, release: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        reader: pa.RecordBatchReader,
+        release: Callable[[], None],
+        cause: Callable[[Exception], Exception | None],
+    ) -> None:
         self._reader: pa.RecordBatchReader | None = reader
         self._release = release
+        self._cause = cause
+        self._first: pa.RecordBatch | None = None
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         return self
 
     def __next__(self) -> pa.RecordBatch:
+        first, self._first = self._first, None
+        if first is not None:
+            return first
         if self._reader is None:
             raise StopIteration
         try:
@@ -255,11 +283,20 @@ class _Batches:
             self.close()
             raise
         except (duckdb.Error, OSError, pa.ArrowException) as error:
+            found = self._cause(error)
+            self.close()
+            if found is not None:
+                raise found from None
             # Arrow's stream knows only OSError: the text is DuckDB's all the same.
             raise translated(error) from error
 
+    def begin(self) -> None:
+        """Have the first batch made; errors as of the next one."""
+        self._first = next(self, None)
+
     def close(self) -> None:
         """Let go."""
+        self._first = None
         if self._reader is not None:
             self._reader = None
             self._release()
