@@ -148,7 +148,7 @@ def _processor_ns(work: Callable[[], object]) -> int:
 
 def _roll_once(segment: Segment, out: Path, frames: int) -> Rolled:
     """Roll over what was rolled before, and make sure that it was all."""
-    rolled = roll_fully(segment.path, out)
+    rolled = roll_fully(segment.path, out, as_recorded=True)
     found = getattr(rolled.entries[-1], "frames", None)
     if found != frames or rolled.mismatches:
         raise DataError(

@@ -233,8 +233,6 @@ class RawRecords:
 
 
 def closing_payload(payload: bytes) -> bytes:
-    """The closing note as it counts for the content: the number of batches is the file's affair."""
+    """The closing note as it counts for the content: the number of batches and the hash are the file's affair."""
     note = decode_note(payload)
-    return (
-        msgspec.json.encode(msgspec.structs.replace(note, batches=0)) if isinstance(note, Close) else payload
-    )
+    return msgspec.json.encode(note.as_content()) if isinstance(note, Close) else payload

@@ -353,7 +353,9 @@ class _Writer:
 
     def close(self, note: ClosingNote, sequence: int) -> CutSegment:
         """End as the segment itself did, with its note and that note's sequence."""
-        note = msgspec.structs.replace(note, batches=self._batches, rows=self._rows, last_sequence=self._last)
+        note = msgspec.structs.replace(
+            note.as_content(), batches=self._batches, rows=self._rows, last_sequence=self._last
+        )
         self._file.write(
             self._encoder.encode_closing(
                 note,

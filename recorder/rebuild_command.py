@@ -137,6 +137,7 @@ class _Writer:
 
     def __init__(self, entry: ManifestSegment, descriptor: int, disk: Disk) -> None:
         self._descriptor, self._disk = descriptor, disk
+        self._content = str(entry.content_sha256)
         self._offset = self._number = 0
         header = provable(entry)
         info = SegmentInfo(
@@ -155,7 +156,8 @@ class _Writer:
             else:
                 self._write(
                     self._encoder.encode_closing(
-                        msgspec.structs.replace(note, batches=self._number),
+                        # what is proved once all of it is written
+                        msgspec.structs.replace(note, batches=self._number, content_sha256=self._content),
                         sequence=run[0].sequence,
                         receive_ns=run[0].receive_ns,
                         monotonic_ns=0,

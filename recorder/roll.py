@@ -71,16 +71,20 @@ class Rolled:
 
 
 def replay_segment(
-    path: Path, take: Callable[[dict[Key, pa.Table]], None], breathe: Callable[[], None] = lambda: None
+    path: Path,
+    take: Callable[[dict[Key, pa.Table]], None],
+    breathe: Callable[[], None] = lambda: None,
+    *,
+    hashed: bool = False,
 ) -> tuple[SegmentReader, Replay]:
     """Drive one sealed segment through the engine; ``take`` gets rows as they come, in order, and ``breathe`` is called
-    between batches.
+    between batches. The reader has the content hash if it is to be ``hashed``.
 
     Raises:
         Corrupt: the segment is torn or altered.
         StoreError: it can't be read.
     """
-    with SegmentReader(path, hashed=True) as reader:
+    with SegmentReader(path, hashed=hashed) as reader:
         info = reader.info
         replay = Replay(info.collector, Category(info.category), info.start_ns)
         held = False
@@ -114,18 +118,29 @@ def roll_segment(segment_path: Path, out_archive: Path, jobs: int = 1) -> list[E
 
 
 def roll_fully(
-    segment_path: Path, archive: Path, breathe: Callable[[], None] = lambda: None, jobs: int = 1
+    segment_path: Path,
+    archive: Path,
+    breathe: Callable[[], None] = lambda: None,
+    jobs: int = 1,
+    *,
+    as_recorded: bool = False,
 ) -> Rolled:
-    """As ``roll_segment``, and say what the replay found."""
+    """As ``roll_segment``, and say what the replay found.
+
+    ``as_recorded`` takes the content hash from the closing note, if whoever wrote the segment took it; otherwise, and
+    for whoever checks a segment, the records are hashed, and the note is held against that.
+    """
     with SegmentReader(segment_path) as reader:
         info = reader.info
+        note = reader.read_closing() if as_recorded else None
+    hashed = note is None or note.content_sha256 is msgspec.UNSET
     with RollFiles(archive, info, jobs) as files:
-        reader, replay = replay_segment(segment_path, files.take, breathe)
+        reader, replay = replay_segment(segment_path, files.take, breathe, hashed=hashed)
         entries: list[Entry] = list(files.finish())
         for directory in files.directories():
             sync_directory(directory)
     counters = replay.engine.counters()
-    closing, content = reader.closing, reader.content
+    closing = reader.closing
     reason = closing.reason if closing is not None else "recovered"
     entries.append(
         ManifestSegment(
@@ -147,12 +162,20 @@ def roll_fully(
             ),
             ended=_ENDED.get(reason, "stopped"),
             software=SOFTWARE,
-            content_sha256=None if content is None else content.hexdigest(),
+            content_sha256=_content(reader),
             # as it was written: that it has been compressed since changes nothing of what it says
             header=SegmentHeader(info.endpoint, info.software, reader.first_sequence, FORMAT_VERSION),
         )
     )
     return Rolled(segment_path, entries, replay.mismatches, replay.digests)
+
+
+def _content(reader: SegmentReader) -> str | None:
+    """Hash of the records that were read, or the one that the closing note among them tells."""
+    if reader.content is not None:
+        return reader.content.hexdigest()
+    told = reader.closing.content_sha256 if reader.closing is not None else None
+    return told if isinstance(told, str) else None
 
 
 def report_recoveries(recoveries: Iterable[Recovery]) -> None:
@@ -238,7 +261,7 @@ def roll_data(
             failed = failed or error
             continue
         try:
-            rolled = roll_fully(segment.path, archive, breathe, jobs)
+            rolled = roll_fully(segment.path, archive, breathe, jobs, as_recorded=True)
         except Corrupt as error:
             failed = failed or error
             continue

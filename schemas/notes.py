@@ -6,6 +6,8 @@ else. Update ids and clocks that do not exist are null. Digests are 16 hex digit
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
 __all__ = [
@@ -344,6 +346,9 @@ class Imported(_Note, frozen=True, tag="imported"):
     whole: bool = False
 
 
+Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$", max_length=64)]
+
+
 class Close(_Note, frozen=True, tag="close", omit_defaults=False):
     """The last record of a sealed segment (alone in the last batch); its counts leave itself out.
 
@@ -352,6 +357,8 @@ class Close(_Note, frozen=True, tag="close", omit_defaults=False):
         batches, rows: how many came before.
         last_sequence: of the record before; one less than the first sequence when there was none.
         bytes_set_aside: what a recovery cut off into ``.torn`` files.
+        content_sha256: content hash of the segment, this note included as ``as_content`` has it, by whoever wrote the
+            segment; unset where nobody took it.
     """
 
     reason: str
@@ -359,6 +366,11 @@ class Close(_Note, frozen=True, tag="close", omit_defaults=False):
     rows: int
     last_sequence: int
     bytes_set_aside: int = 0
+    content_sha256: Sha256 | msgspec.UnsetType = msgspec.UNSET
+
+    def as_content(self) -> Close:
+        """The note as it counts for the content: without what belongs to the file, and without the hash itself."""
+        return msgspec.structs.replace(self, batches=0, content_sha256=msgspec.UNSET)
 
 
 Note = (

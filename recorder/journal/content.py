@@ -2,7 +2,8 @@
 
 ``docs/journal.md`` tells it to others. Each column has a sha256 of its own that runs over the whole segment, so that
 batches can be hashed as they come, whatever they hold, and a difference can be told by column; the content hash is the
-sha256 over the six digests. The closing note counts the batches of its file; here that number is 0.
+sha256 over the six digests. The closing note counts the batches of its file; here that number is 0. It also tells the
+hash itself, where the writer took it; here it doesn't.
 """
 
 from __future__ import annotations
@@ -46,9 +47,10 @@ class ContentHash:
 
 
 def without_batches(table: pa.RecordBatch, note: ClosingNote) -> pa.RecordBatch:
-    """The closing note's batch as it counts for the content: with the number of batches, the file's affair, as 0."""
+    """The closing note's batch as it counts for the content: with the number of batches, the file's affair, as 0, and
+    without the content hash."""
     sequence, receive_ns, line, kind = (column[0].as_py() for column in table.columns[:-1])
-    payload = msgspec.json.encode(msgspec.structs.replace(note, batches=0))
+    payload = msgspec.json.encode(note.as_content())
     return build_batch(sequence, [(receive_ns, line, kind, payload)])
 
 

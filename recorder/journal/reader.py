@@ -150,8 +150,8 @@ class SegmentReader:
         """Yield every batch in order.
 
         Raises:
-            Corrupt: a batch is torn or altered, numbers or sequences do not follow, or the end is missing
-                (unless lenient: then `stopped` says so).
+            Corrupt: a batch is torn or altered, numbers or sequences do not follow, the end is missing, or the closing
+                note tells of other content than ``content`` (unless lenient: then `stopped` says so).
             StoreError: the drive failed.
         """
         self._start_over()
@@ -269,6 +269,13 @@ class SegmentReader:
             )
         if rest:
             raise Corrupt(self.path, f"{rest} bytes after the end-of-stream marker at offset {offset}")
+        told = self.closing.content_sha256
+        if self.content is not None and isinstance(told, str) and told != self.content.hexdigest():
+            raise Corrupt(
+                self.path,
+                f"its records have content {self.content.hexdigest()[:16]}…, its closing note speaks of {told[:16]}…: "
+                "they were altered, or whoever recorded them made a mistake",
+            )
 
     def _decode(self, offset: int, frame: Frame) -> _Decoded:
         """The batch at an offset with its number and commits; its own bytes are checked, its place is not."""

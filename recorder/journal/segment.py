@@ -7,15 +7,23 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
+import msgspec
+import pyarrow as pa
+
+from recorder.journal.content import ContentHash
 from recorder.journal.disk import Disk, disk_errors
 from recorder.journal.files import NEW, OPEN, SEALED, segment_path
 from recorder.journal.format import BatchEncoder, ClosingNote, Pending, SegmentInfo, build_batch
 from recorder.journal.lock import try_lock
 from schemas.errors import StoreError
+from schemas.names import RecordKind
 
-__all__ = ["OpenSegment"]
+__all__ = ["HASHED_BYTES", "OpenSegment"]
 
+HASHED_BYTES: Final = 256 << 10
+"""So much waits at most, besides a commit, for being hashed."""
 _THEN = "start the collector again: it recovers by itself"
 
 
@@ -42,6 +50,9 @@ class OpenSegment:
         self._sealed_path = segment_path(directory, info.start_ns, SEALED)
         self._last_receive_ns = info.start_ns
         self._last_monotonic_ns = 0
+        self._content = ContentHash()
+        self._unhashed: list[pa.RecordBatch] = []
+        self._unhashed_bytes = 0
         self._encoder = BatchEncoder(info, first_sequence)
         header = self._encoder.header
         self.offset_bytes = len(header)
@@ -72,13 +83,24 @@ class OpenSegment:
         Raises:
             StoreError: not written; the file ends with the last whole batch, if the disk lets it be cut.
         """
-        encoded = self._encoder.encode(self.batches, monotonic_ns, build_batch(first_sequence, records))
+        batch = build_batch(first_sequence, records)
+        encoded = self._encoder.encode(self.batches, monotonic_ns, batch)
         self._write(encoded)
+        self._unhashed.append(batch)
+        self._unhashed_bytes += len(encoded)
         self.batches += 1
         self.rows += len(records)
         self.last_sequence = first_sequence + len(records) - 1
         self._last_receive_ns = records[-1][0]
         self._last_monotonic_ns = monotonic_ns
+
+    def hash(self, least_bytes: int = 0) -> None:
+        """Take what was appended into the content hash, if it is that much; small commits together."""
+        if not self._unhashed or self._unhashed_bytes < least_bytes:
+            return
+        self._content.update(pa.Table.from_batches(self._unhashed).combine_chunks().to_batches()[0])
+        self._unhashed = []
+        self._unhashed_bytes = 0
 
     def sync(self) -> None:
         """Put everything written on the disk. Raises ``StoreError``."""
@@ -95,8 +117,12 @@ class OpenSegment:
         Raises:
             StoreError: not sealed; what was written before stays readable and is recovered later.
         """
+        self.hash()
         note = ClosingNote(reason, self.batches, self.rows, self.last_sequence)
         # The note carries the last record's stamps: a recovery, which has no other, writes the same.
+        record = (self._last_receive_ns, 0, RecordKind.NOTE, msgspec.json.encode(note.as_content()))
+        self._content.update(build_batch(sequence, [record]))
+        note = msgspec.structs.replace(note, content_sha256=self._content.hexdigest())
         encoded = self._encoder.encode_closing(
             note, sequence=sequence, receive_ns=self._last_receive_ns, monotonic_ns=self._last_monotonic_ns
         )

@@ -20,7 +20,7 @@ from engine.core.delays import Delays
 from recorder.journal.disk import Disk, disk_errors
 from recorder.journal.files import NEW, check_collector, segments
 from recorder.journal.format import MAX_RECORD_BYTES, ROW_BYTES, Pending, SegmentInfo
-from recorder.journal.segment import OpenSegment
+from recorder.journal.segment import HASHED_BYTES, OpenSegment
 from schemas.errors import ConfigError, StoreError
 from schemas.names import Fsync
 
@@ -341,6 +341,7 @@ class JournalWriter:
             if self._delays is not None:
                 self._delays.add_since(task.records, time.time_ns())
             self._dirty = self._report(len(task.records), synced=False)
+            self._segment.hash(HASHED_BYTES)
             if self._until_sync_s() == 0:
                 self._sync()
             return True

@@ -11,13 +11,15 @@ import msgspec
 import pytest
 
 from recorder.chain import broken_links
-from recorder.journal import SegmentReader, chain_value, segments
+from recorder.journal import ContentHash, SegmentReader, chain_value, segments
+from recorder.journal import segment as segment_module
 from recorder.manifest import append_manifest, manifest_path, read_manifest
 from recorder.report import verify_and_report
 from recorder.roll import roll_data
 from recorder.verify import verify
 from schemas.errors import Corrupt
 from schemas.manifest import ManifestSegment, decode_line, encode_lines
+from tests.recorder.journal.support import left_open
 from tests.recorder.recordings import START_NS, Tape, market, record_day
 from tests.recorder.test_manifest import file_line, segment_line
 
@@ -56,6 +58,55 @@ def test_roll_links_segment_to_segment(data: Path) -> None:
         before = chain_value(before, "linear", segment.start_ns, line.content_sha256)
         assert line.chain == before
     assert verify(data).chains == {"linear": before}
+
+
+def test_a_recovered_segment_tells_no_hash_and_is_hashed(tmp_path: Path) -> None:
+    left_open(tmp_path)
+    (rolled,) = roll_data(tmp_path)
+    (line,) = _segment_lines(tmp_path)
+    with SegmentReader(rolled.segment, hashed=True) as reader:
+        assert reader.read_closing() is not None
+        for _ in reader:
+            pass
+        assert reader.closing is not None
+        assert reader.closing.content_sha256 is msgspec.UNSET
+        assert reader.content is not None
+        assert line.content_sha256 == reader.content.hexdigest()
+
+
+def test_a_closing_note_is_not_believed_by_who_checks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Mistaken(ContentHash):
+        def hexdigest(self) -> str:
+            return "ab" * 32
+
+    monkeypatch.setattr(segment_module, "ContentHash", Mistaken)
+    tape = Tape(tmp_path)
+    tape.frames(market(0, 20))
+    tape.stop()
+    (found,) = verify(tmp_path).failures  # not rolled yet
+    assert "its closing note speaks of abababab" in found.what
+    roll_data(tmp_path)
+    assert _segment_lines(tmp_path)[0].content_sha256 == "ab" * 32
+    assert "its closing note speaks of abababab" in str(verify(tmp_path).failures[0])
+    with (
+        SegmentReader(segments(tmp_path)[0].path, hashed=True) as reader,
+        pytest.raises(Corrupt, match="its closing note speaks of abababab"),
+    ):
+        list(reader)
+
+
+@pytest.mark.parametrize("told", ["ab" * 31, "AB" * 32, "", "ab" * 32 + "\n"])
+def test_a_closing_note_with_a_hash_that_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: str
+) -> None:
+    monkeypatch.setattr(segment_module.ContentHash, "hexdigest", lambda _: told)
+    tape = Tape(tmp_path)
+    tape.frames(market(0, 20))
+    tape.stop()
+    with pytest.raises(Corrupt, match=r"closing note at offset .* cannot be read"):
+        roll_data(tmp_path)
 
 
 def test_a_segment_that_comes_late(data: Path, tmp_path: Path) -> None:

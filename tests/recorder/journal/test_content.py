@@ -85,6 +85,7 @@ def test_a_reader_hashes_what_it_yields(tmp_path: Path) -> None:
         assert reader.content is not None
         found = reader.content.hexdigest()
         note = msgspec.json.decode(records[-1].payload) | {"batches": 0}
+        assert note.pop("content_sha256") == found  # the writer has told it
         counted = [
             *records[:-1],
             records[-1]._replace(payload=json.dumps(note, separators=(",", ":")).encode()),
