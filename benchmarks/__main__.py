@@ -28,6 +28,7 @@ NAMES = (
     "size",
     "ranges",
     "journal",
+    "query",
 )
 INSTRUCTION_FRAMES = 5_000
 """Frames to count instructions with: valgrind is fifty times slower, and counts need no repetition."""
@@ -104,6 +105,25 @@ def parser() -> argparse.ArgumentParser:
         metavar="S",
         help="load: of the journal; rolling begins with the second (300, or half the run)",
     )
+    out.add_argument(
+        "--archive",
+        type=Path,
+        metavar="DIR",
+        help="query: where its archives are kept for the next time (default: made anew, and deleted)",
+    )
+    out.add_argument(
+        "--hours",
+        type=float,
+        default=24.0,
+        metavar="H",
+        help="query: hours of each of two symbols (%(default)g)",
+    )
+    out.add_argument(
+        "--compacted", action="store_true", help="query: with one file a day, which takes a while to make"
+    )
+    out.add_argument(
+        "--moments", type=int, default=1_000, metavar="N", help="query: books to ask for (%(default)s)"
+    )
     return out
 
 
@@ -125,6 +145,12 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
         feed = load_feed(options.data, None, options.frames)
         return journal(feed, options.rate, options.seconds or 5.0)
+    if options.name == "query":
+        from benchmarks.query import query
+
+        return query(
+            options.archive, options.hours, options.moments, options.repetitions, compacted=options.compacted
+        )
     if options.name == "transport":
         from benchmarks.transport import transport
 
@@ -188,6 +214,8 @@ def main(arguments: list[str] | None = None) -> int:
         or options.segment_mib <= 0
     ):
         command.error("--rate, --symbols, --tick-ms and --segment-mib: expected more than 0")
+    if options.hours < 0.25 or options.moments < 2:
+        command.error("--hours: expected at least 0.25; --moments: at least 2")
     if any(value is not None and value <= 0 for value in (options.seconds, options.segment_seconds)):
         command.error("--seconds and --segment-seconds: expected more than 0")
     if options.baseline is not None and options.name != "instructions":

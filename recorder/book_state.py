@@ -22,19 +22,25 @@ from recorder.feed_rows import (
     Clock,
     FeedGap,
     FeedRows,
+    FeedSpan,
+    are_full,
     feed_history,
     integers,
     moments_ns,
 )
 from recorder.feed_trust import Prefix, stale_after
 from schemas.errors import ConfigError, Corrupt, NoData
-from schemas.names import FeedState, RowKind, Table
+from schemas.names import FeedState, Table
 from schemas.tables import LEVEL_COLUMNS, RPI_LEVEL_COLUMNS, book_of_topic, book_topic
 from schemas.time import format_ns
 
 __all__ = ["BookAnswer", "book_at", "choose_topic"]
 
 _MOST_SPANS_NAMED: Final = 4
+_ROW_COLUMNS: Final = (
+    "applied", "update_id", "cross_sequence", "price_exponent", "size_exponent",
+    "receive_time", "push_time", "match_time",
+)  # fmt: skip
 
 
 class BookAnswer(msgspec.Struct, frozen=True):
@@ -136,9 +142,12 @@ def book_at(
         )
     table, depth, _ = found
     history = feed_history(archive, category, symbol, topic)
-    spans = [(span, FeedRows(archive, table, category, symbol, depth, span, clock)) for span in history.spans]
-    for span, rows in spans:
-        good = _last_good(rows, at_ns) if rows.may_reach(at_ns) else None
+    columns = [*_ROW_COLUMNS, *(RPI_LEVEL_COLUMNS if table is Table.RPI_BOOK_UPDATES else LEVEL_COLUMNS)]
+    spans: list[tuple[FeedSpan, FeedRows]] = []
+    for span in history.spans:
+        rows = FeedRows(archive, table, category, symbol, depth, span, clock)
+        spans.append((span, rows))
+        good = _last_good(rows, at_ns, columns) if rows.may_reach(at_ns) else None
         if good is None:
             continue
         times = {each: int(moments_ns(good.rows, each.column)[-1]) for each in Clock}
@@ -193,27 +202,28 @@ class _Good(NamedTuple):
     is_followed: bool
 
 
-def _last_good(rows: FeedRows, at_ns: int) -> _Good | None:
+def _last_good(rows: FeedRows, at_ns: int, columns: list[str]) -> _Good | None:
     held: pa.Table | None = None
     last_receive_ns: int | None = None
     latest_refused = NO_MOMENT
-    for piece in rows.before(at_ns):
+    for piece in rows.before(at_ns, columns):
         applied = integers(piece, "applied") != 0
         if last_receive_ns is None:
             last_receive_ns = int(moments_ns(piece, "receive_time")[-1])
+        end = piece.num_rows
         if held is None:
             taken = np.flatnonzero(applied)
-            last = int(taken[-1]) if taken.size else -1
-            refused = integers(piece, "update_id")[last + 1 :]
+            end = int(taken[-1]) + 1 if taken.size else 0
+            refused = integers(piece, "update_id")[end:]
             latest_refused = max(latest_refused, int(refused.max(initial=NO_MOMENT)))
-            piece, applied = piece.slice(0, last + 1), applied[: last + 1]
-        piece = piece.filter(pa.array(applied))
-        held = piece if held is None or held.num_rows == 0 else pa.concat_tables([piece, held])
         # A gap heals by a full book alone: nothing is missing between the newest one and the last good row.
-        full = np.flatnonzero(np.asarray(piece["kind"].cast(pa.string()).to_pylist()) != RowKind.DELTA)
+        full = np.flatnonzero(are_full(piece)[:end])
+        start = int(full[-1]) if full.size else 0
+        piece = piece.slice(start, end - start).filter(pa.array(applied[start:end]))
+        held = piece if held is None else pa.concat_tables([piece, held])
         if full.size:
             is_followed = latest_refused > int(integers(held, "update_id")[-1])
-            return _Good(held.slice(int(full[-1])), last_receive_ns, is_followed)
+            return _Good(held.combine_chunks(), last_receive_ns, is_followed)
         if held.num_rows == 0:
             held = None
     return None

@@ -19,6 +19,7 @@ from recorder.object_store import StoredFile
 from recorder.row_groups import ArchiveReader, RowGroup, int64s
 from schemas.manifest import ManifestFile
 from schemas.names import RowKind, Table
+from schemas.tables import book_of_topic
 
 __all__ = ["FeedFiles", "FeedGroup", "FeedPiece"]
 
@@ -81,6 +82,7 @@ class FeedFiles:
         self._depth = depth
         self._readers: dict[str, ArchiveReader] = {}
         self._groups: dict[str, list[FeedGroup]] = {}
+        self._alone: dict[str, bool] = {}
         self._places = {file.path: place for place, file in enumerate(self.files)}
 
     def __enter__(self) -> FeedFiles:
@@ -105,6 +107,14 @@ class FeedFiles:
             ]
         return known
 
+    def _is_alone(self, file: ManifestFile) -> bool:
+        """Whether all rows of a file are the feed's, by the manifest, which names each feed."""
+        known = self._alone.get(file.path)
+        if known is None:
+            feeds = [book_of_topic(topic) for topic in file.feeds]
+            known = self._alone[file.path] = [feed and feed[1] for feed in feeds] == [self._depth]
+        return known
+
     def _ends(self, file: ManifestFile, group: RowGroup) -> tuple[int, int] | None:
         """Lowest and highest sequence of the feed in a row group; None where it has none of its rows.
 
@@ -114,7 +124,9 @@ class FeedFiles:
         if not group.may_have("depth", self._depth):
             return None
         ends = group.spans.get("sequence")
-        if ends is not None and group.spans.get("depth") == (self._depth, self._depth):
+        if ends is not None and (
+            self._is_alone(file) or group.spans.get("depth") == (self._depth, self._depth)
+        ):
             return ends
         rows = self._reader(file).group(group, ["sequence", "depth"])
         own = int64s(rows, "sequence")[int64s(rows, "depth") == self._depth]
@@ -124,6 +136,8 @@ class FeedFiles:
         """Return the feed's rows of a row group, some columns of them. Raises StoreError, Corrupt."""
         wanted = None if columns is None else list(dict.fromkeys([*columns, "depth"]))
         rows = self._reader(group.file).group(group.group, wanted)
+        if self._is_alone(group.file):
+            return rows
         return rows.filter(pc.equal(rows.column("depth"), self._depth))
 
     def forwards(self, columns: list[str] | None = None, since: int | None = None) -> Iterator[FeedPiece]:
@@ -216,9 +230,13 @@ class FeedFiles:
         parts, origins, indexes = [], [], []
         for number, group in enumerate(groups):
             rows = self._reader(group.file).group(group.group, wanted)
-            mask = np.asarray(pc.equal(rows.column("depth"), self._depth).to_numpy())
-            index = np.flatnonzero(mask)
-            parts.append(rows if mask.all() else rows.filter(pa.array(mask)))
+            if self._is_alone(group.file):
+                index = np.arange(rows.num_rows)
+            else:
+                mask = np.asarray(pc.equal(rows.column("depth"), self._depth).to_numpy())
+                index = np.flatnonzero(mask)
+                rows = rows if mask.all() else rows.filter(pa.array(mask))
+            parts.append(rows)
             indexes.append(index + group.group.first_row)
             origins.append(np.full(len(index), number, np.int64))
         rows = pa.concat_tables(parts).unify_dictionaries().combine_chunks()

@@ -37,6 +37,7 @@ __all__ = [
     "FeedHistory",
     "FeedRows",
     "FeedSpan",
+    "are_full",
     "feed_history",
     "integers",
     "moments_ns",
@@ -246,15 +247,15 @@ class FeedRows:
                 return high + max(self._span.end_ns - int(moments_ns(rows, "receive_time")[-1]), 0)
         return None
 
-    def before(self, at_ns: int) -> Iterator[pa.Table]:
+    def before(self, at_ns: int, columns: list[str]) -> Iterator[pa.Table]:
         """Yield the rows of the longest prefix whose running maximum of the clock is at most ``at_ns``.
 
         The prefix comes in pieces, the last piece first; rows keep their order within a piece. A row without
-        a reading of the clock stays with the row before it.
+        a reading of the clock stays with the row before it. Of the columns, those named and those that order rows.
         """
         cut = self._cut(at_ns)
         below = self._span.end_sequence if cut.sequence is None else cut.sequence
-        for piece in self._files.backwards(below):
+        for piece in self._files.backwards(below, columns):
             rows = self._in_span(piece.rows)
             if rows.num_rows:
                 yield rows
@@ -285,7 +286,7 @@ class FeedRows:
         cut = self._cut(at_ns)
         below = self._span.end_sequence if cut.sequence is None else cut.sequence
         for piece in self._files.backwards(below, ["applied"]):
-            full = np.flatnonzero(_is_full(self._in_span(piece.rows)))
+            full = np.flatnonzero(are_full(self._in_span(piece.rows)))
             if full.size:
                 return int(integers(self._in_span(piece.rows), "sequence")[full[-1]])
         return None
@@ -297,7 +298,7 @@ class FeedRows:
         for piece in self._files.forwards(["applied", self._clock.column], self._span.first_sequence):
             rows = self._in_span(piece.rows)
             moments = moments_ns(rows, self._clock.column)
-            full = np.flatnonzero(_is_full(rows))[:1]
+            full = np.flatnonzero(are_full(rows))[:1]
             if found:
                 moments = moments[moments != NO_MOMENT]
                 if moments.size:
@@ -405,7 +406,7 @@ def _scaled(span: tuple[int, int] | None) -> tuple[int, int] | None:
     return None if span is None else (span[0] * NS_PER_MS, span[1] * NS_PER_MS)
 
 
-def _is_full(rows: pa.Table) -> npt.NDArray[np.bool_]:
+def are_full(rows: pa.Table) -> npt.NDArray[np.bool_]:
     """Which rows are whole books that the live book took."""
     is_delta = pc.equal(rows["kind"].cast(pa.string()), RowKind.DELTA.value)
     return np.asarray(pc.and_not(rows["applied"], is_delta).to_numpy(), dtype=np.bool_)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -15,6 +16,7 @@ from engine.stored_rows import holds, restore
 from recorder.object_store import StoredFile
 from schemas.errors import Corrupt, StoreError
 from schemas.names import Table
+from schemas.tables import schema_of
 
 __all__ = ["ArchiveReader", "RowGroup", "int64s"]
 
@@ -72,7 +74,9 @@ class ArchiveReader:
         self.path = path
         self._table = table
         try:
-            self._file = pq.ParquetFile(path if isinstance(path, Path) else path.open())
+            self._file = pq.ParquetFile(
+                path if isinstance(path, Path) else path.open(), read_dictionary=_names(table)
+            )
             self.is_of_table = holds(table, self._file.schema_arrow)
             self.groups = _groups(self._file.metadata, columns)
         except FileNotFoundError as error:
@@ -115,6 +119,12 @@ class ArchiveReader:
                     yield restore(self._table, pa.Table.from_batches([batch]))
         except (OSError, pa.ArrowException) as error:
             raise Corrupt(self.path, f"its rows cannot be read: {error}") from error
+
+
+@cache
+def _names(table: Table) -> list[str]:
+    """Columns that come as they lie, as dictionaries, which is cheaper than as texts."""
+    return [field.name for field in schema_of(table) if pa.types.is_dictionary(field.type)]
 
 
 def int64s(rows: pa.Table, column: str) -> npt.NDArray[np.int64]:
