@@ -55,6 +55,12 @@ TO = Annotated[
     str | None,
     typer.Option("--to", metavar="TIME", help="To before this moment; the last recorded one by default."),
 ]
+TOPIC = Annotated[
+    str | None,
+    typer.Option(
+        "--topic", help="Book topic, e.g. orderbook.50; the deepest one that covers the range by default."
+    ),
+]
 OUTPUT = Annotated[
     Path,
     typer.Option("-o", "--output", help="File to write, ending in .png or .svg; - for standard output."),
@@ -91,6 +97,39 @@ def _trades(
 
         line = _category(archive, category, symbol)
         return draw_trades(trades_picture(archive, line, symbol, start_ns, end_ns), width, height)
+
+    _draw(data, output, form, draw)
+
+
+@plotting.command("depth")
+def _depth(
+    symbol: SYMBOL,
+    output: OUTPUT,
+    data: DATA = Path("data"),
+    category: CATEGORY = None,
+    topic: TOPIC = None,
+    start: FROM = None,
+    end: TO = None,
+    low: Annotated[
+        float | None, typer.Option("--low", help="Lowest price.", show_default="what the touch asks for")
+    ] = None,
+    high: Annotated[
+        float | None, typer.Option("--high", help="Highest price.", show_default="what the touch asks for")
+    ] = None,
+    form: FORM = None,
+    width: WIDTH = 1280,
+    height: HEIGHT = 760,
+) -> None:
+    """Draw a map of what rested at which price when, with best bid and ask and the largest trades on it."""
+    start_ns, end_ns = _range(start, end)
+
+    def draw(archive: Archive) -> Figure:
+        from recorder.plots.depth import depth_picture
+        from recorder.plots.depth_figure import draw_depth
+
+        line = _category(archive, category, symbol)
+        picture = depth_picture(archive, line, symbol, start_ns, end_ns, topic=topic, prices=(low, high))
+        return draw_depth(picture, width, height)
 
     _draw(data, output, form, draw)
 

@@ -24,7 +24,7 @@ from recorder.plots.style import (
     key,
     new_figure,
     plain_axes,
-    sizes_axis,
+    size_ticks,
     styled,
     time_axis,
 )
@@ -179,5 +179,5 @@ def _over_time(figure: Figure, axes: Axes, picture: LatencyPicture, low: int, hi
     draw_holes(axes, picture.known, picture.range)
     bar = figure.colorbar(mesh, cax=axes.inset_axes((1.012, 0.0, 0.014, 1.0)))
     bar.set_label(f"messages per {duration_text(picture.step_ns)}", fontsize=8.5)
-    bar.ax.yaxis.set_major_formatter(sizes_axis())
+    size_ticks(bar.ax)
     bar.outline.set_visible(False)

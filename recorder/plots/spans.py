@@ -19,6 +19,7 @@ __all__ = [
     "Ints",
     "Spans",
     "cells",
+    "inside",
     "intersect",
     "overlap",
     "subtract",
@@ -69,8 +70,8 @@ def overlap(spans: Spans, edges: Ints) -> Ints:
         return np.zeros(len(edges) - 1, np.int64)
     before = np.concatenate([[0], np.cumsum(spans[:, 1] - spans[:, 0])])
     index = np.searchsorted(spans[:, 0], edges, "right")
-    inside = np.where(index > 0, np.maximum(spans[index - 1, 1] - edges, 0), 0)
-    return np.diff(before[index] - inside)
+    ahead = np.where(index > 0, np.maximum(spans[index - 1, 1] - edges, 0), 0)
+    return np.diff(before[index] - ahead)
 
 
 def cells(spans: Spans, edges: Ints) -> tuple[Ints, Spans]:
@@ -83,11 +84,11 @@ def cells(spans: Spans, edges: Ints) -> tuple[Ints, Spans]:
         return np.empty(0, np.int64), NOTHING
     cuts = np.unique(np.concatenate([edges, spans.ravel()]))
     pieces = np.column_stack([cuts[:-1], cuts[1:]])
-    pieces = pieces[_inside(spans, pieces[:, 0]) & (pieces[:, 0] >= edges[0]) & (pieces[:, 0] < edges[-1])]
+    pieces = pieces[inside(spans, pieces[:, 0]) & (pieces[:, 0] >= edges[0]) & (pieces[:, 0] < edges[-1])]
     return np.searchsorted(edges, pieces[:, 0], "right") - 1, pieces
 
 
-def _inside(spans: Spans, moments: Ints) -> Bools:
+def inside(spans: Spans, moments: Ints) -> Bools:
     """Whether each moment is in the set."""
     if not len(spans):
         return np.zeros(len(moments), np.bool_)
@@ -101,5 +102,5 @@ def _where(one: Spans, other: Spans, keep: Callable[[Bools, Bools], Bools]) -> S
     if len(cuts) < 2:
         return NOTHING
     starts = cuts[:-1]
-    kept = keep(_inside(one, starts), _inside(other, starts))
+    kept = keep(inside(one, starts), inside(other, starts))
     return union(np.column_stack([starts, cuts[1:]])[kept])

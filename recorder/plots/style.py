@@ -16,7 +16,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.dates import AutoDateLocator, DateFormatter
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from recorder.plots.known import Known, Range
 from recorder.plots.spans import Ints, Spans, total
@@ -40,6 +40,7 @@ __all__ = [
     "number_text",
     "plain_axes",
     "save",
+    "size_ticks",
     "sizes_axis",
     "styled",
     "time_axis",
@@ -239,6 +240,15 @@ def number_text(number: float) -> str:
     if size >= 1e4:
         return f"{number / 1e3:.3g} k"
     return f"{number:,.4g}"
+
+
+def size_ticks(bar: Axes) -> None:
+    """Give the logarithmic axis of a colour bar ticks at 1, 2 and 5 where there is room."""
+    low, high = bar.get_ylim()
+    subs = (1.0, 2.0, 5.0) if high < low * 2000 else (1.0,)
+    bar.yaxis.set_major_locator(LogLocator(10, subs=subs, numticks=20))
+    bar.yaxis.set_minor_locator(NullLocator())
+    bar.yaxis.set_major_formatter(sizes_axis())
 
 
 def sizes_axis() -> FuncFormatter:

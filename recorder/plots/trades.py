@@ -111,40 +111,18 @@ def trades_picture(
     range_ = recorded_range(archive, start_ns, end_ns, category=category, topic=topic)
     known = merged(range_, known_feeds(archive, range_, category=category, topic=topic, clock=Clock.MATCH))
     step_ns = bucket_ns(range_, buckets)
-    edges = edges_of(range_, step_ns)
-    bucket, pieces = cells(known.trusted, edges)
-    given: list[object] = [
-        category,
-        symbol,
-        format_date(range_.start_ns - DAY_NS),
-        format_date(range_.end_ns + DAY_NS),
-        format_ns(range_.start_ns),
-        format_ns(range_.end_ns),
-    ]
-    found = archive.sql(f"SELECT count(DISTINCT collector) FROM trades WHERE {_OF_RANGE}", given).table()
-    collectors = int(found.column(0)[0].as_py())
-    source = (
-        "(SELECT epoch_ns(match_time) AS moment, price, size, side, sequence FROM trades "
-        f"WHERE {_OF_RANGE}{_ONCE if collectors > 1 else ''}) AS trades"
-    )
-    given += [
-        list(range(len(pieces))),
-        (bucket + range_.start_ns // step_ns).tolist(),
-        pieces[:, 0].tolist(),
-        pieces[:, 1].tolist(),
-        step_ns,
-    ]
+    drawn = _InCells(archive, category, symbol, range_, step_ns, known.trusted)
     rows = archive.sql(
         "SELECT cell, min(price) AS low, max(price) AS high, sum(price * size) / sum(size) AS average, "
         "coalesce(sum(size) FILTER (side = 'buy'), 0.0) AS bought, "
         "coalesce(sum(size) FILTER (side = 'sell'), 0.0) AS sold, count(*) AS trades "
-        f"FROM {source} LEFT JOIN {_CELLS} GROUP BY cell ORDER BY cell",
-        given,
+        f"FROM {drawn.source} LEFT JOIN {_CELLS} GROUP BY cell ORDER BY cell",
+        drawn.given,
     ).table()
     column = {name: rows[name].to_numpy() for name in rows.schema.names}
-    drawn = np.asarray(rows["cell"].is_valid())
+    inside = np.asarray(rows["cell"].is_valid())
     count = column["trades"]
-    if not count[drawn].sum():
+    if not count[inside].sum():
         raise NoData(
             f"no trade of {category} {symbol} from {range_}"
             + (f"; in gaps, which are not drawn: {count.sum():,}" if count.sum() else "")
@@ -156,29 +134,74 @@ def trades_picture(
         range=range_,
         known=known,
         step_ns=step_ns,
-        cells=pieces[column["cell"][drawn].astype(np.int64)],
-        low=column["low"][drawn],
-        high=column["high"][drawn],
-        average=column["average"][drawn],
-        bought=column["bought"][drawn],
-        sold=column["sold"][drawn],
-        trades=int(count[drawn].sum()),
-        left_out=int(count[~drawn].sum()),
-        collectors=collectors,
-        largest=largest_trades(archive, source, given, largest),
+        cells=drawn.pieces[column["cell"][inside].astype(np.int64)],
+        low=column["low"][inside],
+        high=column["high"][inside],
+        average=column["average"][inside],
+        bought=column["bought"][inside],
+        sold=column["sold"][inside],
+        trades=int(count[inside].sum()),
+        left_out=int(count[~inside].sum()),
+        collectors=drawn.collectors,
+        largest=drawn.largest(archive, largest),
     )
 
 
-def largest_trades(archive: Archive, source: str, given: list[object], most: int) -> Largest:
-    """Return the largest trades that lie in a cell, by time."""
-    rows: Any = archive.sql(
-        f"SELECT moment, price, size, side FROM (SELECT moment, price, size, side, sequence FROM {source} "
-        f"JOIN {_CELLS} ORDER BY size DESC, moment, sequence, price LIMIT {most}) ORDER BY moment, sequence, price",
-        given,
-    ).table()
-    return Largest(
-        rows["moment"].to_numpy(),
-        rows["price"].to_numpy(),
-        rows["size"].to_numpy(),
-        np.asarray(rows["side"].to_pylist()) == "buy",
+def largest_trades(
+    archive: Archive, category: str, symbol: str, range_: Range, trusted: Spans, most: int = LARGEST
+) -> Largest:
+    """Return the largest trades of the spans in a range that can be trusted, by time."""
+    return _InCells(archive, category, symbol, range_, bucket_ns(range_, BUCKETS), trusted).largest(
+        archive, most
     )
+
+
+class _InCells:
+    """The trades of a range as SQL, and the cells that they are put into.
+
+    Attributes:
+        pieces: the cells.
+        source: what to select from; joined with ``_CELLS``, what lies in none of them has none.
+        given: the values of its parameters and of those of ``_CELLS``.
+        collectors: how many recorded them.
+    """
+
+    def __init__(
+        self, archive: Archive, category: str, symbol: str, range_: Range, step_ns: int, trusted: Spans
+    ) -> None:
+        bucket, self.pieces = cells(trusted, edges_of(range_, step_ns))
+        self.given: list[object] = [
+            category,
+            symbol,
+            format_date(range_.start_ns - DAY_NS),
+            format_date(range_.end_ns + DAY_NS),
+            format_ns(range_.start_ns),
+            format_ns(range_.end_ns),
+        ]
+        found = archive.sql(f"SELECT count(DISTINCT collector) FROM trades WHERE {_OF_RANGE}", self.given)
+        self.collectors = int(found.table().column(0)[0].as_py())
+        self.source = (
+            "(SELECT epoch_ns(match_time) AS moment, price, size, side, sequence FROM trades "
+            f"WHERE {_OF_RANGE}{_ONCE if self.collectors > 1 else ''}) AS trades"
+        )
+        self.given += [
+            list(range(len(self.pieces))),
+            (bucket + range_.start_ns // step_ns).tolist(),
+            self.pieces[:, 0].tolist(),
+            self.pieces[:, 1].tolist(),
+            step_ns,
+        ]
+
+    def largest(self, archive: Archive, most: int) -> Largest:
+        rows: Any = archive.sql(
+            "SELECT moment, price, size, side FROM (SELECT moment, price, size, side, sequence "
+            f"FROM {self.source} JOIN {_CELLS} ORDER BY size DESC, moment, sequence, price LIMIT {most}) "
+            "ORDER BY moment, sequence, price",
+            self.given,
+        ).table()
+        return Largest(
+            rows["moment"].to_numpy(),
+            rows["price"].to_numpy(),
+            rows["size"].to_numpy(),
+            np.asarray(rows["side"].to_pylist()) == "buy",
+        )
