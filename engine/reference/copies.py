@@ -5,6 +5,7 @@ While the lines prove to carry the same bytes, whoever is first is followed, els
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from engine.reference.carriers import (
@@ -43,8 +44,14 @@ class Copies(Carriers):
         if is_elected:
             self.unanswered = 0
         if feed.needs_snapshot and not live and said.is_snapshot:
+            # what a line has brought that is newer another one may bring yet: if none does, that line can't take over
+            newer = [
+                copy
+                for copy in self.copies
+                if not copy.taken and not copy.opening and copy.push_ms > said.push_ms
+            ]
             self.forgotten += len(self.copies)
-            self.copies.clear()
+            self.copies = [replace(copy, exempt=True) for copy in newer]
             for other in self.carriers:
                 other.met = other is carrier
             self.elected = carrier.line

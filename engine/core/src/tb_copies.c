@@ -174,6 +174,22 @@ static tb_verdict take(const tb_feed *feed, int64_t ordinal)
     return TB_TAKE;
 }
 
+/* A snapshot is the state: what was before it is forgotten. What a line has brought that is newer another one may bring
+ * yet: if none does, that line can't take over. */
+static void begin_chain(tb_merge *merge, int64_t push_ms)
+{
+    const int64_t from = oldest(merge, 0), to = merge->next_copy;
+    merge->first_copy = to;
+    for (int64_t i = from; i < to; i++) {
+        tb_copy kept = *copy_at(merge, i);
+        if (kept.taken || kept.opening || kept.push_ms <= push_ms)
+            continue;
+        kept.exempt = 1;
+        merge->hashes[merge->next_copy % TB_COPIES] = merge->hashes[i % TB_COPIES]; /* never ahead of what is read */
+        *copy_at(merge, merge->next_copy++) = kept;
+    }
+}
+
 int tb_has_untold(const tb_merge *merge, int32_t slot)
 {
     const tb_carrier *carrier = &merge->carriers[slot];
@@ -279,7 +295,7 @@ tb_verdict tb_admit_copy(tb_engine *engine, int32_t index, tb_carrier *carrier, 
     if (is_elected)
         merge->unanswered = 0;
     if (needs_snapshot && !live && frame->kind == TB_SNAPSHOT) {
-        merge->first_copy = merge->next_copy;
+        begin_chain(merge, push_ms);
         for (int32_t i = 0; i < merge->count; i++)
             merge->carriers[i].met = 0;
         carrier->met = 1;

@@ -512,6 +512,19 @@ def test_a_ticker_that_was_lost_ahead_of_a_gap_is_told_in_it() -> None:
     assert lines.state is FeedState.STALE
 
 
+def test_a_line_that_was_ahead_of_the_healing_snapshot_can_not_take_over() -> None:
+    """What it brought before that, and the line that is followed had yet to bring, is lost when that one is cut."""
+    lines = alike(TICKER, [ticker(ts, "delta" if ts else "snapshot") for ts in range(20)])
+    stale(lines)
+    lines.hear(1, ticker(21), ticker(22))
+    lines.hear(0, ticker(20, "snapshot", price="7"), ticker(21))
+    assert lines.state is FeedState.LIVE
+    lines.gaps()
+    lines.now_ns += SECOND_NS
+    lines.cut(0)
+    assert [gap.detail for gap in lines.gaps()] == ["disconnect"]
+
+
 def test_what_was_told_ahead_of_a_gap_is_kept_in_checkpoints() -> None:
     lines = alike(LEVEL_1, [book(u, "snapshot", topic=LEVEL_1) for u in range(10, 30)])
     lines.hear(0, *(book(u, "snapshot", topic=LEVEL_1) for u in (40, 43)))
