@@ -22,6 +22,7 @@ from recorder.object_store import ObjectStore, StoredFile, is_object_url
 from recorder.result import Result
 from recorder.sql.database import Database, Settings
 from recorder.sql.statements import refuse_all_but_reading, translated
+from recorder.status_text import amount
 from recorder.stored_archive import read_stored_manifest
 from schemas.errors import ConfigError, TapebookError
 from schemas.manifest import FileRun, ManifestFile, ManifestSegment
@@ -252,15 +253,16 @@ def open(
     # The journal is listed first: what is rolled (and perhaps removed) meanwhile then is in the manifest.
     sealed = _sealed_segments(data) if include_sealed else []
     manifest = read_manifest(archive)
+    manifest, warnings = _of_this_disk(manifest)
     missing = [(path, key) for path, key in sealed if key not in manifest.segments]
     if not missing:
         return Archive(
             data, manifest,
-            masked=masked, scratch=None, scratch_paths=frozenset(), warnings=[], settings=settings,
+            masked=masked, scratch=None, scratch_paths=frozenset(), warnings=warnings, settings=settings,
         )  # fmt: skip
     scratch = Path(tempfile.mkdtemp(prefix="tapebook-"))
     try:
-        return _with_sealed(data, manifest, missing, scratch, masked=masked, settings=settings)
+        return _with_sealed(data, manifest, missing, scratch, warnings, masked=masked, settings=settings)
     except BaseException:
         shutil.rmtree(scratch, ignore_errors=True)
         raise
@@ -268,6 +270,24 @@ def open(
 
 open_archive = open
 """The same by a name that is no builtin's."""
+
+
+def _of_this_disk(manifest: Manifest) -> tuple[Manifest, list[str]]:
+    """Leave out what only an object store has any more; returns what is here, and a sentence for each store."""
+    stored = manifest.only_stored()
+    if not stored:
+        return manifest, []
+    gone = {file.path for files in stored.values() for file in files}
+    here = [file for file in manifest.files if file.path not in gone]
+    sentences = []
+    for url, files in stored.items():
+        first, last = min(file.date for file in files), max(file.date for file in files)
+        size = amount(sum(file.bytes for file in files))
+        sentences.append(
+            f"{len(files):,} files of {first} to {last} ({size}) are only in {url} and not in what is "
+            "read here: to have them too, name that place instead (--data)"
+        )
+    return Manifest(manifest.archive, here, manifest.segments), sentences
 
 
 def _sealed_segments(data: Path) -> list[tuple[Path, tuple[str, int]]]:
@@ -281,6 +301,7 @@ def _with_sealed(
     manifest: Manifest,
     missing: list[tuple[Path, tuple[str, int]]],
     scratch: Path,
+    warnings: list[str],
     *,
     masked: bool,
     settings: Settings,
@@ -290,7 +311,6 @@ def _with_sealed(
     files = list(manifest.files)
     segments = dict(manifest.segments)
     scratch_paths: set[str] = set()
-    warnings: list[str] = []
     for path, key in missing:
         try:
             entries = roll_segment(path, scratch / "archive")

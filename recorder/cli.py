@@ -166,6 +166,16 @@ def record(
             "rolled when the recorder ends is left to the next one, or to `tapebook upload`.",
         ),
     ] = None,
+    keep_archive: Annotated[
+        str | None,
+        typer.Option(
+            "--keep-archive",
+            metavar="SPAN",
+            help="Remove the archive's files of a day once it ended so long ago, such as 90d, and --archive-url was "
+            "proved to have them.",
+            show_default="keep all",
+        ),
+    ] = None,
     keep_journal: Annotated[
         str | None,
         typer.Option(
@@ -370,7 +380,9 @@ def verify(
 
 @app.command()
 def status(
-    data: Annotated[Path, DATA] = Path("data"),
+    data: Annotated[
+        Path, typer.Option("--data", help="Data directory; or s3://BUCKET/PREFIX that it was uploaded to.")
+    ] = Path("data"),
     style: Annotated[ReportFormat, FORMAT] = ReportFormat.TABLE,
     every: Annotated[
         bool, typer.Option("--all", help="Every feed, not only a summary and the troubled ones.")
@@ -380,11 +392,13 @@ def status(
         typer.Option("--check", help="Say only what is not well, and exit 1 if anything is (for cron)."),
     ] = False,
 ) -> None:
-    """Show what is recorded, how complete it is and how late."""
+    """Show what is recorded, how complete it is and how late; or what is published in an object store."""
+    from recorder.object_store import is_object_url
     from recorder.status import data_status
     from recorder.status_text import print_status, print_troubles
+    from recorder.stored_status import stored_status
 
-    found = data_status(data)
+    found = stored_status(str(data), check=check) if is_object_url(data) else data_status(data)
     if check:
         raise typer.Exit(print_troubles(found, json=style is ReportFormat.JSON))
     if style is ReportFormat.JSON:

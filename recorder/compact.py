@@ -11,13 +11,13 @@ compaction, gives what compacting all at once would have given.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from recorder.file_places import sha256_of
 from recorder.leftovers import GRACE_S, delete_replaced, find_leftovers
 from recorder.manifest import Manifest, append_manifest, read_manifest
 from recorder.merge_rows import Source, merged_rows
@@ -40,7 +40,6 @@ __all__ = [
     "compact_data",
     "compact_quiet_days",
     "merge_group",
-    "sha256_of",
     "waiting_groups",
 ]
 
@@ -192,6 +191,15 @@ def compact_data(
                         break
                     except Corrupt as error:
                         result.damaged[_relative(archive, error.path, group)] = error.why
+                    except StoreError as error:
+                        stored = [
+                            file.path
+                            for file in group.files
+                            if manifest.place(file.path) != archive / file.path
+                        ]
+                        if not stored:
+                            raise
+                        result.damaged[stored[0]] = f"is only in an object store now: {error}"
                 result.done += commit.write()
             if result.waiting or not groups:
                 if (result.done if sweep is None else sweep) and not result.waiting:
@@ -231,7 +239,7 @@ class _Commit:
 
     def add(self, group: Group, breathe: Callable[[], None]) -> None:
         """Merge a group's files into one, which counts for nobody yet."""
-        sources = [Source(file, self._archive / file.path) for file in group.files]
+        sources = [Source(file, self._manifest.place(file.path)) for file in group.files]
         for source in sources:
             breathe()
             digest = sha256_of(source.path)
@@ -292,25 +300,6 @@ def merge_group(
     except BaseException:
         merged.discard()
         raise
-
-
-def sha256_of(path: Path) -> str:
-    """Return the hash of a file's bytes, hex.
-
-    Raises:
-        Corrupt: it is not there.
-        StoreError: it can't be read.
-    """
-    digest = hashlib.sha256()
-    try:
-        with open(path, "rb") as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-    except FileNotFoundError:
-        raise Corrupt(path, "missing, although the manifest lists it") from None
-    except OSError as error:
-        raise StoreError(f"{path}: cannot be read: {error}") from error
-    return digest.hexdigest()
 
 
 def _sweep(data: Path, grace_s: float, result: Compaction) -> None:

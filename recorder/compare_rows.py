@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from recorder.file_places import FilePlace
 from recorder.row_groups import ArchiveReader
 from recorder.row_ranges import BOOK_TABLES
 from schemas.errors import Corrupt, StoreError
@@ -31,14 +31,14 @@ class Difference(NamedTuple):
     what: str
 
 
-def rows_of(path: Path, table: Table) -> Iterator[pa.Table]:
+def rows_of(path: FilePlace, table: Table) -> Iterator[pa.Table]:
     """Yield a file's rows in their order. Raises StoreError, Corrupt."""
     with ArchiveReader(path, table) as reader:
         yield from reader.batches(reader.groups)
 
 
 def first_difference(
-    path: Path,
+    path: FilePlace,
     expected: Iterable[pa.Table],
     expected_rows: int,
     table: Table,

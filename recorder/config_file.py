@@ -176,7 +176,11 @@ def explain(
         except msgspec.ValidationError as error:
             expected = str(error).split(" - at ")[0]
             words.append(f"{place(key)}: found {value!r}: {_expected(expected, key, value)}")
-    for key, parse in (("keep_journal", parse_span_ns), ("keep_journal_bytes", parse_bytes)):
+    for key, parse in (
+        ("keep_journal", parse_span_ns),
+        ("keep_journal_bytes", parse_bytes),
+        ("keep_archive", parse_span_ns),
+    ):
         if isinstance(text := values.get(key), str) and text:
             try:
                 parse(text)

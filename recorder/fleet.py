@@ -41,7 +41,14 @@ __all__ = [
     "objections",
 ]
 
-HOUSEKEEPING: Final = ("recompress", "compact", "archive_url", "keep_journal", "keep_journal_bytes")
+HOUSEKEEPING: Final = (
+    "recompress",
+    "compact",
+    "archive_url",
+    "keep_archive",
+    "keep_journal",
+    "keep_journal_bytes",
+)
 ONCE: Final = ("data", "metrics", "roll", *HOUSEKEEPING)
 SHARD_KEYS: Final = ("shard", "pins")
 FRAMES_PER_SECOND: Final = 5_000

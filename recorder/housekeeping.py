@@ -16,6 +16,7 @@ import msgspec
 
 from recorder.compact import Interrupted, compact_quiet_days
 from recorder.disk_budget import free_bytes
+from recorder.free_archive import free_archive
 from recorder.journal import Recompressed, SegmentFile, recompress, segments
 from recorder.journal.recompress import LEVEL, Stopped, remove_leavings
 from recorder.manifest import read_manifest
@@ -50,6 +51,7 @@ class Housekeeping(msgspec.Struct, frozen=True):
         keep: how much of the journal stays.
         floor_bytes: free space below which nothing is rolled or compacted; 0 for never.
         archive_url: object store that the archive is uploaded to; empty for none.
+        keep_archive_ns: how long a day's files stay here once it is over and they are there; None for ever.
     """
 
     recompress: bool = True
@@ -57,6 +59,7 @@ class Housekeeping(msgspec.Struct, frozen=True):
     compact: bool = True
     floor_bytes: int = 0
     archive_url: str = ""
+    keep_archive_ns: int | None = None
 
 
 class Kept(msgspec.Struct):
@@ -71,6 +74,7 @@ class Kept(msgspec.Struct):
         refused: why segments that should go stay, by ``<collector>/<start_ns>``.
         over_bytes: how much more there is than asked for, of what can't go.
         uploaded, uploaded_bytes: files that were uploaded.
+        freed, freed_bytes: files that were removed here because the object store has them.
         published_ns: when the object store last had all that the archive had; 0 for never.
         not_uploaded: why the last upload failed; empty if it did not.
     """
@@ -89,6 +93,8 @@ class Kept(msgspec.Struct):
     uploaded_bytes: int = 0
     published_ns: int = 0
     not_uploaded: str = ""
+    freed: int = 0
+    freed_bytes: int = 0
 
 
 def housekeeping_of(config: RecordConfig) -> Housekeeping:
@@ -109,8 +115,16 @@ def housekeeping_of(config: RecordConfig) -> Housekeeping:
             "--archive-url: the archive is uploaded behind each roll, and --no-roll (roll = false) makes none: "
             "leave one of them out"
         )
+    if config.keep_archive and not config.archive_url:
+        raise ConfigError(
+            "--keep-archive: only what an object store has may be removed, and --archive-url (archive_url) names none"
+        )
     found: dict[str, int | None] = {}
-    for key, parse in (("keep_journal", parse_span_ns), ("keep_journal_bytes", parse_bytes)):
+    for key, parse in (
+        ("keep_journal", parse_span_ns),
+        ("keep_journal_bytes", parse_bytes),
+        ("keep_archive", parse_span_ns),
+    ):
         text = getattr(config, key)
         try:
             found[key] = parse(text) if text else None
@@ -118,7 +132,9 @@ def housekeeping_of(config: RecordConfig) -> Housekeeping:
             raise ConfigError(f"--{key.replace('_', '-')}: {error}") from None
     keep = Keep(found["keep_journal"], found["keep_journal_bytes"])
     floor_bytes = int(config.min_free_mib * (1 << 20))
-    return Housekeeping(config.recompress, keep, config.compact, floor_bytes, config.archive_url)
+    return Housekeeping(
+        config.recompress, keep, config.compact, floor_bytes, config.archive_url, found["keep_archive"]
+    )
 
 
 def keep_house(
@@ -188,6 +204,8 @@ def publish(
 ) -> None:
     """Upload what the archive has and the object store has not, where one is configured, and leave word of it.
 
+    What need not stay here any longer is removed then.
+
     Args:
         data: the data directory.
         wanted: what to do.
@@ -223,10 +241,38 @@ def publish(
         kept.uploaded_bytes += done.bytes
         if not done.waiting:
             kept.published_ns = clock()
+            if wanted.keep_archive_ns is not None:
+                _free(data, store, wanted, kept, clock(), breathe, should_stop)
         if done.published:
             log.info("%s: %d files uploaded (%s)", store, done.files, amount(done.bytes))
     finally:
         _leave_word(data, kept)
+
+
+def _free(
+    data: Path,
+    store: ObjectStore,
+    wanted: Housekeeping,
+    kept: Kept,
+    now_ns: int,
+    breathe: Callable[[], None],
+    should_stop: Callable[[], bool],
+) -> None:
+    freed = free_archive(
+        data,
+        store,
+        age_ns=wanted.keep_archive_ns or 0,
+        now_ns=now_ns,
+        merged_only=wanted.compact,
+        breathe=breathe,
+        should_stop=should_stop,
+    )
+    kept.freed += freed.files
+    kept.freed_bytes += freed.bytes
+    if freed.files:
+        log.info("%s: %d files removed here (%s): it has them", store, freed.files, amount(freed.bytes))
+    for path, why in freed.kept.items():
+        raise Corrupt(data / "archive" / path, f"stays here: {why}")
 
 
 def _compact(

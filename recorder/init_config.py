@@ -44,6 +44,11 @@ ABOUT: Final[dict[str, tuple[str, Any]]] = {
         "Upload the archive there behind each roll (docs/places.md); credentials come from the environment. Empty: no.",
         "s3://bucket/prefix",
     ),
+    "keep_archive": (
+        "Remove the archive's files here of days that ended so long ago, each once archive_url was proved to have it.\n"
+        "Empty: never.",
+        "90d",
+    ),
     "keep_journal": (
         "Remove journal segments that are in the archive once they ended so long ago: s, min, h, d or w. Empty: never.",
         "30d",

@@ -155,6 +155,7 @@ class _Rows:
             and file.segment <= last
             and first <= (file.last_segment or file.segment)
             if _is_there(self._manifest.archive / file.path, file.bytes)
+            or self._manifest.stored_url(file.path) is not None
         )
 
     def _counting(self, directory: str) -> list[ManifestFile]:

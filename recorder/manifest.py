@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from recorder.chain import chained
+from recorder.stored_only import StoredOnly
 from schemas.errors import Corrupt, StoreError
 from schemas.manifest import (
     MANIFEST_VERSION,
@@ -84,6 +85,7 @@ class Manifest:
         "_by_day",
         "_by_table",
         "_starts",
+        "_stored",
         "archive",
         "compactions",
         "files",
@@ -116,6 +118,7 @@ class Manifest:
         self._by_table: dict[str, dict[tuple[str, str], list[ManifestFile]]] = {}
         self._by_day: dict[tuple[str, str, str, str, str], list[ManifestFile]] | None = None
         self._starts: dict[str, list[int]] | None = None
+        self._stored = StoredOnly(archive)
         for file in files:
             by_symbol = self._by_table.setdefault(file.table, {})
             by_symbol.setdefault((file.category, file.symbol), []).append(file)
@@ -179,6 +182,26 @@ class Manifest:
                 for topic in file.feeds
             }
         )
+
+    def place(self, path: str) -> Path | StoredFile:
+        """Return where a file is to be read: here, or in the object store that alone has it (docs/places.md).
+
+        Raises:
+            Corrupt, StoreError: the list of what is only there can't be read.
+        """
+        return self._stored.place(path)
+
+    def stored_url(self, path: str) -> str | None:
+        """Return the object store that alone has a file; None: it is here, or missing. Raises as ``place``."""
+        return self._stored.url_of(path)
+
+    def is_missing(self, path: str) -> bool:
+        """Whether a file is neither here nor known to be in an object store; raises as ``place``."""
+        return not (self.archive / path).exists() and self._stored.url_of(path) is None
+
+    def only_stored(self) -> dict[str, list[ManifestFile]]:
+        """Return the files that are not here but in an object store, by its URL; raises as ``place``."""
+        return self._stored.only(self.files)
 
     def runs_of(self, file: ManifestFile) -> list[FileRun]:
         """Return what a file has of each recording run."""

@@ -9,7 +9,6 @@ in everything else. The order depends on the rows alone, not on how they are spr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recorder.file_places import FilePlace
 from recorder.row_groups import ArchiveReader, int64s
 from recorder.row_ranges import BOOK_TABLES
 from schemas.errors import Corrupt
@@ -31,7 +31,7 @@ class Source(NamedTuple):
     """A file to merge: its manifest line, and where it lies (a scratch directory, perhaps)."""
 
     file: ManifestFile
-    path: Path
+    path: FilePlace
 
 
 def depths_of(files: Sequence[ManifestFile]) -> list[int]:

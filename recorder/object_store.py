@@ -109,9 +109,22 @@ class StoredFile(NamedTuple):
         """The name without its ending, as of a path."""
         return PurePosixPath(self.key).stem
 
+    @property
+    def name(self) -> str:
+        """The last part of the key, as of a path."""
+        return PurePosixPath(self.key).name
+
     def open(self) -> StoredReader:
         """Open it for reading. Raises FileNotFoundError, StoreError."""
         return StoredReader(self.store, self.key)
+
+    def exists(self) -> bool:
+        """Whether it is there. Raises StoreError."""
+        try:
+            self.open().close()
+        except FileNotFoundError:
+            return False
+        return True
 
 
 class StoredReader(io.RawIOBase):
@@ -169,6 +182,10 @@ class StoredReader(io.RawIOBase):
 class ObjectStore:
     """A prefix of a bucket. Threads may share it.
 
+    Attributes:
+        url: as it was given.
+        bucket, prefix: of it.
+
     Args:
         url: ``s3://bucket/prefix``, with ``?endpoint_override=…&region=…&anonymous=true`` where the environment
             (``AWS_ENDPOINT_URL``, ``AWS_REGION``, and for credentials whatever AWS's tools take) does not say it.
@@ -187,6 +204,7 @@ class ObjectStore:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.bucket, self.prefix, parameters = _parsed(url)
+        self.url = url
         self._sleep = sleep
         endpoint = (
             parameters.get("endpoint_override")

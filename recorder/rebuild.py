@@ -7,7 +7,6 @@ however their rows are ordered: files of one segment and merged ones give the sa
 
 from __future__ import annotations
 
-import hashlib
 import mmap
 import tempfile
 from bisect import bisect_right
@@ -26,6 +25,7 @@ from engine.core.wire import Renderer
 from engine.event_wire import EVENT_KEYS, event_topic, render_event
 from engine.stored_rows import restore
 from engine.wire_columns import wire_columns
+from recorder.file_places import FilePlace, parquet_source, sha256_of
 from recorder.journal import ContentHash, Record
 from recorder.journal.content import without_batches
 from recorder.journal.format import build_batch
@@ -113,7 +113,7 @@ def rebuild(
         raw = _read_raw(manifest, entry, places, whole)
         for file in _files(manifest, entry, *WRITTEN, *EVENT_KEYS):
             _check_bytes(manifest, file, whole)
-            _write_frames(manifest.archive / file.path, file, entry, raw, places)
+            _write_frames(manifest.place(file.path), file, entry, raw, places)
         records = places.all()
         _check_places(records, entry, where)
         content, frames = ContentHash(), 0
@@ -170,23 +170,17 @@ def _check_bytes(manifest: Manifest, file: ManifestFile, whole: set[str]) -> Non
     """Whether a file is the one that the manifest speaks of. Raises Corrupt."""
     if file.path in whole:
         return
-    path = manifest.archive / file.path
-    try:
-        with path.open("rb") as stream:
-            found = hashlib.file_digest(stream, "sha256").hexdigest()
-    except FileNotFoundError as error:
-        raise Corrupt(path, "missing, although the manifest lists it") from error
-    except OSError as error:
-        raise StoreError(f"{path}: cannot be read: {error.strerror or error}; check the drive") from error
+    path = manifest.place(file.path)
+    found = sha256_of(path)
     if found != file.sha256:
         raise Corrupt(path, f"sha256 is {found[:16]}…, expected {file.sha256[:16]}…: the file was altered")
     whole.add(file.path)
 
 
-def _rows(path: Path, table: Table, low: int, high: int) -> Iterator[pa.Table]:
+def _rows(path: FilePlace, table: Table, low: int, high: int) -> Iterator[pa.Table]:
     """The rows of a file with sequences from low to high, in pieces, in the order of the file."""
     try:
-        with pq.ParquetFile(path) as parquet:
+        with pq.ParquetFile(parquet_source(path)) as parquet:
             place = parquet.schema_arrow.get_field_index("sequence")
             groups = []
             for group in range(parquet.num_row_groups):
@@ -222,7 +216,7 @@ def _read_raw(manifest: Manifest, entry: ManifestSegment, places: _Places, whole
     forms: dict[str, list[tuple[int, WireForm]]] = {}
     verbatim = 0
     for file in _files(manifest, entry, Table.RAW_RECORDS):
-        path = manifest.archive / file.path
+        path = manifest.place(file.path)
         _check_bytes(manifest, file, whole)
         for rows in _rows(path, Table.RAW_RECORDS, *entry.sequence):
             kinds = _numbers(rows, "kind")
@@ -260,7 +254,9 @@ def _read_raw(manifest: Manifest, entry: ManifestSegment, places: _Places, whole
     return _Raw(np.unique(np.concatenate(sequences)), repeats, opens, forms, verbatim)
 
 
-def _write_frames(path: Path, file: ManifestFile, entry: ManifestSegment, raw: _Raw, places: _Places) -> None:
+def _write_frames(
+    path: FilePlace, file: ManifestFile, entry: ManifestSegment, raw: _Raw, places: _Places
+) -> None:
     """Write the frames of one file's rows into the scratch file."""
     table = Table(file.table)
     rest: pa.Table | None = None
@@ -278,7 +274,13 @@ def _write_frames(path: Path, file: ManifestFile, entry: ManifestSegment, raw: _
 
 
 def _write_piece(
-    path: Path, table: Table, symbol: str, rows: pa.Table, entry: ManifestSegment, raw: _Raw, places: _Places
+    path: FilePlace,
+    table: Table,
+    symbol: str,
+    rows: pa.Table,
+    entry: ManifestSegment,
+    raw: _Raw,
+    places: _Places,
 ) -> None:
     if table in EVENT_KEYS:
         _write_events(path, table, symbol, rows, raw, places)
@@ -301,7 +303,9 @@ def _write_piece(
             raise Corrupt(path, f"{topic}: its frames can't be written from these rows: {error}") from error
 
 
-def _write_events(path: Path, table: Table, symbol: str, rows: pa.Table, raw: _Raw, places: _Places) -> None:
+def _write_events(
+    path: FilePlace, table: Table, symbol: str, rows: pa.Table, raw: _Raw, places: _Places
+) -> None:
     """Frames that drivers read: few enough for plain Python."""
     rows = rows.filter(pa.array(~np.isin(_numbers(rows, "sequence"), raw.sequences)))
     sequences = _numbers(rows, "sequence").tolist()

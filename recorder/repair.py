@@ -20,7 +20,8 @@ from pathlib import Path
 
 import msgspec
 
-from recorder.compact import merge_group, sha256_of
+from recorder.compact import merge_group
+from recorder.file_places import sha256_of
 from recorder.findings import Finding, Subject, Verification
 from recorder.journal import segments
 from recorder.leftovers import find_leftovers, is_ours, merged_name
@@ -208,13 +209,13 @@ def _merge_again(data: Path, result: Repair) -> None:
             and first <= file.segment <= last
         ]
         if all(file.last_segment is not None for file in files) or any(
-            not (manifest.archive / file.path).exists() for file in files
+            manifest.is_missing(file.path) for file in files
         ):
             continue  # what is missing has been told already
         where = manifest.archive / leftover.path
         try:
             made = merge_group(
-                manifest.archive, manifest, [Source(file, manifest.archive / file.path) for file in files]
+                manifest.archive, manifest, [Source(file, manifest.place(file.path)) for file in files]
             )
         except Corrupt:
             continue  # what can't be read has been told already
@@ -262,14 +263,14 @@ def _repair_segment(data: Path, finding: Finding, result: Repair) -> None:
 def _remake_files(data: Path, wrong: dict[str, Finding], result: Repair) -> None:
     """Roll and merge files again whose bytes or rows are not what they should be."""
     manifest = read_manifest(data / "archive")
-    bad = [file for file in manifest.files if str(manifest.archive / file.path) in wrong]
+    bad = [file for file in manifest.files if str(manifest.place(file.path)) in wrong]
     if not bad:
         return
     workshop = _Workshop(data, manifest)
     with workshop:
         for file in bad:
             where = manifest.archive / file.path
-            why = wrong[str(where)].what
+            why = wrong[str(manifest.place(file.path))].what
             try:
                 workshop.remake(file)
             except TapebookError as error:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import msgspec
 
-from recorder.compact import merge_group, sha256_of
+from recorder.compact import merge_group
+from recorder.file_places import sha256_of
 from recorder.leftovers import find_leftovers, merged_name
 from recorder.manifest import Manifest, append_manifest, read_manifest
 from recorder.merge_rows import Source
@@ -36,14 +37,14 @@ def adopt_merged(data: Path, told: Callable[[Path, str], None]) -> None:
         StoreError: the disk refuses.
     """
     manifest = read_manifest(data / "archive")
-    if all((manifest.archive / file.path).exists() for file in manifest.files):
+    if not any(manifest.is_missing(file.path) for file in manifest.files):
         return
     for leftover in list(find_leftovers(data, manifest)):
         found = merged_name(leftover.path.rpartition("/")[2])
         if found is None or leftover.why not in ("orphan", "foreign"):
             continue
         files = _in_span(manifest, leftover.path, *found)
-        if not any(not (manifest.archive / file.path).exists() for file in files):
+        if not any(manifest.is_missing(file.path) for file in files):
             continue
         where = manifest.archive / leftover.path
         try:

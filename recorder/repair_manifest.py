@@ -12,13 +12,14 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from recorder.compact import sha256_of
+from recorder.file_places import sha256_of
 from recorder.journal import SegmentReader, segments
 from recorder.journal.content import chain_value
 from recorder.manifest import check_line, read_manifest_file
 from recorder.parquet_files import sync_directory
 from recorder.roll import roll_fully
 from recorder.row_groups import ArchiveReader, int64s
+from recorder.stored_only import StoredOnly
 from recorder.version import SOFTWARE
 from schemas.errors import Corrupt, StoreError, TapebookError
 from schemas.manifest import (
@@ -235,6 +236,7 @@ def _kept_merges(
     """The merged files with rows of segments that the journal doesn't have, and the paths that they stand for."""
     merged: list[ManifestFile] = []
     removed: list[str] = []
+    stored = StoredOnly(archive)
     for file in old.merged.values():
         parts = [
             entry
@@ -247,9 +249,10 @@ def _kept_merges(
         if parts and all(part.segment in rolled for part in parts):
             continue
         try:
-            if sha256_of(archive / file.path) != file.sha256:
+            place = stored.place(file.path)
+            if sha256_of(place) != file.sha256:
                 continue
-            with ArchiveReader(archive / file.path, Table(file.table)) as reader:
+            with ArchiveReader(place, Table(file.table)) as reader:
                 sequences = np.unique(
                     np.concatenate(
                         [int64s(rows, "sequence") for rows in reader.batches(reader.groups, ["sequence"])]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cache
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -13,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from engine.stored_rows import holds, restore
-from recorder.object_store import StoredFile
+from recorder.file_places import FilePlace, parquet_source
 from schemas.errors import Corrupt, StoreError
 from schemas.names import Table
 from schemas.tables import schema_of
@@ -68,15 +67,11 @@ class ArchiveReader:
         Corrupt: it cannot be read as Parquet.
     """
 
-    def __init__(
-        self, path: Path | StoredFile, table: Table, columns: Sequence[str] = ("sequence", "depth")
-    ) -> None:
+    def __init__(self, path: FilePlace, table: Table, columns: Sequence[str] = ("sequence", "depth")) -> None:
         self.path = path
         self._table = table
         try:
-            self._file = pq.ParquetFile(
-                path if isinstance(path, Path) else path.open(), read_dictionary=_names(table)
-            )
+            self._file = pq.ParquetFile(parquet_source(path), read_dictionary=_names(table))
             self.is_of_table = holds(table, self._file.schema_arrow)
             self.groups = _groups(self._file.metadata, columns)
         except FileNotFoundError as error:

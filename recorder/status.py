@@ -8,7 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,23 @@ import msgspec
 from recorder.health import DAY_S, sum_by_class, troubles
 from recorder.housekeeping import last_kept
 from recorder.journal import journal_directory, segments
-from recorder.manifest import read_manifest
+from recorder.manifest import Manifest, read_manifest
 from recorder.object_store import is_object_url
 from schemas.errors import ConfigError
 from schemas.history_tables import HISTORY_SCHEMAS
 from schemas.names import Table
 from schemas.time import format_ns
 
-__all__ = ["data_status", "is_held", "live_status", "require_data", "require_recording"]
+__all__ = [
+    "blank_entry",
+    "count_archive",
+    "data_status",
+    "is_held",
+    "live_status",
+    "require_data",
+    "require_recording",
+    "tell_age",
+]
 
 STATUS_BYTES = 64 << 20
 ABOUT_RECORDING = {
@@ -85,8 +94,8 @@ def require_data(data: Path) -> None:
     """Raise ConfigError unless there is something recorded in the directory."""
     if is_object_url(data):
         raise ConfigError(
-            f"{data}: is an object store; this command is for data directories, `query` and `book` read there "
-            "(docs/places.md)"
+            f"{data}: is an object store; this command is for data directories; `query`, `book`, `status` and "
+            "`verify` look there (docs/places.md)"
         )
     if not data.is_dir():
         raise ConfigError(f"{data}: no such data directory; give the one that `tapebook record --data` wrote")
@@ -114,12 +123,7 @@ def data_status(data: Path, *, now_ns: int | None = None) -> dict[str, Any]:
     collectors: dict[str, dict[str, Any]] = {}
 
     def entry(name: str) -> dict[str, Any]:
-        return collectors.setdefault(
-            name,
-            {"collector": name, "running": False, "segments": {"open": 0, "sealed": 0, "torn": 0, "rolled": 0},
-             "journal_bytes": 0, "archive_bytes": 0, "rows": {}, "gaps": 0, "last_receive_time": None,
-             "feeds": [], "classes": {}, "troubles": []},
-        )  # fmt: skip
+        return collectors.setdefault(name, blank_entry(name))
 
     rolled_bytes = 0
     for segment in segments(data):
@@ -128,16 +132,15 @@ def data_status(data: Path, *, now_ns: int | None = None) -> dict[str, Any]:
             rolled_bytes += segment.size
         found["segments"][segment.state] += 1
         found["journal_bytes"] += segment.size
-    for key in manifest.segments:
-        entry(key[0])["segments"]["rolled"] += 1
-    for file in manifest.files:
-        found = entry(file.collector)
-        found["archive_bytes"] += file.bytes
-        found["rows"][file.table] = found["rows"].get(file.table, 0) + file.rows
-        if file.table == Table.GAPS.value:
-            found["gaps"] += file.rows
-        elif file.receive_ns is not None and file.table not in ABOUT_RECORDING:
-            found["last_receive_time"] = max(found["last_receive_time"] or 0, file.receive_ns[1])
+    count_archive(manifest, entry)
+    for url, files in manifest.only_stored().items():
+        for name in {file.collector for file in files}:
+            own = [file for file in files if file.collector == name]
+            dates = [file.date for file in own]
+            entry(name)["stored"][url] = {
+                "files": len(own), "bytes": sum(file.bytes for file in own),
+                "first_date": min(dates), "last_date": max(dates),
+            }  # fmt: skip
     for name, found in collectors.items():
         live = live_status(data, name)
         if live is not None:
@@ -147,9 +150,7 @@ def data_status(data: Path, *, now_ns: int | None = None) -> dict[str, Any]:
             found["live"] = {key: live[key] for key in live if key not in ("feeds", "collector")}
             stamps = [feed["last_receive_ns"] for feed in live["feeds"] if feed["last_receive_ns"]]
             found["last_receive_time"] = max([found["last_receive_time"] or 0, *stamps]) or None
-        if found["last_receive_time"]:
-            found["age_s"] = round((now_ns - found["last_receive_time"]) / 1e9, 3)
-            found["last_receive_time"] = format_ns(found["last_receive_time"])
+        tell_age(found, now_ns)
     for name, supervised in _supervised(data).items():
         found = entry(name)
         found["supervised"] = supervised
@@ -182,6 +183,36 @@ def data_status(data: Path, *, now_ns: int | None = None) -> dict[str, Any]:
         "housekeeping": kept,
         "collectors": [collectors[name] for name in sorted(collectors)],
     }
+
+
+def blank_entry(name: str) -> dict[str, Any]:
+    """What is told of a collector of which nothing is known yet."""
+    return {
+        "collector": name, "running": False, "segments": {"open": 0, "sealed": 0, "torn": 0, "rolled": 0},
+        "journal_bytes": 0, "archive_bytes": 0, "rows": {}, "gaps": 0, "last_receive_time": None,
+        "stored": {}, "feeds": [], "classes": {}, "troubles": [],
+    }  # fmt: skip
+
+
+def count_archive(manifest: Manifest, entry: Callable[[str], dict[str, Any]]) -> None:
+    """Add what a manifest says to its collectors' entries; ``last_receive_time`` is in ns yet."""
+    for key in manifest.segments:
+        entry(key[0])["segments"]["rolled"] += 1
+    for file in manifest.files:
+        found = entry(file.collector)
+        found["archive_bytes"] += file.bytes
+        found["rows"][file.table] = found["rows"].get(file.table, 0) + file.rows
+        if file.table == Table.GAPS.value:
+            found["gaps"] += file.rows
+        elif file.receive_ns is not None and file.table not in ABOUT_RECORDING:
+            found["last_receive_time"] = max(found["last_receive_time"] or 0, file.receive_ns[1])
+
+
+def tell_age(found: dict[str, Any], now_ns: int) -> None:
+    """Write out when the last row came, and how long ago that is."""
+    if found["last_receive_time"]:
+        found["age_s"] = round((now_ns - found["last_receive_time"]) / 1e9, 3)
+        found["last_receive_time"] = format_ns(found["last_receive_time"])
 
 
 def _supervised(data: Path) -> dict[str, dict[str, Any]]:

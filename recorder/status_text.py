@@ -37,7 +37,7 @@ def print_status(status: dict[str, Any], *, every: bool = False, now_ns: int | N
         for line in _collector(found, every, now_ns):
             print(line)
     disk = status["disk"]
-    if status["collectors"]:
+    if status["collectors"] and disk is not None:
         lasts = "" if disk["days_left"] is None else f", full in {disk['days_left']:,.1f} days at this rate"
         print(f"disk: {amount(disk['free_bytes'])} of {amount(disk['total_bytes'])} free{lasts}")
     if status.get("housekeeping") is not None:
@@ -62,6 +62,8 @@ def _housekeeping(kept: Kept, now_ns: int) -> Iterator[str]:
     if kept.published_ns:
         told = f"{kept.uploaded:,} files uploaded ({amount(kept.uploaded_bytes)})"
         yield f"archive: {told}, all of it {age(max(0, now_ns - kept.published_ns) / SECOND_NS)} ago"
+    if kept.freed:
+        yield f"archive: {kept.freed:,} files ({amount(kept.freed_bytes)}) removed here: the object store has them"
     if kept.over_bytes:
         yield f"journal: {amount(kept.over_bytes)} more than asked for, of what is not in the archive or is the newest"
     for name, refusal in list(kept.refused.items())[:REFUSED_SHOWN]:
@@ -112,13 +114,19 @@ def _collector(found: dict[str, Any], every: bool, now_ns: int) -> Iterator[str]
     counts = ", ".join(f"{count} {state}" for state, count in found["segments"].items() if count)
     rows = ", ".join(f"{count:,} {table}" for table, count in sorted(found["rows"].items())) or "none"
     live = found.get("live") if found["running"] else None
-    doing = "recording" if found["running"] else "not running"
+    doing = "recording" if found["running"] else "published" if found.get("published") else "not running"
     if live is not None:
         doing += f" {live.get('category', '')} of {live.get('environment', '')}"
         doing += f" for {age(live['seconds'])}" if "seconds" in live else ""
     yield f"{found['collector']}: {doing}"
-    yield f"  segments  {counts or 'none'}  ({amount(found['journal_bytes'])})"
+    journal = "" if found.get("published") else f"  ({amount(found['journal_bytes'])})"
+    yield f"  segments  {counts or 'none'}{journal}"
     yield f"  archive   {rows}  ({amount(found['archive_bytes'])}, {found['gaps']:,} gaps)"
+    for url, stored in found.get("stored", {}).items():
+        yield (
+            f"  elsewhere {stored['files']:,} of its files, {stored['first_date']} to {stored['last_date']}, are only "
+            f"in {url}  ({amount(stored['bytes'])} of that)"
+        )
     if found["last_receive_time"]:
         yield f"  last row  {found['last_receive_time']}  ({age(found['age_s'])} ago)"
     supervised = found.get("supervised")

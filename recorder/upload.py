@@ -13,7 +13,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +24,8 @@ import msgspec
 
 from recorder.leftovers import GRACE_S
 from recorder.manifest import parse_manifest
-from recorder.object_store import ObjectStore, content_of
+from recorder.object_store import Content, ObjectStore, content_of
+from recorder.stored_only import StoredOnly
 from schemas.errors import ConfigError, Corrupt, StoreError
 from schemas.manifest import ManifestFile
 
@@ -139,6 +140,7 @@ class _Upload:
         self._check = check
         self._key = manifest_key(path.stem)
         self._retired_key = f"upload/{path.stem}.json"
+        self._stored = StoredOnly(archive)
 
     def run(
         self,
@@ -189,7 +191,10 @@ class _Upload:
             self._store.write(self._key, lines, content_of(lines))
             self._done.published += 1
         self._delete(
-            {path: at for path, at in retired.items() if path not in here.files}, retired, should_stop
+            {path: at for path, at in retired.items() if path not in here.files},
+            retired,
+            here.replaced,
+            should_stop,
         )
 
     def _send(self, file: ManifestFile) -> bool:
@@ -207,11 +212,20 @@ class _Upload:
                 return False
             self._store.write(file.path, path, content)
         except FileNotFoundError:
-            if file.path in parse_manifest(self._path, _whole_lines(self._path)).files:
+            if file.path not in parse_manifest(self._path, _whole_lines(self._path)).files:
+                raise _Changed from None
+            url = self._stored.url_of(file.path)
+            if url is None:
                 raise Corrupt(
                     path, "missing, although the manifest lists it; run `tapebook repair`"
                 ) from None
-            raise _Changed from None
+            if self._store.holds(file.path, Content(file.bytes, file.sha256, md5="")):
+                return False
+            raise Corrupt(
+                self._store.file(file.path),
+                f"is not what was published, and this disk has it no more; it was removed because {url} had it: run "
+                "`tapebook repair`, which makes it again if the journal is there",
+            ) from None
         except OSError as error:
             raise StoreError(f"{path}: cannot be read: {error}") from error
         return True
@@ -233,12 +247,18 @@ class _Upload:
         return new
 
     def _delete(
-        self, retired: dict[str, int], written: dict[str, int], should_stop: Callable[[], bool]
+        self,
+        retired: dict[str, int],
+        written: dict[str, int],
+        replaced: Container[str],
+        should_stop: Callable[[], bool],
     ) -> None:
         due_ns = time.time_ns() - int(self._grace_s * 1e9)
         left = dict(retired)
         for path, at_ns in retired.items():
-            if at_ns <= due_ns and not should_stop():
+            # What only the store has goes when something else has its rows, not when lines were lost here.
+            safe = path in replaced or self._stored.url_of(path) is None
+            if at_ns <= due_ns and safe and not should_stop():
                 self._done.deleted += self._store.delete(path)
                 del left[path]
         self._set_retired(left, written)

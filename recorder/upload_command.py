@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
 
 from recorder.leftovers import GRACE_S
 from recorder.options import ReportFormat
+from schemas.errors import ConfigError, Corrupt
+from schemas.units import parse_span_ns
+
+if TYPE_CHECKING:
+    from recorder.free_archive import Freed
+    from recorder.object_store import ObjectStore
+    from recorder.upload import Uploaded
 
 __all__ = ["upload"]
 
@@ -45,6 +53,16 @@ def upload(
             "--check", help="Also look whether what was published is still there, and send again what is not."
         ),
     ] = False,
+    keep_archive: Annotated[
+        str,
+        typer.Option(
+            "--keep-archive",
+            metavar="SPAN",
+            help="Then remove the files here of days that ended so long ago, such as 90d, each once it was proved that "
+            "the store has it.",
+            show_default="keep all",
+        ),
+    ] = "",
     style: Annotated[
         ReportFormat, typer.Option("--format", help="table for people, json for programs (one object).")
     ] = ReportFormat.TABLE,
@@ -54,6 +72,7 @@ def upload(
     It can be interrupted at any time, and run beside a recording and beside readers; run again, it goes on where it was
     and sends what has come in the meantime. The journal stays here.
     """
+    from recorder.free_archive import Freed, free_archive
     from recorder.object_store import ObjectStore
     from recorder.status import require_data
     from recorder.upload import upload_archive
@@ -61,6 +80,10 @@ def upload(
 
     require_data(data)
     store = ObjectStore(to)
+    try:
+        age_ns = parse_span_ns(keep_archive) if keep_archive else None
+    except ConfigError as error:
+        raise ConfigError(f"--keep-archive: {error}") from None
     quiet = not log.isEnabledFor(logging.INFO)
     terminal = sys.stderr.isatty() and not quiet
 
@@ -72,16 +95,32 @@ def upload(
 
     try:
         done = upload_archive(data, store, grace_s=grace, jobs=jobs, check=check, on_file=begun)
+        freed = Freed()
+        if age_ns is not None:
+            freed = free_archive(data, store, age_ns=age_ns, now_ns=time.time_ns(), jobs=jobs)
     finally:
         if terminal:
             print("\r\x1b[K", end="", file=sys.stderr)
     if style is ReportFormat.JSON:
         line = {
             "to": str(store), "files": done.files, "bytes": done.bytes, "known": done.known,
-            "published": done.published, "deleted": done.deleted,
+            "published": done.published, "deleted": done.deleted, "freed": freed.files, "freed_bytes": freed.bytes,
+            "kept": freed.kept,
         }  # fmt: skip
         print(msgspec.json.encode(line).decode())
-        return
+    else:
+        _print(store, done, freed)
+    if freed.kept:
+        path, why = next(iter(freed.kept.items()))
+        raise Corrupt(data / "archive" / path, f"stays here, as do {len(freed.kept) - 1} other files: {why}")
+
+
+def _print(store: ObjectStore, done: Uploaded, freed: Freed) -> None:
+    if freed.files:
+        print(
+            f"{freed.files:,} files ({freed.bytes:,} bytes) removed here: {store} was proved to have them. Queries "
+            "read them there (--data)"
+        )
     if not done.published and not done.deleted:
         print(f"{store}: has everything already")
         return

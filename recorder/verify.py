@@ -17,8 +17,8 @@ import msgspec
 
 from engine.replay import Mismatch
 from recorder.chain import broken_links
-from recorder.compact import sha256_of
 from recorder.compare_rows import first_difference, rows_of, short
+from recorder.file_places import FilePlace, sha256_of
 from recorder.findings import Finding, Subject, Verification
 from recorder.journal import segments
 from recorder.journal.files import SEALED
@@ -105,7 +105,12 @@ def _check_files(
 ) -> dict[str, bool]:
     """Whether each file's bytes are the ones that the manifest speaks of, by path."""
     progress(f"the bytes of {len(manifest.files)} files")
-    return {file.path: _check_file(manifest.archive, file, result) for file in manifest.files}
+    for url, files in manifest.only_stored().items():
+        size = sum(file.bytes for file in files)
+        result.note(
+            manifest.archive, f"{len(files)} files ({size:,} bytes) are only in {url}: they are read there"
+        )
+    return {file.path: _check_file(manifest, file, result) for file in manifest.files}
 
 
 def _check_lines(
@@ -118,11 +123,12 @@ def _check_lines(
     for segment in manifest.segments.values():
         by_collector.setdefault(segment.collector, []).append(segment)
     for file in manifest.files:
-        if not intact[file.path] or str(manifest.archive / file.path) in wrong:
+        where = manifest.place(file.path)
+        if not intact[file.path] or str(where) in wrong:
             continue
-        for key, found, expected in wrong_in_line(manifest.archive, file, by_collector[file.collector]):
+        for key, found, expected in wrong_in_line(where, file, by_collector[file.collector]):
             result.fail(
-                manifest.archive / file.path,
+                where,
                 f"the manifest says {key} = {short(found)}, the file says {short(expected)}",
                 subject=Subject.MANIFEST,
                 collector=file.collector,
@@ -208,7 +214,7 @@ def _check_journal(
                     unrolled[key] = fresh
                     result.note(path, "not rolled yet")
                 else:
-                    _compare_files(manifest.archive, scratch, by_segment[key], rolled, intact, merged, result)
+                    _compare_files(manifest, scratch, by_segment[key], rolled, intact, merged, result)
                 _drop(rolled, scratch, merged)
             merged.done(key, rolled=rolled is not None)
     return unrolled
@@ -253,25 +259,34 @@ def _drop(rolled: Rolled, scratch: Path, merged: MergedChecks) -> None:
             (scratch / entry.path).unlink(missing_ok=True)
 
 
-def _check_file(archive: Path, file: ManifestFile, result: Verification) -> bool:
+def _check_file(manifest: Manifest, file: ManifestFile, result: Verification) -> bool:
     """Whether a file's bytes are the ones that the manifest speaks of."""
-    path = archive / file.path
     result.files += 1
     result.rows += file.rows
     if file.table == Table.GAPS.value:
         result.gaps += file.rows
+    path, what = _wrong_bytes(manifest, file)
+    if what is None:
+        return True
+    result.fail(path, what, subject=Subject.FILE, collector=file.collector)
+    return False
+
+
+def _wrong_bytes(manifest: Manifest, file: ManifestFile) -> tuple[FilePlace, str | None]:
+    path = manifest.place(file.path)
     try:
         digest = sha256_of(path)
     except Corrupt:
-        what = f"missing, although the manifest lists it with {file.rows} rows"
+        if manifest.place(file.path) != path:  # it has left this disk meanwhile
+            return _wrong_bytes(manifest, file)
+        return path, f"missing, although the manifest lists it with {file.rows} rows"
     except TapebookError as error:
-        what = str(error).removeprefix(f"{path}: ")
-    else:
-        if digest == file.sha256:
-            return True
-        what = f"sha256 is {digest[:16]}…, expected {file.sha256[:16]}…: the file was altered"
-    result.fail(path, what, subject=Subject.FILE, collector=file.collector)
-    return False
+        if not isinstance(path, Path):  # a store that fails says nothing about the file
+            raise
+        return path, str(error).removeprefix(f"{path}: ")
+    if digest == file.sha256:
+        return path, None
+    return path, f"sha256 is {digest[:16]}…, expected {file.sha256[:16]}…: the file was altered"
 
 
 def _check_segment(
@@ -312,7 +327,7 @@ def _check_segment(
 
 
 def _compare_files(
-    archive: Path,
+    manifest: Manifest,
     scratch: Path,
     files: list[ManifestFile],
     rolled: Rolled,
@@ -326,20 +341,21 @@ def _compare_files(
     for path in sorted(fresh.keys() - listed):
         if not merged.take(fresh[path]):
             result.fail(
-                archive / path,
+                manifest.archive / path,
                 f"not in the manifest, although the journal holds {fresh[path].rows} rows for it",
             )
     for file in files:
+        where = manifest.place(file.path)
         expected = fresh.get(file.path)
         if expected is not None and expected.gaps != file.gaps:
             what = f"the manifest says gaps = {file.gaps}, the journal says {expected.gaps}"
-            result.fail(archive / file.path, what, subject=Subject.MANIFEST, collector=file.collector)
+            result.fail(where, what, subject=Subject.MANIFEST, collector=file.collector)
         if expected is None:
             what = f"has {file.rows} rows, the journal holds none for it"
-            result.fail(archive / file.path, what, subject=Subject.MANIFEST, collector=file.collector)
+            result.fail(where, what, subject=Subject.MANIFEST, collector=file.collector)
         elif expected.sha256 != file.sha256 or not intact[file.path]:
             difference = first_difference(
-                archive / file.path,
+                where,
                 rows_of(scratch / file.path, Table(file.table)),
                 expected.rows,
                 Table(file.table),
@@ -347,7 +363,7 @@ def _compare_files(
             )
             if difference is not None:
                 result.fail(
-                    archive / file.path,
+                    where,
                     difference.what,
                     feed=difference.feed,
                     row=difference.row,
@@ -355,9 +371,7 @@ def _compare_files(
                     collector=file.collector,
                 )
             elif intact[file.path]:
-                result.note(
-                    archive / file.path, "other bytes than this version would write, and the same rows"
-                )
+                result.note(where, "other bytes than this version would write, and the same rows")
 
 
 def check_order(segments_of: dict[tuple[str, int], ManifestSegment], result: Verification) -> None:

@@ -48,7 +48,7 @@ def check_books(manifest: Manifest, result: Verification, progress: Callable[[st
 
 
 def _is_readable(manifest: Manifest, file: ManifestFile, table: Table, result: Verification) -> bool:
-    path = manifest.archive / file.path
+    path = manifest.place(file.path)
     try:
         with ArchiveReader(path, table) as reader:
             if reader.is_of_table:
@@ -78,13 +78,13 @@ def _check_feed(
         left = [file for file in files if file.path not in bad]
         seen = walk.sequence
         try:
-            with FeedFiles(left, lambda file: manifest.archive / file.path, depth) as feed:
+            with FeedFiles(left, lambda file: manifest.place(file.path), depth) as feed:
                 for piece in feed.forwards(columns):
                     _check_piece(manifest, piece, walk, seen, table, result)
             return
         except (TapebookError, pa.ArrowException, ValueError, KeyError) as error:
             path = str(error.path) if isinstance(error, Corrupt) else ""
-            unreadable = [file.path for file in left if path == str(manifest.archive / file.path)]
+            unreadable = [file.path for file in left if path == str(manifest.place(file.path))]
             why = error.why if isinstance(error, Corrupt) else str(error)
             if not unreadable:
                 result.fail(path or walk.topic, f"its rows can't be applied: {why}", feed=walk.topic)
@@ -105,7 +105,7 @@ def _check_piece(
         file = piece.groups[origin].file
         if row["sequence"] <= seen or walk.is_waiting(row, file.path):
             continue
-        path = manifest.archive / file.path
+        path = manifest.place(file.path)
         try:
             what = walk.row(row, tuple(side(i) for side in sides), result)
         except (TapebookError, ValueError) as error:

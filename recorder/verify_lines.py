@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from recorder.file_places import FilePlace, size_of
 from recorder.row_groups import ArchiveReader
 from recorder.row_ranges import BOOK_TABLES, RANGED, Ranges, RunRanges, receive_range
 from schemas.errors import TapebookError
@@ -19,14 +19,14 @@ __all__ = ["wrong_in_line"]
 
 
 def wrong_in_line(
-    archive: Path, file: ManifestFile, segments: Sequence[ManifestSegment]
+    path: FilePlace, file: ManifestFile, segments: Sequence[ManifestSegment]
 ) -> list[tuple[str, Any, Any]]:
     """Return what a file's line says and the file doesn't: key, found in the line, expected of the file.
 
     A file that can't be read has nothing to say here.
 
     Args:
-        archive: its root.
+        path: where the file is.
         file: the line.
         segments: of its collector.
     """
@@ -43,7 +43,6 @@ def wrong_in_line(
     rows = 0
     wanted = {*RANGED, *(("depth", "digest") if table in BOOK_TABLES else ())}
     columns = [column for column in schema_of(table).names if column in wanted]
-    path = archive / file.path
     try:
         with ArchiveReader(path, table) as reader:
             for part in reader.batches(reader.groups, columns):
@@ -51,7 +50,7 @@ def wrong_in_line(
                 if file.last_segment is not None:
                     runs.note(part)
                 rows += part.num_rows
-        size = path.stat().st_size
+        size = size_of(path)
     except (TapebookError, OSError, KeyError, ValueError, pa.ArrowException):
         return wrong
     expected = {

@@ -90,8 +90,9 @@ class MergedChecks:
         if len(absent) == len(parts):
             return
         sources = [Source(fresh, self._scratch / fresh.path) for fresh in held]
+        where = self._manifest.place(file.path)
         difference = first_difference(
-            self._manifest.archive / file.path,
+            where,
             merged_rows(table, sources) if sources else (),
             sum(fresh.rows for fresh in held),
             table,
@@ -100,7 +101,7 @@ class MergedChecks:
         )
         if difference is not None:
             self._result.fail(
-                self._manifest.archive / file.path,
+                where,
                 difference.what,
                 feed=difference.feed,
                 row=difference.row,
@@ -109,7 +110,7 @@ class MergedChecks:
             )
         elif not absent and (gaps := sum(fresh.gaps for fresh in held)) != file.gaps:
             self._result.fail(
-                self._manifest.archive / file.path,
+                where,
                 f"the manifest says gaps = {file.gaps}, the journal says {gaps}",
                 subject=Subject.MANIFEST,
                 collector=file.collector,

@@ -47,6 +47,8 @@ class RecordConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         compact: merge the archive's files of a day once it is over and quiet (docs/archive.md).
         archive_url: ``s3://BUCKET/PREFIX`` that the archive is uploaded to behind each roll (docs/places.md); empty for
             none.
+        keep_archive: remove the archive's files of a day once it ended so long ago (``90d``) and the object store was
+            proved to have them (docs/places.md); empty to keep all.
         keep_journal: remove segments that the archive has once they ended so long ago (``30d``); empty to keep all.
         keep_journal_bytes: remove the oldest of them while the journal is larger (``500GB``); empty for any size.
         commit_ms, commit_kib: a group commit is written at whichever comes first; what a kill can lose.
@@ -87,6 +89,7 @@ class RecordConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     recompress: bool = True
     compact: bool = True
     archive_url: str = ""
+    keep_archive: str = ""
     keep_journal: str = ""
     keep_journal_bytes: str = ""
     commit_ms: Positive = 10.0

@@ -21,6 +21,7 @@ from engine.stored_rows import restore
 from recorder.archive import open_archive
 from recorder.book_state import BookAnswer, book_at
 from recorder.feed_rows import Clock
+from recorder.file_places import parquet_source
 from recorder.journal import Record, SegmentReader, segments
 from recorder.manifest import read_manifest
 from recorder.verify import verify
@@ -93,7 +94,7 @@ class Recorded:
             and symbol in (None, file.symbol)
         ]
         for file in sorted(files, key=lambda file: (file.segment, file.symbol, file.date)):
-            for stored in pq.ParquetFile(self.data / "archive" / file.path).iter_batches():
+            for stored in pq.ParquetFile(parquet_source(manifest.place(file.path))).iter_batches():
                 batch = restore(table, pa.Table.from_batches([stored]))
                 columns = []
                 for column in batch.columns:

@@ -23,6 +23,7 @@ from engine.market import Market
 from recorder.capture import Capture
 from recorder.cli import main
 from recorder.crashes import crashed_feeds
+from recorder.file_places import sha256_of
 from recorder.journal import (
     CollectorLock,
     Commit,
@@ -127,16 +128,17 @@ class Step(NamedTuple):
         for leftover in find_leftovers(data, read_manifest(data / "archive")):
             if leftover.why != "replaced":
                 wrong.append(f"{leftover.path}: {leftover.why}, left behind")
-        if self.elsewhere is not None:
-            wrong += self.elsewhere(data)
-        return wrong + _judge_rows(data)
+        wrong += _judge_rows(data)
+        return wrong + (self.elsewhere(data) if self.elsewhere is not None else [])
 
 
 def state_of(data: Path) -> State:
     """Everything that counts in a data directory: the bytes of its files, and what its manifest comes to."""
     manifest = read_manifest(data / "archive")
     found = {
-        f"archive/{file.path}": hashlib.sha256((data / "archive" / file.path).read_bytes()).hexdigest()
+        f"archive/{file.path}": "in the store"
+        if manifest.stored_url(file.path)
+        else sha256_of(data / "archive" / file.path)
         for file in manifest.files
     }
     for path in sorted((data / "journal").rglob("*")):
@@ -510,6 +512,13 @@ STEPS: Final = {
         _uploading("upload --jobs 1", _rolled, upload("--jobs", 1), 6),
         _uploading("upload in parts", _large, upload(), 3),
         _uploading("upload a compaction", _rolled, upload("--grace", 0), 8, begins=uploaded_and_compacted),
+        _uploading(
+            "upload --keep-archive",
+            _rolled,
+            upload("--keep-archive", "0s", "--grace", 0),
+            6,
+            begins=uploaded_and_compacted,
+        ),
         _uploading(
             "upload then compact",
             _rolled,

@@ -19,6 +19,8 @@ from recorder.cli import main
 from recorder.compact import compact_data
 from recorder.manifest import read_manifest
 from recorder.object_store import ObjectStore
+from recorder.status import data_status
+from recorder.stored_status import stored_status
 from recorder.upload import upload_archive
 from recorder.verify import verify
 from recorder.verify_stored import verify_stored
@@ -244,7 +246,7 @@ def test_verify_hashes_what_is_there(data: Path, bucket: str, capsys: pytest.Cap
     assert command("--deep")[0] == 2
 
 
-@pytest.mark.parametrize("command", ["status", "compact", "roll", "repair"])
+@pytest.mark.parametrize("command", ["compact", "roll", "repair"])
 def test_other_commands_say_that_they_need_a_directory(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -266,3 +268,26 @@ def test_without_fsspec(
             archive.sql("SELECT 1")
         assert book_at(archive, "linear", "BTCUSDT", BOOK, AT).bids
     assert stored_archive.STORED_ROOT == "tapebook://archive"
+
+
+def test_status_of_what_is_published(data: Path, bucket: str, capsys: pytest.CaptureFixture[str]) -> None:
+    url = f"s3://{bucket}/p"
+    upload_archive(data, ObjectStore(url))
+    (here,), (there,) = data_status(data)["collectors"], stored_status(url)["collectors"]
+    for key in ("collector", "archive_bytes", "rows", "gaps", "last_receive_time"):
+        assert there[key] == here[key], key
+    assert there["segments"]["rolled"] == here["segments"]["rolled"] > 1
+    assert there["rows"]["trades"] > 10
+    with pytest.raises(SystemExit) as ended:
+        main(["status", "--data", url])
+    assert ended.value.code == 0
+    said = capsys.readouterr().out
+    assert "linear: published\n" in said
+    assert "disk" not in said
+    with pytest.raises(SystemExit) as ended:
+        main(["status", "--data", url, "--format", "json"])
+    assert json.loads(capsys.readouterr().out)["rows"] == here["rows"]
+    with pytest.raises(ConfigError, match="--check is for data directories"):
+        stored_status(url, check=True)
+    with pytest.raises(ConfigError, match="no archive is published there"):
+        stored_status(f"s3://{bucket}/another")
