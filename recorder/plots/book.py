@@ -55,8 +55,10 @@ def shown_book(
     topic: str | None,
     start_ns: int | None,
     end_ns: int | None,
+    *,
+    deepest: bool = True,
 ) -> ShownBook:
-    """Choose the feed: the one that was asked for, or the deepest that was recorded for as long as any.
+    """Choose the feed: the one that was asked for, or the deepest or shallowest that was there as long as any.
 
     Raises:
         ConfigError: the topic is no order book of the symbol.
@@ -71,7 +73,7 @@ def shown_book(
         books = [(found[1], name) for name in known if (found := _plain_book(name)) is not None]
         most_ns = max((total(known[name].recorded) for _, name in books), default=0)
         long = [book for book in books if total(known[book[1]].recorded) >= ENOUGH * most_ns]
-        chosen = max(long, default=(0, chosen))[1]
+        chosen = (max if deepest else min)(long, default=(0, chosen))[1]
     depth = _plain_book(chosen)
     if depth is None:
         raise ConfigError(f"{chosen} has two sizes a level, which pictures don't show; choose another topic")

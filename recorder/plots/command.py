@@ -101,6 +101,39 @@ def _trades(
     _draw(data, output, form, draw)
 
 
+@plotting.command("spread")
+def _spread(
+    symbol: SYMBOL,
+    output: OUTPUT,
+    data: DATA = Path("data"),
+    category: CATEGORY = None,
+    topic: Annotated[
+        str | None,
+        typer.Option(
+            "--topic",
+            help="Book topic, e.g. orderbook.50; by default the shallowest that covers the range: it changes most.",
+        ),
+    ] = None,
+    start: FROM = None,
+    end: TO = None,
+    form: FORM = None,
+    width: WIDTH = 1280,
+    height: HEIGHT = 720,
+) -> None:
+    """Draw the spread by how long it stood, every message counted, and the middle."""
+    start_ns, end_ns = _range(start, end)
+
+    def draw(archive: Archive) -> Figure:
+        from recorder.plots.spread import spread_picture
+        from recorder.plots.spread_figure import draw_spread
+
+        line = _category(archive, category, symbol)
+        picture = spread_picture(archive, line, symbol, start_ns, end_ns, topic=topic)
+        return draw_spread(picture, width, height)
+
+    _draw(data, output, form, draw)
+
+
 @plotting.command("depth")
 def _depth(
     symbol: SYMBOL,

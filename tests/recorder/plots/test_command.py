@@ -14,7 +14,9 @@ from typer.testing import CliRunner, Result
 
 from recorder.plots.command import plotting
 from schemas.errors import ConfigError, NoData, TapebookError
+from schemas.names import Table
 from tests.recorder.plots.archives import gap, made, span, trade
+from tests.recorder.plots.test_depth import TOPIC, book_row
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -23,7 +25,14 @@ PNG = b"\x89PNG\r\n\x1a\n"
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     at = tmp_path_factory.mktemp("plots") / "data"
     rows = [trade(n, 500 * n, 10_000 + n, 1000) for n in range(40)]
-    made(at, trades=rows, coverage=[span(1, 0, 20)], gaps=[gap(90, 4, 6)]).close()
+    books = [book_row(200 + n, 500 * n, [(9_990, 5)], [(10_000 + n, 7)], kind="snapshot") for n in range(40)]
+    made(
+        at,
+        trades=rows,
+        coverage=[span(1, 0, 20), span(2, 0, 20, TOPIC)],
+        gaps=[gap(90, 4, 6)],
+        more={(Table.BOOK_UPDATES, "BTCUSDT"): books},
+    ).close()
     return at
 
 
@@ -37,7 +46,8 @@ def fails(kind: type[TapebookError], *arguments: object) -> str:
     return str(result.exception)
 
 
-COMMANDS: dict[str, list[object]] = {"trades": ["BTCUSDT"], "latency": [], "coverage": []}
+BOOKS = {"depth": ["BTCUSDT"], "spread": ["BTCUSDT"]}
+COMMANDS: dict[str, list[Any]] = {"trades": ["BTCUSDT"], "latency": [], "coverage": [], **BOOKS}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -91,7 +101,7 @@ def test_nothing_to_draw_is_exit_code_1_and_leaves_no_file(data: Path, tmp_path:
     later = ("--from", "2025-01-01T00:00:00Z")
     for name, arguments in COMMANDS.items():
         message = fails(NoData, name, *arguments, "--data", data, "-o", tmp_path / "x.png", *later)
-        assert "recorded: 2024-08-08T12:00:00.000000000Z to" in message
+        assert "2024-08-08T12:00:00.000000000Z to" in message
     assert "recorded: BTCUSDT" in fails(NoData, "trades", "XRPUSDT", "--data", data, "-o", tmp_path / "x.png")
     assert list(tmp_path.iterdir()) == []
     assert NoData.exit_code == 1
