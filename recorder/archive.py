@@ -166,6 +166,10 @@ class Archive:
             return self._scratch / "archive" / file.path
         return self.manifest.archive / file.path
 
+    def sql_paths(self, table: Table, files: Sequence[ManifestFile]) -> list[str]:
+        """Return what files of a table are called in SQL; of none, a file without rows."""
+        return self._opened().paths(table, files)
+
     def ranges(self, category: str, symbol: str, table: Table) -> list[Recorded]:
         """Return what there is of a symbol in a table, one entry per recording run, oldest run first."""
         runs: dict[tuple[int, str], list[FileRun]] = {}

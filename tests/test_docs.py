@@ -11,6 +11,7 @@ import pytest
 import typer.main
 
 from recorder.cli import app
+from recorder.sql.describe import describe_functions
 
 ROOT = Path(__file__).parents[1]
 GROUP: Any = typer.main.get_command(app)
@@ -70,6 +71,11 @@ def test_commands_that_are_mentioned_exist(document: str, words: str) -> None:
     for word in rest:
         if word.startswith("--"):
             assert word.split("=")[0] in options | {"--help"}, f"{document}: tapebook {words}"
+
+
+def test_the_page_of_functions_is_what_they_say_of_themselves() -> None:
+    page = (ROOT / "docs" / "functions.md").read_text()
+    assert page == describe_functions(), "run: python -m recorder.sql.describe > docs/functions.md"
 
 
 def test_every_command_is_in_the_readme() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -117,10 +117,12 @@ class Database:
         if len(self._idle) < _MOST_IDLE_SESSIONS:
             self._idle.append(session)
 
-    def path(self, file: ManifestFile) -> str:
-        """Return where DuckDB finds a file."""
-        at = self._scratch / "archive" if file.path in self._scratch_paths else self._root
-        return f"{at}/{file.path}"
+    def paths(self, table: Table, files: Iterable[ManifestFile]) -> list[str]:
+        """Return where DuckDB finds files of a table; of none, a file without rows, which has the table's types."""
+        own, scratch = self._root, self._scratch / "archive"
+        made = self._scratch_paths
+        paths = [f"{scratch if file.path in made else own}/{file.path}" for file in files]
+        return paths or [str(self._empty(table))]
 
     def run(
         self,
@@ -216,15 +218,12 @@ class Database:
 
     def _parquet_paths(self, table: Table) -> tuple[list[str], list[str]]:
         """The files of a table, never none, and those of an earlier schema version that have other columns."""
-        paths: list[str] = []
-        earlier: list[str] = []
-        reshaped = table in RESHAPED
-        for file in self._manifest.select(table):
-            (earlier if reshaped and file.schema_version < 2 else paths).append(self.path(file))
-        if not paths:
-            # A file without rows gives the view of an empty table the very types of a full one.
-            paths = [str(self._empty(table))]
-        return paths, earlier
+        files = self._manifest.select(table)
+        earlier = [file for file in files if file.schema_version < 2] if table in RESHAPED else []
+        if not earlier:
+            return self.paths(table, files), []
+        later = [file for file in files if file.schema_version >= 2]
+        return self.paths(table, later), self.paths(table, earlier)
 
     def _empty(self, table: Table) -> Path:
         empty = (

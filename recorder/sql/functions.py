@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
@@ -21,6 +22,9 @@ from recorder.ranges import FUNCTIONS
 from recorder.ranges.function import Arguments, RangeFunction
 from recorder.sql.arguments import argument_value
 from recorder.sql.calls import Call, Piece, replace_calls
+from recorder.sql.function import SqlFunction
+from recorder.sql.latency_function import LATENCY
+from recorder.sql.trade_functions import BARS
 from schemas.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -28,7 +32,9 @@ if TYPE_CHECKING:
 
 __all__ = ["TABLE_FUNCTIONS", "Calls"]
 
-TABLE_FUNCTIONS: Final[Mapping[str, RangeFunction]] = MappingProxyType(dict(sorted(FUNCTIONS.items())))
+TABLE_FUNCTIONS: Final[Mapping[str, RangeFunction]] = MappingProxyType(
+    {function.name: function for function in (*FUNCTIONS.values(), BARS, LATENCY)}
+)
 """Every table function by name."""
 
 _UNKNOWN: Final = re.compile(r"Table Function with name \"?(\w+)\"? does not exist")
@@ -46,6 +52,8 @@ class Calls:
         self._archive = archive
         self._session = session
         self._scans: dict[str, _Scan] = {}
+        self._views: list[str] = []
+        self._variables: list[str] = []
 
     def __len__(self) -> int:
         return len(self._scans)
@@ -60,9 +68,19 @@ class Calls:
 
     def take_back(self) -> None:
         """Forget what was made; the session must not be reading it any more."""
-        for name in self._scans:
+        with suppress(duckdb.Error):  # the archive may be closed already
+            self._forget()
+
+    def _forget(self) -> None:
+        for name in self._views:
+            self._session.execute(f'DROP VIEW "{name}"')
+        for name in self._variables:
+            self._session.execute(f'RESET VARIABLE "{name}"')
+        for name in self._scans.keys() - set(self._views):
             self._session.unregister(name)
         self._scans.clear()
+        self._views.clear()
+        self._variables.clear()
 
     def cause(self, error: Exception) -> Exception | None:
         """Return what an error of DuckDB's came from, or comes to; None if calls have nothing to do with it."""
@@ -107,8 +125,22 @@ class Calls:
             raise ConfigError(f"{call.name}: {error}") from None
         name = f"{call.name} #{len(self._scans) + 1}"
         self._scans[name] = scan = _Scan(self._archive, function, arguments)
-        self._session.register(name, scan)
+        if isinstance(function, SqlFunction):
+            self._create_view(name, function, arguments)
+        else:
+            self._session.register(name, scan)
         return name
+
+    def _create_view(self, name: str, function: SqlFunction, arguments: Arguments) -> None:
+        try:
+            statement = function.statement(self._archive, self._session, arguments, name)
+        except ConfigError as error:
+            raise ConfigError(f"{function.name}: {error}\n{function.signature}") from None
+        for variable, value in statement.variables.items():
+            self._session.execute(f'SET VARIABLE "{variable}" = $1', [value])
+            self._variables.append(variable)
+        self._session.execute(f'CREATE OR REPLACE TEMP VIEW "{name}" AS {statement.text}')
+        self._views.append(name)
 
 
 @dataclass(slots=True)

@@ -64,7 +64,13 @@ def data(tmp_path: Path) -> Path:
             "topic": "orderbook.50.BTCUSDT",
             "start_time": NOON_NS,
             "end_time": NOON_NS + 10_000 * MS,
-        }
+        },
+        {
+            "sequence": 0,
+            "topic": "publicTrade.BTCUSDT",
+            "start_time": NOON_NS,
+            "end_time": NOON_NS + 7_200_000 * MS,
+        },
     ]
     HandmadeArchive(tmp_path / "data").segment(
         NOON_NS,
