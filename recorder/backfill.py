@@ -24,6 +24,7 @@ from engine.bybit.histories import INTERVALS, LAST_MS, History, Window, read_pag
 from engine.core.feeds import Engine
 from engine.spans import Spans
 from recorder.capture import Capture
+from recorder.disk_budget import DiskBudget, floor_of
 from recorder.journal import (
     CollectorLock,
     JournalOptions,
@@ -47,6 +48,9 @@ __all__ = ["Fetched", "Plan", "Progress", "run_backfill", "span_of"]
 log = logging.getLogger("tapebook")
 
 NS_PER_MS: Final = 1_000_000
+_UNTIL_ROOM: Final = (
+    "nothing more is fetched or rolled: free some space; the same command then goes on from here"
+)
 ANSWERS_PER_SEGMENT: Final = 50
 """A segment's rows are in memory while it is rolled."""
 MOST_PAGES: Final = 100
@@ -155,12 +159,14 @@ class _Run:
     capture: Capture
     journal: JournalWriter
     progress: Progress
+    budget: DiskBudget
     answers: int = 0
     fresh: list[Window] = field(default_factory=list)
     sealing: deque[list[Window]] = field(default_factory=deque)
 
     def answered(self, path: str, body: bytes) -> None:
-        """Record an answer; begin another segment now and then."""
+        """Record an answer; begin another segment now and then. Raises OutOfSpace, before it is recorded."""
+        self.budget.check()
         self.capture.rest(path, body)
         self.answers += 1
         if self.answers % ANSWERS_PER_SEGMENT == 0:
@@ -192,6 +198,7 @@ def run_backfill(plan: Plan, data: Path, config: RecordConfig, *, roll: bool = T
     Raises:
         ConfigError: the plan asks for what isn't there, or the collector's name is in use.
         ExchangeError: no answer could be had, or everything was refused; what came before is kept.
+        OutOfSpace: the disk has less left than ``config.min_free_mib``; what came before is kept.
         StoreError: the disk failed.
     """
     plan.check()
@@ -199,20 +206,22 @@ def run_backfill(plan: Plan, data: Path, config: RecordConfig, *, roll: bool = T
     if data.exists() and not data.is_dir():
         raise ConfigError(f"{data}: found a file, expected a directory for --data")
     check_home(data, plan.collector, plan.category, network.environment)
+    budget = floor_of(data, config.min_free_mib, _UNTIL_ROOM)
+    budget.check()
     with CollectorLock(data, plan.collector), uvloop_runner() as runner:
         report_recoveries(recover(data, plan.collector))
         try:
-            done = runner.run(_fetch(plan, data, network))
+            done = runner.run(_fetch(plan, data, network, budget))
         finally:
             if roll:
                 with roll_lock(data, wait=True):
-                    roll_data(data, collector=plan.collector)
+                    roll_data(data, collector=plan.collector, before_each=budget.check)
     if done and all(fetched.refused is not None for fetched in done):
         raise Rejected(f"{done[0].history} of {done[0].symbol}", done[0].refused or "")
     return done
 
 
-async def _fetch(plan: Plan, data: Path, network: Network) -> list[Fetched]:
+async def _fetch(plan: Plan, data: Path, network: Network, budget: DiskBudget) -> list[Fetched]:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -241,7 +250,7 @@ async def _fetch(plan: Plan, data: Path, network: Network) -> list[Fetched]:
         on_sealed=sealed,
     )
     capture = Capture(Engine(plan.category), journal, run=now_ns, on_event=lambda _: None)
-    run = _Run(capture, journal, Progress(directory))
+    run = _Run(capture, journal, Progress(directory), budget)
     done: list[Fetched] = []
     try:
         capture.begin([], [])

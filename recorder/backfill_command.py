@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from recorder.options import CA_FILE, ENDPOINT, ENVIRONMENT, REGION, STATE_DIR
+from recorder.options import CA_FILE, ENDPOINT, ENVIRONMENT, MIN_FREE_MIB, REGION, STATE_DIR
 
 __all__ = ["backfill"]
 
@@ -39,6 +39,7 @@ def backfill(
     name: Annotated[
         str, typer.Option("--name", help="Name of the collector.", show_default="backfill-<category>")
     ] = "",
+    min_free_mib: Annotated[float, MIN_FREE_MIB] = 256.0,
     no_roll: Annotated[bool, typer.Option("--no-roll", help="Keep the journal only.")] = False,
     json: Annotated[bool, typer.Option("--json", help="For programs: one object a line.")] = False,
 ) -> None:
@@ -69,6 +70,7 @@ def backfill(
     )
     way = {"environment": environment, "region": region, "endpoint": endpoint}
     config = load_config(None, {**way, "ca_file": ca_file, "state_dir": state_dir, "data": str(data)})
+    config = msgspec.structs.replace(config, min_free_mib=min_free_mib)
     done = run_backfill(plan, data, config, roll=not no_roll)
     for fetched in done:
         if json:

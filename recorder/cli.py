@@ -20,7 +20,7 @@ from recorder.gateway.command import gateway
 from recorder.import_command import importing
 from recorder.journal_command import journal
 from recorder.operate import check, init, supervise
-from recorder.options import CA_FILE, ENDPOINT, ENVIRONMENT, REGION, STATE_DIR, ReportFormat
+from recorder.options import CA_FILE, ENDPOINT, ENVIRONMENT, MIN_FREE_MIB, REGION, STATE_DIR, ReportFormat
 from recorder.plots.command import plotting
 from recorder.query import query
 from recorder.repair_command import repair
@@ -162,8 +162,8 @@ def record(
         typer.Option(
             "--archive-url",
             metavar="URL",
-            help="Upload the archive there behind each roll: s3://BUCKET/PREFIX, as `tapebook upload --to`. What is "
-            "rolled when the recorder ends is left to the next one, or to `tapebook upload`.",
+            help="Upload the archive there behind each roll: s3://BUCKET/PREFIX, as `tapebook upload --to`. When the "
+            "recorder ends it takes some seconds for that; `tapebook upload` sends the rest.",
         ),
     ] = None,
     keep_archive: Annotated[
@@ -340,11 +340,12 @@ def roll(
             min=1, metavar="N", help="Write files with N threads beside the replay; the bytes are the same."
         ),
     ] = 1,
+    min_free_mib: Annotated[float, MIN_FREE_MIB] = 256.0,
 ) -> None:
     """Turn sealed journal segments into Parquet; recovers what a crash left behind first."""
     from recorder.report import roll_and_report
 
-    roll_and_report(data, json=style is ReportFormat.JSON, jobs=jobs)
+    roll_and_report(data, json=style is ReportFormat.JSON, jobs=jobs, min_free_mib=min_free_mib)
 
 
 @app.command()

@@ -13,13 +13,15 @@ from typing import Annotated
 import msgspec
 import typer
 
+from recorder.disk_budget import floor_of
 from recorder.leftovers import GRACE_S
-from recorder.options import ReportFormat
-from schemas.errors import ConfigError, NoData
+from recorder.options import MIN_FREE_MIB, ReportFormat
+from schemas.errors import ConfigError, NoData, OutOfSpace
 
 __all__ = ["compact"]
 
 log = logging.getLogger("tapebook")
+_UNTIL_ROOM = "nothing more is merged, and what was merged counts: free some space, then compact again"
 
 
 def compact(
@@ -45,6 +47,7 @@ def compact(
             "compact or roll deletes them then. 0 deletes them at once.",
         ),
     ] = GRACE_S,
+    min_free_mib: Annotated[float, MIN_FREE_MIB] = 256.0,
     style: Annotated[
         ReportFormat,
         typer.Option("--format", help="table for people, json for programs (one object a line)."),
@@ -55,11 +58,13 @@ def compact(
     It can be interrupted at any time, and run beside a recording and beside readers. Run again, it merges what has come
     in the meantime, into the files of the day if there are some.
     """
-    raise typer.Exit(_compact_and_report(data, before, collector, grace, json=style is ReportFormat.JSON))
+    raise typer.Exit(
+        _compact_and_report(data, before, collector, grace, min_free_mib, json=style is ReportFormat.JSON)
+    )
 
 
 def _compact_and_report(
-    data: Path, before: str | None, collector: str | None, grace_s: float, *, json: bool
+    data: Path, before: str | None, collector: str | None, grace_s: float, min_free_mib: float, *, json: bool
 ) -> int:
     from recorder.compact import Group, compact_data
     from recorder.manifest import read_manifest
@@ -76,6 +81,15 @@ def _compact_and_report(
     quiet = not log.isEnabledFor(logging.INFO)
     terminal = sys.stderr.isatty() and not quiet
     stopped: list[int] = []
+    budget = floor_of(data, min_free_mib, _UNTIL_ROOM)
+    full: list[OutOfSpace] = []
+
+    def should_stop() -> bool:
+        try:
+            budget.check()
+        except OutOfSpace as error:  # what is merged by now still comes to count
+            full.append(error)
+        return bool(stopped or full)
 
     def begun(group: Group, number: int, of: int) -> None:
         if terminal:
@@ -92,7 +106,7 @@ def _compact_and_report(
             collector=collector,
             grace_s=grace_s,
             on_begun=begun,
-            should_stop=lambda: bool(stopped),
+            should_stop=should_stop,
         )
     finally:
         signal.signal(signal.SIGINT, previous)
@@ -113,6 +127,8 @@ def _compact_and_report(
             sums[place] += value
     for path, why in result.damaged.items():
         print(f"tapebook: {path}: {why}; its day stays as it is: run `tapebook repair`", file=sys.stderr)
+    if full:
+        raise full[0]
     if json:
         return 1 if result.damaged else 0
     for (day, name), (files, merged_files, rows, size, merged_size) in sorted(days.items()):

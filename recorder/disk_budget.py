@@ -14,10 +14,12 @@ from typing import Final
 
 from schemas.errors import OutOfSpace
 
-__all__ = ["EARLY", "DiskBudget", "free_bytes"]
+__all__ = ["EARLY", "MIN_FREE_MIB", "DiskBudget", "floor_of", "free_bytes"]
 
 log = logging.getLogger("tapebook")
 
+MIN_FREE_MIB: Final = 256.0
+"""The floor where nobody names another."""
 EARLY: Final = 4
 """So many times the floor is when it is warned first; again whenever what is above the floor has halved."""
 
@@ -31,6 +33,11 @@ def free_bytes(directory: Path) -> int | None:
     except OSError:
         return None
     return found.f_bavail * found.f_frsize
+
+
+def floor_of(directory: Path, min_free_mib: float, then: str) -> DiskBudget:
+    """Return the budget of a command that ends at the floor without a warning before; ``then`` is said of the end."""
+    return DiskBudget(directory, int(min_free_mib * (1 << 20)), warn=lambda _: None, then=then)
 
 
 class DiskBudget:

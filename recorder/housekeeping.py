@@ -32,6 +32,7 @@ from schemas.units import parse_bytes, parse_span_ns
 __all__ = [
     "Housekeeping",
     "Kept",
+    "finish_house",
     "housekeeping_of",
     "keep_house",
     "last_kept",
@@ -177,21 +178,44 @@ def keep_house(
         kept.removed_bytes += retained.removed_bytes
         kept.refused, kept.over_bytes = retained.refused, retained.over_bytes
         if wanted.recompress:
-            rolled = read_manifest(data / "archive").segments
-            for done in recompress_data(
-                data,
-                wanted=lambda found: (found.collector, found.start_ns) in rolled,
-                breathe=breathe,
-                should_stop=should_stop,
-            ):
-                kept.compressed += 1
-                kept.saved_bytes += done.bytes_before - done.bytes_after
+            _recompress(data, kept, breathe, should_stop)
         free = free_bytes(data) if wanted.floor_bytes else None
         if wanted.compact and not should_stop() and (free is None or free >= wanted.floor_bytes):
             _compact(data, kept, now_ns, breathe, should_stop, is_ending)
     finally:
         _leave_word(data, kept)
     return kept
+
+
+def finish_house(
+    data: Path,
+    wanted: Housekeeping,
+    *,
+    breathe: Callable[[], None] = lambda: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> None:
+    """Compress and upload what the end of a recording has brought; leave word of it. Nothing is merged or removed.
+
+    Args:
+        data: the data directory.
+        wanted: what to do.
+        breathe: called again and again while it works; it may wait.
+        should_stop: asked as often: then the rest is left to the next time.
+
+    Raises:
+        ConfigError, Corrupt, StoreError: as ``keep_house`` and ``publish``.
+    """
+    if wanted.recompress:
+        kept = last_kept(data) or Kept()
+        kept.time_ns, kept.keep = time.time_ns(), wanted.keep
+        try:
+            _recompress(data, kept, breathe, should_stop)
+        finally:
+            _leave_word(data, kept)
+    kept_before = last_kept(data)
+    if kept_before is None or not kept_before.not_uploaded:  # a store that failed is not waited for
+        upload_only = msgspec.structs.replace(wanted, keep_archive_ns=None)
+        publish(data, upload_only, breathe=breathe, should_stop=should_stop)
 
 
 def publish(
@@ -247,6 +271,18 @@ def publish(
             log.info("%s: %d files uploaded (%s)", store, done.files, amount(done.bytes))
     finally:
         _leave_word(data, kept)
+
+
+def _recompress(data: Path, kept: Kept, breathe: Callable[[], None], should_stop: Callable[[], bool]) -> None:
+    rolled = read_manifest(data / "archive").segments
+    for done in recompress_data(
+        data,
+        wanted=lambda found: (found.collector, found.start_ns) in rolled,
+        breathe=breathe,
+        should_stop=should_stop,
+    ):
+        kept.compressed += 1
+        kept.saved_bytes += done.bytes_before - done.bytes_after
 
 
 def _free(

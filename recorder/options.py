@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import typer
 
-__all__ = ["CA_FILE", "ENDPOINT", "ENVIRONMENT", "REGION", "STATE_DIR", "ReportFormat"]
+__all__ = ["CA_FILE", "ENDPOINT", "ENVIRONMENT", "MIN_FREE_MIB", "REGION", "STATE_DIR", "ReportFormat"]
 
 
 class ReportFormat(StrEnum):
@@ -26,6 +26,11 @@ ENDPOINT = typer.Option(
 )
 CA_FILE = typer.Option(
     "--ca-file", metavar="PEM", help="One more certificate authority to trust, for your own wss://."
+)
+MIN_FREE_MIB = typer.Option(
+    "--min-free-mib",
+    min=0,
+    help="End with exit code 4, and what is done by then, when the disk has less than that left; 0 for never.",
 )
 STATE_DIR = typer.Option(
     "--state-dir",

@@ -10,6 +10,7 @@ import msgspec
 
 from recorder.arrow_memory import keep_pages
 from recorder.collector import Report
+from recorder.disk_budget import MIN_FREE_MIB, floor_of
 from recorder.object_store import is_object_url
 from recorder.roll import Rolled, roll_data, roll_lock
 from recorder.status import require_data, require_recording
@@ -44,11 +45,18 @@ def print_report(report: Report, *, json: bool) -> None:
     )
 
 
-def roll_and_report(data: Path, *, json: bool, jobs: int = 1) -> None:
+_UNTIL_ROOM = (
+    "nothing more is rolled, and the journal has everything: free some space (`tapebook journal recompress` does), "
+    "then roll again"
+)
+
+
+def roll_and_report(data: Path, *, json: bool, jobs: int = 1, min_free_mib: float = MIN_FREE_MIB) -> None:
     """Roll a directory, with so many threads that write, and say what became of it."""
     keep_pages()
     require_data(data)
     done: list[Rolled] = []
+    budget = floor_of(data, min_free_mib, _UNTIL_ROOM)
 
     def tell(rolled: Rolled) -> None:
         done.append(rolled)
@@ -66,7 +74,7 @@ def roll_and_report(data: Path, *, json: bool, jobs: int = 1) -> None:
             )
 
     with roll_lock(data, wait=False):
-        roll_data(data, on_rolled=tell, jobs=jobs)
+        roll_data(data, on_rolled=tell, jobs=jobs, before_each=budget.check)
     for rolled in done:
         for mismatch in rolled.mismatches:
             print(

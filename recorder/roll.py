@@ -226,6 +226,7 @@ def roll_data(
     should_stop: Callable[[], bool] = lambda: False,
     collector: str | None = None,
     breathe: Callable[[], None] = lambda: None,
+    before_each: Callable[[], None] = lambda: None,
     jobs: int = 1,
 ) -> list[Rolled]:
     """Recover what a crash left behind and roll everything that is sealed. Hold ``roll_lock`` meanwhile.
@@ -236,6 +237,7 @@ def roll_data(
         should_stop: asked between segments.
         collector: only this one's segments.
         breathe: called again and again while it works; it may wait.
+        before_each: called before each segment; what it raises ends the rolling.
         jobs: threads that write files; what they write is the same.
 
     Raises:
@@ -254,6 +256,7 @@ def roll_data(
             break
         if collector is not None and segment.collector != collector:
             continue
+        before_each()
         try:
             with SegmentReader(segment.path):  # a newer format says so at once
                 pass

@@ -1,10 +1,10 @@
 """The roller: a process of its own beside a recorder, so that formatting never stands in the collector's way.
 
 It reads words on standard input, one a line: ``sealed`` (there is something to roll), ``pause`` and ``resume`` (the
-disk is needed for recording; it stops within a batch), and ``finish`` (roll what is left and exit 0). Between rolls it
-keeps house (``recorder.housekeeping``), and leaves that as soon as there is something to roll. When its input ends
-without ``finish`` its parent is gone, and it ends at once: what it was writing has no final name yet, and the next roll
-writes it again.
+disk is needed for recording; it stops within a batch), and ``finish`` (roll what is left, then do what can be done of
+the rest in some seconds, and exit 0). Between rolls it keeps house (``recorder.housekeeping``), and leaves that as soon
+as there is something to roll. When its input ends without ``finish`` its parent is gone, and it ends at once: what it
+was writing has no final name yet, and the next roll writes it again.
 """
 
 from __future__ import annotations
@@ -22,13 +22,15 @@ import msgspec
 
 from recorder.arrow_memory import keep_pages
 from recorder.disk_budget import DiskBudget
-from recorder.housekeeping import Housekeeping, keep_house, publish
+from recorder.housekeeping import Housekeeping, finish_house, keep_house, publish
 from recorder.roll import Rolled, roll_data, roll_lock
 from schemas.errors import StoreError, TapebookError
 
 __all__ = ["Roller", "main"]
 
 FINISH_TIMEOUT_S = 3600.0
+ENDING_S = 15.0
+"""For what need not be done before a recorder ends, but is better done than left to the next one."""
 _UNTIL_ROOM = "nothing is rolled until there is room: the journal has everything, and `tapebook roll` goes on"
 
 
@@ -174,6 +176,8 @@ def main(arguments: list[str]) -> int:
         else:
             code = 0
         if finishing:
+            if code == 0:
+                _finish_house(data, housekeeping, listener)
             return code
         _keep_house(data, housekeeping, listener)
         listener.work.wait()
@@ -196,6 +200,20 @@ def _keep_house(data: Path, housekeeping: Housekeeping, listener: _Listener) -> 
         publish(data, housekeeping, breathe=listener.breathe, should_stop=listener.work.is_set)
     except TapebookError as error:
         print(f"tapebook: upload: {error}", file=sys.stderr, flush=True)
+
+
+def _finish_house(data: Path, housekeeping: Housekeeping, listener: _Listener) -> None:
+    """What a run's last segments still want; somebody waits for the end of it, so the rest is left to the next one."""
+    end_s = time.monotonic() + ENDING_S
+    try:
+        finish_house(
+            data,
+            housekeeping,
+            breathe=listener.breathe,
+            should_stop=lambda: time.monotonic() > end_s,
+        )
+    except TapebookError as error:
+        print(f"tapebook: housekeeping: {error}", file=sys.stderr, flush=True)
 
 
 def _tell(rolled: Rolled) -> None:

@@ -12,15 +12,17 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 import recorder.backfill
 from engine.bybit.histories import DAY_MS, HOUR_MS, History, Window
 from recorder.archive import open_archive
 from recorder.backfill import Fetched, Plan, Progress, run_backfill
+from recorder.disk_budget import DiskBudget
 from recorder.verify import verify
 from schemas.config import RecordConfig
-from schemas.errors import ConfigError, ExchangeError, Rejected
+from schemas.errors import ConfigError, ExchangeError, OutOfSpace, Rejected
 from schemas.names import Category
 from schemas.time import format_ns
 from tests.processes import gateway, json_lines, tapebook
@@ -232,3 +234,33 @@ def test_the_command(tmp_path: Path, exchange: str) -> None:
     assert bad.code == 2
     assert "--what 'fundings': expected some of funding, mark" in bad.err
     assert Fetched("a", "b").refused is None
+
+
+def test_below_the_floor_it_ends_and_goes_on_later(
+    config: RecordConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = msgspec.structs.replace(config, min_free_mib=1e12)
+    with pytest.raises(OutOfSpace, match="nothing more is fetched or rolled") as caught:
+        run_backfill(plan([History.FUNDING]), tmp_path / "data", full)
+    assert caught.value.exit_code == 4
+    checks = []
+
+    def third_fails(self: DiskBudget) -> None:
+        checks.append(1)
+        if len(checks) == 3:
+            raise OutOfSpace("no more")
+
+    monkeypatch.setattr(DiskBudget, "check", third_fails)
+    wanted = plan([History.FUNDING], days=400)
+    with pytest.raises(OutOfSpace):
+        run_backfill(wanted, tmp_path / "data", config)
+    before = rows(tmp_path / "data", "SELECT count(*) AS n FROM funding_history")[0]["n"]
+    assert before > 0
+    (done,) = run_backfill(wanted, tmp_path / "data", config)
+    assert done.known > 0
+    found = rows(
+        tmp_path / "data",
+        "SELECT count(*) AS n, count(DISTINCT funding_time) AS moments FROM funding_history",
+    )
+    assert found[0]["n"] == found[0]["moments"] > before
+    assert not verify(tmp_path / "data").failures

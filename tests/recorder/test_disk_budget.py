@@ -8,16 +8,20 @@ from pathlib import Path
 import pytest
 
 import recorder.collector
+import recorder.compact_command
 import recorder.disk_budget
 import recorder.line
+import recorder.report
+from recorder.cli import main
 from recorder.disk_budget import DiskBudget, free_bytes
 from recorder.journal import segments
+from recorder.manifest import read_manifest
 from recorder.roll import roll_data
 from recorder.verify import verify
 from schemas.errors import OutOfSpace
 from tests.processes import tapebook
 from tests.recorder.lines import FakeExchange, until
-from tests.recorder.recordings import BOOK, book
+from tests.recorder.recordings import BOOK, book, record_day
 from tests.recorder.test_collector import NOW_MS, NoRest, Recording
 
 MIB = 1 << 20
@@ -92,3 +96,46 @@ def test_below_the_floor_nothing_is_begun(tmp_path: Path) -> None:
     assert "the floor is 1,000,000,000,000 MiB (min_free_mib)" in done.err
     assert "Traceback" not in done.err
     assert segments(tmp_path / "data") == []
+
+
+def test_rolling_ends_before_a_segment_and_compacting_before_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record_day(tmp_path)
+    sealed = len(segments(tmp_path))
+    assert sealed > 1
+    left = [0]
+
+    def falling(directory: Path, min_free_mib: float, then: str) -> DiskBudget:
+        def free(_: Path) -> int:
+            left[0] -= MIB
+            return left[0]
+
+        return DiskBudget(directory, int(min_free_mib * MIB), free=free, warn=lambda _: None, then=then)
+
+    monkeypatch.setattr(recorder.report, "floor_of", falling)
+    monkeypatch.setattr(recorder.compact_command, "floor_of", falling)
+
+    def command(*arguments: str) -> tuple[int | str | None, str]:
+        with pytest.raises(SystemExit) as ended:
+            main([*arguments, "--data", str(tmp_path), "--min-free-mib", "100"])
+        return ended.value.code, capsys.readouterr().err
+
+    left[0] = 101 * MIB
+    code, said = command("roll")
+    assert (code, len(read_manifest(tmp_path / "archive").segments)) == (4, 1)
+    assert "99 MiB free, the floor is 100 MiB (min_free_mib); nothing more is rolled" in said
+    left[0] = 1000 * MIB
+    assert command("roll")[0] == 0
+    assert len(read_manifest(tmp_path / "archive").segments) == sealed
+    left[0] = 102 * MIB
+    code, said = command("compact")
+    assert (
+        code,
+        sum(file.last_segment is not None for file in read_manifest(tmp_path / "archive").files),
+    ) == (4, 2)
+    assert "nothing more is merged" in said
+    assert not verify(tmp_path).failures
+    left[0] = 1000 * MIB
+    assert command("compact")[0] == 0
+    assert all(file.last_segment is not None for file in read_manifest(tmp_path / "archive").files)

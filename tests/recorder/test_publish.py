@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from recorder.config_file import load_config
-from recorder.housekeeping import Housekeeping, Kept, housekeeping_of, last_kept, publish
+from recorder.housekeeping import Housekeeping, Kept, finish_house, housekeeping_of, last_kept, publish
+from recorder.journal import segments
 from recorder.manifest import read_manifest
 from recorder.object_store import ObjectStore
 from recorder.roll import roll_data
@@ -108,3 +110,43 @@ def test_what_is_to_be_rolled_does_not_wait_for_a_store_that_fails(
     kept = last_kept(tmp_path)
     assert kept is not None
     assert (kept.uploaded, kept.published_ns, kept.not_uploaded) == (0, 0, "")
+
+
+def test_what_a_recordings_end_brings_is_compressed_and_uploaded_too(
+    tmp_path: Path, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record_day(tmp_path / "data")
+    url = f"s3://{bucket}/p"
+    roller = Roller(tmp_path / "data", Housekeeping(archive_url=url))
+    roller.finish()
+    monkeypatch.setattr(sys.modules["recorder.journal.recompress"], "LEAST_BYTES", 0)
+    finish_house(tmp_path / "data", Housekeeping(archive_url=url))
+    store = ObjectStore(url)
+    assert (
+        store.read("manifest/linear.jsonl") == (tmp_path / "data/archive/manifest/linear.jsonl").read_bytes()
+    )
+    kept = last_kept(tmp_path / "data")
+    assert kept is not None
+    assert kept.compressed == len(segments(tmp_path / "data")) > 1
+    assert kept.uploaded == len(read_manifest(tmp_path / "data" / "archive").files)
+    assert kept.published_ns > 0
+
+
+def test_at_the_end_nobody_waits_for_a_store_that_failed(
+    tmp_path: Path, bucket: str, bad_way: BadWay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record_day(tmp_path / "data")
+    roll_data(tmp_path / "data")
+    bad_way.fault = lambda method, key: "503"  # type: ignore[method-assign]
+    wanted = Housekeeping(recompress=False, archive_url=f"s3://{bucket}/p?endpoint_override={bad_way.url}")
+    monkeypatch.setattr("recorder.object_store.FIRST_WAIT_S", 0.0)
+    with pytest.raises(StoreError):
+        finish_house(tmp_path / "data", wanted)
+    asked = len(bad_way.requests)
+    assert asked > 0
+    finish_house(tmp_path / "data", wanted)
+    assert len(bad_way.requests) == asked
+    finish_house(tmp_path / "data", Housekeeping(recompress=True), should_stop=lambda: True)
+    kept = last_kept(tmp_path / "data")
+    assert kept is not None
+    assert (kept.compressed, kept.not_uploaded != "") == (0, True)
