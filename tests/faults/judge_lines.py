@@ -446,9 +446,24 @@ class _Judge:
             if message.place in between
             for faults in message.befallen.values()
         )
-        assert swapped or any(self._is_lacking(message) for message in lost), (
+        late = [like for message in lost for like in self._likes(topic, message)]
+        assert swapped or any(self._is_lacking(message) for message in [*lost, *late]), (
             f"{topic}: a gap ({gap['cause']}), and no line lost anything that another one brought: {gap}"
         )
+
+    def _likes(self, topic: str, message: Message) -> list[Message]:
+        """Messages of the same push time: behind one that its line lacks nobody can tell which of the two is older."""
+        account = self._account
+        times = {
+            other.place: account.decoded(other.brought[0].sequence)["ts"]
+            for other in account.messages[topic][max(0, message.place - 4) : message.place + 5]
+            if other.brought
+        }
+        return [
+            account.messages[topic][place]
+            for place, time in times.items()
+            if place != message.place and time == times.get(message.place)
+        ]
 
     def _is_lacking(self, message: Message) -> bool:
         """Whether a line lacks it, or had it out of its order."""

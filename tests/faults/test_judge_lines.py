@@ -68,6 +68,25 @@ def test_a_line_that_swaps_messages_without_any_order_of_their_own(tmp_path: Pat
     assert len(account.rows[LIMIT]) == 4
 
 
+@pytest.mark.parametrize("ticks", [0, 1])
+def test_a_restart_behind_a_message_of_its_time_that_its_line_lacks(tmp_path: Path, ticks: int) -> None:
+    """Nobody can tell which of the two is older, so that it counts as late. Of another time it is just the next one."""
+    run = Scripted(tmp_path, Category.LINEAR, TOP)
+    restart = book("snapshot", 1, [("100.0", "9")], [("100.5", "1")], START_MS + 12 + ticks, TOP)
+    for number in range(1, 13):
+        run.publish(top(number))
+    run.publish(restart)
+    run.befall(1, "drop", top(12))
+    for number in range(1, 12):
+        run.bring(0, top(number))
+        run.bring(1, top(number))
+    run.bring(0, top(12))
+    run.bring(1, restart)
+    run.bring(0, restart)
+    rows = run.account().rows[TOP]
+    assert [row.applied for row in rows] == [*12 * [True], bool(ticks)]
+
+
 @pytest.mark.parametrize("fault", [None, "repeat"])
 def test_such_a_gap_needs_a_line_that_swaps_messages(tmp_path: Path, fault: str | None) -> None:
     run = Scripted(tmp_path, Category.LINEAR, LIMIT)
