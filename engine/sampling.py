@@ -22,7 +22,7 @@ from engine.core.sample import Sampler
 from schemas.columns import RECEIVE
 from schemas.tables import LEVEL_COLUMNS, MANTISSAS
 
-__all__ = ["Clock", "Rows", "depth_profile", "order_flow", "snapshots"]
+__all__ = ["Clock", "Rows", "depth_profile", "mean_spread", "order_flow", "snapshots", "wide_values"]
 
 Clock = Literal["match", "push", "receive"]
 Kind = Literal["levels", "flow", "bands"]
@@ -308,18 +308,23 @@ def _flow(columns: Columns) -> dict[str, pa.Array]:
             name: plain_array(columns[name], pa.int64(), two_sided)
             for name in ("spread_mantissa", "twice_mid_mantissa")
         },
-        "mean_spread_mantissa": plain_array(_mean_spread(columns), pa.float64(), columns["spread_ns"] > 0),
+        "mean_spread_mantissa": plain_array(mean_spread(columns), pa.float64(), columns["spread_ns"] > 0),
     }
 
 
-def _mean_spread(columns: Columns) -> np.ndarray[Any, Any]:
+def wide_values(pairs: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """128-bit numbers, as the kernel gives them, as doubles within 2^-51 of their value."""
+    low, high = pairs["low"], pairs["high"]
+    negative = high < 0
+    high = np.where(negative, ~high + (low == 0), high)
+    low = np.where(negative, ~low + np.uint64(1), low)
+    return np.asarray((high * 2.0**64 + low) * np.where(negative, -1.0, 1.0))
+
+
+def mean_spread(columns: Columns) -> np.ndarray[Any, Any]:
     """The integral of the spread over its time, 128 bits of it, and only here a float, over that time."""
-    low, high = columns["spread_time"]["low"], columns["spread_time"]["high"]
-    crossed = high < 0
-    high = np.where(crossed, ~high + (low == 0), high)
-    low = np.where(crossed, ~low + np.uint64(1), low)
-    area = (high * 2.0**64 + low) * np.where(crossed, -1.0, 1.0)
     finer = columns["spread_decimals"] + columns["price_exponent"]
+    area = wide_values(columns["spread_time"])
     return np.asarray(area / np.maximum(columns["spread_ns"], 1) / 10.0**finer)
 
 

@@ -10,10 +10,12 @@ cdef extern from "tb_sample.h" nogil:
         TB_SAMPLE_LEVELS
         TB_SAMPLE_FLOW
         TB_SAMPLE_BANDS
+        TB_SAMPLE_FILL
         TB_MAX_BANDS
         TB_SAMPLE_TRUSTED
         TB_SAMPLE_AGED
         TB_SAMPLE_TWO_SIDED
+        TB_SAMPLE_FILLED
     ctypedef struct tb_sampler:
         int kind
         int64_t every_ns
@@ -24,6 +26,9 @@ cdef extern from "tb_sample.h" nogil:
         int32_t levels
         int32_t bands
         int64_t band[64]
+        int64_t fill_size
+        uint8_t fill_side
+        uint8_t fill_decimals
         uint8_t over
     ctypedef struct tb_samples:
         int64_t capacity
@@ -48,6 +53,11 @@ cdef extern from "tb_sample.h" nogil:
         int8_t *spread_decimals
         int64_t *band_sizes[2]
         int8_t *covered[2]
+        uint64_t *filled
+        uint64_t *notional
+        int8_t *filled_decimals
+        int64_t *worst_price
+        int32_t *touched
     void tb_sampler_init(tb_sampler *sampler)
     void tb_sampler_begin_at(tb_sampler *sampler, int64_t ns)
     int64_t tb_sample_rows(tb_sampler *sampler, tb_replay *replay, const tb_replay_columns *columns, int64_t start,

@@ -6,7 +6,7 @@ import pyarrow as pa
 class Sampler:
     def __init__(
         self,
-        kind: Literal["levels", "flow", "bands"],
+        kind: Literal["levels", "flow", "bands", "fill"],
         depth: int,
         clock: str,
         *,
@@ -17,6 +17,7 @@ class Sampler:
         end_ns: int = ...,
         levels: int = 1,
         bands: tuple[int, ...] = (),
+        fill: tuple[int, int, int] = (0, 0, 0),
         capacity: int = 65536,
         begin_ns: int | None = None,
     ) -> None: ...

@@ -14,14 +14,15 @@ from schemas.errors import DecimalError
 
 _INT128 = np.dtype([("low", "<u8"), ("high", "<i8")])
 
-cdef dict _KINDS = {"levels": TB_SAMPLE_LEVELS, "flow": TB_SAMPLE_FLOW, "bands": TB_SAMPLE_BANDS}
+cdef dict _KINDS = {"levels": TB_SAMPLE_LEVELS, "flow": TB_SAMPLE_FLOW, "bands": TB_SAMPLE_BANDS,
+                    "fill": TB_SAMPLE_FILL}
 
 
 cdef class Sampler:
     """Samples of one feed.
 
     Args:
-        kind: ``levels``, ``flow`` or ``bands``.
+        kind: ``levels``, ``flow``, ``bands`` or ``fill``.
         depth: of the topic.
         clock: the column that moments are read from, such as ``match_time``.
         every_ns, origin_ns: sample at ``origin_ns`` plus every multiple of this; 0: by messages instead.
@@ -29,6 +30,8 @@ cdef class Sampler:
         start_ns, end_ns: no samples before and behind these.
         levels: how many a side.
         bands: thousandths of a basis point, rising.
+        fill: of what kind of the same name: the side of the book that is taken from (0: bids, 1: asks), the size as a
+            mantissa, and its decimals.
         capacity: samples in one piece of output, at most.
         begin_ns: where the clock stands before the first row, when rows before it are left out; None: the first row's
             reading is the first one.
@@ -43,7 +46,7 @@ cdef class Sampler:
 
     def __cinit__(self, str kind, int depth, str clock, *, int64_t every_ns=0, int64_t origin_ns=0,
                   int64_t every_messages=0, int64_t start_ns=INT64_MIN, int64_t end_ns=INT64_MAX, int32_t levels=1,
-                  tuple bands=(), int64_t capacity=65536, begin_ns=None):
+                  tuple bands=(), tuple fill=(0, 0, 0), int64_t capacity=65536, begin_ns=None):
         if (every_ns > 0) == (every_messages > 0) or every_ns < 0 or every_messages < 0:
             raise ValueError(f"found every_ns={every_ns} and every_messages={every_messages}, expected one of them above 0")
         if levels < 1 or capacity < 1 or levels * capacity > 2**31 - 1:
@@ -59,6 +62,9 @@ cdef class Sampler:
         self.sampler.bands = len(bands)
         for i, band in enumerate(bands):
             self.sampler.band[<int>i] = band
+        self.sampler.fill_side, self.sampler.fill_size, self.sampler.fill_decimals = fill
+        if self.sampler.fill_side > 1 or self.sampler.fill_size < 0 or self.sampler.fill_decimals > 18:
+            raise ValueError(f"found fill={fill}, expected side 0 or 1, a size of at least 0 and at most 18 decimals")
         if begin_ns is not None:
             tb_sampler_begin_at(&self.sampler, begin_ns)
         self.books = BookReplay(depth)
@@ -143,6 +149,13 @@ cdef class Sampler:
             out.spread_time = <uint64_t *><uintptr_t>memory("spread_time", _INT128, n)
             out.spread_ns = <uint64_t *><uintptr_t>memory("spread_ns", np.uint64, n)
             out.spread_decimals = <int8_t *><uintptr_t>memory("spread_decimals", np.int8, n)
+        elif self.sampler.kind == TB_SAMPLE_FILL:
+            out.twice_mid = <int64_t *><uintptr_t>memory("twice_mid_mantissa", np.int64, n)
+            out.filled = <uint64_t *><uintptr_t>memory("filled", _INT128, n)
+            out.notional = <uint64_t *><uintptr_t>memory("notional", _INT128, n)
+            out.filled_decimals = <int8_t *><uintptr_t>memory("filled_decimals", np.int8, n)
+            out.worst_price = <int64_t *><uintptr_t>memory("worst_price_mantissa", np.int64, n)
+            out.touched = <int32_t *><uintptr_t>memory("levels", np.int32, n)
         else:
             out.twice_mid = <int64_t *><uintptr_t>memory("twice_mid_mantissa", np.int64, n)
             for side in range(2):

@@ -9,14 +9,14 @@ import pyarrow as pa
 
 from recorder.archive import Archive
 from recorder.book_state import choose_topic
-from recorder.feed_rows import Clock, FeedGap, FeedRows, feed_history
+from recorder.feed_rows import NO_MOMENT, Clock, FeedGap, FeedRows, feed_history
 from recorder.ranges.function import Arguments, Kind, Parameter, Untrusted
 from schemas.errors import ConfigError, NoData
 from schemas.names import Table
 from schemas.tables import LEVEL_COLUMNS, book_of_topic
 from schemas.time import format_ns
 
-__all__ = ["BOOK_PARAMETERS", "BookRange", "Stretch", "book_range"]
+__all__ = ["BOOK_PARAMETERS", "BookRange", "Stretch", "book_range", "deep_enough"]
 
 _MOST_SPANS_NAMED: Final = 4
 _MOST_BATCH_ROWS: Final = 16_384
@@ -70,7 +70,21 @@ class Stretch(NamedTuple):
         """
         since = self.feed.full_before(self.start_ns)
         assert since is not None  # by the choice of start_ns
-        for rows in self.feed.since(since, list(dict.fromkeys([*_ROW_COLUMNS, *columns]))):
+        return self._since(since, columns)
+
+    def led_batches(self, columns: tuple[str, ...]) -> tuple[int, Iterator[pa.RecordBatch]]:
+        """Return the same from the last full book before the start on, if any, and where the clock stands then.
+
+        So what the first messages at the start change is known. Where there is none, the first rows are as of the
+        start, whatever their own readings.
+        """
+        since = self.feed.full_before(self.start_ns - 1)
+        if since is None:
+            return self.start_ns, self.batches(columns)
+        return NO_MOMENT, self._since(since, columns)
+
+    def _since(self, sequence: int, columns: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
+        for rows in self.feed.since(sequence, list(dict.fromkeys([*_ROW_COLUMNS, *columns]))):
             yield from rows.to_batches(max_chunksize=_MOST_BATCH_ROWS)
 
 
@@ -140,17 +154,25 @@ def _topics(
             raise NoData(
                 f"of {category} {symbol} only {chosen} was recorded, whose two sizes a level ranges don't show"
             )
-    if levels is not None:
-        deep = [topic for topic in topics if _depth(topic) >= levels]
-        if not deep:
-            raise NoData(
-                f"found depth {levels}, but the deepest recorded book of {category} {symbol} is {topics[0]}; "
-                f"ask for at most {_depth(topics[0])}"
-                if wanted is None
-                else f"found depth {levels}, but {topics[0]} has {_depth(topics[0])} levels a side; ask for no more"
-            )
-        return deep
-    return topics
+    return topics if levels is None else deep_enough(topics, category, symbol, wanted, levels)
+
+
+def deep_enough(topics: list[str], category: str, symbol: str, wanted: str | None, levels: int) -> list[str]:
+    """Return those of the topics, deepest first, that have so many levels a side.
+
+    Raises:
+        NoData: none has; the message says how many there are.
+    """
+    deep = [topic for topic in topics if _depth(topic) >= levels]
+    if not deep:
+        deepest, most = topics[0], _depth(topics[0])
+        raise NoData(
+            f"found depth {levels}, but the deepest recorded book of {category} {symbol} is {deepest}; "
+            f"ask for at most {most}"
+            if wanted is None
+            else f"found depth {levels}, but {deepest} has {most} levels a side; ask for no more"
+        )
+    return deep
 
 
 def _depth(topic: str) -> int:

@@ -12,7 +12,8 @@ from engine.arrow_rows import plain_array
 from recorder.archive import Archive
 from recorder.ranges.book_range import BOOK_PARAMETERS, book_range
 from recorder.ranges.function import Arguments, Kind, Parameter, RangeFunction
-from recorder.ranges.samples import DOUBLES, HEAD, doubles, head, list_offsets, samples
+from recorder.ranges.samples import DOUBLES, HEAD, doubles, list_offsets, samples
+from schemas.columns import column
 from schemas.tables import MANTISSAS
 
 __all__ = ["SNAPSHOTS"]
@@ -24,7 +25,7 @@ _PLAIN: Final = pa.schema(
     [
         *HEAD,
         *(
-            pa.field(f"{side}_{what}", DOUBLES, nullable=False)
+            column(f"{side}_{what}", DOUBLES, f"{what.capitalize()}s of the {side}s, best first.")
             for side in _SIDES
             for what in ("price", "size")
         ),
@@ -33,10 +34,12 @@ _PLAIN: Final = pa.schema(
 _EXACT: Final = pa.schema(
     [
         *_PLAIN,
-        pa.field("price_exponent", pa.int8(), nullable=False),
-        pa.field("size_exponent", pa.int8(), nullable=False),
+        column("price_exponent", pa.int8(), "Prices are mantissa x 10^price_exponent, exactly."),
+        column("size_exponent", pa.int8(), "The same for sizes."),
         *(
-            pa.field(f"{side}_{what}_mantissa", MANTISSAS, nullable=False)
+            column(
+                f"{side}_{what}_mantissa", MANTISSAS, f"{what.capitalize()}s of the {side}s as whole numbers."
+            )
             for side in _SIDES
             for what in ("price", "size")
         ),
@@ -62,7 +65,7 @@ def _run(archive: Archive, arguments: Arguments) -> Iterator[pa.RecordBatch]:
     ):
         columns = found.columns
         exponents = {"price": columns["price_exponent"], "size": columns["size_exponent"]}
-        arrays = head(found)
+        arrays = []
         mantissas = []
         for side in _SIDES:
             offsets = list_offsets(columns[side])
@@ -78,8 +81,7 @@ def _run(archive: Archive, arguments: Arguments) -> Iterator[pa.RecordBatch]:
         if exact:
             arrays += [plain_array(exponents[what], pa.int8()) for what in ("price", "size")]
             arrays += mantissas
-        batch = pa.RecordBatch.from_arrays(arrays, schema=schema)
-        yield batch if found.keep is None else batch.filter(pa.array(found.keep))
+        yield found.batch(schema, arrays)
 
 
 SNAPSHOTS: Final = RangeFunction(

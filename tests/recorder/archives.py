@@ -169,6 +169,8 @@ def _span(rows: list[dict[str, Any]], column: str) -> tuple[int, int] | None:
 
 
 def _feeds(table: Table, symbol: str, rows: list[dict[str, Any]]) -> dict[str, FeedEnds]:
+    if table is Table.RPI_BOOK_UPDATES:
+        return {f"orderbook.rpi.{symbol}": FeedEnds(len(rows))}
     if table is not Table.BOOK_UPDATES:
         return {}
     depths = [row.get("depth", 50) for row in rows]

@@ -206,6 +206,39 @@ static int put_bands(const tb_sampler *s, const tb_replay *replay, tb_samples *o
     return 1;
 }
 
+/* What walking a side from the best level on would bring. */
+static int put_fill(const tb_sampler *s, const tb_replay *replay, tb_samples *out, int64_t row)
+{
+    const tb_book *book = &replay->loose.book;
+    const tb_side *levels = &book->sides[s->fill_side];
+    const uint8_t decimals = larger(s->fill_decimals, book->size_decimals);
+    const tb_int128 finer = tb_powers[decimals - book->size_decimals];
+    tb_int128 left = (tb_int128)s->fill_size * tb_powers[decimals - s->fill_decimals], filled = 0, notional = 0;
+    int32_t seen = 0;
+    out->worst_price[row] = 0;
+    for (int32_t i = levels->count; left > 0 && i-- > 0 && seen < replay->depth;) {
+        const tb_level level = levels->levels[i];
+        if (level.size == 0)
+            continue;
+        const tb_int128 there = level.size * finer, taken = there < left ? there : left;
+        tb_int128 cost;
+        if (__builtin_mul_overflow(taken, (tb_int128)level.price, &cost) || __builtin_add_overflow(notional, cost, &notional))
+            return 0;
+        left -= taken;
+        filled += taken;
+        out->worst_price[row] = level.price;
+        seen++;
+    }
+    out->touched[row] = seen;
+    out->filled[2 * row] = (uint64_t)filled;
+    out->filled[2 * row + 1] = (uint64_t)(filled >> 64);
+    out->notional[2 * row] = (uint64_t)notional;
+    out->notional[2 * row + 1] = (uint64_t)(notional >> 64);
+    out->filled_decimals[row] = (int8_t)decimals;
+    out->flags[row] |= left == 0 ? TB_SAMPLE_FILLED : 0;
+    return 1;
+}
+
 static int put(tb_sampler *s, tb_replay *replay, tb_samples *out, int64_t at_ns)
 {
     const tb_book *book = &replay->loose.book;
@@ -233,7 +266,9 @@ static int put(tb_sampler *s, tb_replay *replay, tb_samples *out, int64_t at_ns)
         out->twice_mid[row] = 0;
         if (two_sided)
             fine = !__builtin_add_overflow(s->touch.best[0].price, s->touch.best[1].price, &out->twice_mid[row]);
-        for (int side = 0; side < 2; side++) {
+        if (s->kind == TB_SAMPLE_FILL)
+            fine = fine && put_fill(s, replay, out, row);
+        for (int side = 0; side < 2 && s->kind == TB_SAMPLE_BANDS; side++) {
             memset(out->band_sizes[side] + row * s->bands, 0, (size_t)s->bands * sizeof(int64_t));
             out->covered[side][row] = 0;
             fine = fine && (!two_sided || put_bands(s, replay, out, row, side));
@@ -265,7 +300,7 @@ void tb_sampler_begin_at(tb_sampler *sampler, int64_t ns)
     sampler->settled_ns = sampler->reached_ns = ns;
     if (sampler->every_ns)
         aim(sampler, ns);
-    sampler->started = 1;
+    sampler->started = sampler->led = 1;
 }
 
 static void advance(tb_sampler *s)
@@ -315,6 +350,7 @@ static int reach(tb_sampler *s, tb_replay *replay, int64_t ns, tb_samples *out)
 {
     if (!s->started) {
         tb_sampler_begin_at(s, ns);
+        s->led = 0;
     } else if (s->every_ns && !fill(s, replay, ns - 1, out)) {
         return 0;
     }
@@ -323,6 +359,7 @@ static int reach(tb_sampler *s, tb_replay *replay, int64_t ns, tb_samples *out)
         return 0;
     }
     s->reached_ns = ns;
+    s->led = 0;
     return 1;
 }
 
@@ -379,8 +416,12 @@ int64_t tb_sample_rows(tb_sampler *sampler, tb_replay *replay, const tb_replay_c
             continue;
         s->timed = (uint8_t)timed;
         s->state_ns = ns;
-        if (s->kind == TB_SAMPLE_FLOW && !note(s, replay, was_held))
-            return i;
+        if (s->kind == TB_SAMPLE_FLOW) {
+            if (!note(s, replay, was_held))
+                return i;
+            if (TB_UNLIKELY(s->led))
+                begin_interval(s);
+        }
         if (!s->every_ns && replay->took == TB_TOOK_MESSAGE && ++s->messages >= s->every_messages &&
             !put_due(s, replay, out))
             return i;

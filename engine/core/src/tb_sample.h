@@ -7,7 +7,7 @@
 
 #include "tb_replay.h"
 
-typedef enum { TB_SAMPLE_LEVELS = 0, TB_SAMPLE_FLOW, TB_SAMPLE_BANDS } tb_sample_kind;
+typedef enum { TB_SAMPLE_LEVELS = 0, TB_SAMPLE_FLOW, TB_SAMPLE_BANDS, TB_SAMPLE_FILL } tb_sample_kind;
 
 /* Bands are given in thousandths of a basis point. */
 #define TB_BANDS_TO_ONE 10000000
@@ -37,8 +37,11 @@ typedef struct {
     int32_t levels;                /* a side */
     int32_t bands;
     int64_t band[TB_MAX_BANDS];    /* rising */
+    int64_t fill_size;             /* what is taken from a side, at 10^-fill_decimals */
+    uint8_t fill_side, fill_decimals;
     /* how far it is */
     uint8_t started, over;         /* there was a reading of the clock; there is no next moment */
+    uint8_t led;                   /* rows up to reached_ns are there for the book they make, and part of no interval */
     uint8_t timed;                 /* the row that made the state had a reading: state_ns */
     int64_t reached_ns, next_ns, state_ns, settled_ns;
     int64_t messages;              /* since the last sample by messages */
@@ -62,15 +65,23 @@ typedef struct {
     int8_t *spread_decimals; /* no fewer than the book's */
     int64_t *band_sizes[2]; /* `bands` a sample */
     int8_t *covered[2];
+    /* fill: sums of 128 bits, the lower half first; the size filled at 10^-filled_decimals, no fewer than the book's, the
+     * notional at that times the price exponent */
+    uint64_t *filled, *notional;
+    int8_t *filled_decimals;
+    int64_t *worst_price;
+    int32_t *touched;
 } tb_samples;
 
 #define TB_SAMPLE_TRUSTED 1
 #define TB_SAMPLE_AGED 2
 #define TB_SAMPLE_TWO_SIDED 4
+#define TB_SAMPLE_FILLED 8 /* what was to be taken was there */
 
 void tb_sampler_init(tb_sampler *sampler);
 
-/* Before the first row: the clock stands at `ns`, as if an earlier row had read it there. For rows that begin behind others. */
+/* Before the first row: the clock stands at `ns`, as if an earlier row had read it there. For rows that begin behind others;
+ * those up to `ns` make the book, and are part of no interval. */
 void tb_sampler_begin_at(tb_sampler *sampler, int64_t ns);
 
 /* Takes rows from row `from` on, up to the one before which `out` is full, or that can't be taken: then `replay` has the error,

@@ -16,63 +16,27 @@ from recorder.ranges import FUNCTIONS
 from schemas.errors import ConfigError, NoData
 from schemas.time import format_ns
 from tests.recorder.archives import MS, NOON_NS, HandmadeArchive
-from tests.recorder.random_books import (
-    BOOK,
-    COVERAGE,
-    GAPS,
-    NOON_MS,
-    TOPIC,
-    Recording,
-    cover,
-    gap,
-    moment_of,
-    record,
-    reference,
-    row,
-)
+from tests.recorder.random_books import BOOK, COVERAGE, TOPIC, cover, gap, reference, row
+from tests.recorder.ranges.asking import ask as ask_of
+from tests.recorder.ranges.asking import random_archive, random_range, rows_of, simple, times
 
 SNAPSHOTS = FUNCTIONS["snapshots"]
-COLUMNS = ("bid_price", "bid_size", "ask_price", "ask_size")
 
 
 def ask(archive: Archive, t0_ns: int, t1_ns: int, every_ns: int, **named: Any) -> pa.Table:
-    moments = [f"{ns}ns" for ns in (t0_ns, t1_ns, every_ns)]
-    arguments = SNAPSHOTS.bind(["linear", "BTCUSDT", *moments], named)
-    batches = list(SNAPSHOTS.run(archive, arguments))
-    return pa.Table.from_batches(batches, SNAPSHOTS.schema(arguments))
-
-
-def times(table: pa.Table) -> list[int]:
-    found: list[int] = table["time"].cast(pa.int64()).to_pylist()
-    return found
-
-
-def simple(data: Path, rows: list[dict[str, Any]], gaps: list[dict[str, Any]] | None = None) -> Path:
-    tables = {BOOK: rows, COVERAGE: [cover(0, 0, 10_000)]}
-    if gaps:
-        tables[GAPS] = gaps
-    HandmadeArchive(data).segment(NOON_NS, tables)
-    return data
+    return ask_of(archive, "snapshots", t0_ns, t1_ns, every=every_ns, **named)
 
 
 @pytest.mark.parametrize("seed", range(18))
 def test_random_recordings_agree_with_the_reference(tmp_path: Path, seed: int) -> None:
     rng = random.Random(1000 + seed)
-    archive = HandmadeArchive(tmp_path)
-    recordings: list[Recording] = []
-    sequence, start_ns = 1, NOON_NS
-    for _ in range(rng.randrange(1, 4)):
-        recording, sequence = record(rng, archive, sequence, NOON_MS, start_ns)
-        recordings.append(recording)
-        start_ns = recording.end_ns + rng.randrange(1, 300 * MS)
+    recordings = random_archive(tmp_path, rng)
     if seed % 2:
         compact_data(tmp_path)
     with open_archive(tmp_path) as opened:
         for clock in Clock:
-            moments = [moment_of(each, clock) for recording in recordings for each in recording.rows]
             every_ns = rng.choice((3 * MS, 7 * MS + 1))
-            t0, t1 = min(moments) - 5 * every_ns, max(moments) + 60 * every_ns
-            t0 = rng.choice((t0, rng.randrange(t0, t1)))
+            t0, t1 = random_range(rng, recordings, clock, every_ns)
             expected = {
                 at_ns: found
                 for at_ns in range(t0, t1, every_ns)
@@ -85,8 +49,8 @@ def test_random_recordings_agree_with_the_reference(tmp_path: Path, seed: int) -
                 assert not expected
                 continue
             assert times(marked) == sorted(expected), clock
-            for sample in marked.to_pylist():
-                at_ns = times(pa.table([[sample["time"]]], schema=marked.select(["time"]).schema))[0]
+            for sample in rows_of(marked):
+                at_ns = sample["time"]
                 state, update_id, *sides = expected[at_ns]
                 assert (sample["trusted"], sample["update_id"]) == (state == "live", update_id), (
                     clock,
