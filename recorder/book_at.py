@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -17,7 +19,7 @@ from schemas.errors import ConfigError, NoData
 from schemas.names import Category, FeedState, Table
 from schemas.time import NS_PER_MS, format_ns, parse_time
 
-__all__ = ["BookAnswer", "Clock", "book", "book_at", "book_object", "book_text"]
+__all__ = ["BookAnswer", "Clock", "book", "book_at", "book_object", "book_text", "only_category"]
 
 _MISSING: Final = "-"
 
@@ -46,7 +48,7 @@ def book(
     with open_archive(data) as archive:
         for warning in archive.warnings:
             typer.echo(f"warning: {warning}", err=True)
-        line = category.value if category is not None else _only_category(archive, symbol)
+        line = category.value if category is not None else only_category(archive, symbol)
         full_topic = choose_topic(archive, line, symbol, topic)
         answer = book_at(archive, line, symbol, full_topic, at_ns, clock)
     with standard_output() as out:
@@ -125,18 +127,31 @@ def _moment(ns: int | None) -> str | None:
     return None if ns is None else format_ns(ns)
 
 
-def _only_category(archive: Archive, symbol: str) -> str:
-    pairs = sorted(
-        {
-            pair
-            for table in (Table.BOOK_UPDATES, Table.RPI_BOOK_UPDATES)
-            for pair in archive.manifest.symbols(table)
-        }
-    )
+def only_category(
+    archive: Archive,
+    symbol: str,
+    tables: Sequence[Table] = (Table.BOOK_UPDATES, Table.RPI_BOOK_UPDATES),
+    what: str = "order book",
+) -> str:
+    """Return the one product line in which a symbol was recorded.
+
+    Args:
+        archive: where to look.
+        symbol: the symbol.
+        tables: those that count.
+        what: a word for what one of them holds.
+
+    Raises:
+        ConfigError: there are several.
+        NoData: there is none; the message names symbols near it.
+    """
+    pairs = sorted({pair for table in tables for pair in archive.manifest.symbols(table)})
     categories = sorted({category for category, its_symbol in pairs if its_symbol == symbol})
     if len(categories) > 1:
         raise ConfigError(f"{symbol} was recorded in {', '.join(categories)}; choose one with --category")
     if not categories:
-        known = ", ".join(f"{category} {name}" for category, name in pairs[:5])
-        raise NoData(f"no order book of {symbol} was recorded" + (f"; there is {known}" if known else ""))
+        near = difflib.get_close_matches(symbol, {name for _, name in pairs}, n=5, cutoff=0.5)
+        shown = [pair for pair in pairs if pair[1] in near] or pairs
+        known = ", ".join(f"{category} {name}" for category, name in shown[:5])
+        raise NoData(f"no {what} of {symbol} was recorded" + (f"; there is {known}" if known else ""))
     return categories[0]

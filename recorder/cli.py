@@ -23,6 +23,7 @@ from recorder.operate import check, init, supervise
 from recorder.options import CA_FILE, ENDPOINT, ENVIRONMENT, MIN_FREE_MIB, REGION, STATE_DIR, ReportFormat
 from recorder.plots.command import plotting
 from recorder.query import query
+from recorder.range_commands import bars, snapshots
 from recorder.repair_command import repair
 from recorder.upload_command import upload
 from recorder.version import VERSION
@@ -48,6 +49,8 @@ FORMAT = typer.Option("--format", help="table for people, json for programs (one
 app.command("gateway")(gateway)
 app.command("query")(query)
 app.command("book")(book)
+app.command("snapshots")(snapshots)
+app.command("bars")(bars)
 app.command("backfill")(backfill)
 app.command("compact")(compact)
 app.command("repair")(repair)

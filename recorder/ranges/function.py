@@ -128,11 +128,12 @@ class RangeFunction:
                 the message shows the signature.
         """
         try:
-            return self._bound(positional, named or {})
+            return self.bound(positional, named or {})
         except ConfigError as error:
             raise ConfigError(f"{error}\n{self.signature}") from None
 
-    def _bound(self, positional: Sequence[object], named: Mapping[str, object]) -> Arguments:
+    def bound(self, positional: Sequence[object], named: Mapping[str, object]) -> Arguments:
+        """As ``bind``, for callers who have another way to show what is expected."""
         names = [parameter.name for parameter in self.parameters]
         if len(positional) > len(names):
             raise ConfigError(f"found {len(positional)} arguments, expected at most {len(names)}")
