@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -29,6 +30,16 @@ settings.load_profile("ci" if os.environ.get("CI") else "default")
 def _state_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> None:
     """What collectors tell each other stays among those of this run, those in processes of their own included."""
     os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
+
+
+@pytest.fixture(scope="session")
+def evening(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The recording that pages of docs/ are about; nobody writes into it."""
+    from tests.simulated import record_evening
+
+    data = tmp_path_factory.mktemp("evening") / "data"
+    record_evening(data)
+    return data
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -161,7 +161,17 @@ def _depth(
         from recorder.plots.depth_figure import draw_depth
 
         line = _category(archive, category, symbol)
-        picture = depth_picture(archive, line, symbol, start_ns, end_ns, topic=topic, prices=(low, high))
+        picture = depth_picture(
+            archive,
+            line,
+            symbol,
+            start_ns,
+            end_ns,
+            topic=topic,
+            prices=(low, high),
+            columns=width * 3 // 8,
+            rows=height * 2 // 5,
+        )
         return draw_depth(picture, width, height)
 
     _draw(data, output, form, draw)

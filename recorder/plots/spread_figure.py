@@ -35,7 +35,7 @@ from schemas.time import format_ns
 __all__ = ["draw_spread", "stairs_of"]
 
 BAND: Final = "#BFD7E8"
-LEAST_SHARE: Final = 1e-6
+LEAST_SHARE: Final = 1e-4
 """What stood for a shorter share of the time is left out of the distribution."""
 
 

@@ -36,6 +36,7 @@ __all__ = [
     "heading",
     "hole_texts",
     "key",
+    "key_columns",
     "new_figure",
     "number_text",
     "plain_axes",
@@ -57,6 +58,8 @@ AXIS: Final = "#6B7178"
 GRID: Final = "#ECEEF0"
 
 ABOVE_ALL: Final = 10
+_KEY_PIXELS: Final = 50
+_CHARACTER_PIXELS: Final = 6.2
 _TIME_FORMS: Final = (
     (4 * NS_PER_SECOND, "%H:%M:%S.%f"),
     (600 * NS_PER_SECOND, "%H:%M:%S"),
@@ -202,13 +205,25 @@ def key(
     figure.legend(
         handles=every,
         loc="outside lower left",
-        ncols=max(1, min(len(every), int(figure.get_figwidth() / 1.7))),
+        ncols=key_columns(
+            [str(handle.get_label()) for handle in every], figure.get_figwidth() * DOTS_AN_INCH
+        ),
         frameon=False,
         fontsize=8.5,
         handlelength=1.6,
         columnspacing=1.6,
         borderaxespad=0.1,
     )
+
+
+def key_columns(labels: Sequence[str], wide: float) -> int:
+    """Return in how many columns a legend fits into so many pixels; it is filled column by column."""
+    for columns in range(len(labels), 1, -1):
+        filled = np.array_split(np.asarray([len(label) for label in labels]), columns)
+        longest = [int(column.max()) for column in filled]
+        if sum(_KEY_PIXELS + length * _CHARACTER_PIXELS for length in longest) < wide:
+            return columns
+    return 1
 
 
 def plain_axes(axes: Axes, label: str, *, grid: str = "y") -> None:
@@ -223,7 +238,7 @@ def plain_axes(axes: Axes, label: str, *, grid: str = "y") -> None:
 def time_axis(axes: Axes, range_: Range) -> None:
     """Make the horizontal axis one of moments in UTC, from end to end of the range."""
     axes.set_xlim(float(days(range_.start_ns)), float(days(range_.end_ns)))
-    axes.xaxis.set_major_locator(AutoDateLocator(tz=UTC, minticks=4, maxticks=10))
+    axes.xaxis.set_major_locator(AutoDateLocator(tz=UTC, minticks=4, maxticks=13))
     length_ns = range_.end_ns - range_.start_ns
     form = next(form for most_ns, form in _TIME_FORMS if most_ns is None or length_ns < most_ns)
     axes.xaxis.set_major_formatter(DateFormatter(form, tz=UTC))

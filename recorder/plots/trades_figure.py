@@ -80,7 +80,9 @@ def draw_trades(picture: TradesPicture, width: int = 1280, height: int = 720) ->
             f"{picture.trades:,} trade{'s' if picture.trades != 1 else ''}, match time",
             f"steps of {duration_text(picture.step_ns)}",
             *hole_texts(picture.known, picture.range),
-            f"{picture.left_out:,} trades inside of them left out" if picture.left_out else "",
+            f"{picture.left_out:,} trade{'s' if picture.left_out > 1 else ''} of such times left out"
+            if picture.left_out
+            else "",
             f"{picture.collectors} collectors, each trade once" if picture.collectors > 1 else "",
         ],
     )

@@ -107,7 +107,7 @@ def test_the_figure_says_what_it_shows_and_marks_gaps_above_all_else(tmp_path: P
     text = words(figure)
     for part in (
         "Trades · linear BTCUSDT · 2024-08-08 12:00:00 to 12:00:30 UTC",
-        "22 trades, match time", "2 gaps (2 s) left out", "5 s not recorded", "8 trades inside of them left out",
+        "22 trades, match time", "2 gaps (2 s) left out", "5 s not recorded", "8 trades of such times left out",
     ):  # fmt: skip
         assert part in text
     prices, volumes = figure.axes
