@@ -1,6 +1,6 @@
 """What docs/cookbook.md says that one gets, against what one gets; ``python -m tests.cookbook`` writes it anew.
 
-Every block of SQL, and every command, is followed by a block of text: its output over the recording of `tests.simulated`.
+Every block of SQL, and every command, is followed by a block of text: its output over what `tests.simulated` records.
 Read the difference before committing a page that was written anew: the tests compare it with nothing but itself.
 """
 

@@ -15,7 +15,7 @@ __all__ = ["IMAGES", "PICTURES"]
 IMAGES: Final = Path(__file__).parents[1] / "docs" / "images"
 PICTURES: Final = {
     "depth.png": "depth BTCUSDT --category linear --topic orderbook.200 --from 2026-03-06T00:00:00Z "
-    "--to 2026-03-06T00:03:00Z --width 1000 --height 560",
+    "--to 2026-03-06T00:03:00Z --width 940 --height 520",
     "spread.png": "spread BTCUSDT --category linear --width 1080 --height 600",
     "trades.png": "trades BTCUSDT --category linear --width 1080 --height 600",
     "latency.png": "latency --category linear --width 1080 --height 760",
