@@ -6,6 +6,7 @@ The arrays' memory becomes the tables' memory; only what Arrow keeps as bits (va
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,8 @@ Column = np.ndarray[Any, Any]
 Dated = tuple[pa.Table, Column]
 """A table, and for each row the UTC day of the file that it belongs in."""
 
+FEW_RUNS = 16
+"""So many runs of rows of one day are put together from slices; of more the rows are picked one by one."""
 TICK_DIRECTIONS = ("PlusTick", "ZeroPlusTick", "MinusTick", "ZeroMinusTick")
 TEXT_FIELDS = tuple(i for i, field in enumerate(TICKER_FIELDS) if field.kind == "text")
 
@@ -38,10 +41,13 @@ def split_by_day(
     """File rows under (table, symbol, day), keeping their order."""
     starts = [0, *(np.flatnonzero(days[1:] != days[:-1]) + 1).tolist(), len(days)]
     found = [int(days[start]) for start in starts[:-1]]
-    if len(set(found)) == len(found):
-        # One run a day, as midnight makes them: slices, without a copy.
-        for day, start, end in zip(found, starts, starts[1:], strict=False):
-            out[table, symbol, day] = rows.slice(start, end - start)
+    if len(found) <= FEW_RUNS:
+        # Few runs of a day, as midnight makes them: slices, without a copy.
+        runs: dict[int, list[pa.Table]] = {}
+        for day, (start, end) in zip(found, pairwise(starts), strict=True):
+            runs.setdefault(day, []).append(rows.slice(start, end - start))
+        for day, parts in runs.items():
+            out[table, symbol, day] = parts[0] if len(parts) == 1 else pa.concat_tables(parts)
         return
     for day in sorted(set(found)):
         out[table, symbol, day] = rows.filter(pa.array(days == day))
@@ -94,6 +100,11 @@ def _texts(offsets: Column, values: Column, valid: Column | None = None) -> pa.A
     bits, nulls = _validity(valid)
     buffers = [bits, pa.py_buffer(offsets), pa.py_buffer(values)]
     return pa.Array.from_buffers(pa.string(), len(offsets) - 1, buffers, null_count=nulls)
+
+
+def _nulls(n: int, type_: pa.DataType, zeros: pa.Buffer) -> pa.Array:
+    """Nothing but nulls, over zeros that other columns may share: 16 a row at least, and 16 more."""
+    return pa.Array.from_buffers(type_, n, [zeros] * (3 if type_ == pa.string() else 2), null_count=n)
 
 
 def _repeated(text: str, n: int) -> pa.Array:
@@ -174,6 +185,9 @@ def ticker_table(c: dict[Any, Column], texts: Sequence[Column], collector: str) 
     schema = schema_of(Table.TICKERS)
     present = c["present"]
     n = len(present)
+    zeros = pa.py_buffer(
+        bytes(16 * n + 16)
+    )  # half of the columns are of other products, and wait with the others
     always, ever = int(np.bitwise_and.reduce(present)), int(np.bitwise_or.reduce(present))
     columns = {
         "sequence": plain_array(c["sequence"], pa.int64()),
@@ -189,7 +203,7 @@ def ticker_table(c: dict[Any, Column], texts: Sequence[Column], collector: str) 
     for i, field in enumerate(TICKER_FIELDS):
         type_ = schema.field(field.column).type
         if not ever >> i & 1:
-            columns[field.column] = pa.nulls(n, type_)
+            columns[field.column] = _nulls(n, type_, zeros)
             continue
         valid = None if always >> i & 1 else (present & np.uint64(1 << i)) != 0
         if field.kind == "text":

@@ -34,6 +34,7 @@ LEARNED_AT_ONCE: Final = 64
 """So many frames of a feed that don't fit are learned from; behind them only each that doubles their number."""
 ROW_BYTES: Final = 250
 """What a row takes in memory beside its payload, roughly: Python's numbers and a tuple of them."""
+NOTE: Final = int(RecordKind.NOTE)
 _CLOSE: Final = b'{"note":"close"'
 
 
@@ -88,7 +89,9 @@ class RawRecords:
         return made
 
     def frames(self, start: int, stop: int) -> None:
-        """Look at the frames [start, stop) of the batch, which have just been applied."""
+        """Look at the records [start, stop) of the batch, which have just been applied.
+
+        They are frames, and digest notes that the engine has met."""
         while (start := self._check.check(start, stop)) < stop:
             self._mismatch(start)
             start += 1
@@ -108,6 +111,7 @@ class RawRecords:
         found = self._found
         found += [(at, REPEAT, str(sequence).encode()) for at, sequence in self._check.take_repeats()]
         found += [(at, OPEN, digits) for at, digits in self._check.take_opens()]
+        found += [(at, NOTE, payload) for at, payload in self._check.take_met()]
         if not found:
             return
         found.sort(key=lambda item: (item[0], item[1]))

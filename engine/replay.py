@@ -103,7 +103,7 @@ class Replay:
         self.begin: Begin | None = None
         self.close: Close | None = None
         self.close_ns: int | None = None
-        self.digests = 0
+        self._digests = 0  # those that the engine has not met in passing
         self.mismatches: list[Mismatch] = []
         self._raw = RawRecords(self.engine, collector)
         self._histories = HistoryRows(collector)
@@ -152,6 +152,11 @@ class Replay:
         self._raw.end()
 
     @property
+    def digests(self) -> int:
+        """Live digests so far."""
+        return self._digests + self.engine.digests_met
+
+    @property
     def row_bytes(self) -> int:
         """Memory that rows not yet taken use."""
         return self.engine.row_bytes + self._raw.bytes
@@ -194,7 +199,7 @@ class Replay:
     def _record(self, kind: int, payload: bytes, receive_ns: int, sequence: int, line: int) -> None:
         if kind == RecordKind.NOTE:
             note = decode_note(payload)
-            if isinstance(note, Digest):  # nearly all are
+            if isinstance(note, Digest):  # one that its book doesn't agree with, or written in another way
                 self._digest(note, sequence)
             else:
                 self._note(note, receive_ns, sequence)
@@ -276,7 +281,7 @@ class Replay:
 
     def _digest(self, note: Digest, sequence: int) -> None:
         index = self.engine.feed_index(note.topic)
-        self.digests += 1
+        self._digests += 1
         if index >= 0 and self.engine.update_id(index) == note.update_id:
             replayed = f"{self.engine.digest(index):016x}"
             if replayed == note.digest:

@@ -294,6 +294,7 @@ cdef extern from "tb_engine.h" nogil:
         int64_t unknown_topics
         int64_t drift
         int64_t rows_lost
+        int64_t digests_met
         tb_class_delays *delays
     void tb_engine_init(tb_engine *engine, int columns)
     void tb_engine_free(tb_engine *engine)

@@ -340,12 +340,15 @@ cdef class Engine:
                     int64_t start=0, int threads=1, int64_t least_run=512, int32_t[:, ::1] made=None):
         """Take the frames of a journal batch from ``start`` up to the first record that is not a frame.
 
+        Where columns are made and ``made`` is given, a digest note that its book agrees with is taken too: its digest is put
+        on the newest row, and it is counted (``digests_met``). One that differs is for the caller, like every other record.
+
         Returns the index of that record, or the batch's length. Runs without the GIL. With more ``threads`` than one the
         symbols are dealt out to them, and what comes out is the same; stretches of fewer frames than ``least_run`` between
         records that concern more than one symbol are left to one thread, because starting more costs more than it brings.
 
         ``made`` has five columns and is told, for each frame, its feed, the symbol whose rows came of it, the first of
-        them, how many, and how it was laid out (``engine.core.wire`` holds the frames against these).
+        them, how many (-2: a digest note), and how it was laid out (``engine.core.wire`` holds the frames against these).
         """
         cdef int64_t n = kinds.shape[0], stopped
         if not (offsets.shape[0] == n + 1 and receive_ns.shape[0] == sequences.shape[0] == lines.shape[0] == n):
@@ -386,6 +389,11 @@ cdef class Engine:
                 batch.made[stopped].feed = feed
                 batch.made[stopped].rows = -1
             start = stopped + 1
+
+    @property
+    def digests_met(self):
+        """Digest notes that ``apply_batch`` took."""
+        return self.engine.digests_met
 
     @property
     def core(self):

@@ -83,6 +83,8 @@ cdef extern from "tb_wire.h" nogil:
         int64_t repeat_count
         int64_t *opens
         int64_t open_count
+        int64_t *met
+        int64_t met_count
     void tb_wire_free(tb_wire *wire)
     int tb_wire_reserve(tb_wire *wire, int32_t feeds)
     int64_t tb_wire_check(tb_wire *wire, const tb_engine *engine, const tb_batch *batch, int64_t first, int64_t last)

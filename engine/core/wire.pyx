@@ -230,6 +230,17 @@ cdef class WireCheck:
         self.wire.open_count = 0
         return out
 
+    def take_met(self):
+        """[(record of the batch, its payload)]: digest notes that ``Engine.apply_batch`` went over, since the last call."""
+        cdef int64_t i, record
+        cdef list out = []
+        for i in range(self.wire.met_count):
+            record = self.wire.met[i]
+            out.append((record, PyBytes_FromStringAndSize(<const char *>self.batch.payloads + self.batch.offsets[record],
+                                                          self.batch.offsets[record + 1] - self.batch.offsets[record])))
+        self.wire.met_count = 0
+        return out
+
     def set_form(self, int feed, form, kind):
         """Write a feed's frames so from here on; None for not at all. ``DataError`` if it is no form."""
         cdef tb_wire_form *made = NULL

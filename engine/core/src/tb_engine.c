@@ -208,7 +208,13 @@ int32_t tb_engine_restate(tb_engine *engine, int32_t index, const uint8_t *const
 
 int64_t tb_engine_apply_batch(tb_engine *engine, const tb_batch *batch, int64_t from, int64_t to)
 {
-    for (; from < to && batch->kinds[from] == 0; from++) {
+    const int meets = engine->columns && batch->made;
+    for (; from < to; from++) {
+        if (TB_UNLIKELY(batch->kinds[from] != 0)) {
+            if (!meets || !tb_meet_digest(engine, batch, from))
+                break;
+            continue;
+        }
         engine->order = from;
         if (TB_UNLIKELY(tb_apply_record(engine, batch, from) <= TB_RESULT_DRIVEN))
             break;

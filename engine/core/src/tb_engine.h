@@ -154,9 +154,11 @@ typedef struct {
     int32_t feed;   /* or -1: no frame, or none that was taken */
     int32_t symbol; /* whose tables the rows are in; -1: of several */
     int32_t row;    /* the first one */
-    int32_t rows;   /* how many; -1: a driver's, which keeps its own */
+    int32_t rows;   /* how many; -1: a driver's, which keeps its own; or TB_MADE_MET */
     int32_t layout; /* of a book's frame whose every byte its row tells: as in tb_frame; else 0 */
 } tb_made;
+
+#define TB_MADE_MET (-2) /* a digest note that agrees with its book: all that there is to do is done */
 
 typedef struct {
     tb_feed **feeds;
@@ -182,6 +184,7 @@ typedef struct {
     int64_t undecodable[TB_ERROR_COUNT];
     int64_t unattributed, controls, unknown_topics, drift;
     int64_t rows_lost; /* for want of memory */
+    int64_t digests_met;
     tb_made made;      /* of the frame at hand */
     tb_class_delays *delays; /* NULL: not measured */
 } tb_engine;
@@ -232,7 +235,8 @@ typedef struct {
     tb_made *made; /* what came of each is told here; or NULL */
 } tb_batch;
 
-/* Applies records [from, to) of a batch while they are frames that no driver has to read; returns the index where it stopped. */
+/* Applies records [from, to) of a batch while they are frames that no driver has to read, or, where rows are made and it is told
+ * what of, digest notes that agree with their books; returns the index where it stopped. */
 int64_t tb_engine_apply_batch(tb_engine *engine, const tb_batch *batch, int64_t from, int64_t to);
 
 /* The same with several threads, each of which takes the frames of some symbols. What comes out is what one thread would have

@@ -94,6 +94,10 @@ static inline int32_t tb_apply_record(tb_engine *engine, const tb_batch *batch, 
     return result;
 }
 
+/* Whether a record is the digest note of a book that has just this digest; then the newest row has it too. For batches that
+ * tell what was made. Anything else about a note, also a digest that differs, is not decided here. */
+int tb_meet_digest(tb_engine *engine, const tb_batch *batch, int64_t i);
+
 /* Tells the live digest of a book. */
 void tb_note_digest(tb_engine *engine, int32_t index, tb_stamp at);
 

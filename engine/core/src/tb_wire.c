@@ -504,6 +504,7 @@ void tb_wire_free(tb_wire *wire)
     free(wire->scratch);
     free(wire->repeats);
     free(wire->opens);
+    free(wire->met);
     memset(wire, 0, sizeof *wire);
 }
 
@@ -566,17 +567,25 @@ static int64_t repeated(const tb_wire_feed *feed, const uint8_t *bytes, int64_t 
     return TB_NONE;
 }
 
+/* Room for another entry of so many numbers; NULL when memory is out. */
+static int64_t *next_entry(int64_t **entries, int64_t *count, int64_t *capacity, int width)
+{
+    if (*count == *capacity) {
+        const int64_t larger = *capacity ? *capacity * 2 : 256;
+        int64_t *grown = realloc(*entries, (size_t)larger * (size_t)width * sizeof *grown);
+        if (!grown)
+            return NULL;
+        *entries = grown;
+        *capacity = larger;
+    }
+    return *entries + width * (*count)++;
+}
+
 static int note_open(tb_wire *wire, int64_t i, int64_t at, int64_t length)
 {
-    if (wire->open_count == wire->open_capacity) {
-        const int64_t capacity = wire->open_capacity ? wire->open_capacity * 2 : 256;
-        int64_t *grown = realloc(wire->opens, (size_t)capacity * 3 * sizeof *grown);
-        if (!grown)
-            return 0;
-        wire->opens = grown;
-        wire->open_capacity = capacity;
-    }
-    int64_t *entry = wire->opens + 3 * wire->open_count++;
+    int64_t *entry = next_entry(&wire->opens, &wire->open_count, &wire->open_capacity, 3);
+    if (!entry)
+        return 0;
     entry[0] = i;
     entry[1] = at;
     entry[2] = length;
@@ -585,17 +594,20 @@ static int note_open(tb_wire *wire, int64_t i, int64_t at, int64_t length)
 
 static int note_repeat(tb_wire *wire, int64_t i, int64_t sequence)
 {
-    if (wire->repeat_count == wire->repeat_capacity) {
-        const int64_t capacity = wire->repeat_capacity ? wire->repeat_capacity * 2 : 256;
-        int64_t *grown = realloc(wire->repeats, (size_t)capacity * 2 * sizeof *grown);
-        if (!grown)
-            return 0;
-        wire->repeats = grown;
-        wire->repeat_capacity = capacity;
-    }
-    wire->repeats[2 * wire->repeat_count] = i;
-    wire->repeats[2 * wire->repeat_count + 1] = sequence;
-    wire->repeat_count++;
+    int64_t *entry = next_entry(&wire->repeats, &wire->repeat_count, &wire->repeat_capacity, 2);
+    if (!entry)
+        return 0;
+    entry[0] = i;
+    entry[1] = sequence;
+    return 1;
+}
+
+static int note_met(tb_wire *wire, int64_t i)
+{
+    int64_t *entry = next_entry(&wire->met, &wire->met_count, &wire->met_capacity, 1);
+    if (!entry)
+        return 0;
+    *entry = i;
     return 1;
 }
 
@@ -648,6 +660,11 @@ int64_t tb_wire_check(tb_wire *wire, const tb_engine *engine, const tb_batch *ba
 {
     for (int64_t i = from; i < to; i++) {
         const tb_made *made = &batch->made[i];
+        if (TB_UNLIKELY(made->rows == TB_MADE_MET)) {
+            if (!note_met(wire, i))
+                return -1;
+            continue;
+        }
         if (batch->kinds[i] != 0 || made->feed < 0 || made->feed >= wire->feed_count)
             return i;
         const uint8_t *bytes = batch->payloads + batch->offsets[i];

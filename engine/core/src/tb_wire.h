@@ -119,6 +119,8 @@ typedef struct {
     int64_t repeat_count, repeat_capacity;
     int64_t *opens;   /* triples: index in the batch, where the digits that its form leaves open begin in the payloads, how many */
     int64_t open_count, open_capacity;
+    int64_t *met;     /* indices of the digest notes that the engine has met in passing */
+    int64_t met_count, met_capacity;
 } tb_wire;
 
 void tb_wire_free(tb_wire *wire);
@@ -126,7 +128,7 @@ void tb_wire_free(tb_wire *wire);
 int tb_wire_reserve(tb_wire *wire, int32_t feeds);
 
 /* Holds the records [from, to) of a batch that was just applied against what its rows and forms can write. Frames that
- * repeat another one's bytes go to `repeats`. Returns the index of the first record that the archive can't hand back: no
+ * repeat another one's bytes go to `repeats`, digest notes that were met to `met`. Returns the index of the first record that the archive can't hand back: no
  * frame, without rows, or written otherwise than its form says; or `to`. -1: out of memory. */
 int64_t tb_wire_check(tb_wire *wire, const tb_engine *engine, const tb_batch *batch, int64_t from, int64_t to);
 /* A frame that tb_wire_check stopped at, behind its decision. 0: out of memory. */
