@@ -37,6 +37,8 @@ MACROS = [("CYTHON_TRACE_NOGIL", "1")] if switch("TAPEBOOK_TRACE") else []
 
 # What takes the archive's rows and never sees a frame.
 REPLAYED = ("tb_loose.c", "tb_replay.c", "tb_sample.c")
+# What looks at rows, or at columns.
+ARCHIVED = ("tb_wire.c", "tb_pages.c")
 
 
 def extension(name: str, *sources: str) -> Extension:
@@ -61,8 +63,9 @@ setup(
             extension("book", "tb_book.c", "tb_measure.c"),
             extension("replay", "tb_book.c", *REPLAYED[:2]),
             extension("sample", "tb_book.c", *REPLAYED),
-            extension("wire", "tb_wire.c"),
-            extension("feeds", *sorted({path.name for path in CORE.glob("*.c")} - {*REPLAYED, "tb_wire.c"})),
+            extension("wire", ARCHIVED[0]),
+            extension("pages", ARCHIVED[1]),
+            extension("feeds", *sorted({path.name for path in CORE.glob("*.c")} - {*REPLAYED, *ARCHIVED})),
         ],
         annotate=switch("TAPEBOOK_ANNOTATE"),
         compiler_directives={

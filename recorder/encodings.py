@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from recorder.list_writer import ListWriter
 from schemas.names import Table
 from schemas.stored import written_schema
 
@@ -45,11 +46,13 @@ class Profile(NamedTuple):
         writer: keyword arguments of ``pyarrow.parquet.ParquetWriter``.
         row_group_rows: rows of a row group, at most.
         row_group_levels: levels of both sides of a book in a row group; the row that reaches it is the group's last.
+        lists_apart: lists of levels are written by ``recorder.list_writer``, each row group's in one page a column.
     """
 
     writer: dict[str, Any]
     row_group_rows: int
     row_group_levels: int
+    lists_apart: bool = False
 
 
 _CLOCKS_AND_IDS = ("sequence", "receive_time", "push_time", "match_time", "cross_sequence")
@@ -88,13 +91,17 @@ def profile(purpose: Purpose, table: Table) -> Profile:
     return _roll(table) if purpose == "roll" else _compact(table)
 
 
-def open_writer(where: Any, table: Table, how: Profile) -> pq.ParquetWriter:
+def open_writer(where: Any, table: Table, how: Profile) -> ListWriter | pq.ParquetWriter:
     """Begin a file of a table at a path or in a file object; it wants rows as ``engine.stored_rows.store`` makes them.
 
     The file says of itself which table it is and of which schema version.
     """
     schema = written_schema(table)
-    writer = pq.ParquetWriter(where, schema, **how.writer)
+    writer: ListWriter | pq.ParquetWriter
+    if how.lists_apart and any(pa.types.is_list(field.type) for field in schema):
+        writer = ListWriter(where, schema, how.writer)
+    else:
+        writer = pq.ParquetWriter(where, schema, **how.writer)
     writer.add_key_value_metadata(
         {key.decode(): value.decode() for key, value in (schema.metadata or {}).items()}
     )
@@ -130,6 +137,7 @@ def _roll(table: Table) -> Profile:
         },
         row_group_rows=ROLL_TICKER_ROWS if table is Table.TICKERS else ROLL_ROWS,
         row_group_levels=512 << 10,
+        lists_apart=table in (Table.BOOK_UPDATES, Table.RPI_BOOK_UPDATES),
     )
 
 
