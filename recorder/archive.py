@@ -166,6 +166,11 @@ class Archive:
             return self._scratch / "archive" / file.path
         return self.manifest.archive / file.path
 
+    def interrupt(self) -> None:
+        """Stop every query that is running; whoever reads its rows gets an error. For other threads than theirs."""
+        if self._database is not None:
+            self._database.interrupt()
+
     def sql_paths(self, table: Table, files: Sequence[ManifestFile]) -> list[str]:
         """Return what files of a table are called in SQL; of none, a file without rows."""
         return self._opened().paths(table, files)

@@ -25,6 +25,7 @@ from recorder.plots.command import plotting
 from recorder.query import query
 from recorder.range_commands import bars, snapshots
 from recorder.repair_command import repair
+from recorder.shell.command import sql
 from recorder.upload_command import upload
 from recorder.version import VERSION
 from schemas.config import RecordConfig
@@ -48,6 +49,7 @@ FORMAT = typer.Option("--format", help="table for people, json for programs (one
 
 app.command("gateway")(gateway)
 app.command("query")(query)
+app.command("sql")(sql)
 app.command("book")(book)
 app.command("snapshots")(snapshots)
 app.command("bars")(bars)

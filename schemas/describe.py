@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import Final
 
 import pyarrow as pa
@@ -14,7 +15,7 @@ from schemas.raw_tables import RAW_ROW
 from schemas.stored import RESHAPED, written_schema
 from schemas.tables import SCHEMA_VERSION, SCHEMAS, TICKER_FIELDS
 
-__all__ = ["describe_tables"]
+__all__ = ["ROWS", "describe_tables"]
 
 _HEAD: Final = f"""\
 # Tables
@@ -30,7 +31,7 @@ What follows is what the views show and what the engine makes. In Parquet files 
 other columns for some of these, because that is smaller; [in the files](#in-the-files) says which.
 """
 
-_ROWS: Final = {
+ROWS: Final[Mapping[Table, str]] = {
     Table.BOOK_UPDATES: "One order-book message, or a keyframe (the whole book) written by roll.",
     Table.RPI_BOOK_UPDATES: "One message of `orderbook.rpi`, or a keyframe written by roll.",
     Table.TRADES: "One trade.",
@@ -47,6 +48,7 @@ _ROWS: Final = {
     **EVENT_ROWS,
     Table.RAW_RECORDS: RAW_ROW,
 }
+"""What one row of each table is."""
 
 
 def describe_tables() -> str:
@@ -58,7 +60,7 @@ def _describe(table: Table) -> str:
     lines = [
         f"## {table.value}",
         "",
-        _ROWS[table],
+        ROWS[table],
         "",
         "| column | type | null | meaning |",
         "|---|---|---|---|",

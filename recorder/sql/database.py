@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -96,6 +97,7 @@ class Database:
         self._root = self._root_of_paths()
         self._variables: dict[str, Any] = {MASKED_VARIABLE: masked}
         self._idle: list[duckdb.DuckDBPyConnection] = []
+        self._busy: list[duckdb.DuckDBPyConnection] = []
         self._connection = self._open(settings)
 
     def close(self) -> None:
@@ -106,16 +108,25 @@ class Database:
     def session(self) -> duckdb.DuckDBPyConnection:
         """Return a session of its own, since a connection carries one open result at a time."""
         try:
-            return self._idle.pop()
+            session = self._idle.pop()
         except IndexError:
             session = self._connection.cursor()
             _set_variables(session, self._variables)
-            return session
+        self._busy.append(session)
+        return session
 
     def release(self, session: duckdb.DuckDBPyConnection) -> None:
         """Take a session back whose result is done with."""
+        with suppress(ValueError):
+            self._busy.remove(session)
         if len(self._idle) < _MOST_IDLE_SESSIONS:
             self._idle.append(session)
+
+    def interrupt(self) -> None:
+        """Stop what the sessions are doing, from another thread than theirs."""
+        for session in list(self._busy):
+            with suppress(duckdb.Error):  # it may be done, and closed, meanwhile
+                session.interrupt()
 
     def paths(self, table: Table, files: Iterable[ManifestFile]) -> list[str]:
         """Return where DuckDB finds files of a table; of none, a file without rows, which has the table's types."""

@@ -1,0 +1,1 @@
+"""``tapebook sql``: questions to an archive, one after the other, from a terminal or a pipe."""
