@@ -23,6 +23,8 @@ BATCH_BYTES: Final = 8 << 20
 """About how much of a row group's encoded data is decoded at a time."""
 LEAST_BATCH_ROWS: Final = 64
 MOST_BATCH_ROWS: Final = 16_384
+_UNREADABLE: Final = (OSError, pa.ArrowException, ValueError, KeyError)
+"""What reading a damaged file ends in: over a name that is no text a ValueError, over another name a KeyError."""
 
 
 class RowGroup(NamedTuple):
@@ -79,7 +81,7 @@ class ArchiveReader:
                 f"{path}: the manifest names it, but it is not there; run `tapebook verify`, or, if the archive was "
                 "compacted long after it was opened here, open it again"
             ) from error
-        except (OSError, pa.ArrowException) as error:
+        except _UNREADABLE as error:
             raise Corrupt(path, f"it cannot be read as Parquet: {error}") from error
 
     def __enter__(self) -> ArchiveReader:
@@ -97,7 +99,7 @@ class ArchiveReader:
         try:
             rows = self._file.read_row_group(group.number, columns=columns, use_threads=False)
             return restore(self._table, rows)
-        except (OSError, pa.ArrowException) as error:
+        except _UNREADABLE as error:
             raise Corrupt(self.path, f"its rows cannot be read: {error}") from error
 
     def batches(self, groups: Sequence[RowGroup], columns: list[str] | None = None) -> Iterator[pa.Table]:
@@ -112,7 +114,7 @@ class ArchiveReader:
                     use_threads=False,
                 ):
                     yield restore(self._table, pa.Table.from_batches([batch]))
-        except (OSError, pa.ArrowException) as error:
+        except _UNREADABLE as error:
             raise Corrupt(self.path, f"its rows cannot be read: {error}") from error
 
 
@@ -139,7 +141,12 @@ def _groups(metadata: Any, columns: Sequence[str]) -> list[RowGroup]:
         group = metadata.row_group(number)
         spans = {}
         for name, index in wanted.items():
-            statistics = group.column(index).statistics
+            chunk, expected = group.column(index), metadata.schema.column(index).physical_type
+            if chunk.physical_type != expected:  # pyarrow ends the process over its statistics
+                raise pa.ArrowInvalid(
+                    f"{name} is {chunk.physical_type} in a row group, {expected} in the schema"
+                )
+            statistics = chunk.statistics
             if statistics is not None and statistics.has_min_max:
                 spans[name] = int(statistics.min_raw), int(statistics.max_raw)
         groups.append(RowGroup(number, first_row, group.num_rows, group.total_byte_size, spans))
