@@ -21,7 +21,7 @@ from recorder.shell.statements import is_complete, split_statements
 from recorder.shell.vocabulary import candidates, open_call
 from schemas.errors import TapebookError
 
-__all__ = ["converse"]
+__all__ = ["converse", "status_line"]
 
 _PROMPT: Final = "tapebook> "
 _MORE: Final = "      ..> "
@@ -44,7 +44,7 @@ def converse(runner: Runner, history: Path | None) -> None:
         auto_suggest=AutoSuggestFromHistory(),
         history=_history(history),
         key_bindings=_keys(),
-        bottom_toolbar=lambda: _toolbar(session, runner),
+        bottom_toolbar=lambda: status_line(session.default_buffer.document.text_before_cursor, runner),
     )
     print(f"{runner.archive.data}: {len(runner.words.views)} views; \\? for help, \\q to leave")
     while True:
@@ -101,9 +101,9 @@ def _keys() -> KeyBindings:
     return keys
 
 
-def _toolbar(session: PromptSession[str], runner: Runner) -> str:
-    """How the function is called whose arguments are being written, else where we are."""
-    function = open_call(session.default_buffer.document.text_before_cursor, runner.words)
+def status_line(before: str, runner: Runner) -> str:
+    """Return how the function is called whose arguments are being written before the cursor, else where we are."""
+    function = open_call(before, runner.words)
     if function is not None:
         return function.signature
     return (
