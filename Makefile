@@ -5,7 +5,7 @@
 #   make check   lint and types
 #   make bench   times beside orjson.loads and peers (BENCH=decode BENCH_FLAGS="--data FILE")
 #   make instructions   instructions per frame, held against the stored count
-#   make cookbook pictures   the answers of docs/cookbook.md, and docs/images, made anew
+#   make cookbook pictures notebook   the answers of docs/cookbook.md, docs/images and docs/notebook.ipynb, made anew
 #   make fuzz    a million programs against the C core under sanitizers (FUZZ_EXECUTIONS=...); fuzz-decoder: frames
 PYTHON ?= python3
 VENV   ?= .venv
@@ -14,7 +14,7 @@ BIN    := $(VENV)/bin
 
 SOURCES := $(wildcard engine/core/*.pyx engine/core/*.pxd engine/core/src/*.c engine/core/src/*.h)
 
-.PHONY: demo test test-nightly nightly-faults check format build bench instructions coverage cookbook pictures fuzz fuzz-decoder clean help
+.PHONY: demo test test-nightly nightly-faults check format build bench instructions coverage cookbook pictures notebook fuzz fuzz-decoder clean help
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -81,6 +81,9 @@ cookbook: build
 	$(BIN)/python -m tests.cookbook
 pictures: build
 	$(BIN)/python -m tests.pictures
+notebook: build
+	$(BIN)/python -m pip install --quiet --editable '.[notebook]'
+	$(BIN)/python -m tests.notebook
 
 clean:
 	rm -rf build .venv demo-data htmlcov .coverage engine/core/*.so engine/core/*.c engine/core/*.html *.egg-info

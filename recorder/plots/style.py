@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import textwrap
 from collections.abc import Iterable, Sequence
 from datetime import UTC
@@ -40,6 +41,7 @@ __all__ = [
     "new_figure",
     "number_text",
     "plain_axes",
+    "png",
     "save",
     "size_ticks",
     "sizes_axis",
@@ -111,6 +113,13 @@ def save(figure: Figure, out: BinaryIO, form: str) -> None:
     metadata = {"Software": "tapebook"} if form == "png" else {"Date": None, "Creator": "tapebook"}
     with mpl.rc_context(_RC):
         figure.savefig(out, format=form, metadata=metadata)
+
+
+def png(figure: Figure) -> bytes:
+    """Return a figure as PNG, for a notebook."""
+    out = io.BytesIO()
+    save(figure, out, "png")
+    return out.getvalue()
 
 
 def days(moments_ns: Ints | int) -> npt.NDArray[np.float64]:
