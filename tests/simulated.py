@@ -18,7 +18,7 @@ from recorder.importing.run import ImportPlan, run_import
 from schemas.names import Category, Environment
 from schemas.time import parse_time
 
-__all__ = ["END_NS", "START_NS", "record_evening"]
+__all__ = ["END_NS", "START_NS", "record_evening", "record_hours"]
 
 SECOND_NS: Final = 10**9
 START_NS: Final = parse_time("2026-03-05T23:55:00Z")
@@ -76,6 +76,22 @@ def record_evening(data: Path, *, rate: float = 0.05, depths: tuple[int, ...] = 
         frames = [frame for frame in map(options.follow, names) if frame is not None]
         frames += options.advance(START_NS + _OPTIONS_SECONDS * SECOND_NS)
         _import(Path(directory) / "options.jsonl", frames, data, Category.OPTION)
+
+
+def record_hours(data: Path) -> None:
+    """Write five hours of a quiet market, in which the book is lost now and then."""
+    market = Market(SEED + 4, Category.LINEAR, ("BTCUSDT",), start_ns=START_NS - _WARMING_NS, rate=0.02)
+    market.advance(START_NS)
+    topics = [f"{kind}.BTCUSDT" for kind in ("orderbook.1", "orderbook.200", "publicTrade")]
+    frames = [frame for frame in map(market.follow, topics) if frame is not None]
+    draw = random.Random(SEED)
+    while market.now_ns < START_NS + 5 * 3600 * SECOND_NS:
+        part = market.advance(market.now_ns + draw.randrange(600, 2400) * SECOND_NS)
+        frames += _with_a_loss(part, topics[1], market.now_ns - draw.choice([5, 60, 400]) * SECOND_NS)
+        healing = market.follow(topics[1])
+        frames += [] if healing is None else [healing]
+    with tempfile.TemporaryDirectory() as directory:
+        _import(Path(directory) / "hours.jsonl", frames, data, Category.LINEAR)
 
 
 def _with_a_loss(frames: list[MarketFrame], topic: str, lost_ns: int) -> list[MarketFrame]:

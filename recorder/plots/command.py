@@ -14,6 +14,7 @@ from recorder.archive import Archive, open_archive
 from recorder.output import new_file, standard_output
 from recorder.plots.coverage import By
 from recorder.plots.latency import Since
+from recorder.query import MEMORY_LIMIT, THREADS
 from schemas.errors import ConfigError
 from schemas.names import Category
 from schemas.time import parse_time
@@ -85,6 +86,8 @@ def _trades(
     start: FROM = None,
     end: TO = None,
     form: FORM = None,
+    memory_limit: Annotated[str | None, MEMORY_LIMIT] = None,
+    threads: Annotated[int | None, THREADS] = None,
     width: WIDTH = 1280,
     height: HEIGHT = 720,
 ) -> None:
@@ -98,7 +101,7 @@ def _trades(
         line = _category(archive, category, symbol)
         return draw_trades(trades_picture(archive, line, symbol, start_ns, end_ns), width, height)
 
-    _draw(data, output, form, draw)
+    _draw(data, output, form, draw, memory_limit, threads)
 
 
 @plotting.command("spread")
@@ -117,6 +120,8 @@ def _spread(
     start: FROM = None,
     end: TO = None,
     form: FORM = None,
+    memory_limit: Annotated[str | None, MEMORY_LIMIT] = None,
+    threads: Annotated[int | None, THREADS] = None,
     width: WIDTH = 1280,
     height: HEIGHT = 720,
 ) -> None:
@@ -131,7 +136,7 @@ def _spread(
         picture = spread_picture(archive, line, symbol, start_ns, end_ns, topic=topic)
         return draw_spread(picture, width, height)
 
-    _draw(data, output, form, draw)
+    _draw(data, output, form, draw, memory_limit, threads)
 
 
 @plotting.command("depth")
@@ -150,6 +155,8 @@ def _depth(
         float | None, typer.Option("--high", help="Highest price.", show_default="what the touch asks for")
     ] = None,
     form: FORM = None,
+    memory_limit: Annotated[str | None, MEMORY_LIMIT] = None,
+    threads: Annotated[int | None, THREADS] = None,
     width: WIDTH = 1280,
     height: HEIGHT = 760,
 ) -> None:
@@ -174,7 +181,7 @@ def _depth(
         )
         return draw_depth(picture, width, height)
 
-    _draw(data, output, form, draw)
+    _draw(data, output, form, draw, memory_limit, threads)
 
 
 @plotting.command("latency")
@@ -193,6 +200,8 @@ def _latency(
     start: FROM = None,
     end: TO = None,
     form: FORM = None,
+    memory_limit: Annotated[str | None, MEMORY_LIMIT] = None,
+    threads: Annotated[int | None, THREADS] = None,
     width: WIDTH = 1280,
     height: HEIGHT = 800,
 ) -> None:
@@ -209,7 +218,7 @@ def _latency(
         )
         return draw_latency(picture, width, height)
 
-    _draw(data, output, form, draw)
+    _draw(data, output, form, draw, memory_limit, threads)
 
 
 @plotting.command("coverage")
@@ -224,6 +233,8 @@ def _coverage(
     start: FROM = None,
     end: TO = None,
     form: FORM = None,
+    memory_limit: Annotated[str | None, MEMORY_LIMIT] = None,
+    threads: Annotated[int | None, THREADS] = None,
     width: WIDTH = 1280,
     height: Annotated[
         int | None, typer.Option("--height", min=160, max=8000, help="Pixels.", show_default="by the rows")
@@ -240,7 +251,7 @@ def _coverage(
         picture = coverage_picture(archive, start_ns, end_ns, category=line, symbol=symbol, by=by)
         return draw_coverage(picture, width, height)
 
-    _draw(data, output, form, draw)
+    _draw(data, output, form, draw, memory_limit, threads)
 
 
 def _range(start: str | None, end: str | None) -> tuple[int | None, int | None]:
@@ -256,13 +267,20 @@ def _category(archive: Archive, category: Category | None, symbol: str) -> str:
     return category.value if category is not None else only_category(archive, symbol)
 
 
-def _draw(data: Path, output: Path, form: PictureFormat | None, draw: Callable[[Archive], Figure]) -> None:
+def _draw(
+    data: Path,
+    output: Path,
+    form: PictureFormat | None,
+    draw: Callable[[Archive], Figure],
+    memory_limit: str | None,
+    threads: int | None,
+) -> None:
     chosen = _form(output, form)
     save = _save()
     to_pipe = str(output) == "-"
     if to_pipe and sys.stdout.isatty():
         raise ConfigError("a picture is not for terminals; name a file with --output, or send it to a pipe")
-    with open_archive(data) as archive:
+    with open_archive(data, memory_limit=memory_limit, threads=threads) as archive:
         for warning in archive.warnings:
             typer.echo(f"warning: {warning}", err=True)
         figure = draw(archive)

@@ -20,6 +20,7 @@ __all__ = ["cell_parts", "draw_coverage", "row_image"]
 
 PARTS: Final = 24
 """How finely a cell shows its shares, from top to bottom."""
+FRAME: Final = 3
 LEAST_GAP: Final = 3
 LEAST_GAP_OF_ONE: Final = 12
 GAP_SHOWN: Final = "#B2447F"
@@ -34,7 +35,7 @@ def draw_coverage(picture: CoveragePicture, width: int = 1280, height: int | Non
     tall = min(max(200, 150 + ROW_PIXELS * rows), MOST_HEIGHT) if height is None else height
     figure = new_figure(width, tall)
     axes = figure.subplots()
-    image = np.concatenate([row_image(row, is_calendar=picture.is_calendar) for row in picture.rows])
+    image = np.concatenate([_framed(row_image(row, is_calendar=picture.is_calendar)) for row in picture.rows])
     left, right = days(picture.edges_ns[[0, -1]])
     axes.imshow(
         image,
@@ -44,8 +45,6 @@ def draw_coverage(picture: CoveragePicture, width: int = 1280, height: int | Non
         origin="upper",
         zorder=1,
     )
-    for at in range(rows + 1):
-        axes.axhline(at, color="white", linewidth=5 if rows <= 60 else 2, zorder=2)
     if picture.is_calendar:
         thick = 2.0 if len(picture.edges_ns) < 120 else 0.6
         for edge in days(picture.edges_ns):
@@ -124,6 +123,11 @@ def row_image(row: Row, *, is_calendar: bool) -> npt.NDArray[np.float64]:
     return image
 
 
+def _framed(image: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """A row with white above and below it, which covers nothing of it."""
+    return np.pad(image, ((FRAME, FRAME), (0, 0), (0, 0)), constant_values=1.0)
+
+
 def _share_text(picture: CoveragePicture, row: Row) -> str:
     inside = np.diff(np.clip(picture.edges_ns, *picture.range)).astype(np.float64)
     share = float((row.trusted * inside).sum() / inside.sum()) * 100
@@ -133,7 +137,7 @@ def _share_text(picture: CoveragePicture, row: Row) -> str:
 
 def _day_ticks(axes: Axes, picture: CoveragePicture) -> None:
     edges = picture.edges_ns[:-1]
-    every = max(1, len(edges) // 16)
+    every = -(-len(edges) // 16)
     chosen = edges[::every]
     months: list[Any] = [datetime.fromtimestamp(int(edge) // 10**9, UTC) for edge in chosen]
     form = "%d %b" if picture.step_ns * len(edges) < 300 * DAY_NS else "%d %b %y"

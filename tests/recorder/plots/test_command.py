@@ -83,7 +83,7 @@ def test_a_terminal_gets_no_picture(data: Path, monkeypatch: pytest.MonkeyPatch)
     from recorder.plots.command import _draw
 
     with pytest.raises(ConfigError, match="--output"):
-        _draw(data, Path("-"), None, lambda archive: pytest.fail("drawn"))
+        _draw(data, Path("-"), None, lambda archive: pytest.fail("drawn"), None, None)
 
 
 def test_what_makes_no_sense_is_refused_before_anything_is_read(tmp_path: Path) -> None:
