@@ -39,6 +39,8 @@ MACROS = [("CYTHON_TRACE_NOGIL", "1")] if switch("TAPEBOOK_TRACE") else []
 REPLAYED = ("tb_loose.c", "tb_replay.c", "tb_sample.c")
 # What looks at rows, or at columns.
 ARCHIVED = ("tb_wire.c", "tb_pages.c")
+# What takes frames.
+ENGINE = sorted({path.name for path in CORE.glob("*.c")} - {*REPLAYED, *ARCHIVED})
 
 
 def extension(name: str, *sources: str) -> Extension:
@@ -65,7 +67,8 @@ setup(
             extension("sample", "tb_book.c", *REPLAYED),
             extension("wire", ARCHIVED[0]),
             extension("pages", ARCHIVED[1]),
-            extension("feeds", *sorted({path.name for path in CORE.glob("*.c")} - {*REPLAYED, *ARCHIVED})),
+            extension("feeds", *ENGINE),
+            extension("drive", *ENGINE),
         ],
         annotate=switch("TAPEBOOK_ANNOTATE"),
         compiler_directives={

@@ -175,6 +175,24 @@ cdef extern from "tb_merge.h" nogil:
         tb_copy copies[128]
 
 
+cdef extern from "tb_frame.h" nogil:
+    ctypedef struct tb_trade:
+        int64_t match_ms
+        int64_t price
+        int64_t size
+        uint8_t side
+    ctypedef struct tb_frame:
+        int kind
+        int64_t push_ms
+        int64_t match_ms
+        int64_t update_id
+        int64_t *prices[2]
+        int64_t *sizes[2]
+        int32_t count[2]
+        tb_trade *trades
+        int32_t trade_count
+
+
 cdef extern from "tb_engine.h" nogil:
     enum:
         TB_TRADE_IDS
@@ -278,6 +296,8 @@ cdef extern from "tb_engine.h" nogil:
         tb_delays match[24]
         tb_delays push[24]
     ctypedef struct tb_engine:
+        tb_frame frame
+        int32_t found
         tb_feed **feeds
         int32_t feed_count
         tb_symbol **symbols

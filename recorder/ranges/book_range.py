@@ -83,6 +83,12 @@ class Stretch(NamedTuple):
             return self.start_ns, self.batches(columns)
         return NO_MOMENT, self._since(since, columns)
 
+    def rows(self, columns: list[str]) -> Iterator[pa.Table]:
+        """Yield the same rows as ``batches``, these columns of them, as they lie in files."""
+        since = self.feed.full_before(self.start_ns)
+        assert since is not None  # by the choice of start_ns
+        return self.feed.since(since, columns)
+
     def _since(self, sequence: int, columns: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
         for rows in self.feed.since(sequence, list(dict.fromkeys([*_ROW_COLUMNS, *columns]))):
             yield from rows.to_batches(max_chunksize=_MOST_BATCH_ROWS)

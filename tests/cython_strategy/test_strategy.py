@@ -18,9 +18,15 @@ import pytest
 
 import engine.core
 from engine.core.book import Book
+from engine.core.drive import Driver
 from engine.core.feeds import Engine
 from engine.measures import Fill
+from recorder.archive import open_archive
+from recorder.time_travel import replay
 from schemas.names import Category
+from schemas.time import format_ns
+from tests.recorder.recordings import SECOND, START_NS
+from tests.recorder.test_time_travel import TOPICS, drive_journal, recorded
 
 pytest.importorskip("Cython", reason="compiles a strategy (the dev extra)")
 pytest.importorskip("setuptools", reason="compiles a strategy (the dev extra)")
@@ -39,7 +45,7 @@ setup(
     ext_modules=cythonize(
         [
             Extension(name, [name + ".pyx"], include_dirs=[{headers!r}], extra_compile_args=["-Wall", "-Werror"])
-            for name in ("strategy", "probe")
+            for name in ("strategy", "probe", "follower")
         ],
         include_path=[{root!r}],
         language_level=3,
@@ -250,3 +256,20 @@ def test_a_negative_size(probe: ModuleType, book: Book, size: int) -> None:
 def test_a_notional_out_of_bounds(probe: ModuleType, book: Book, notional: int) -> None:
     *fill, complete, average = probe.size_for_notional(book, ASKS, notional)
     assert (tuple(fill), complete, isnan(average)) == (NOTHING, False, True)
+
+
+def test_a_compiled_strategy_follows_a_replay_as_it_followed_live(built: Path, tmp_path: Path) -> None:
+    module = _load(built, "follower")
+    data = recorded(tmp_path, lost=(40, 41))
+    live = module.Follower(10)
+    engine = Engine(Category.LINEAR)
+    for topic in TOPICS:
+        engine.add_feed(topic)
+    drive_journal(data, Driver(engine, live))
+    replayed = module.Follower(10)
+    with open_archive(data) as archive:
+        replay(archive, ["BTCUSDT", "ETHUSDT"], format_ns(START_NS), format_ns(START_NS + 9 * SECOND)).run(
+            replayed
+        )
+    for name in ("seen", "stale", "position", "bought"):
+        assert getattr(replayed, name) == getattr(live, name) > 0, name

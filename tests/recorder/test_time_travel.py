@@ -1,0 +1,357 @@
+"""Replays: a strategy gets the calls that it got live; frames of many feeds in one order; pause, speed and seek."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.core.drive import Driver, Strategy
+from engine.core.feeds import Engine
+from engine.strategy import Moment, TradeSeen
+from recorder.archive import Archive, open_archive
+from recorder.compact import compact_data
+from recorder.journal import SegmentReader, segments
+from recorder.roll import roll_data
+from recorder.time_travel import Replay, replay
+from schemas.errors import ConfigError, NoData
+from schemas.names import Category, FeedState, RecordKind
+from schemas.time import format_ns
+from tests.recorder.recordings import BOOK, MS, SECOND, START_NS, TRADES, Tape, book, market, trade
+
+ETH_BOOK, ETH_TRADES = "orderbook.50.ETHUSDT", "publicTrade.ETHUSDT"
+TOPICS = (BOOK, TRADES, ETH_BOOK, ETH_TRADES)
+Call = tuple[Any, ...]
+
+
+class Diary(Strategy):
+    """Writes down every call, and what the books were."""
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.begun = 0
+
+    def begin(self, engine: Engine) -> None:
+        self.begun += 1
+        self.engine = engine
+        self.books = {
+            topic: engine.book(number)
+            for number, topic in enumerate(engine.topics())
+            if topic.startswith("orderbook")
+        }
+
+    def _note(self, name: str, feed: int, at: Moment, *more: Any) -> None:
+        books = {
+            topic: (each.live, each.update_id, each.digest, each.best_bid, each.best_ask)
+            for topic, each in self.books.items()
+        }
+        self.calls.append((name, self.engine.topics()[feed], at, *more, books))
+
+    def on_book(self, feed: int, at: Moment) -> None:
+        assert self.engine.book(feed).live
+        self._note("book", feed, at)
+
+    def on_trades(self, feed: int, at: Moment, trades: list[TradeSeen]) -> None:
+        self._note("trades", feed, at, trades)
+
+    def on_state(self, feed: int, at: Moment, state: FeedState) -> None:
+        self._note("state", feed, at, state)
+
+
+def eth(number: int, at_ms: int) -> list[bytes]:
+    """A quieter market beside the other; prices get finer on the way."""
+    price = f"{2000 + number % 5}.{number % 10}" + ("5" if number > 60 else "")
+    frames = [
+        book(
+            "snapshot" if number == 0 else "delta",
+            70 + number,
+            [(price, str(number % 4))],
+            [],
+            at_ms,
+            ETH_BOOK,
+        )
+    ]
+    if number % 5 == 0:
+        frames.append(trade(f"e-{number}", price, "0.25", at_ms, ETH_TRADES))
+    return frames
+
+
+def recorded(data: Path, *, lost: tuple[int, ...] = (), compacted: bool = False) -> Path:
+    """Two symbols over two segments; of some frames nothing came."""
+    tape = Tape(data, TOPICS)
+    start_ms = START_NS // MS
+    frames = [frame for frame in market(0, 150) if b"tickers" not in frame and b"orderbook.1." not in frame]
+    mixed: list[bytes] = []
+    for number, frame in enumerate(frames):
+        mixed.append(frame)
+        if number % 2 == 0:
+            mixed += eth(number // 2, start_ms + 10 * number)
+    healed = 0
+    for number, frame in enumerate(mixed):
+        if number in lost:
+            continue
+        tape.frames([frame])
+        if lost and number in (lost[0] + 12, lost[0] + 13) and not healed:
+            healed += 1
+            # as the exchange answers a new subscription
+            update_id = 2000 + number
+            at_ms = start_ms + 10 * number
+            tape.frames([book("snapshot", update_id, [("99.5", "4")], [("100.5", "2")], at_ms)])
+        if number == 120:
+            tape.rotate()
+    tape.stop()
+    roll_data(data)
+    if compacted:
+        compact_data(data)
+    return data
+
+
+def drive_journal(data: Path, driver: Driver) -> None:
+    """Every frame of the journal, as it was received."""
+    for segment in segments(data):
+        with SegmentReader(segment.path) as reader:
+            for batch in reader:
+                for record in batch.table.to_pylist():
+                    if record["kind"] == RecordKind.FRAME:
+                        driver.apply(record["payload"], record["receive_ns"], record["sequence"])
+
+
+def live_calls(data: Path) -> list[Call]:
+    """What a strategy is told by a live engine that takes the journal's frames."""
+    engine = Engine(Category.LINEAR)
+    for topic in TOPICS:
+        engine.add_feed(topic)
+    diary = Diary()
+    drive_journal(data, Driver(engine, diary))
+    return diary.calls
+
+
+def whole(opened: Archive, live: list[Call], **options: Any) -> Replay:
+    """From the beginning to behind the last call; the recording goes on a little longer."""
+    return since(opened, START_NS, live, **options)
+
+
+def since(opened: Archive, start_ns: int, live: list[Call], **options: Any) -> Replay:
+    end_ns = live[-1][2].receive_ns + 1
+    return replay(opened, ["BTCUSDT", "ETHUSDT"], format_ns(start_ns), format_ns(end_ns), **options)
+
+
+@pytest.mark.parametrize("compacted", [False, True])
+@pytest.mark.parametrize("lost", [(), (40, 41), (7,)])
+def test_a_strategy_gets_the_calls_that_it_got_live(
+    tmp_path: Path, lost: tuple[int, ...], compacted: bool
+) -> None:
+    data = recorded(tmp_path, lost=lost, compacted=compacted)
+    live = live_calls(data)
+    assert {call[0] for call in live} == {"book", "trades", "state"}
+    assert (
+        ("state", FeedState.STALE) in {(call[0], call[3]) for call in live if call[0] == "state"}
+    ) == bool(lost)
+    with open_archive(data) as opened:
+        diary = Diary()
+        frames = whole(opened, live).run(diary)
+        assert diary.calls == live
+        # frames that came while a feed was stale are part of it, and nobody is told of them
+        assert frames >= sum(call[0] != "state" for call in live)
+        assert bool(lost) == (frames > sum(call[0] != "state" for call in live))
+        # one by one it is the same
+        slow = Diary()
+        assert whole(opened, live, speed=1e12).run(slow) == frames
+        assert slow.calls == live
+        # begun anywhere, what follows is the same
+        for at in (3, len(live) // 3, len(live) // 2, len(live) - 2):
+            moment = live[at][2].receive_ns
+            late = Diary()
+            since(opened, moment, live).run(late)
+            assert beyond_first(late.calls) == beyond_first(
+                [call for call in live if call[2].receive_ns >= moment]
+            )
+
+
+def beyond_first(calls: list[Call]) -> list[Call]:
+    """Without that a feed of trades became live, which it does with its first message, wherever a replay begins."""
+    return [call for call in calls if call[0] != "state" or call[1] not in (TRADES, ETH_TRADES)]
+
+
+def test_events_are_the_calls_with_what_was_said(tmp_path: Path) -> None:
+    data = recorded(tmp_path, lost=(40, 41))
+    live = [call for call in live_calls(data) if call[0] != "state"]
+    with open_archive(data) as opened:
+        replayed = whole(opened, live)
+        calls = []
+        for event in replayed:
+            assert replayed.at_ns == event.at.receive_ns
+            assert event.topic in replayed.topics
+            said = json.loads(event.frame)
+            assert said["topic"] == event.topic
+            if event.change is not None:
+                engine = replayed.engine
+                pair = engine.exponents(event.topic.rpartition(".")[2])
+                assert (event.change.kind, event.change.update_id) == (said["type"], said["data"]["u"])
+                for levels, texts in (
+                    (event.change.bids, said["data"]["b"]),
+                    (event.change.asks, said["data"]["a"]),
+                ):
+                    plain = [
+                        (Decimal(price).scaleb(pair[0]), Decimal(size).scaleb(pair[1]))
+                        for price, size in levels
+                    ]
+                    assert plain == [(Decimal(price), Decimal(size)) for price, size in texts]
+                assert event.state is FeedState.LIVE
+                calls.append(("book", event.topic, event.at))
+            elif event.trades:
+                assert len(event.trades) == len(said["data"])
+                calls.append(("trades", event.topic, event.at, event.trades))
+        assert calls == [call[:-1] for call in live]
+
+
+def test_a_silence_that_no_row_shows_makes_a_book_stale(tmp_path: Path) -> None:
+    tape = Tape(tmp_path, (BOOK, TRADES))
+    tape.frames([book("snapshot", 1, [("100", "1")], [("101", "1")], START_NS // MS)])
+    tape.frames([trade("t1", "100.5", "1", START_NS // MS)])
+    tape.disconnect()
+    tape.frames([trade("t2", "100.5", "1", START_NS // MS)])
+    tape.frames([book("snapshot", 9, [("99", "1")], [("101", "1")], START_NS // MS)])
+    tape.stop()
+    roll_data(tmp_path)
+    with open_archive(tmp_path) as opened:
+        diary = Diary()
+        replay(opened, "BTCUSDT", format_ns(START_NS), format_ns(START_NS + 30 * SECOND)).run(diary)
+        told = [(call[0], call[1], *call[3:-1]) for call in diary.calls if call[1] == BOOK]
+        assert told == [
+            ("state", BOOK, FeedState.LIVE),
+            ("book", BOOK),
+            ("state", BOOK, FeedState.STALE),
+            ("state", BOOK, FeedState.LIVE),
+            ("book", BOOK),
+            ("state", BOOK, FeedState.STALE),  # the recording ended
+        ]
+        second = [call for call in diary.calls if call[0] == "trades"][1]
+        assert not second[-1][BOOK][0]
+
+
+def test_seek_begins_anew_there(tmp_path: Path) -> None:
+    data = recorded(tmp_path)
+    live = live_calls(data)
+    middle = live[len(live) // 2][2].receive_ns
+    tail = [call for call in live if call[2].receive_ns >= middle]
+    with open_archive(data) as opened:
+        replayed = whole(opened, live)
+        first = replayed.engine
+        stamps = []
+        for event in replayed:
+            stamps.append(event.at.receive_ns)
+            if len(stamps) == 5:
+                replayed.seek(format_ns(middle))
+            if len(stamps) == 8:
+                assert replayed.engine is not first
+                replayed.seek(format_ns(START_NS))
+            if len(stamps) == 10:
+                break
+        start = [call[2].receive_ns for call in live if call[0] != "state"]
+        later = [call[2].receive_ns for call in tail if call[0] != "state"]
+        assert stamps == start[:5] + later[:3] + start[:2]
+
+        class Once(Diary):
+            def on_book(self, feed: int, at: Moment) -> None:
+                super().on_book(feed, at)
+                if self.begun == 1:
+                    replayed.seek(format_ns(middle))
+
+        replayed = whole(opened, live, speed=1e12)
+        once = Once()
+        replayed.run(once)
+        assert once.begun == 2
+        again = [number for number, call in enumerate(once.calls) if call[2].receive_ns >= middle]
+        assert beyond_first(once.calls[again[0] :]) == beyond_first(tail)
+        with pytest.raises(ConfigError, match="lies outside of the replay"):
+            replayed.seek("2020-01-01T00:00:00Z")
+
+
+def test_speed_and_pause(tmp_path: Path) -> None:
+    """Frames are 10 ms apart: at twice the speed 5 ms go by between them, and a pause counts for nothing."""
+    data = recorded(tmp_path)
+    live = live_calls(data)
+    with open_archive(data) as opened:
+        replayed = whole(opened, live, speed=2.0)
+        now = [100.0]
+        slept: list[float] = []
+
+        def sleep(seconds: float) -> None:
+            slept.append(seconds)
+            now[0] += seconds
+            if len(slept) > 10_000:
+                raise AssertionError("it never goes on")
+            if not replayed._running.is_set() and sum(slept[paused_at:]) > 1.0:
+                replayed.resume()
+
+        replayed._clock, replayed._sleep = lambda: now[0], sleep
+        paused_at = 0
+        seen: list[tuple[float, int]] = []
+        for number, event in enumerate(replayed):
+            seen.append((now[0], event.at.receive_ns))
+            if number == 19:
+                replayed.pause()
+                paused_at = len(slept)
+            if number == 40:
+                break
+    (first, first_ns), (before, before_ns) = seen[0], seen[19]
+    assert before - first == pytest.approx((before_ns - first_ns) / 1e9 / 2)
+    resumed, last = seen[20][0], seen[40]
+    assert resumed - before > 1.0
+    assert last[0] - resumed == pytest.approx((last[1] - seen[20][1]) / 1e9 / 2)
+
+
+def test_many_small_files_of_a_busy_day_stay_in_order(tmp_path: Path) -> None:
+    tape = Tape(tmp_path, TOPICS)
+    for number in range(6):
+        frames = [frame for frame in market(20 * number, 20 * (number + 1)) if b"tickers" not in frame]
+        tape.frames(frame for frame in frames if b"orderbook.1." not in frame)
+        if number < 5:
+            tape.rotate()
+    tape.stop()
+    roll_data(tmp_path)
+    live = live_calls(tmp_path)
+    with open_archive(tmp_path) as opened:
+        diary = Diary()
+        end = format_ns(live[-1][2].receive_ns + 1)
+        replay(opened, "BTCUSDT", format_ns(START_NS), end).run(diary)
+        assert [call[:-1] for call in diary.calls] == [call[:-1] for call in live]
+        only = Diary()
+        replay(opened, "BTCUSDT", format_ns(START_NS), end, books=False).run(only)
+        assert [call[:-1] for call in only.calls] == [call[:-1] for call in live if call[1] == TRADES]
+
+
+def test_what_is_no_replay_is_said_in_words(tmp_path: Path) -> None:
+    data = recorded(tmp_path)
+    with open_archive(data) as opened:
+        start, end = format_ns(START_NS), format_ns(START_NS + SECOND)
+        with pytest.raises(ConfigError, match="exchange them"):
+            replay(opened, "BTCUSDT", end, start)
+        with pytest.raises(ConfigError, match="for UTC write"):
+            replay(opened, "BTCUSDT", "2023-11-14T22:13:20", end)
+        with pytest.raises(ConfigError, match="found speed 0"):
+            replay(opened, "BTCUSDT", start, end, speed=0)
+        with pytest.raises(ConfigError, match="found nothing to replay"):
+            replay(opened, [], start, end)
+        with pytest.raises(ConfigError, match="found category 'linea'"):
+            replay(opened, "BTCUSDT", start, end, category="linea")
+        with pytest.raises(NoData, match="recorded symbols near it: BTCUSDT"):
+            replay(opened, "BTCUSD", start, end)
+        with pytest.raises(NoData, match="nearest: "):
+            replay(opened, "BTCUSDT", "2020-01-01T00:00:00Z", "2020-01-01T01:00:00Z")
+        with pytest.raises(NoData, match="no trades of BTCUSDT were recorded"):
+            replay(opened, "BTCUSDT", "2020-01-01T00:00:00Z", "2020-01-01T01:00:00Z", books=False)
+
+
+def test_what_a_strategy_raises_comes_out(tmp_path: Path) -> None:
+    class Bad(Strategy):
+        def on_trades(self, feed: int, at: Moment, trades: list[TradeSeen]) -> None:
+            raise RuntimeError("no more money")
+
+    data = recorded(tmp_path)
+    with open_archive(data) as opened, pytest.raises(RuntimeError, match="no more money"):
+        replay(opened, "BTCUSDT", format_ns(START_NS), format_ns(START_NS + 9 * SECOND)).run(Bad())
