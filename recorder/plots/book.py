@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
+import numpy as np
+
 from recorder.archive import Archive
 from recorder.book_state import choose_topic
 from recorder.feed_rows import Clock
@@ -12,6 +14,7 @@ from recorder.plots.spans import Spans, intersect, subtract, total, union
 from schemas.errors import ConfigError
 from schemas.names import Table
 from schemas.tables import book_of_topic
+from schemas.time import NS_PER_SECOND
 
 __all__ = ["ShownBook", "seen", "shown_book"]
 
@@ -87,16 +90,19 @@ def _plain_book(topic: str) -> tuple[Table, int, str] | None:
     return found if found is not None and found[0] is Table.BOOK_UPDATES else None
 
 
-def seen(book: ShownBook, shown: Spans, doubted: Spans) -> Known:
+def seen(book: ShownBook, shown: Spans, doubted: Spans, slack_ns: int = NS_PER_SECOND) -> Known:
     """Return what is known once the book was read: what nobody showed was not recorded, what was doubted is lost.
 
     Args:
         book: as coverage and gaps have it.
         shown: when there was a book, trusted or not.
         doubted: when it was not to be trusted.
+        slack_ns: how far from what was shown nothing is said anew: recordings begin and end on our clock, books are
+            read on the exchange's.
     """
-    lost = union([tuple(span) for span in (*book.known.lost.tolist(), *doubted.tolist())])
-    trusted = subtract(intersect(book.known.trusted, shown), doubted)
-    recorded = union([tuple(span) for span in (*trusted.tolist(), *lost.tolist())])
+    there = union(shown + np.asarray([-slack_ns, slack_ns]))
+    lost = union(np.concatenate([book.known.lost, doubted]))
+    trusted = subtract(intersect(book.known.trusted, there), doubted)
+    recorded = union(np.concatenate([trusted, lost]))
     whole = union([book.range])
     return book.known._replace(recorded=intersect(recorded, whole), trusted=intersect(trusted, whole))

@@ -20,6 +20,7 @@ from recorder.plots.steps import bucket_ns, edges_of
 from recorder.plots.trades import LARGEST, Largest, largest_trades, trade_topic
 from recorder.ranges import FUNCTIONS
 from schemas.errors import ConfigError, NoData
+from schemas.time import NS_PER_SECOND
 
 __all__ = [
     "DepthPicture",
@@ -149,7 +150,7 @@ def depth_picture(
     # What the table of gaps calls lost is not drawn, whatever its rows look like.
     levels = levels._replace(trusted=levels.trusted & inside(book.known.trusted, levels.times_ns))
     halves = np.column_stack([levels.times_ns - every_ns // 2, levels.times_ns + every_ns - every_ns // 2])
-    known = seen(book, union(halves), union(halves[~levels.trusted]))
+    known = seen(book, union(halves), union(halves[~levels.trusted]), max(every_ns, NS_PER_SECOND))
     if not levels.trusted.any():
         raise NoData(f"no book of {category} {book.topic} that can be trusted from {book.range}")
     bid, ask = (_best(levels, side) for side in (0, 1))

@@ -12,7 +12,7 @@ from recorder.plots.book import ShownBook, seen, shown_book
 from recorder.plots.known import Known
 from recorder.plots.spans import Doubles, Ints, Spans, cells, union
 from recorder.plots.steps import bucket_ns, edges_of
-from recorder.plots.touch import Touch, touches
+from recorder.plots.touch import Touch, doubted_spans, recordings, touches
 from schemas.errors import NoData
 
 __all__ = ["PARTS_OF_A_DECADE", "Fold", "SpreadPicture", "spread_picture", "spread_share"]
@@ -145,21 +145,19 @@ def spread_picture(
     """
     book = shown_book(archive, category, symbol, topic, start_ns, end_ns, deepest=False)
     step_ns = bucket_ns(book.range, buckets)
-    _, pieces = cells(book.known.trusted, edges_of(book.range, step_ns))
+    parts = recordings(archive, book)
+    known = seen(book, union([(part.start_ns, part.end_ns) for part in parts]), doubted_spans(parts))
+    _, pieces = cells(known.trusted, edges_of(book.range, step_ns))
     fold = Fold(pieces)
-    shown: list[tuple[int, int]] = []
-    doubted: list[tuple[int, int]] = []
-    for touch in touches(archive, book):
+    for touch in touches(parts, book.depth):
         fold.take(touch)
-        if len(touch.starts_ns):
-            _join(shown, int(touch.starts_ns[0]), int(touch.ends_ns[-1]))
     has = fold.stood_ns > 0
     if not has.any():
         raise NoData(f"no spread of {category} {book.topic} that can be trusted from {book.range}")
     stood = fold.stood_ns[has].astype(np.float64)
     return SpreadPicture(
         book=book,
-        known=seen(book, union(shown), union(doubted)),
+        known=known,
         step_ns=step_ns,
         cells=pieces[has],
         low=fold.low[has],
@@ -172,13 +170,6 @@ def spread_picture(
         widest=fold.widest,
         widest_ns=fold.widest_ns,
     )
-
-
-def _join(spans: list[tuple[int, int]], start: int, end: int) -> None:
-    if spans and spans[-1][1] == start:
-        spans[-1] = spans[-1][0], end
-    else:
-        spans.append((start, end))
 
 
 def spread_share(stood_ns: Ints) -> tuple[Doubles, Doubles]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,10 +12,10 @@ from engine.core.replay import BookReplay
 from recorder.archive import Archive
 from recorder.feed_rows import NO_MOMENT, Clock, moments_ns
 from recorder.plots.book import ShownBook
-from recorder.plots.spans import Doubles, Ints
+from recorder.plots.spans import NOTHING, Doubles, Ints, Spans, intersect, union
 from recorder.ranges.book_range import Stretch, book_range
 
-__all__ = ["Touch", "touches"]
+__all__ = ["Touch", "doubted_spans", "recordings", "touches"]
 
 
 class Touch(NamedTuple):
@@ -32,11 +32,35 @@ class Touch(NamedTuple):
     ask: Doubles
 
 
-def touches(archive: Archive, book: ShownBook) -> Iterator[Touch]:
-    """Yield the states of a book's touch in its range, in order, a batch at a time."""
+def recordings(archive: Archive, book: ShownBook) -> list[Stretch]:
+    """Return which recordings answer for which parts of a book's range, in order of time."""
     wanted = {**book.arguments(), "clock": Clock.MATCH, "t0": book.range.start_ns, "t1": book.range.end_ns}
-    for part in book_range(archive, wanted).stretches:
-        yield from _of_stretch(part, book.depth)
+    return book_range(archive, wanted).stretches
+
+
+def doubted_spans(parts: Sequence[Stretch]) -> Spans:
+    """Return when the recordings that answer were in gaps, be there another one that was not."""
+    found = [NOTHING]
+    for part in parts:
+        gaps = [
+            (
+                gap.start_ns if gap.start_match_ns is None else gap.start_match_ns,
+                part.end_ns
+                if gap.end_ns is None
+                else gap.end_ns
+                if gap.end_match_ns is None
+                else gap.end_match_ns,
+            )
+            for gap in part.gaps
+        ]
+        found.append(intersect(union(gaps), union([(part.start_ns, part.end_ns)])))
+    return union(np.concatenate(found))
+
+
+def touches(parts: Sequence[Stretch], depth: int) -> Iterator[Touch]:
+    """Yield the states of the touch in these recordings, in order, a batch at a time; also what gaps should hide."""
+    for part in parts:
+        yield from _of_stretch(part, depth)
 
 
 def _of_stretch(part: Stretch, depth: int) -> Iterator[Touch]:

@@ -13,10 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recorder.archive import open_archive
 from recorder.plots.spans import union
 from recorder.plots.spread import LOWEST, PARTS_OF_A_DECADE, Fold, spread_picture, spread_share
 from recorder.plots.spread_figure import draw_spread, stairs_of
-from recorder.plots.touch import Touch, touches
+from recorder.plots.touch import Touch, recordings, touches
 from schemas.errors import ConfigError, NoData
 from schemas.names import Table
 from tests.recorder.archives import NOON_NS
@@ -97,7 +98,7 @@ def test_the_spread_of_a_recording_is_that_of_its_books(tmp_path: Path) -> None:
         picture = spread_picture(
             archive, "linear", "BTCUSDT", start_ns, start_ns + 30 * SECOND_NS, buckets=15
         )
-        touched = list(touches(archive, picture.book))
+        touched = list(touches(recordings(archive, picture.book), 50))
     assert picture.step_ns == 2 * SECOND_NS
     ends = [part for touch in touched for part in zip(touch.starts_ns, touch.ends_ns, strict=True)]
     assert ends[0][0] == start_ns
@@ -169,3 +170,28 @@ def test_a_book_with_one_side_has_no_spread(tmp_path: Path) -> None:
         picture = spread_picture(archive, "linear", "BTCUSDT", NOON_NS, NOON_NS + 10 * SECOND_NS)
     assert picture.stood_ns.sum() == 2 * SECOND_NS
     assert (picture.cells[0, 0], picture.cells[-1, 1]) == (NOON_NS + 4 * SECOND_NS, NOON_NS + 6 * SECOND_NS)
+
+
+def test_a_gap_of_the_recording_that_answers_is_one_though_another_recording_went_on(tmp_path: Path) -> None:
+    """The later one answers; its silence leaves no row that says so, and its last quote would seem to stand."""
+    for number, collector in enumerate(("early", "late")):
+        rows = quiet([(at, [(10_000, 5)], [(10_010, 5)]) for at in range(number, 20_000, 500)])
+        rows = [
+            row
+            for row in rows
+            if collector == "early" or not 8_000 <= row["push_time"] - NOON_NS // 10**6 < 12_000
+        ]
+        made(
+            tmp_path / "d",
+            coverage=[span(1, 0 if collector == "early" else 0.001, 20, TOPIC)],
+            gaps=[gap(900, 7.9, 12.1, TOPIC, cause="silence")] if collector == "late" else [],
+            more={(Table.BOOK_UPDATES, "BTCUSDT"): rows},
+            collector=collector,
+        ).close()
+    with open_archive(tmp_path / "d") as archive:
+        picture = spread_picture(archive, "linear", "BTCUSDT", NOON_NS + SECOND_NS, NOON_NS + 18 * SECOND_NS)
+    lost = (picture.known.lost - NOON_NS) / SECOND_NS
+    assert lost.tolist() == [[7.9, 12.1]]
+    assert (
+        (picture.cells[:, 1] <= picture.known.lost[0, 0]) | (picture.cells[:, 0] >= picture.known.lost[0, 1])
+    ).all()
