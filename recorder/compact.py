@@ -20,6 +20,7 @@ from typing import Final, NamedTuple
 from recorder.file_places import sha256_of
 from recorder.leftovers import GRACE_S, delete_replaced, find_leftovers
 from recorder.manifest import Manifest, append_manifest, read_manifest
+from recorder.manifest_checkpoint import shorten_manifest
 from recorder.merge_rows import Source, merged_rows
 from recorder.merged_files import MergedFile
 from recorder.parquet_files import sync_directory
@@ -90,6 +91,7 @@ class Compaction:
     Attributes:
         done: what was merged, in order.
         damaged: files that could not be merged, and why: their days are as they were.
+        dropped_lines: dead lines that were left out of manifests.
         deleted_files, deleted_bytes: what was replaced earlier, or left behind by a crash.
         waiting: whether it was stopped before everything was done.
     """
@@ -98,6 +100,7 @@ class Compaction:
     damaged: dict[str, str] = field(default_factory=dict)
     deleted_files: int = 0
     deleted_bytes: int = 0
+    dropped_lines: int = 0
     waiting: bool = False
 
 
@@ -206,6 +209,8 @@ def compact_data(
                     _sweep(data, grace_s, result)
                 else:
                     _count(result, delete_replaced(manifest, grace_s=grace_s))
+                for name in sorted({key[0] for key in manifest.segments}):
+                    result.dropped_lines += shorten_manifest(archive, name)
                 return result
         time.sleep(YIELD_S)
 

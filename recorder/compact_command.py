@@ -139,6 +139,8 @@ def _compact_and_report(
         print(
             f"deleted {result.deleted_files:,} files that counted for nobody ({result.deleted_bytes:,} bytes)"
         )
+    if result.dropped_lines:
+        print(f"manifests: {result.dropped_lines:,} lines of files that are gone were left out")
     if days and grace_s:
         print(
             f"the files that were replaced stay for {grace_s:.0f} s; the next compact or roll after that deletes them"

@@ -23,7 +23,15 @@ from schemas.errors import StoreError
 from schemas.manifest import ManifestFile
 from schemas.names import Table
 
-__all__ = ["GRACE_S", "Leftover", "delete_replaced", "find_leftovers", "is_ours", "merged_name"]
+__all__ = [
+    "GRACE_S",
+    "Leftover",
+    "delete_replaced",
+    "find_leftovers",
+    "is_ours",
+    "merged_name",
+    "segments_of",
+]
 
 GRACE_S: Final = 3600.0
 """How long a replaced file stays for readers that were opened before."""
@@ -121,6 +129,12 @@ def merged_name(name: str) -> tuple[str, int, int] | None:
     if found is None or found["last"] is None:
         return None
     return found["collector"], int(found["first"]), int(found["last"])
+
+
+def segments_of(name: str) -> tuple[int, int] | None:
+    """Return the first and the last segment that a file's name tells; None for names that are not ours."""
+    found = _NAME.fullmatch(name)
+    return None if found is None else (int(found["first"]), int(found["last"] or found["first"]))
 
 
 class _Rows:

@@ -26,6 +26,7 @@ from schemas.manifest import (
     MANIFEST_VERSION,
     Entry,
     FileRun,
+    ManifestCheckpoint,
     ManifestCompaction,
     ManifestFile,
     ManifestPruned,
@@ -40,8 +41,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Manifest",
+    "ManifestState",
     "append_manifest",
+    "before_path",
     "check_line",
+    "manifest_entries",
     "manifest_of",
     "manifest_path",
     "parse_manifest",
@@ -249,6 +253,11 @@ def manifest_path(archive: Path, collector: str) -> Path:
     return archive / "manifest" / f"{collector}.jsonl"
 
 
+def before_path(path: Path) -> Path:
+    """Return where a manifest is kept as it was before its newest checkpoint; it counts for no reader."""
+    return path.with_name(f"{path.name}.before")
+
+
 def read_manifest(archive: Path) -> Manifest:
     """Read every collector's manifest; an archive that does not exist yet is an empty one.
 
@@ -263,7 +272,7 @@ def read_manifest(archive: Path) -> Manifest:
         raise StoreError(f"{archive / 'manifest'}: cannot be read: {error}") from error
 
 
-def manifest_of(archive: Path, states: Iterable[_State]) -> Manifest:
+def manifest_of(archive: Path, states: Iterable[ManifestState]) -> Manifest:
     """Return what the collectors' manifests come to together; ``archive`` is where their files are."""
     found = Manifest(archive, [], {})
     files: list[ManifestFile] = []
@@ -284,18 +293,23 @@ def manifest_of(archive: Path, states: Iterable[_State]) -> Manifest:
     return whole
 
 
-def read_manifest_file(path: Path) -> _State:
+def read_manifest_file(path: Path) -> ManifestState:
     """Return what one collector's lines come to; errors as of ``read_manifest``, and OSError."""
     return parse_manifest(path, path.read_bytes())
 
 
-def parse_manifest(path: Path | StoredFile, content: bytes) -> _State:
+def parse_manifest(path: Path | StoredFile, content: bytes) -> ManifestState:
     """Return what one collector's lines come to; ``path`` is where they are from. Errors as of ``read_manifest``."""
-    state = _State()
+    state = ManifestState()
     for number, entry in enumerate(_decode(path, content), 1):
         check_line(path, number, entry)
         state.take(entry)
     return state
+
+
+def manifest_entries(path: Path, content: bytes) -> list[Entry]:
+    """Return the lines themselves; errors as of ``read_manifest``."""
+    return _decode(path, content)
 
 
 def rolled_files(archive: Path, segment: tuple[str, int]) -> list[ManifestFile]:
@@ -355,8 +369,12 @@ def append_manifest(archive: Path, collector: str, entries: Sequence[Entry]) -> 
 
 
 @dataclass(slots=True)
-class _State:
-    """What the lines of one collector come to, taken one by one."""
+class ManifestState:
+    """What the lines of one collector come to, taken one by one; attributes as of ``Manifest``, by path where it lists.
+
+    Attributes:
+        short: segments whose lines a checkpoint has gone over: those of files that were merged may be missing.
+    """
 
     files: dict[str, ManifestFile] = field(default_factory=dict)
     segments: dict[tuple[str, int], ManifestSegment] = field(default_factory=dict)
@@ -364,12 +382,14 @@ class _State:
     listed: dict[tuple[str, int], int] = field(default_factory=dict)
     replaced: dict[str, int] = field(default_factory=dict)
     links: list[ManifestSegment] = field(default_factory=list)
+    short: set[tuple[str, int]] = field(default_factory=set)
     _pending: dict[tuple[str, int], dict[str, ManifestFile]] = field(default_factory=dict)
     compactions: list[tuple[ManifestCompaction, int]] = field(default_factory=list)
     _merged: list[ManifestFile] = field(default_factory=list)
     _own: dict[tuple[str, int], set[str]] = field(default_factory=dict)
 
     def take(self, entry: Entry) -> None:
+        """Follow the next line."""
         match entry:
             case ManifestFile(last_segment=None):
                 self._pending.setdefault((entry.collector, entry.segment), {})[entry.path] = entry
@@ -381,21 +401,38 @@ class _State:
                 self._compaction(entry)
             case ManifestPruned():
                 self.pruned[entry.collector, entry.segment] = entry
+            case ManifestCheckpoint():
+                self.short.update(self.segments)
+                self.listed.update((key, segment.files) for key, segment in self.segments.items())
 
     def _segment(self, key: tuple[str, int], entry: ManifestSegment) -> None:
         """A segment rolled again replaces what it was; what a compaction has merged stays where it is."""
         self._merged = []
-        for path in self._own.pop(key, ()):
+        own = self._own.pop(key, set())
+        for path in own:
             self.files.pop(path, None)
         if entry.chain is not None:
             self.links.append(entry)
         committed = self._pending.pop(key, {})
+        merged = {
+            path for path, file in committed.items()
+            if path in self.replaced or (key in self.short and path not in own and self._is_merged(file))
+        }  # fmt: skip
         self.segments[key] = entry
         self.listed[key] = len(committed)
-        self._own[key] = committed.keys() - self.replaced.keys()
+        self._own[key] = committed.keys() - merged
         for path in committed:
-            if path not in self.replaced:
+            if path not in merged:
                 self.files[path] = committed[path]
+
+    def _is_merged(self, file: ManifestFile) -> bool:
+        """Whether a merged file has the rows of this one, whose replacement no line tells any more."""
+        return any(
+            other.last_segment is not None
+            and other.segment <= file.segment <= other.last_segment
+            and _day(other) == _day(file)
+            for other in self.files.values()
+        )
 
     def _compaction(self, entry: ManifestCompaction) -> None:
         for path in entry.removed:

@@ -15,7 +15,7 @@ import numpy as np
 from recorder.file_places import sha256_of
 from recorder.journal import SegmentReader, segments
 from recorder.journal.content import chain_value
-from recorder.manifest import check_line, read_manifest_file
+from recorder.manifest import before_path, check_line, read_manifest_file
 from recorder.parquet_files import sync_directory
 from recorder.roll import roll_fully
 from recorder.row_groups import ArchiveReader, int64s
@@ -24,6 +24,7 @@ from recorder.version import SOFTWARE
 from schemas.errors import Corrupt, StoreError, TapebookError
 from schemas.manifest import (
     Entry,
+    ManifestCheckpoint,
     ManifestCompaction,
     ManifestFile,
     ManifestPruned,
@@ -116,7 +117,7 @@ def remake_manifest(data: Path, path: Path) -> Remade:
             continue
         kept, entry = list(old.files.get(start_ns, {}).values()), old.segments[start_ns]
         lines[start_ns] = [*kept, entry]
-        if len(kept) != entry.files:
+        if len(kept) != entry.files and start_ns not in old.short:
             lost.append(
                 (
                     f"{collector}/{start_ns}.arrows",
@@ -128,6 +129,7 @@ def remake_manifest(data: Path, path: Path) -> Remade:
         lost.append((f"{collector}/{start_ns}.arrows", what))
     merged, removed = _kept_merges(archive, old, lines, rolled)
     out: list[Entry] = []
+    behind = 0
     chain: str | None = None
     for start_ns, entries in lines.items():
         *files, segment = entries
@@ -144,10 +146,16 @@ def remake_manifest(data: Path, path: Path) -> Remade:
                 lost.append((f"{collector}/{start_ns}.arrows", what))
             chain = segment.chain
         out += [*files, segment]
+        if start_ns in old.short:
+            behind = len(out)
+    if old.mark is not None:
+        out.insert(behind, old.mark)
     if merged:
         out += [*merged, ManifestCompaction(collector, old.compacted_ns, len(merged), removed, SOFTWARE)]
     out += [entry for entry in old.pruned.values() if entry.segment not in sealed]
-    return Remade(collector, len(rolled), len(lines) - len(rolled), _write(path, out), lost)
+    aside = _write(path, out)
+    before_path(path).unlink(missing_ok=True)  # its lines are told again, or are not to be
+    return Remade(collector, len(rolled), len(lines) - len(rolled), aside, lost)
 
 
 class _Salvage:
@@ -159,6 +167,8 @@ class _Salvage:
         merged: files of compactions that no later one replaced.
         pruned: segments that were pruned.
         compacted_ns: when files were merged last.
+        short: segments whose lines a checkpoint has gone over: those of files that were merged are missing.
+        mark: the newest checkpoint.
         sound: segments whose last line follows in the chain from the line before.
     """
 
@@ -168,21 +178,22 @@ class _Salvage:
         self.merged: dict[str, ManifestFile] = {}
         self.pruned: dict[int, ManifestPruned] = {}
         self.compacted_ns = 0
+        self.short: set[int] = set()
+        self.mark: ManifestCheckpoint | None = None
         self.sound: set[int] = set()
         self._chain: str | None = None
-        try:
-            content = path.read_bytes()
-        except FileNotFoundError:
-            content = b""
-        except OSError as error:
-            raise StoreError(f"{path}: cannot be read: {error}") from error
-        for number, line in enumerate(content.split(b"\n"), 1):
-            try:
-                entry = decode_line(line)
-                check_line(path, number, entry)
-            except (msgspec.DecodeError, RecursionError, Corrupt):
-                continue
-            self._take(entry)
+        for each in (before_path(path), path):  # what a checkpoint left out is in the longer one
+            self._chain = None
+            for number, line in enumerate(_content(each).split(b"\n"), 1):
+                try:
+                    entry = decode_line(line)
+                    check_line(path, number, entry)
+                except (msgspec.DecodeError, RecursionError, Corrupt):
+                    continue
+                self._take(entry)
+        self.short = {one for one in self.short if len(self.files.get(one, {})) != self.segments[one].files}
+        if not self.short:
+            self.mark = None
 
     def _follow(self, entry: ManifestSegment) -> None:
         self.sound.discard(entry.segment)
@@ -208,6 +219,18 @@ class _Salvage:
                     self.merged.pop(each, None)
             case ManifestPruned():
                 self.pruned[entry.segment] = entry
+            case ManifestCheckpoint():
+                self.short.update(self.segments)
+                self.mark = entry
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read: {error}") from error
 
 
 def _is_another(path: Path, old: _Salvage, start_ns: int) -> bool:
@@ -246,7 +269,13 @@ def _kept_merges(
             if isinstance(entry, ManifestFile)
             and entry.path.rpartition("/")[0] == file.path.rpartition("/")[0]
         ]
-        if parts and all(part.segment in rolled for part in parts):
+        unknown = any(
+            file.last_segment is not None and file.segment <= start_ns <= file.last_segment
+            for start_ns in lines.keys() - rolled
+            if len(old.files.get(start_ns, {}))
+            != old.segments[start_ns].files  # what is missing may be merged here
+        )
+        if parts and not unknown and all(part.segment in rolled for part in parts):
             continue
         try:
             place = stored.place(file.path)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,8 +22,8 @@ from typing import Final
 
 import msgspec
 
-from recorder.leftovers import GRACE_S
-from recorder.manifest import parse_manifest
+from recorder.leftovers import GRACE_S, segments_of
+from recorder.manifest import ManifestState, parse_manifest
 from recorder.object_store import Content, ObjectStore, content_of
 from recorder.stored_only import StoredOnly
 from schemas.errors import ConfigError, Corrupt, StoreError
@@ -193,7 +193,7 @@ class _Upload:
         self._delete(
             {path: at for path, at in retired.items() if path not in here.files},
             retired,
-            here.replaced,
+            here,
             should_stop,
         )
 
@@ -250,18 +250,33 @@ class _Upload:
         self,
         retired: dict[str, int],
         written: dict[str, int],
-        replaced: Container[str],
+        here: ManifestState,
         should_stop: Callable[[], bool],
     ) -> None:
         due_ns = time.time_ns() - int(self._grace_s * 1e9)
         left = dict(retired)
         for path, at_ns in retired.items():
             # What only the store has goes when something else has its rows, not when lines were lost here.
-            safe = path in replaced or self._stored.url_of(path) is None
+            safe = _has_rows_of(here, path) or self._stored.url_of(path) is None
             if at_ns <= due_ns and safe and not should_stop():
                 self._done.deleted += self._store.delete(path)
                 del left[path]
         self._set_retired(left, written)
+
+
+def _has_rows_of(here: ManifestState, path: str) -> bool:
+    """Whether a file was merged into one that counts; long after that no line tells it, and the names must."""
+    if path in here.replaced:
+        return True
+    directory, _, name = path.rpartition("/")
+    span = segments_of(name)
+    return span is not None and any(
+        file.last_segment is not None
+        and file.segment <= span[0]
+        and span[1] <= file.last_segment
+        and file.path.rpartition("/")[0] == directory
+        for file in here.files.values()
+    )
 
 
 def _whole_lines(path: Path) -> bytes:

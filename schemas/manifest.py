@@ -6,7 +6,8 @@ then one ``segment`` line, in a single write; a compaction appends one ``file`` 
 at all. A last line without its newline is the trace of a crash and counts as absent.
 
 Version 2 added ``last_segment`` and ``runs`` of a file, ``content_sha256``, ``chain`` and ``header`` of a segment, and
-the lines ``compaction`` and ``pruned``. Lines of version 1 are read as they are.
+the lines ``compaction`` and ``pruned``. Lines of version 1 are read as they are. Version 3 added the line
+``checkpoint``: a compaction may write the manifest anew, without the lines of files that are gone.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ __all__ = [
     "Entry",
     "FeedEnds",
     "FileRun",
+    "ManifestCheckpoint",
     "ManifestCompaction",
     "ManifestFile",
     "ManifestPruned",
@@ -29,7 +31,10 @@ __all__ = [
     "encode_lines",
 ]
 
-MANIFEST_VERSION = 2
+MANIFEST_VERSION = 3
+"""The newest that is read; only ``checkpoint`` lines are of it."""
+LINE_VERSION = 2
+"""Of all other lines."""
 
 
 class FeedEnds(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -103,7 +108,7 @@ class ManifestFile(msgspec.Struct, frozen=True, tag_field="event", tag="file"):
     software: str
     last_segment: int | None = None
     runs: list[FileRun] | None = None
-    version: int = MANIFEST_VERSION
+    version: int = LINE_VERSION
 
 
 class SegmentHeader(msgspec.Struct, frozen=True):
@@ -156,7 +161,7 @@ class ManifestSegment(msgspec.Struct, frozen=True, tag_field="event", tag="segme
     content_sha256: str | None = None
     chain: str | None = None
     header: SegmentHeader | None = None
-    version: int = MANIFEST_VERSION
+    version: int = LINE_VERSION
 
 
 class ManifestCompaction(msgspec.Struct, frozen=True, tag_field="event", tag="compaction"):
@@ -173,7 +178,7 @@ class ManifestCompaction(msgspec.Struct, frozen=True, tag_field="event", tag="co
     files: int
     removed: list[str]
     software: str
-    version: int = MANIFEST_VERSION
+    version: int = LINE_VERSION
 
 
 class ManifestPruned(msgspec.Struct, frozen=True, tag_field="event", tag="pruned"):
@@ -188,10 +193,27 @@ class ManifestPruned(msgspec.Struct, frozen=True, tag_field="event", tag="pruned
     segment: int
     time_ns: int
     software: str
+    version: int = LINE_VERSION
+
+
+class ManifestCheckpoint(msgspec.Struct, frozen=True, tag_field="event", tag="checkpoint"):
+    """The lines before are what was left of a longer manifest: those of files that were replaced and are gone are not.
+
+    Attributes:
+        time_ns: when it was made short.
+        dropped: how many lines were left out, then and before.
+        sha256: of the manifest that the lines stand for, hex.
+    """
+
+    collector: str
+    time_ns: int
+    dropped: int
+    sha256: str
+    software: str
     version: int = MANIFEST_VERSION
 
 
-Entry = ManifestFile | ManifestSegment | ManifestCompaction | ManifestPruned
+Entry = ManifestFile | ManifestSegment | ManifestCompaction | ManifestPruned | ManifestCheckpoint
 """One line."""
 
 _DECODER: msgspec.json.Decoder[Entry] = msgspec.json.Decoder(Entry)

@@ -20,6 +20,7 @@ from typing import Any, Final, NamedTuple
 
 from engine.core.feeds import Engine
 from engine.market import Market
+from recorder import manifest_checkpoint
 from recorder.capture import Capture
 from recorder.cli import main
 from recorder.crashes import crashed_feeds
@@ -452,6 +453,18 @@ def _recover(data: Path, _witness: int, _run: int) -> None:
     recover(data)
 
 
+def _compact_and_shorten(data: Path, _witness: int, _run: int) -> int | None:
+    """A compaction behind which few lines of the manifest count, with another one to leave the rest out."""
+    manifest_checkpoint.LEAST_DROPPED = 1  # type: ignore[misc]
+    for _ in range(2):
+        try:
+            cli("compact", "--data", "DATA", "--grace", 0)(data, -1, 0)
+        except SystemExit as ended:
+            if ended.code:
+                raise
+    return None
+
+
 ROLL: Final = ("roll", "--data", "DATA")
 IMPORT: Final = (
     "import", "capture", "DATA/capture.txt", "--data", "DATA", "--category", "linear", "--name", COLLECTOR,
@@ -495,6 +508,7 @@ STEPS: Final = {
         Step("roll", _crashed, cli(*ROLL), 20),
         Step("roll --jobs 2", _crashed, cli(*ROLL, "--jobs", 2), 5),
         Step("compact", _rolled, cli("compact", "--data", "DATA", "--grace", 0), 12),
+        Step("compact and shorten", _rolled, _compact_and_shorten, 6),
         Step("compact a late segment", _late, cli("compact", "--data", "DATA"), 8),
         Step("journal recompress", _long, cli("journal", "recompress", "--data", "DATA"), 8),
         Step("journal prune", _rolled, cli("journal", "prune", "--data", "DATA"), 6),

@@ -148,10 +148,10 @@ def test_hostile_lines_are_refused_without_harm(tmp_path: Path, line: bytes) -> 
 
 def test_newer_versions_are_refused_as_such(tmp_path: Path) -> None:
     path = manifest_path(tmp_path, "linear")
-    append_manifest(tmp_path, "linear", [file_line(), msgspec.structs.replace(segment_line(), version=3)])
-    with pytest.raises(StoreError, match="version 3 was written by a newer tapebook"):
+    append_manifest(tmp_path, "linear", [file_line(), msgspec.structs.replace(segment_line(), version=4)])
+    with pytest.raises(StoreError, match="version 4 was written by a newer tapebook"):
         read_manifest(tmp_path)
-    path.write_bytes(b'{"event":"compacted","version":3,"anything":[]}\n')
+    path.write_bytes(b'{"event":"compacted","version":4,"anything":[]}\n')
     with pytest.raises(StoreError, match="upgrade tapebook"):
         read_manifest(tmp_path)
 
