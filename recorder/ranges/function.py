@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from recorder.archive import Archive
 from recorder.feed_rows import Clock
+from recorder.result import Result
 from schemas.errors import ConfigError
 from schemas.time import format_ns, parse_duration, parse_time
 
@@ -114,6 +115,15 @@ class RangeFunction:
     parameters: tuple[Parameter, ...]
     schema: Callable[[Arguments], pa.Schema]
     run: Callable[[Archive, Arguments], Iterator[pa.RecordBatch]]
+
+    def __call__(self, archive: Archive, *positional: object, **named: object) -> Result:
+        """Ask an archive: ``FUNCTIONS["snapshots"](archive, "linear", "BTCUSDT", t0, t1, every="100ms").pandas()``.
+
+        Raises:
+            ConfigError: as of ``bind``. What ``run`` raises comes with the rows.
+        """
+        arguments = self.bind(positional, named)
+        return Result(self.schema(arguments), self.run(archive, arguments))
 
     @property
     def signature(self) -> str:

@@ -117,6 +117,16 @@ def test_nothing_is_read_before_it_is_asked_for(tmp_path: Path) -> None:
         SNAPSHOTS.run(archive, arguments)
 
 
+def test_called_like_a_function(tmp_path: Path) -> None:
+    with open_archive(simple(tmp_path, [row(1, 1000, "snapshot")])) as archive:
+        start, end = "2024-08-08T12:00:01Z", "2024-08-08T12:00:03Z"
+        rows = SNAPSHOTS(archive, "linear", "BTCUSDT", start, end, depth=1)
+        assert rows.schema.names[4:] == ["bid_price", "bid_size", "ask_price", "ask_size"]
+        assert rows.table()["bid_price"].to_pylist() == [[1.0], [1.0]]
+        with pytest.raises(ConfigError, match="did you mean 'every'"):
+            SNAPSHOTS(archive, "linear", "BTCUSDT", start, end, evry="1s")
+
+
 def test_what_cannot_be_answered_is_said_in_words(tmp_path: Path) -> None:
     with open_archive(simple(tmp_path, [row(1, 1000, "snapshot")])) as archive:
         second = NOON_NS + 1000 * MS
