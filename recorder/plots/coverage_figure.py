@@ -23,7 +23,8 @@ PARTS: Final = 24
 FRAME: Final = 3
 LEAST_GAP: Final = 3
 LEAST_GAP_OF_ONE: Final = 12
-GAP_SHOWN: Final = "#B2447F"
+# In a calendar gaps are too small to be hatched: the colour that is told from blue with any colour vision.
+GAP_SHOWN: Final = "#D55E00"
 ROW_PIXELS: Final = 26
 MOST_HEIGHT: Final = 8000
 
