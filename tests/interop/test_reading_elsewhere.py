@@ -14,7 +14,8 @@ import pytest
 from recorder.archive import Archive, open_archive
 from recorder.book_state import book_at
 from recorder.compact import compact_data
-from recorder.manifest import read_manifest
+from recorder.manifest import before_path, manifest_path, read_manifest
+from recorder.manifest_checkpoint import shorten_manifest
 from schemas.names import Table
 from schemas.time import parse_time
 
@@ -45,7 +46,7 @@ def read(request: pytest.FixtureRequest, evening: Path, tmp_path_factory: pytest
         return Read(evening)
     data = tmp_path_factory.mktemp("compacted") / "data"
     shutil.copytree(evening, data)
-    assert compact_data(data).done
+    assert compact_data(data, grace_s=0).done
     return Read(data)
 
 
@@ -63,6 +64,27 @@ def test_the_files_are_those_of_the_manifest(read: Read) -> None:
     own = manifest.select(Table.TICKERS, category="linear", symbol="ETHUSDT")
     found = read.names["files"]("tickers", "linear", "ETHUSDT")
     assert set(found) == {manifest.archive / file.path for file in own}
+
+
+def test_nor_do_checkpoints_and_segments_that_are_rolled_again_mislead_it(
+    evening: Path, tmp_path: Path
+) -> None:
+    """Behind a checkpoint nothing says any more what a merged file has replaced."""
+    data = tmp_path / "data"
+    shutil.copytree(evening, data)
+    archive = data / "archive"
+    assert compact_data(data, grace_s=0).done
+    assert shorten_manifest(archive, "evening", least=1) > 0
+    path = manifest_path(archive, "evening")
+    rolled = before_path(path).read_bytes()
+    with path.open("ab") as file:
+        file.write(rolled[: rolled.index(b'{"event":"segment"')])
+        file.write(next(line for line in rolled.splitlines(True) if b'"event":"segment"' in line))
+    names: dict[str, Any] = {}
+    exec(BLOCKS[0].replace('Path("DIR/archive")', f"Path({str(archive)!r})"), names)
+    manifest = read_manifest(archive)
+    for table in Table:
+        assert set(names["files"](table.value)) == {archive / file.path for file in manifest.select(table)}
 
 
 def test_polars_counts_what_the_views_count(read: Read, archive: Archive) -> None:
