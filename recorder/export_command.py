@@ -122,21 +122,32 @@ def _tardis(
     end: TO = None,
     collector: COLLECTOR = None,
     depth: DEPTH = None,
+    snapshots: Annotated[
+        int | None,
+        typer.Option(
+            "--snapshots",
+            min=1,
+            max=1000,
+            metavar="N",
+            help="Also book_snapshot_N, such as 25 or 5: the N best levels a side, whenever any of them changes.",
+        ),
+    ] = None,
     style: STYLE = ReportFormat.TABLE,
 ) -> None:
-    """Write Tardis's CSV files, incremental_book_L2 and trades, gzip; `import tardis` takes them back."""
+    """Write Tardis's CSV files, incremental_book_L2 and trades, gzip; `import tardis` takes these two back."""
     options = dict(locals())
     from recorder.archive import open_archive
     from recorder.exporting.tardis import export_tardis
 
     with open_archive(data) as archive:
         _warn(archive.warnings)
-        done = export_tardis(archive, _chosen(options), output)
+        done = export_tardis(archive, _chosen(options), output, snapshots=snapshots)
     for one in done:
         if style is ReportFormat.JSON:
             print(msgspec.json.encode(one._asdict()).decode())
         else:
-            empty = f", {one.empty:,} of them empty and without a row" if one.empty else ""
+            why = "without a change there" if "_book_snapshot_" in one.path else "empty and without a row"
+            empty = f", {one.empty:,} of them {why}" if one.empty else ""
             print(f"{one.path}: {one.rows:,} rows of {one.messages:,} messages{empty}")
 
 

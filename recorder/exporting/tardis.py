@@ -1,4 +1,5 @@
-"""Export as Tardis's CSV files: ``incremental_book_L2`` and ``trades`` of a symbol, gzip. Stamps are microseconds."""
+"""Export as Tardis's CSV files: ``incremental_book_L2`` and ``trades`` of a symbol, and ``book_snapshot_N`` where it is
+asked for; gzip. Stamps are microseconds."""
 
 from __future__ import annotations
 
@@ -7,21 +8,31 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+import numpy as np
+
+from engine.core.book import Book
 from recorder.archive import Archive
 from recorder.exporting.selection import ExportSelection, book_depth, one_collector, rows_of
 from recorder.output import new_file
-from schemas.errors import NoData
+from schemas.errors import ConfigError, NoData
 from schemas.names import Table
 
-__all__ = ["BOOK_HEADER", "TRADES_HEADER", "TardisExport", "exact", "export_tardis"]
+__all__ = ["BOOK_HEADER", "TRADES_HEADER", "TardisExport", "exact", "export_tardis", "snapshot_header"]
 
 BOOK_HEADER: Final = "exchange,symbol,timestamp,local_timestamp,is_snapshot,side,price,amount"
 TRADES_HEADER: Final = "exchange,symbol,timestamp,local_timestamp,id,side,price,amount"
+_LEVELS: Final = ("bid_price_mantissa", "bid_size_mantissa", "ask_price_mantissa", "ask_size_mantissa")
 _EXCHANGES: Final = {"spot": "bybit-spot", "option": "bybit-options"}
 
 
 class TardisExport(NamedTuple):
-    """A file that was written: its rows, the messages that they are of, and those that have no row, being empty."""
+    """A file that was written.
+
+    Attributes:
+        rows: of it.
+        messages: that they are of.
+        empty: messages that have no row: empty ones; of snapshots, those that change nothing in their levels.
+    """
 
     path: str
     rows: int
@@ -29,37 +40,60 @@ class TardisExport(NamedTuple):
     empty: int = 0
 
 
-def export_tardis(archive: Archive, chosen: ExportSelection, directory: Path) -> list[TardisExport]:
+def snapshot_header(levels: int) -> str:
+    """The first line of a ``book_snapshot`` file of so many levels a side."""
+    names = (f"asks[{n}].price,asks[{n}].amount,bids[{n}].price,bids[{n}].amount" for n in range(levels))
+    return f"exchange,symbol,timestamp,local_timestamp,{','.join(names)}"
+
+
+def export_tardis(
+    archive: Archive, chosen: ExportSelection, directory: Path, *, snapshots: int | None = None
+) -> list[TardisExport]:
     """Write ``<exchange>_incremental_book_L2_<symbol>.csv.gz`` and ``…_trades_…``; what has no rows makes no file.
 
     The book begins with the first snapshot or keyframe in the span. Prices and sizes are written exactly.
 
+    Args:
+        archive: what is recorded.
+        chosen: of it.
+        directory: where to; made if it is missing.
+        snapshots: also write ``…_book_snapshot_<snapshots>_…``: so many levels a side, whenever any of them changes.
+
     Raises:
-        ConfigError: several collectors, or depths.
+        ConfigError: several collectors, or depths; or the book has fewer levels than the snapshots.
         NoData: there is nothing in the span.
     """
     chosen = one_collector(archive, (Table.BOOK_UPDATES, Table.TRADES), chosen)
     chosen = chosen._replace(depth=book_depth(archive, chosen))
     exchange = _EXCHANGES.get(chosen.category, "bybit")
     head = f"{exchange},{chosen.symbol}"
-    done = []
-    for name, header, messages in (
+    files = [
         ("incremental_book_L2", BOOK_HEADER, _book(archive, chosen, head)),
         ("trades", TRADES_HEADER, _trades(archive, chosen, head)),
-    ):
+    ]
+    if snapshots is not None:
+        if chosen.depth is not None and chosen.depth < snapshots:
+            raise ConfigError(
+                f"--snapshots {snapshots}: the book of {chosen.symbol} has {chosen.depth} levels; name one with "
+                "--depth that has as many"
+            )
+        rows = _snapshots(archive, chosen, head, snapshots)
+        files.append((f"book_snapshot_{snapshots}", snapshot_header(snapshots), rows))
+    done = []
+    for name, header, messages in files:
         first = next(messages, None)
         if first is None:
             continue
         directory.mkdir(parents=True, exist_ok=True)
         path = directory / f"{exchange}_{name}_{chosen.symbol.replace('/', '-')}.csv.gz"
-        rows = count = empty = 0
+        written = count = empty = 0
         with new_file(path, data=archive.data) as out, gzip.GzipFile("", "wb", 6, out, 0) as packed:
             packed.write(f"{header}\n".encode())
             while first is not None:
                 packed.write("".join(first).encode())
-                rows, count, empty = rows + len(first), count + 1, empty + (not first)
+                written, count, empty = written + len(first), count + 1, empty + (not first)
                 first = next(messages, None)
-        done.append(TardisExport(str(path), rows, count, empty))
+        done.append(TardisExport(str(path), written, count, empty))
     if not done:
         raise NoData(f"{chosen.symbol}: no book and no trades in that span")
     return done
@@ -74,7 +108,8 @@ def exact(mantissa: int, exponent: int) -> str:
     return f"{'-' if mantissa < 0 else ''}{digits[:exponent]}{'.' if fraction else ''}{fraction}"
 
 
-def _book(archive: Archive, chosen: ExportSelection, head: str) -> Iterator[list[str]]:
+def _messages(archive: Archive, chosen: ExportSelection) -> Iterator[dict[str, Any]]:
+    """A book's messages from the first whole book on."""
     if chosen.depth is None:
         return
     columns = (
@@ -86,6 +121,39 @@ def _book(archive: Archive, chosen: ExportSelection, head: str) -> Iterator[list
         if row["kind"] == ("keyframe" if begun else "delta"):
             continue
         begun = True
+        yield row
+
+
+def _snapshots(archive: Archive, chosen: ExportSelection, head: str, levels: int) -> Iterator[list[str]]:
+    """A row whenever the best levels of the book change; where a side has fewer, the rest of its fields is empty."""
+    book = Book(chosen.depth or levels)
+    last: Any = None
+    last_told = ""
+    for row in _messages(archive, chosen):
+        bids, bid_sizes, asks, ask_sizes = (np.array(row[name], np.int64) for name in _LEVELS)
+        change = book.apply if row["kind"] == "delta" else book.load
+        change(bids, bid_sizes, asks, ask_sizes, row["price_exponent"], row["size_exponent"])
+        scales = book.price_exponent, book.size_exponent
+        seen = book.asks(levels), book.bids(levels), scales
+        if seen == last:
+            yield []
+            continue
+        last = seen
+        sides = [
+            [
+                *(f"{exact(price, scales[0])},{exact(size, scales[1])}" for price, size in side),
+                *[","] * (levels - len(side)),
+            ]
+            for side in seen[:2]
+        ]
+        told = ",".join(f"{ask},{bid}" for ask, bid in zip(*sides, strict=True))
+        # the same levels have other mantissas once a decimal was added
+        yield [f"{head},{row['pushed']},{row['received']},{told}\n"] if told != last_told else []
+        last_told = told
+
+
+def _book(archive: Archive, chosen: ExportSelection, head: str) -> Iterator[list[str]]:
+    for row in _messages(archive, chosen):
         whole = "false" if row["kind"] == "delta" else "true"
         start = f"{head},{row['pushed']},{row['received']},{whole}"
         scales = row["price_exponent"], row["size_exponent"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from decimal import Decimal
+from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,13 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.market import Market
 from recorder.archive import open_archive
 from recorder.exporting.selection import ExportSelection
-from recorder.exporting.tardis import exact, export_tardis
+from recorder.exporting.tardis import exact, export_tardis, snapshot_header
 from recorder.importing.run import ImportPlan, Report, run_import
 from recorder.importing.tardis_files import TardisFile
 from recorder.verify import verify
-from schemas.errors import DataError
+from schemas.errors import ConfigError, DataError
 from schemas.names import Category
 from tests.recorder.recordings import BOOK, START_NS, TRADES, Tape, book, trade
 
@@ -205,3 +207,74 @@ def test_bad_rows_are_named(tmp_path: Path) -> None:
         DataError, match="line 1: found 'price,amount', expected the header of incremental_book_L2"
     ):
         import_tardis(tmp_path / "other", file)
+
+
+def test_snapshots_are_the_best_levels_whenever_they_change(tmp_path: Path) -> None:
+    tape = Tape(tmp_path / "data", [BOOK, TRADES])
+    for at_us, frame in (
+        (10_001, book("snapshot", 1, [("100.5", "1"), ("100.0", "2")], [("101.0", "3")], START_MS + 5)),
+        (
+            20_002,
+            book("delta", 2, [("99.75", "4")], [], START_MS + 15),
+        ),  # behind the best two, with a decimal more
+        (30_003, book("delta", 3, [("100.5", "0")], [("101.25", "0.5")], START_MS + 25)),  # another decimal
+        (40_004, book("delta", 4, [], [], START_MS + 35)),
+        (50_005, book("snapshot", 9, [("98.0", "1")], [("99.0", "2")], START_MS + 45)),
+    ):
+        tape.now_ns = START_NS + at_us * 1000 + 999
+        tape.capture.frame_list(0, [frame], tape.now_ns)
+    tape.stop()
+    with open_archive(tmp_path / "data") as archive:
+        *_, done = export_tardis(archive, CHOSEN, tmp_path / "out", snapshots=2)
+        with pytest.raises(ConfigError, match="--snapshots 51: the book of BTCUSDT has 50 levels"):
+            export_tardis(archive, CHOSEN, tmp_path / "out", snapshots=51)
+    assert (done.rows, done.messages, done.empty) == (3, 5, 2)
+    text = gzip.decompress((tmp_path / "out" / "bybit_book_snapshot_2_BTCUSDT.csv.gz").read_bytes()).decode()
+    assert text == (
+        "exchange,symbol,timestamp,local_timestamp,asks[0].price,asks[0].amount,bids[0].price,bids[0].amount,"
+        "asks[1].price,asks[1].amount,bids[1].price,bids[1].amount\n"
+        "bybit,BTCUSDT,1700000000005000,1700000000010001,101,3,100.5,1,,,100,2\n"
+        "bybit,BTCUSDT,1700000000025000,1700000000030003,101,3,100,2,101.25,0.5,99.75,4\n"
+        "bybit,BTCUSDT,1700000000045000,1700000000050005,99,2,98,1,,,,\n"
+    )
+    assert snapshot_header(25).endswith(",asks[24].price,asks[24].amount,bids[24].price,bids[24].amount")
+
+
+def test_snapshots_are_what_the_increments_make(tmp_path: Path) -> None:
+    """Tardis's own rule: the L2 rows, applied by their stamps and cut to the best levels, are the snapshots."""
+    tape = Tape(tmp_path / "data", [BOOK])
+    market = Market(3, Category.LINEAR, start_ns=START_NS, symbol_count=1)
+    first = market.follow(BOOK)
+    assert first is not None
+    for number, frame in enumerate([first, *market.advance(START_NS + 10 * 10**9)]):
+        tape.now_ns = frame.time_ns + 1000 * number
+        tape.capture.frame_list(0, [frame.payload], tape.now_ns)
+    tape.stop()
+    with open_archive(tmp_path / "data") as archive:
+        increments, snapshots = export_tardis(archive, CHOSEN, tmp_path / "out", snapshots=5)
+    sides: dict[str, dict[Decimal, str]] = {"ask": {}, "bid": {}}
+    made: list[list[str]] = []
+    last: list[str] = []
+    rows = gzip.decompress(Path(increments.path).read_bytes()).decode().splitlines()[1:]
+    was_snapshot = False
+    for (pushed, received), message in groupby(rows, lambda row: tuple(row.split(",")[2:4])):
+        for *_, whole, side, price, amount in (row.split(",") for row in message):
+            if whole == "true" and not was_snapshot:
+                sides["ask"].clear()
+                sides["bid"].clear()
+            was_snapshot = whole == "true"
+            sides[side].pop(Decimal(price), None)
+            if amount != "0":
+                sides[side][Decimal(price)] = f"{price},{amount}"
+        best = [
+            [levels[price] for price in sorted(levels, reverse=side == "bid")][:5]
+            for side, levels in sides.items()
+        ]
+        padded = [levels + [","] * (5 - len(levels)) for levels in best]
+        told = [f"{ask},{bid}" for ask, bid in zip(*padded, strict=True)]
+        if told != last:
+            made.append(["bybit", "BTCUSDT", pushed, received, *told])
+            last = told
+    found = gzip.decompress(Path(snapshots.path).read_bytes()).decode().splitlines()[1:]
+    assert found == [",".join(row) for row in made]
+    assert snapshots.messages > len(found) == snapshots.rows > 50
