@@ -90,9 +90,9 @@ class Pair:
         healed, still_open = [], {}
         for event in self.core.take_events():
             if event.kind is events.EventKind.GAP_OPENED:
-                still_open[event.topic, event.line if not event.topic else 0] = event
+                still_open[_place(event)] = event
             elif event.kind is events.EventKind.GAP_CLOSED:
-                still_open.pop((event.topic, event.line if not event.topic else 0))
+                still_open.pop(_place(event))
                 healed.append(_gap_of(event))
         # Two gaps that one frame heals come in either order.
         key = lambda gap: (gap["sequence"], gap["topic"])  # noqa: E731
@@ -148,6 +148,11 @@ def _open_gap_of(event: Any) -> dict[str, Any]:
         "first_update_id": event.first_update_id,
         "cause": event.detail,
     }
+
+
+def _place(event: Any) -> tuple[Any, ...]:
+    """Of which gap an event tells: one may be told while another of its feed is open."""
+    return event.topic, event.line if not event.topic else 0, event.start_ns
 
 
 def _gap_of(event: Any) -> dict[str, Any]:
