@@ -471,7 +471,8 @@ def _small_table(archive: Archive, table: Table, category: str, symbol: str, top
         for file in archive.files(table, category=category, symbol=symbol):
             path = archive.path(file)
             source = path if isinstance(path, Path) else path.open()
-            found = restore(table, pq.read_table(source, partitioning=None))
+            with pq.ParquetFile(source) as opened:
+                found = restore(table, opened.read(use_threads=False))
             parts.append(found.filter(pc.equal(found.column("topic"), topic)))
     except (OSError, pa.ArrowException) as error:
         raise StoreError(f"{error}\nrun `tapebook verify` to see which files are damaged") from error

@@ -31,7 +31,7 @@ HEAD: Final = [
     column(
         "age_ms",
         pa.float64(),
-        "How long before that the message came that made the book.",
+        "How old the book was, by the message that made it.",
         null=True,
     ),
     column("update_id", pa.int64(), "Of that message."),

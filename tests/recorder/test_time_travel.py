@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,15 @@ from engine.core.feeds import Engine
 from engine.strategy import Moment, TradeSeen
 from recorder.archive import Archive, open_archive
 from recorder.compact import compact_data
+from recorder.feed_rows import Clock
 from recorder.journal import SegmentReader, segments
 from recorder.roll import roll_data
 from recorder.time_travel import Replay, replay
 from schemas.errors import ConfigError, NoData
 from schemas.names import Category, FeedState, RecordKind
 from schemas.time import format_ns
+from tests.recorder.random_books import reference
+from tests.recorder.ranges.asking import random_archive, span_of
 from tests.recorder.recordings import BOOK, MS, SECOND, START_NS, TRADES, Tape, book, market, trade
 
 ETH_BOOK, ETH_TRADES = "orderbook.50.ETHUSDT", "publicTrade.ETHUSDT"
@@ -355,3 +359,38 @@ def test_what_a_strategy_raises_comes_out(tmp_path: Path) -> None:
     data = recorded(tmp_path)
     with open_archive(data) as opened, pytest.raises(RuntimeError, match="no more money"):
         replay(opened, "BTCUSDT", format_ns(START_NS), format_ns(START_NS + 9 * SECOND)).run(Bad())
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_random_recordings_are_replayed_as_a_slow_reader_has_them(tmp_path: Path, seed: int) -> None:
+    """Gaps, several recordings, clocks that step back, exponents that get finer: the books are right, or not live."""
+    rng = random.Random(5000 + seed)
+    recordings = random_archive(tmp_path, rng)
+    if seed % 2:
+        compact_data(tmp_path)
+    first, last = span_of(recordings, Clock.RECEIVE)
+    start_ns = rng.choice((first - SECOND, rng.randrange(first, last + 1)))
+    with open_archive(tmp_path) as opened:
+        try:
+            replayed = replay(opened, "BTCUSDT", format_ns(start_ns), format_ns(last + SECOND), trades=False)
+        except NoData:
+            assert reference(recordings, last, Clock.RECEIVE) is None
+            return
+        seen: dict[int, Any] = {}
+        for event in replayed:
+            book_now = replayed.engine.book(0)
+            pair = replayed.engine.exponents("BTCUSDT")
+            sides = [
+                [(Decimal(price).scaleb(pair[0]), Decimal(size).scaleb(pair[1])) for price, size in levels]
+                for levels in (book_now.bids(), book_now.asks())
+            ]
+            seen[event.at.receive_ns] = book_now.live, book_now.update_id, *sides
+        for at_ns, (is_live, *found) in seen.items():
+            expected = reference(recordings, at_ns, Clock.RECEIVE)
+            if expected is None:  # its first messages came before a snapshot
+                assert not is_live
+                continue
+            state, *whole_book = expected
+            if is_live or state == "live":
+                assert found == whole_book, at_ns
+            assert is_live or state != "live", at_ns
