@@ -95,15 +95,20 @@ def _bybit(
     no_roll: NO_ROLL = False,
     style: STYLE = ReportFormat.TABLE,
 ) -> None:
-    """Import the exchange's own history files: order books (.data.zip, option .zip) and trades (.csv.gz, .csv.zip).
+    """Import the exchange's own history files: order books (.data.zip, option .zip), trades (.csv.gz, .csv.zip),
+    premium and spot index (.csv.gz), and candles for MetaTrader 4 (.csv.gz).
 
     Nobody recorded when these frames came: the time of receipt is the exchange's push time; it tells no latency.
     What neighbouring days' files both have comes once. Interrupted, it goes on when the same command is given again."""
     options = dict(locals())
     from recorder.importing.book_files import BookFile
+    from recorder.importing.kline_files import KlineFile, is_kline_file
     from recorder.importing.trade_files import TradeFile
+    from schemas.names import Category
 
-    def form(path: Path) -> BookFile | TradeFile:
+    def form(path: Path) -> BookFile | KlineFile | TradeFile:
+        if is_kline_file(path) and category in list(Category):
+            return KlineFile(path, Category(category))
         is_csv = re.search(r"\.csv(\.\w+)?$", path.name.lower()) is not None
         return TradeFile(path, spot=category == "spot") if is_csv else BookFile(path)
 

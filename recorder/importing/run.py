@@ -18,7 +18,7 @@ from engine.core.feeds import parse_feed
 from recorder.gateway.books import topic_of
 from recorder.importing.history import History
 from recorder.importing.segments import ImportJournal
-from recorder.importing.sources import Bad, Fingerprint, Found, Source, Trades, fingerprint
+from recorder.importing.sources import Answer, Bad, Fingerprint, Found, Source, Trades, fingerprint
 from recorder.journal import CollectorLock, SegmentInfo, SegmentReader, recover, segments
 from recorder.numbering import next_number
 from recorder.record import check_home
@@ -347,6 +347,11 @@ class _Import:
                 self._trades(journal, item)
                 told.records += 1
                 continue
+            if isinstance(item, Answer):
+                journal.now_ns = item.receive_ns
+                journal.capture.rest(item.path, item.body)
+                told.records += 1
+                continue
             if overlap is not None and overlap.knows(item.payload):
                 known += 1
                 told.known += 1
@@ -386,7 +391,7 @@ def _share(source: Source, told: ImportedFile) -> float:
     return source.read_bytes / told.size if told.size else 1.0
 
 
-def _found(source: Source) -> Iterator[Found | Trades]:
+def _found(source: Source) -> Iterator[Found | Trades | Answer]:
     return (item for item in source.items() if not isinstance(item, Bad))
 
 

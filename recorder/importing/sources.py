@@ -21,6 +21,7 @@ from schemas.notes import ImportedTrades
 __all__ = [
     "MAX_LINE_BYTES",
     "MAX_NS",
+    "Answer",
     "Bad",
     "Fingerprint",
     "Found",
@@ -63,6 +64,18 @@ class Trades(NamedTuple):
     record: ImportedTrades
 
 
+class Answer(NamedTuple):
+    """Rows of a history to be recorded, as the answer to the REST request that would have brought them.
+
+    ``position`` is the last row's; ``path`` has the query.
+    """
+
+    position: int
+    receive_ns: int
+    path: str
+    body: bytes
+
+
 class Bad(NamedTuple):
     """Something that can't be a frame.
 
@@ -100,7 +113,7 @@ class Source(Protocol):
     path: Path
     read_bytes: int
 
-    def items(self) -> Iterator[Found | Trades | Bad]:
+    def items(self) -> Iterator[Found | Trades | Answer | Bad]:
         """Yield what is in the file, in order. Raises DataError where it can't be read on."""
 
 
