@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from engine.event_wire import NO_SYMBOL
 from engine.stored_rows import restore
 from recorder.archive import Archive
 from recorder.feed_files import FeedFiles, FeedGroup
@@ -27,7 +28,7 @@ from schemas.columns import EXCHANGE
 from schemas.errors import StoreError
 from schemas.manifest import ManifestFile, ManifestSegment
 from schemas.names import RowKind, Table
-from schemas.tables import schema_of
+from schemas.tables import book_topic, schema_of
 from schemas.time import NS_PER_MS
 
 __all__ = [
@@ -116,7 +117,12 @@ def feed_history(archive: Archive, category: str, symbol: str, topic: str) -> Fe
     history = known.get((category, symbol, topic))
     if history is None:
         gaps = _gaps(archive, category, symbol, topic)
-        history = FeedHistory(_spans(archive, category, symbol, topic, gaps), gaps)
+        spans = _spans(archive, category, symbol, topic, gaps)
+        if topic == book_topic(Table.BOOK_UPDATES, 1, symbol):
+            # A frame too damaged to tell its topic may have been of this feed, and no update id would show it.
+            gaps += _gaps(archive, category, NO_SYMBOL, "")
+            gaps.sort(key=lambda gap: gap.start_ns)
+        history = FeedHistory(spans, gaps)
         known[category, symbol, topic] = history
     return history
 

@@ -30,6 +30,9 @@ Arguments = Mapping[str, Any]
 REQUIRED: Final = object()
 """Stands where a parameter has no default."""
 
+_MOST_DIGITS: Final = 400
+"""Beyond what a double has; whole numbers of more are slow to work with."""
+
 
 class Untrusted(StrEnum):
     """What becomes of rows of a time in which the feed was not to be trusted."""
@@ -245,8 +248,11 @@ def _numbers(value: object) -> tuple[Fraction, ...]:
 
 
 def _quantity(value: object) -> Decimal:
-    _number(Decimal(value) if isinstance(value, str) else value)
-    return Decimal(str(value))
+    quantity = Decimal(str(value))
+    if isinstance(value, bool) or not quantity.is_finite() or abs(quantity.adjusted()) > _MOST_DIGITS:
+        raise ValueError
+    _number(quantity)
+    return quantity
 
 
 def _side(value: object) -> str:

@@ -14,7 +14,7 @@ from engine.core.replay import BookReplay
 from recorder.archive import Archive
 from recorder.feed_rows import NO_MOMENT, integers, moments_ns
 from recorder.ranges.book_range import BOOK_PARAMETERS, BookRange, Stretch, book_range
-from recorder.ranges.function import Arguments, Kind, Parameter, RangeFunction
+from recorder.ranges.function import Arguments, Kind, Parameter, RangeFunction, Untrusted
 from recorder.ranges.samples import AGED, HEAD, TRUSTED, Samples, doubles, samples, value_column
 from schemas.columns import column
 
@@ -72,10 +72,17 @@ def _quotes(archive: Archive, arguments: Arguments) -> Iterator[_Quotes]:
     every_ns = arguments["every"]
     book = book_range(archive, arguments)
     if every_ns is None:
-        for part in book.stretches:
-            yield from _changes(book, part)
+        for number, part in enumerate(book.stretches):
+            # Where a recording takes over that went on before, its quote may be another than the last one's was.
+            taken_over = list(_quote_at_start(book, part)) if number else None
+            yield from taken_over or []
+            yield from _changes(book, part, anew=taken_over == [])
         return
-    for found in samples(book, "levels", every_ns, arguments["t0"], arguments["untrusted"], levels=1):
+    yield from _sampled(book, every_ns, arguments["t0"], arguments["untrusted"])
+
+
+def _sampled(book: BookRange, every_ns: int, origin_ns: int, untrusted: Untrusted) -> Iterator[_Quotes]:
+    for found in samples(book, "levels", every_ns, origin_ns, untrusted, levels=1):
         columns = found.columns
         mantissas, there = {}, {}
         for side in _SIDES:
@@ -87,6 +94,13 @@ def _quotes(archive: Archive, arguments: Arguments) -> Iterator[_Quotes]:
         yield _with_values(found, mantissas, there)
 
 
+def _quote_at_start(book: BookRange, part: Stretch) -> Iterator[_Quotes]:
+    """The quote as of a part's first moment, if it is to be trusted and goes back to messages before that."""
+    if part.feed.full_before(part.start_ns - 1) is not None:
+        only = book._replace(stretches=[part._replace(end_ns=part.start_ns + 1)])
+        yield from _sampled(only, 1, part.start_ns, Untrusted.LEAVE_OUT)
+
+
 def _with_values(found: Samples, mantissas: dict[str, Int64s], there: dict[str, Flags]) -> _Quotes:
     exponents = {what: found.columns[f"{what}_exponent"] for what in ("price", "size")}
     values = {name: doubles(mantissas[name], exponents[name[4:]]) for name in _NAMES}
@@ -96,8 +110,14 @@ def _with_values(found: Samples, mantissas: dict[str, Int64s], there: dict[str, 
 # ---- whenever they changed -----------------------------------------------------------------------------------------
 
 
-def _changes(book: BookRange, part: Stretch) -> Iterator[_Quotes]:
-    """The quote behind each message that changed it. Such a message is never one of a gap: those change no book."""
+def _changes(book: BookRange, part: Stretch, *, anew: bool) -> Iterator[_Quotes]:
+    """The quote behind each message that changed it. Such a message is never one of a gap: those change no book.
+
+    Args:
+        book: the range.
+        part: of it.
+        anew: the first quote in the part is given, whatever it was before.
+    """
     replay = BookReplay(book.depth)
     reached_ns, batches = part.led_batches((book.clock.column,))
     last: tuple[Any, ...] | None = None
@@ -123,7 +143,11 @@ def _changes(book: BookRange, part: Stretch) -> Iterator[_Quotes]:
         whole = _with_values(Samples(columns, trusted, None, part), mantissas, there)
         changed, last = _changed(whole, last)
         # What a book without both clock and trust says is no quote; a moment before the first reading is none either.
-        keep = changed & trusted & (times >= part.start_ns) & (times < part.end_ns)
+        inside = trusted & (times >= part.start_ns) & (times < part.end_ns)
+        if anew and inside.any():
+            changed[np.flatnonzero(inside)[0]] = True
+            anew = False
+        keep = changed & inside
         if keep.any():
             yield _picked(whole, keep)
         if reached_ns >= part.end_ns:

@@ -39,9 +39,13 @@ def argument_value(session: duckdb.DuckDBPyConnection, expression: Piece, label:
     try:
         refuse_all_but_reading(session, query)
         found = session.sql(query, params=values) if values else session.sql(query)
-        column = found.to_arrow_table().column(0)
+        column = found.limit(2).to_arrow_table().column(0)
     except duckdb.Error as error:
         raise ConfigError(_why_not(label, text, str(error))) from None
+    if len(column) != 1:
+        raise ConfigError(
+            f"{label}: {text} has {'no value' if len(column) == 0 else 'several values'}; expected one"
+        )
     return _plain(column[0], column.type, label, text)
 
 

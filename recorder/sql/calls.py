@@ -94,7 +94,13 @@ class _Rewriting:
         names: Collection[str],
         relation: Callable[[Call], str],
     ) -> None:
-        self._query = query.encode()
+        try:
+            self._query = query.encode()
+        except UnicodeEncodeError as error:
+            raise ConfigError(
+                f"the query is no UTF-8: found a stray byte or half a character at {error.start + 1} of its "
+                f"{len(query)} characters"
+            ) from None
         self._tokens = _tokens(self._query)
         self._parameters = parameters
         self._names = names

@@ -16,7 +16,8 @@ _UNDER_WAY_MS: Final = 1_000
 """Trades matched so shortly before a recording ended may have been under way still."""
 
 # Gaps whose trades were fetched back cost nothing. Coverage and the moments that a gap has by our clock alone stand for
-# match times: what is received from a moment on was matched from then on, but for what was under way.
+# match times: what is received from a moment on was matched from then on, but for what was under way. Trades of the
+# millisecond in which a gap ends may be lost too. A frame too damaged to tell its topic may have been anybody's trades.
 _SPANS: Final = f"""
 SELECT
     collector,
@@ -30,9 +31,10 @@ SELECT
     collector,
     false AS recorded,
     coalesce(epoch_ms(start_match_time), epoch_ms(start_time::TIMESTAMPTZ) - {_UNDER_WAY_MS}),
-    coalesce(epoch_ms(end_match_time), epoch_ms(end_time::TIMESTAMPTZ))
+    coalesce(epoch_ms(end_match_time), epoch_ms(end_time::TIMESTAMPTZ)) + 1
 FROM gaps
-WHERE category = $1 AND symbol IN ($2, $3) AND topic = $4 AND healed_by IS DISTINCT FROM 'backfill'
+WHERE category = $1 AND healed_by IS DISTINCT FROM 'backfill'
+    AND (symbol IN ($2, $3) AND topic = $4 OR symbol = '_' AND topic = '')
 """
 
 

@@ -15,8 +15,18 @@ from recorder.archive import Archive, open_archive
 from recorder.compact import compact_data
 from recorder.feed_rows import Clock
 from schemas.errors import ConfigError, DecimalError
-from tests.recorder.archives import MS, NOON_NS
-from tests.recorder.random_books import Recording, gap, reference, row
+from tests.recorder.archives import MS, NOON_NS, HandmadeArchive
+from tests.recorder.random_books import (
+    BOOK,
+    COVERAGE,
+    GAPS,
+    LATENCY_NS,
+    Recording,
+    cover,
+    gap,
+    reference,
+    row,
+)
 from tests.recorder.ranges.asking import (
     ask,
     ask_or_none,
@@ -242,6 +252,31 @@ def test_the_last_quote_before_a_moment_is_the_quote_at_the_moment(
                     for low, high in ((whole_range, middle), (middle, t1))
                 ]
                 assert [each for half in halves if half is not None for each in rows_of(half)] == found
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_recording_that_takes_over_in_its_midst_says_its_quote(tmp_path: Path, gone: bool) -> None:
+    """The later one answers while it lasts; then the earlier one does again, which meanwhile heard of a change."""
+    first = [row(1, 1000, "snapshot"), row(2, 1500, bid=101)]
+    later = [row(1, 1200, "snapshot"), row(2, 1300, bid=99, collector="other")]
+    lost = gap(9, first[1], row(9, 3000, "snapshot"))
+    rows = [*first, row(9, 3000, "snapshot", bid_price_mantissa=[101, 100], bid_size_mantissa=[1000, 1000])]
+    tables = {BOOK: rows, COVERAGE: [cover(0, 0, 10_000)]} | ({GAPS: [lost]} if gone else {})
+    HandmadeArchive(tmp_path).segment(NOON_NS, tables)
+    HandmadeArchive(tmp_path, collector="other").segment(
+        NOON_NS + 1, {BOOK: later, COVERAGE: [cover(0, 1100, 2000)]}
+    )
+    with open_archive(tmp_path) as archive:
+        found = rows_of(ask(archive, "quotes", NOON_NS, NOON_NS + 9000 * MS))
+        assert [(row_["time"] - NOON_NS) // MS for row_ in found][:2] == [1000, 1200]
+        (again,) = found[2:]
+        # 7.000123 ms under way: the other one went on that much longer than its last message says
+        taken_over = NOON_NS + 2000 * MS - LATENCY_NS + 1
+        assert (again["bid_price"], again["time"]) == (1.01, NOON_NS + 3000 * MS if gone else taken_over)
+        for every_ns in (7 * MS, 50 * MS):
+            for sample in rows_of(ask(archive, "quotes", NOON_NS, NOON_NS + 9000 * MS, every=every_ns)):
+                last = [each for each in found if each["time"] <= sample["time"]][-1]
+                assert (last["bid_price"], last["bid_size"]) == (sample["bid_price"], sample["bid_size"])
 
 
 def test_quotes_with_mantissas_and_what_is_no_change(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from recorder.compact import compact_data
 from recorder.feed_rows import Clock
 from recorder.ranges import FUNCTIONS
 from schemas.errors import ConfigError, NoData
+from schemas.names import Table
 from schemas.time import format_ns
 from tests.recorder.archives import MS, NOON_NS, HandmadeArchive
 from tests.recorder.random_books import BOOK, COVERAGE, TOPIC, cover, gap, reference, row
@@ -93,6 +94,22 @@ def test_a_silence_that_no_row_shows_is_not_to_be_trusted(tmp_path: Path) -> Non
         marked = ask(archive, t0, t1, 200 * MS, untrusted="mark")
         assert marked["trusted"].to_pylist() == [True, False, False, False, False, True]
         assert times(ask(archive, t0, t1, 200 * MS)) == [t0, t0 + 1000 * MS]
+
+
+def test_a_frame_that_may_have_been_anything_may_have_been_the_top_of_the_book(tmp_path: Path) -> None:
+    tops = [row(sequence, match, "snapshot", depth=1) for sequence, match in ((1, 1000), (9, 2000))]
+    rows = [*tops, row(2, 1000, "snapshot"), row(3, 1900)]
+    damaged = gap(5, row(4, 1300, match_time=None), row(6, 1310), topic="", cause="undecodable")
+    top = cover(0, 0, 10_000, topic="orderbook.1.BTCUSDT")
+    tables = {BOOK: rows, COVERAGE: [cover(0, 0, 10_000), top], (Table.GAPS, "_"): [damaged]}
+    HandmadeArchive(tmp_path).segment(NOON_NS, tables)
+    with open_archive(tmp_path) as archive:
+        t0, t1 = NOON_NS + 1000 * MS, NOON_NS + 2400 * MS
+        marked = ask(archive, t0, t1, 200 * MS, untrusted="mark", topic="orderbook.1")
+        assert marked["trusted"].to_pylist() == [True, True, False, False, False, True, True]
+        # of deeper books the next update id tells
+        marked = ask(archive, t0, t1, 200 * MS, untrusted="mark", topic="orderbook.50")
+        assert marked["trusted"].to_pylist() == [True] * 7
 
 
 def test_the_deepest_topic_that_covers_the_range_answers(tmp_path: Path) -> None:

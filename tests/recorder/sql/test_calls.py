@@ -123,6 +123,11 @@ def test_a_parameter_without_a_value_is_said() -> None:
         replaced("FROM quotes($1, $3)", [1, 2])
 
 
+def test_half_a_character_is_said() -> None:
+    with pytest.raises(ConfigError, match=r"no UTF-8: .* at 9 of its 9 characters"):
+        replaced("SELECT '\udcff")
+
+
 WORDS = st.sampled_from(
     ["FROM", "SELECT", "(", ")", ",", "quotes", "snapshots(1)", "'x(", '"', "$1", "?", "--", "\n", "é", " ", "$$",
      "/*", "*/", "as", ".", "x", "[", "}"]

@@ -215,6 +215,9 @@ def test_what_cannot_be_made_at_all_is_said_at_once(
         ("'linear', , '2024-08-09T12:00:00Z'", "symbol: there is nothing between two commas"),
         (f"{RANGE}, '1s', 5, 'orderbook.50', 'match', 'mark', true, 1, 2, 3", "found 13 arguments"),
         ("(SELECT 'a' UNION ALL SELECT 'b')", "category: .* has no value"),
+        ("'linear', unnest(['BTCUSDT', 'ETHUSDT'])", "symbol: .* has several values; expected one"),
+        ("'linear', unnest(range(100000))", "symbol: .* has several values"),
+        ("'linear', unnest([])", "symbol: .* has no value"),
     ],
 )  # fmt: skip
 def test_a_wrong_call_is_said_with_the_signature(archive: Archive, arguments: str, message: str) -> None:

@@ -225,6 +225,37 @@ def test_trades_fetched_back_and_other_collectors_make_up_for_a_gap(tmp_path: Pa
         assert trusted(archive) == "TTTTTTTTTT"
 
 
+def test_the_last_millisecond_of_a_gap_may_lack_trades(tmp_path: Path) -> None:
+    times = {"start_time": NOON_NS + 2_500 * MS, "end_time": NOON_NS + 4_005 * MS}
+    lost = {
+        "sequence": 50,
+        "topic": TOPIC,
+        **times,
+        "end_match_time": NOON_MS + 4_000,
+        "healed_by": "message",
+    }
+    HandmadeArchive(tmp_path).segment(
+        NOON_NS, {TRADES: EACH_SECOND, COVERAGE: [cover(0, 20_000)], GAPS: [lost]}
+    )
+    with open_archive(tmp_path) as archive:
+        assert trusted(archive) == "TffffTTTTT"
+
+
+def test_a_frame_that_may_have_been_anything_may_have_brought_trades(tmp_path: Path) -> None:
+    damaged = {
+        "sequence": 50,
+        "topic": "",
+        "cause": "undecodable",
+        "start_time": NOON_NS + 4_600 * MS,
+        "end_time": NOON_NS + 4_700 * MS,
+        "healed_by": "message",
+    }
+    tables = {TRADES: EACH_SECOND, COVERAGE: [cover(0, 20_000)], (Table.GAPS, "_"): [damaged]}
+    HandmadeArchive(tmp_path).segment(NOON_NS, tables)
+    with open_archive(tmp_path) as archive:
+        assert trusted(archive) == "TTTffTTTTT"
+
+
 def test_a_bar_that_the_range_cuts_is_judged_by_what_is_in_the_range(tmp_path: Path) -> None:
     HandmadeArchive(tmp_path).segment(NOON_NS, {TRADES: EACH_SECOND, COVERAGE: [cover(450, 5_600)]})
     with open_archive(tmp_path) as archive:
