@@ -24,6 +24,10 @@ from recorder.thrift import BINARY, I32, I64, LIST, STRUCT, TRUE, Struct
 
 __all__ = ["ListWriter"]
 
+Column = np.ndarray[Any, Any]
+Levels = tuple[int, bytes, bytes]
+"""How many levels, repetition levels, definition levels."""
+
 # of parquet.thrift
 _PAGE_TYPE, _UNCOMPRESSED, _COMPRESSED, _PAGE_HEADER_V2 = 1, 2, 3, 8
 _SCHEMA, _ROW_GROUPS, _COLUMN_ORDERS = 2, 4, 7
@@ -73,7 +77,7 @@ class ListWriter:
         self._writer.add_key_value_metadata(entries)
 
     def write_table(self, rows: pa.Table, row_group_size: int | None = None) -> None:
-        """Write rows as one row group; nothing, if there are none.
+        """Write rows as one row group; nothing, if there are none. Lists may come in several chunks.
 
         Raises:
             ValueError: a list or a number in it is null, or ``row_group_size`` would make several row groups.
@@ -87,7 +91,7 @@ class ListWriter:
             )
         self._is_whole = False
         self._writer.write_table(rows.drop_columns(self._lists), row_group_size=rows.num_rows)
-        known: list[tuple[np.ndarray[Any, Any], tuple[int, bytes, bytes]]] = []
+        known: list[tuple[Column, Levels]] = []
         chunks = []
         for name in self._lists:
             offsets, values = _parts(name, rows.column(name))
@@ -114,28 +118,27 @@ class ListWriter:
             if self._own is not None:
                 self._own.close()
 
-    def _write_chunk(
-        self, name: str, rows: int, levels: tuple[int, bytes, bytes], values: np.ndarray[Any, Any]
-    ) -> Struct:
+    def _write_chunk(self, name: str, rows: int, levels: Levels, values: list[Column]) -> Struct:
         """One page; returns what the footer says of it."""
         count, repetition, definition = levels
-        packed = self._codec.compress(split_bytes(values), asbytes=True) if len(values) else b""
+        split = split_bytes(values)
+        packed = self._codec.compress(split, asbytes=True) if split else b""
         told = len(repetition) + len(definition)
         header = thrift.encode(
             {
                 _PAGE_TYPE: (I32, _DATA_PAGE_V2),
-                _UNCOMPRESSED: (I32, told + 8 * len(values)),
+                _UNCOMPRESSED: (I32, told + len(split)),
                 _COMPRESSED: (I32, told + len(packed)),
                 _PAGE_HEADER_V2: (
                     STRUCT,
                     {
                         1: (I32, count),
-                        2: (I32, count - len(values)),
+                        2: (I32, count - len(split) // 8),
                         3: (I32, rows),
                         4: (I32, _BYTE_STREAM_SPLIT),
                         5: (I32, len(definition)),
                         6: (I32, len(repetition)),
-                        7: (TRUE, len(values) > 0),
+                        7: (TRUE, len(split) > 0),
                     },
                 ),
             }
@@ -152,7 +155,7 @@ class ListWriter:
                     3: (LIST, (BINARY, [name.encode(), b"list", b"element"])),
                     4: (I32, _ZSTD),
                     5: (I64, count),
-                    6: (I64, len(header) + told + 8 * len(values)),
+                    6: (I64, len(header) + told + len(split)),
                     7: (I64, len(header) + told + len(packed)),
                     9: (I64, at),
                     13: (
@@ -208,15 +211,17 @@ def _without(how: dict[str, Any], lists: list[str]) -> dict[str, Any]:
     return out
 
 
-def _parts(name: str, column: pa.ChunkedArray) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Offsets and values of lists."""
-    combined = column.combine_chunks()
-    lists = combined.chunk(0) if isinstance(combined, pa.ChunkedArray) else combined
-    if lists.null_count or lists.values.null_count:
-        raise ValueError(f"{name}: found nulls, expected lists of numbers")
-    offsets = np.frombuffer(lists.buffers()[1], np.int32, len(lists) + 1, lists.offset * 4)
-    first, last = int(offsets[0]), int(offsets[-1])
-    return offsets, lists.values.slice(first, last - first).to_numpy(zero_copy_only=True)
+def _parts(name: str, column: pa.ChunkedArray) -> tuple[Column, list[Column]]:
+    """Offsets and values of lists, these as they lie in the chunks."""
+    ends, values = [np.zeros(1, np.int32)], []
+    for lists in column.chunks:
+        if lists.null_count or lists.values.null_count:
+            raise ValueError(f"{name}: found nulls, expected lists of numbers")
+        offsets = np.frombuffer(lists.buffers()[1], np.int32, len(lists) + 1, lists.offset * 4)
+        first, last = int(offsets[0]), int(offsets[-1])
+        ends.append(offsets[1:] + (int(ends[-1][-1]) - first))
+        values.append(lists.values.slice(first, last - first).to_numpy(zero_copy_only=True))
+    return np.concatenate(ends), values
 
 
 def _read_footer(content: bytes) -> Struct:

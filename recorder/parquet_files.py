@@ -251,7 +251,11 @@ class ArchiveFile:
     def _write(self) -> None:
         parts = [self._held.scratch.get(part) if isinstance(part, Place) else part for part in self._waiting]
         # one chunk a column, so that how rows arrived leaves no trace in the encoding
-        rows = pa.concat_tables(parts).combine_chunks() if parts else schema_of(self.table).empty_table()
+        rows = (
+            _joined(parts, but_lists=self._profile.lists_apart)
+            if parts
+            else schema_of(self.table).empty_table()
+        )
         parts.clear()
         self._waiting = []
         self._waiting_rows = self._waiting_levels = 0
@@ -273,6 +277,17 @@ class ArchiveFile:
             f"{self.path}: could not be written: {error}; the journal still has everything: "
             "free space or mend the disk, then `tapebook roll` again"
         )
+
+
+def _joined(parts: list[pa.Table], *, but_lists: bool) -> pa.Table:
+    """Rows one after the other, each column in one piece; but for lists where these are written as they lie."""
+    rows = pa.concat_tables(parts)
+    if not but_lists:
+        return rows.combine_chunks()
+    columns = [
+        column if pa.types.is_list(column.type) else column.combine_chunks() for column in rows.itercolumns()
+    ]
+    return pa.Table.from_arrays(columns, schema=rows.schema)
 
 
 def _copied(rows: pa.Table) -> pa.Table:

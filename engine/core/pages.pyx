@@ -11,7 +11,7 @@ cdef extern from "tb_pages.h" nogil:
     size_t TB_RUNS_ROOM(int64_t levels)
     void tb_list_levels(const int32_t *offsets, int64_t lists, int64_t levels, uint8_t *repetition, uint8_t *definition)
     size_t tb_bit_runs(const uint8_t *bits, int64_t count, uint8_t *out)
-    void tb_split_bytes(const int64_t *values, int64_t count, uint8_t *out)
+    void tb_split_bytes(const int64_t *values, int64_t count, uint8_t *out, int64_t all)
 
 
 def list_levels(const int32_t[::1] offsets not None):
@@ -50,12 +50,18 @@ def list_levels(const int32_t[::1] offsets not None):
         free(bits)
 
 
-def split_bytes(const int64_t[::1] values not None):
-    """BYTE_STREAM_SPLIT: the first bytes of all values, then their second ones, and so on."""
-    cdef int64_t count = values.shape[0]
+def split_bytes(list parts not None):
+    """BYTE_STREAM_SPLIT of all int64 in some arrays: their first bytes, then their second ones, and so on."""
+    cdef const int64_t[::1] values
+    cdef int64_t count = 0, at = 0
+    for part in parts:
+        count += len(part)
     cdef bytes out = PyBytes_FromStringAndSize(NULL, 8 * count)
     cdef uint8_t *target = <uint8_t *>PyBytes_AS_STRING(out)
-    if count:
-        with nogil:
-            tb_split_bytes(&values[0], count, target)
+    for part in parts:
+        values = part
+        if values.shape[0] and at + values.shape[0] <= count:
+            with nogil:
+                tb_split_bytes(&values[0], values.shape[0], target + at, count)
+        at += values.shape[0]
     return out

@@ -85,7 +85,7 @@ size_t tb_bit_runs(const uint8_t *bits, int64_t count, uint8_t *out)
         (a) ^= t << (shift);                                    \
     } while (0)
 
-TB_VECTORS void tb_split_bytes(const int64_t *values, int64_t count, uint8_t *out)
+TB_VECTORS void tb_split_bytes(const int64_t *values, int64_t count, uint8_t *out, int64_t all)
 {
     int64_t i = 0;
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
@@ -100,10 +100,10 @@ TB_VECTORS void tb_split_bytes(const int64_t *values, int64_t count, uint8_t *ou
         for (int k = 0; k < 8; k += 2)
             SWAP(x[k], x[k + 1], 8, UINT64_C(0x00FF00FF00FF00FF));
         for (int k = 0; k < 8; k++)
-            memcpy(out + k * count + i, &x[k], 8);
+            memcpy(out + k * all + i, &x[k], 8);
     }
 #endif
     for (; i < count; i++)
         for (int k = 0; k < 8; k++)
-            out[k * count + i] = (uint8_t)((uint64_t)values[i] >> 8 * k);
+            out[k * all + i] = (uint8_t)((uint64_t)values[i] >> 8 * k);
 }

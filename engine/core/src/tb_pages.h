@@ -17,7 +17,8 @@ void tb_list_levels(const int32_t *offsets, int64_t lists, int64_t levels, uint8
 /* The same bits as Parquet's hybrid of run lengths and packed bits, of width 1. Returns how many bytes. */
 size_t tb_bit_runs(const uint8_t *bits, int64_t count, uint8_t *out);
 
-/* Parquet's BYTE_STREAM_SPLIT: the first bytes of all values, then their second ones, and so on. */
-void tb_split_bytes(const int64_t *values, int64_t count, uint8_t *out);
+/* Parquet's BYTE_STREAM_SPLIT: the first bytes of all values, then their second ones, and so on, `all` of each. These are
+ * `count` of the values, and `out` is where the first byte of the first of them goes. */
+void tb_split_bytes(const int64_t *values, int64_t count, uint8_t *out, int64_t all);
 
 #endif

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import example, given
@@ -73,7 +75,9 @@ def test_offsets_that_make_no_lists(offsets: list[int]) -> None:
         list_levels(np.array(offsets, np.int32))
 
 
-@given(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=40))
-def test_bytes_are_split(values: list[int]) -> None:
+@given(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=40), st.lists(st.integers(0, 40), max_size=4))
+def test_bytes_are_split(values: list[int], cuts: list[int]) -> None:
     array = np.array(values, np.int64)
-    assert split_bytes(array) == array.view(np.uint8).reshape(len(values), 8).T.tobytes()
+    places = sorted({0, len(values), *(cut for cut in cuts if cut < len(values))})
+    parts = [array[start:stop] for start, stop in pairwise(places)]
+    assert split_bytes(parts) == array.view(np.uint8).reshape(len(values), 8).T.tobytes()
