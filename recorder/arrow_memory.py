@@ -13,6 +13,7 @@ __all__ = ["give_back", "keep_pages"]
 # of glibc's malloc.h
 _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
+_M_ARENA_MAX: Final = -8
 _KEPT_BYTES: Final = 64 << 20
 """Free memory at the heap's end that is kept for what comes next."""
 
@@ -28,6 +29,8 @@ def keep_pages() -> None:
     if set_option is not None:  # where malloc is another one, it has its own ways
         set_option(_M_MMAP_THRESHOLD, 32 << 20)
         set_option(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+        # threads that write files take what others gave back, instead of each keeping a heap of its own
+        set_option(_M_ARENA_MAX, 1)
 
 
 def give_back() -> None:

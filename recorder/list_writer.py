@@ -36,7 +36,10 @@ _DATA_PAGE_V2: Final = 3
 _INT64: Final = 2
 _RLE: Final = 3
 _BYTE_STREAM_SPLIT: Final = 9
-_ZSTD: Final = 6
+_CODECS: Final = {"zstd": ("zstd", 6), "lz4": ("lz4_raw", 7)}
+"""By pyarrow's name: of the codec, and the number in the format."""
+_GROUPS_DEEP: Final = 2
+"""Row groups are taken apart; what is said of each column, or of the schema's elements, stays as it is."""
 _TAIL: Final = 8
 """The length of the footer and ``PAR1``."""
 
@@ -47,7 +50,7 @@ class ListWriter:
     Args:
         where: a path, or a file object that tells where it is.
         schema: of the rows.
-        how: keyword arguments of ``ParquetWriter``; ``compression`` is zstd.
+        how: keyword arguments of ``ParquetWriter``; ``compression`` is lz4 or zstd.
     """
 
     def __init__(self, where: Any, schema: pa.Schema, how: dict[str, Any]) -> None:
@@ -55,7 +58,8 @@ class ListWriter:
         self._lists = [field.name for field in schema if pa.types.is_list(field.type)]
         self._own = pa.OSFile(os.fspath(where), "wb") if isinstance(where, str | os.PathLike) else None
         self._sink = _Sink(where if self._own is None else self._own)
-        self._codec = pa.Codec("zstd", compression_level=how["compression_level"])
+        name, self._codec_number = _CODECS[how["compression"]]
+        self._codec = pa.Codec(name, compression_level=how.get("compression_level"))
         self._chunks: list[list[Struct]] = []
         flat = pa.schema([field for field in schema if field.name not in self._lists])
         # pyarrow counts what goes through it, so everything has to
@@ -153,7 +157,7 @@ class ListWriter:
                     1: (I32, _INT64),
                     2: (LIST, (I32, [_RLE, _BYTE_STREAM_SPLIT])),
                     3: (LIST, (BINARY, [name.encode(), b"list", b"element"])),
-                    4: (I32, _ZSTD),
+                    4: (I32, self._codec_number),
                     5: (I64, count),
                     6: (I64, len(header) + told + len(split)),
                     7: (I64, len(header) + told + len(packed)),
@@ -226,7 +230,7 @@ def _parts(name: str, column: pa.ChunkedArray) -> tuple[Column, list[Column]]:
 
 def _read_footer(content: bytes) -> Struct:
     length = int.from_bytes(content[-_TAIL:-4], "little")
-    footer, end = thrift.decode(content[-_TAIL - length : -_TAIL])
+    footer, end = thrift.decode(content[-_TAIL - length : -_TAIL], _GROUPS_DEEP)
     if end != length or content[-4:] != b"PAR1":
         raise ValueError("found no footer where pyarrow writes one")
     return footer

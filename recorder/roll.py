@@ -47,7 +47,7 @@ enough that memory is used again while the cache still has it."""
 HELD_BYTES_A_SYMBOL = 192 << 10
 """Of many symbols more are held, so that their rows go in pieces that are worth the handling,"""
 MAX_HELD_BYTES = 48 << 20
-"""but never more than this."""
+"""but never more than this; half of it where threads write what was handed over before."""
 MAX_RECORDS = 8192
 """Records that are replayed in one go: between them somebody looks at how many rows are held."""
 
@@ -76,9 +76,11 @@ def replay_segment(
     breathe: Callable[[], None] = lambda: None,
     *,
     hashed: bool = False,
+    shared: bool = False,
 ) -> tuple[SegmentReader, Replay]:
     """Drive one sealed segment through the engine; ``take`` gets rows as they come, in order, and ``breathe`` is called
-    between batches. The reader has the content hash if it is to be ``hashed``.
+    between batches. The reader has the content hash if it is to be ``hashed``. ``shared``: what was handed over stays
+    in memory while more comes.
 
     Raises:
         Corrupt: the segment is torn or altered.
@@ -94,18 +96,19 @@ def replay_segment(
                 records = batch.table.slice(start, MAX_RECORDS)
                 # A note about the last frame may come first, so rows wait until a frame follows.
                 if held and records.column("kind")[0].as_py() == RecordKind.FRAME:
-                    take(replay.take_rows(_most_held(replay) // 2))
+                    take(replay.take_rows(_most_held(replay, shared) // 2))
                     held = False
                 replay.batch(records)
-                held = held or replay.row_bytes > _most_held(replay)
+                held = held or replay.row_bytes > _most_held(replay, shared)
         end_ns = replay.close_ns if replay.close_ns is not None else replay.last_receive_ns
         take(replay.finish(end_ns))
         return reader, replay
 
 
-def _most_held(replay: Replay) -> int:
+def _most_held(replay: Replay, shared: bool) -> int:
     """Bytes of rows that may be held before some of them go to the files."""
-    return min(max(HELD_BYTES, HELD_BYTES_A_SYMBOL * replay.engine.symbol_count), MAX_HELD_BYTES)
+    most = MAX_HELD_BYTES // 2 if shared else MAX_HELD_BYTES
+    return min(max(HELD_BYTES, HELD_BYTES_A_SYMBOL * replay.engine.symbol_count), most)
 
 
 def roll_segment(segment_path: Path, out_archive: Path, jobs: int = 1) -> list[Entry]:
@@ -135,7 +138,7 @@ def roll_fully(
         note = reader.read_closing() if as_recorded else None
     hashed = note is None or note.content_sha256 is msgspec.UNSET
     with RollFiles(archive, info, jobs) as files:
-        reader, replay = replay_segment(segment_path, files.take, breathe, hashed=hashed)
+        reader, replay = replay_segment(segment_path, files.take, breathe, hashed=hashed, shared=jobs > 1)
         entries: list[Entry] = list(files.finish())
         for directory in files.directories():
             sync_directory(directory)

@@ -15,6 +15,7 @@ from typing import Any, Self
 import pyarrow as pa
 
 from engine.replay import Key
+from recorder import parquet_files
 from recorder.arrow_memory import give_back
 from recorder.journal import SegmentInfo
 from recorder.parquet_files import ArchiveFile, Held
@@ -40,7 +41,8 @@ class RollFiles:
     """
 
     def __init__(self, archive: Path, info: SegmentInfo, jobs: int = 1) -> None:
-        self.held = Held(archive)
+        # threads may add a whole hand-over before anybody looks again
+        self.held = Held(archive, parquet_files.MAX_WAITING_BYTES // 2 if jobs > 1 else None)
         self._archive = archive
         self._info = info
         self._files: dict[Key, ArchiveFile] = {}

@@ -1,12 +1,14 @@
 """Thrift's compact protocol, as far as footers and page headers of Parquet need it: structs of numbers, texts, lists.
 
-A struct is {field id: (type, value)}, a list (type of its elements, elements); whoever reads one and writes it again
-has the same bytes.
+A struct is {field id: (type, value)}, or its bytes; a list (type of its elements, elements). Whoever reads one and
+writes it again has the same bytes.
 """
 
 from __future__ import annotations
 
 from typing import Any, Final
+
+from engine.core.pages import struct_end
 
 __all__ = ["BINARY", "I16", "I32", "I64", "LIST", "STRUCT", "TRUE", "Struct", "decode", "encode"]
 
@@ -33,9 +35,17 @@ def encode(struct: Struct) -> bytes:
     return bytes(out)
 
 
-def decode(data: bytes) -> tuple[Struct, int]:
-    """The struct that some bytes begin with, and how many these are. Raises ``ValueError`` where they are none."""
-    reader = _Reader(data)
+def decode(data: bytes, deepest: int = _DEEPEST) -> tuple[Struct, int]:
+    """The struct that some bytes begin with, and how many these are.
+
+    Args:
+        data: the bytes.
+        deepest: structs that lie in more lists and structs than this are left as their bytes.
+
+    Raises:
+        ValueError: they are none, or structs lie in each other too deeply.
+    """
+    reader = _Reader(data, deepest)
     try:
         return reader.struct(0), reader.at
     except IndexError:
@@ -84,7 +94,10 @@ def _put(out: bytearray, type_: int, value: Any) -> None:
         for element in elements:
             _put(out, of, element)
     elif type_ == STRUCT:
-        _put_struct(out, value)
+        if isinstance(value, bytes):
+            out += value
+        else:
+            _put_struct(out, value)
     elif type_ in (TRUE, FALSE):  # in a list
         out.append(TRUE if value else FALSE)
     elif type_ == BYTE:
@@ -96,9 +109,10 @@ def _put(out: bytearray, type_: int, value: Any) -> None:
 
 
 class _Reader:
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, deepest: int) -> None:
         self.data = data
         self.at = 0
+        self._deepest = deepest
 
     def byte(self) -> int:
         value = self.data[self.at]
@@ -128,8 +142,6 @@ class _Reader:
         return value >> 1 ^ -(value & 1)
 
     def struct(self, depth: int) -> Struct:
-        if depth > _DEEPEST:
-            raise ValueError(f"found structs more than {_DEEPEST} deep")
         out: Struct = {}
         field = 0
         while head := self.byte():
@@ -152,7 +164,12 @@ class _Reader:
                 raise IndexError
             return head & 0xF, [self.value(head & 0xF, depth + 1) for _ in range(count)]
         if type_ == STRUCT:
-            return self.struct(depth + 1)
+            if depth + 1 <= self._deepest:
+                return self.struct(depth + 1)
+            end = struct_end(self.data, self.at)
+            if end < 0:
+                raise ValueError("found a struct that is none, ends too early, or lies too deep")
+            return self.bytes_(end - self.at)
         if type_ in (TRUE, FALSE):
             return self.byte() == TRUE
         if type_ == BYTE:

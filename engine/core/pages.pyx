@@ -1,7 +1,7 @@
-"""Parquet's levels and values of a column of lists: the face of src/tb_pages.h."""
+"""What Parquet keeps of columns: levels and values of lists (the face of src/tb_pages.h), and where its structs end."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free
 
 
@@ -65,3 +65,69 @@ def split_bytes(list parts not None):
                 tb_split_bytes(&values[0], values.shape[0], target + at, count)
         at += values.shape[0]
     return out
+
+
+# ---- Thrift's compact protocol (recorder/thrift.py) ------------------------------------------------------------------
+
+cdef enum:
+    DEEPEST = 16
+
+
+cdef Py_ssize_t _end_of_number(const uint8_t *data, Py_ssize_t at, Py_ssize_t size, uint64_t *value) noexcept nogil:
+    cdef int shift = 0
+    value[0] = 0
+    while at < size and shift < 64:
+        value[0] |= (<uint64_t>(data[at] & 0x7F)) << shift
+        at += 1
+        if data[at - 1] < 0x80:
+            return at
+        shift += 7
+    return -1
+
+
+cdef Py_ssize_t _end_of_value(const uint8_t *data, Py_ssize_t at, Py_ssize_t size, int kind, int depth) noexcept nogil:
+    """Where a value of a type ends; -1 where it is none."""
+    cdef uint64_t count
+    cdef int of
+    if depth > DEEPEST:
+        return -1
+    if kind == 4 or kind == 5 or kind == 6:
+        return _end_of_number(data, at, size, &count)
+    if kind == 8:
+        at = _end_of_number(data, at, size, &count)
+        return -1 if at < 0 or count > <uint64_t>(size - at) else at + <Py_ssize_t>count
+    if kind == 9 or kind == 10:
+        if at >= size:
+            return -1
+        of, count = data[at] & 0xF, data[at] >> 4
+        at += 1
+        if count == 15:
+            at = _end_of_number(data, at, size, &count)
+        if at < 0 or count > <uint64_t>(size - at):
+            return -1
+        while count and at >= 0:
+            at = _end_of_value(data, at, size, of, depth + 1)
+            count -= 1
+        return at
+    if kind == 12:
+        while at < size and data[at]:
+            of = data[at] & 0xF
+            at = at + 1 if data[at] >> 4 else _end_of_number(data, at + 1, size, &count)
+            if at >= 0 and of != 1 and of != 2:  # these are told by the type
+                at = _end_of_value(data, at, size, of, depth + 1)
+            if at < 0:
+                return -1
+        return at + 1 if at < size else -1
+    if kind == 1 or kind == 2 or kind == 3:  # in a list; a byte
+        return at + 1 if at < size else -1
+    if kind == 7:
+        return at + 8 if size - at >= 8 else -1
+    return -1
+
+
+def struct_end(bytes data not None, Py_ssize_t at):
+    """Where the struct ends that begins at a place in these bytes; -1 where none does."""
+    cdef Py_ssize_t size = len(data)
+    if not 0 <= at <= size:
+        return -1
+    return _end_of_value(<const uint8_t *>PyBytes_AS_STRING(data), at, size, 12, 0)

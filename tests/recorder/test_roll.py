@@ -107,9 +107,9 @@ def test_neither_do_held_rows_nor_row_groups(tmp_path: Path, monkeypatch: pytest
     assert max(groups) > 5
 
 
-@pytest.mark.parametrize("steps", [150, 900])
+@pytest.mark.parametrize(("steps", "jobs"), [(150, 1), (900, 1), (900, 2)])
 def test_no_more_rows_are_held_however_long_the_segment(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int, jobs: int
 ) -> None:
     """Counted where they are: in the core, on their way, and where they wait for row groups that never fill."""
     tape = Tape(tmp_path)
@@ -130,14 +130,15 @@ def test_no_more_rows_are_held_however_long_the_segment(
         in_core.append(replay.row_bytes)
         grown.append(replay.row_bytes - before)
 
-    def held(archive: Path) -> parquet_files.Held:
-        helds.append(original(archive))
+    def held(archive: Path, most_bytes: int | None) -> parquet_files.Held:
+        helds.append(original(archive, most_bytes))
         return helds[0]
 
     monkeypatch.setattr(roll.Replay, "batch", batch)
     monkeypatch.setattr(roll_files, "Held", held)
     (segment,) = segments(tmp_path)
-    found = roll_segment(segment.path, tmp_path / "bounded")
+    found = roll_segment(segment.path, tmp_path / "bounded", jobs=jobs)
+    limit //= jobs  # what threads are writing is in memory besides
     assert sum(entry.rows for entry in found if isinstance(entry, ManifestFile)) > steps
     # a slice of records with a note in front is waited for, so two of them may come on top
     assert max(in_core) <= limit + 2 * max(grown)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.core.pages import struct_end
 from engine.stored_rows import store
 from recorder.encodings import profile
 from recorder.thrift import BINARY, BYTE, DOUBLE, I16, I32, I64, LIST, STRUCT, TRUE, Struct, decode, encode
@@ -53,6 +54,10 @@ VALUES = st.recursive(
 def test_structs_come_back(struct: Struct, behind: bytes) -> None:
     content = encode(struct)
     assert decode(content + behind) == (struct, len(content))
+    assert struct_end(behind + content + behind, len(behind)) == len(behind + content)
+    for deepest in range(3):
+        found, end = decode(content + behind, deepest)
+        assert (encode(found), end) == (content, len(content))
 
 
 @pytest.mark.parametrize("table", [Table.BOOK_UPDATES, Table.TRADES, Table.TICKERS])
@@ -77,7 +82,7 @@ def test_nonsense_is_refused_or_read(content: bytes) -> None:
         found, end = decode(content)
     except ValueError:
         return
-    assert end <= len(content)
+    assert struct_end(content, 0) == end <= len(content)
     assert decode(encode(found)) == (found, len(encode(found)))
 
 
@@ -88,10 +93,23 @@ def test_nonsense_is_refused_or_read(content: bytes) -> None:
         (b"\x18\x05ab", "ends too early"),
         (b"\x19\xf5\xff\xff\xff\xff\x0f", "ends too early"),
         (b"\x16" + b"\xff" * 10 + b"\x01\x00", "more than 64 bits"),
-        (b"\x1c" * 40, "deep"),
+        (b"\x1c" * 40, "too deep"),
         (b"\x1b\x00", "type 11"),
     ],
 )
 def test_what_is_none(content: bytes, match: str) -> None:
     with pytest.raises(ValueError, match=match):
         decode(content)
+    assert struct_end(content, 0) == -1
+
+
+@given(st.binary(max_size=60), st.integers(-2, 62))
+def test_where_nonsense_ends(content: bytes, at: int) -> None:
+    assert -1 <= struct_end(content, at) <= len(content)
+
+
+def test_a_struct_that_is_cut_is_not_left_as_it_is() -> None:
+    content = encode({1: (STRUCT, {1: (BINARY, b"abc")})})
+    for end in range(2, len(content) - 1):
+        with pytest.raises(ValueError, match="ends too early"):
+            decode(content[:end], 0)

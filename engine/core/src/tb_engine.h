@@ -185,7 +185,7 @@ typedef struct {
     int64_t unattributed, controls, unknown_topics, drift;
     int64_t rows_lost; /* for want of memory */
     int64_t digests_met;
-    tb_made made;      /* of the frame at hand */
+    tb_made *made;     /* where the batch is told of the frame at hand; NULL: nowhere */
     tb_class_delays *delays; /* NULL: not measured */
 } tb_engine;
 
@@ -196,7 +196,9 @@ enum { TB_RESULT_CONTROL = -1, TB_RESULT_UNKNOWN_TOPIC = -2, TB_RESULT_UNDECODAB
 /* A row was made. */
 static inline void tb_made_row(tb_engine *engine, int32_t symbol, int64_t row)
 {
-    tb_made *made = &engine->made;
+    tb_made *made = engine->made;
+    if (!made)
+        return;
     if (made->rows == 0) {
         made->symbol = symbol;
         made->row = (int32_t)row;

@@ -82,14 +82,18 @@ static inline void tb_line_is_good(tb_engine *engine, tb_stamp at)
 
 static inline int32_t tb_apply_record(tb_engine *engine, const tb_batch *batch, int64_t i)
 {
-    engine->made.rows = 0;
+    /* told in its place: a copy would have to wait for everything that was written before it */
+    tb_made *const made = batch->made ? &batch->made[i] : NULL;
+    if (made)
+        *made = (tb_made){-1, -1, 0, 0, 0};
+    engine->made = made;
     const int32_t result =
         tb_engine_apply(engine, batch->payloads + batch->offsets[i], (size_t)(batch->offsets[i + 1] - batch->offsets[i]),
                         batch->receive_ns[i], batch->sequences[i], batch->lines[i]);
-    if (batch->made) {
-        engine->made.feed = result >= 0 ? result : -1;
-        engine->made.layout = engine->frame.ready && engine->frame.exact ? engine->frame.layout : 0;
-        batch->made[i] = engine->made;
+    engine->made = NULL;
+    if (made) {
+        made->feed = result >= 0 ? result : -1;
+        made->layout = engine->frame.ready && engine->frame.exact ? engine->frame.layout : 0;
     }
     return result;
 }
