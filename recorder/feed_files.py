@@ -107,6 +107,13 @@ class FeedFiles:
             ]
         return known
 
+    def _leave(self, paths: set[str]) -> None:
+        """Close files that have been read through, so that a long way holds few of them open."""
+        for path in paths:
+            reader = self._readers.pop(path, None)
+            if reader is not None:
+                reader.close()
+
     def _is_alone(self, file: ManifestFile) -> bool:
         """Whether all rows of a file are the feed's, by the manifest, which names each feed."""
         known = self._alone.get(file.path)
@@ -180,6 +187,7 @@ class FeedFiles:
                         rows.rows.slice(first), rows.groups, rows.origin[first:], rows.places[first:]
                     )
                 yield rows
+                self._leave({group.file.path for group in piece} - {group.file.path for group in waiting})
 
     def backwards(self, below: int | None = None, columns: list[str] | None = None) -> Iterator[FeedPiece]:
         """Yield all rows, last ones first, in pieces that have their rows in order.

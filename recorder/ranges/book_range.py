@@ -90,8 +90,11 @@ class Stretch(NamedTuple):
         return self.feed.since(since, columns)
 
     def _since(self, sequence: int, columns: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
-        for rows in self.feed.since(sequence, list(dict.fromkeys([*_ROW_COLUMNS, *columns]))):
-            yield from rows.to_batches(max_chunksize=_MOST_BATCH_ROWS)
+        try:
+            for rows in self.feed.since(sequence, list(dict.fromkeys([*_ROW_COLUMNS, *columns]))):
+                yield from rows.to_batches(max_chunksize=_MOST_BATCH_ROWS)
+        finally:
+            self.feed.close()
 
 
 class BookRange(NamedTuple):

@@ -71,6 +71,23 @@ def test_rows_are_in_order_and_know_where_they_are(data: Path) -> None:
         assert piece.places.tolist() == list(range(len(before[1]), len(before[1]) + piece.rows.num_rows))
 
 
+def test_files_that_have_been_read_through_are_closed(data: Path) -> None:
+    with feed(data, 50) as files:
+        for number, _ in enumerate(files.forwards()):
+            assert len(files._readers) <= SEGMENTS - number
+        assert not files._readers
+        assert len(list(files.forwards())) == SEGMENTS  # opened again
+
+
+def test_only_what_is_at_a_sequence_or_behind_it(data: Path) -> None:
+    whole = sequences(data, 50)
+    for since in (whole[0] - 1, whole[0], whole[7], whole[60], whole[-1], whole[-1] + 1):
+        with feed(data, 50) as files:
+            pieces = [int64s(piece.rows, "sequence") for piece in files.forwards(["update_id"], since)]
+        found = np.concatenate(pieces).tolist() if pieces else []
+        assert found == [sequence for sequence in whole if sequence >= since]
+
+
 def test_only_what_is_below_a_sequence(data: Path) -> None:
     whole = sequences(data, 50)
     for below in (whole[0], whole[7], whole[60], whole[-1] + 1):
