@@ -157,6 +157,13 @@ def depth_picture(
     price_rows = price_rows_of(levels, bid, ask, prices, rows)
     shown = levels.trusted
     scale = 10.0**levels.exponent
+    grid = resting(levels, edges, price_rows, depth)
+    if np.isnan(grid).all():
+        low, high = price_rows.edges[[0, -1]] * scale
+        raise NoData(
+            f"the levels of {book.topic} never reached the prices from {low:g} to {high:g}; "
+            f"best bid and ask went from {np.nanmin(bid[shown]) * scale:g} to {np.nanmax(ask[shown]) * scale:g}"
+        )
     return DepthPicture(
         book=book,
         known=known,
@@ -164,7 +171,7 @@ def depth_picture(
         edges_ns=edges,
         price_edges=price_rows.edges * scale,
         price_step=price_rows.step * scale,
-        resting=resting(levels, edges, price_rows, depth),
+        resting=grid,
         times_ns=levels.times_ns[shown],
         bid=bid[shown] * scale,
         ask=ask[shown] * scale,

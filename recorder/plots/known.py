@@ -190,9 +190,10 @@ def recorded_range(
         raise NoData(f"nothing of {what} was recorded{_recorded(archive)}")
     start, end = first if start_ns is None else start_ns, last if end_ns is None else end_ns
     if end <= first or start >= last:
+        when = [f"from {format_ns(start_ns)}"] if start_ns is not None else []
+        when += [f"to {format_ns(end_ns)}"] if end_ns is not None else []
         raise NoData(
-            f"nothing of {what} was recorded from {format_ns(start)} to {format_ns(end)}; "
-            f"recorded: {format_ns(first)} to {format_ns(last)}"
+            f"nothing of {what} was recorded {' '.join(when)}; recorded: {format_ns(first)} to {format_ns(last)}"
         )
     return Range(start, end)
 

@@ -139,9 +139,13 @@ def latency_picture(
     names = sorted(set(classes[counted].tolist()))
     what = " ".join(value for value in wanted.values() if value is not None) or "everything"
     if not names:
+        there = {
+            class_of(feed.topic) for feed, _ in known_feeds(archive, range_, category=category, symbol=symbol)
+        }
         raise NoData(
             f"no message of {what} from {range_} has a delay that can be drawn: "
-            f"{messages[~unknown].sum():,} came early by the clocks, {messages[unknown].sum():,} have no stamp"
+            f"{messages[~unknown].sum():,} came early by the clocks, {messages[unknown].sum():,} have no stamp; "
+            f"recorded classes: {', '.join(sorted(there))}"
         )
     counts = np.zeros((len(names), len(edges) - 1, HIGHEST - LOWEST), np.int64)
     delay = np.clip(rows["delay"].fill_null(0).to_numpy(), LOWEST, HIGHEST - 1) - LOWEST

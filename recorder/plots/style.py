@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import textwrap
 from collections.abc import Iterable, Sequence
-from datetime import UTC
+from datetime import UTC, datetime, timedelta
 from typing import Any, BinaryIO, Final
 
 import matplotlib as mpl
@@ -14,7 +14,7 @@ import numpy.typing as npt
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
-from matplotlib.dates import AutoDateLocator, DateFormatter
+from matplotlib.dates import AutoDateLocator
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
@@ -38,6 +38,7 @@ __all__ = [
     "hole_texts",
     "key",
     "key_columns",
+    "moment_text",
     "new_figure",
     "number_text",
     "plain_axes",
@@ -59,11 +60,12 @@ INK: Final = "#22262B"
 AXIS: Final = "#6B7178"
 GRID: Final = "#ECEEF0"
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 ABOVE_ALL: Final = 10
+_SHORT_NS: Final = 20 * NS_PER_SECOND
 _KEY_PIXELS: Final = 50
 _CHARACTER_PIXELS: Final = 6.2
 _TIME_FORMS: Final = (
-    (4 * NS_PER_SECOND, "%H:%M:%S.%f"),
     (600 * NS_PER_SECOND, "%H:%M:%S"),
     (30 * 3600 * NS_PER_SECOND, "%H:%M"),
     (4 * DAY_NS, "%d %b\n%H:%M"),
@@ -247,11 +249,19 @@ def plain_axes(axes: Axes, label: str, *, grid: str = "y") -> None:
 def time_axis(axes: Axes, range_: Range) -> None:
     """Make the horizontal axis one of moments in UTC, from end to end of the range."""
     axes.set_xlim(float(days(range_.start_ns)), float(days(range_.end_ns)))
-    axes.xaxis.set_major_locator(AutoDateLocator(tz=UTC, minticks=4, maxticks=13))
     length_ns = range_.end_ns - range_.start_ns
     form = next(form for most_ns, form in _TIME_FORMS if most_ns is None or length_ns < most_ns)
-    axes.xaxis.set_major_formatter(DateFormatter(form, tz=UTC))
+    is_short = length_ns < _SHORT_NS
+    axes.xaxis.set_major_locator(AutoDateLocator(tz=UTC, minticks=4, maxticks=8 if is_short else 13))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: moment_text(value, form)))
     axes.set_xlabel("UTC", loc="right", fontsize=8, color=AXIS)
+
+
+def moment_text(moment_days: float, form: str) -> str:
+    """Return a moment as matplotlib counts it in a form, with milliseconds where seconds alone do not say it."""
+    moment = _EPOCH + timedelta(milliseconds=round(moment_days * 86_400_000))
+    text = moment.strftime(form)
+    return f"{text}.{moment.microsecond // 1000:03d}" if form.endswith("%S") and moment.microsecond else text
 
 
 def number_text(number: float) -> str:

@@ -215,6 +215,7 @@ def test_the_figure_draws_nothing_into_gaps(tmp_path: Path) -> None:
                 archive, "linear", "BTCUSDT", NOON_NS + int(8.2 * SECOND_NS), NOON_NS + int(9.8 * SECOND_NS)
             )
     assert picture.trades is not None
+    assert picture.levels == 50
     moments = (picture.trades.moments - NOON_NS) / SECOND_NS
     assert len(moments) == 80 - 4 - 8  # neither in the gap of the trades nor in that of the book
     figure = draw_depth(picture)
@@ -238,3 +239,16 @@ def test_the_figure_draws_nothing_into_gaps(tmp_path: Path) -> None:
     assert {"best bid and ask", "beyond the recorded levels", "gap: recorded, not trusted"} <= set(
         legend_texts(figure)
     )
+
+
+def test_prices_that_the_levels_never_reach_are_no_picture(tmp_path: Path) -> None:
+    levels = [(10_000 - 10 * n, 5) for n in range(50)], [(10_010 + 10 * n, 5) for n in range(50)]
+    rows = [book_row(1 + n, 1000 * n, *levels, kind="snapshot") for n in range(5)]
+    more = {(Table.BOOK_UPDATES, "BTCUSDT"): rows}
+    with (
+        made(tmp_path / "d", coverage=[span(1, 0, 5, TOPIC)], more=more) as archive,
+        pytest.raises(
+            NoData, match=r"never reached the prices from .*; best bid and ask went from 100 to 100\.1"
+        ),
+    ):
+        depth_picture(archive, "linear", "BTCUSDT", prices=(50.0, 60.0))

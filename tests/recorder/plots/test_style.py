@@ -7,7 +7,8 @@ import pytest
 
 from recorder.plots.known import Known, Range
 from recorder.plots.spans import NOTHING, union
-from recorder.plots.style import hole_texts, key_columns, number_text
+from recorder.plots.style import days, hole_texts, key_columns, moment_text, number_text
+from tests.recorder.archives import NOON_NS
 from tests.recorder.plots.archives import SECOND_NS
 
 
@@ -23,6 +24,20 @@ from tests.recorder.plots.archives import SECOND_NS
 )
 def test_numbers_have_the_digits_that_their_size_asks_for(number: float, text: str) -> None:
     assert number_text(number) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "form", "text"),
+    [
+        (0.0, "%H:%M:%S", "12:00:00"),
+        (0.25, "%H:%M:%S", "12:00:00.250"),
+        (59.9999999, "%H:%M:%S", "12:01:00"),
+        (90.5, "%H:%M", "12:01"),
+        (0.0, "%d %b", "08 Aug"),
+    ],
+)
+def test_ticks_say_milliseconds_only_where_they_must(seconds: float, form: str, text: str) -> None:
+    assert moment_text(float(days(NOON_NS)) + seconds / 86_400, form) == text
 
 
 def test_a_legend_takes_as_many_columns_as_fit() -> None:
