@@ -104,6 +104,7 @@ class Replay:
         self.speed = speed
         self.at_ns = t0_ns
         self.topics: list[str] = []
+        self._chosen: dict[str, str] = {}
         self._streams: list[Stream] = []
         self.engine = Engine(self._category)
         self._begin(t0_ns)
@@ -208,17 +209,28 @@ class Replay:
         self.topics = []
         for symbol, topic, has_trades in self._feeds:
             if self._books:
-                book_topic, found = book_streams(
-                    self._archive, self._category.value, symbol, topic, at_ns, self._t1_ns
-                )
-                streams += found
-                self._add(book_topic)
+                streams += self._book_streams(symbol, topic, at_ns)
             if has_trades:
                 streams += trade_streams(self._archive, self._category.value, symbol, at_ns, self._t1_ns)
                 self._add(trades_topic(self._category.value, symbol))
         self._streams = streams
         self._paced: tuple[float, int, float] | None = None
         self.at_ns = at_ns
+
+    def _book_streams(self, symbol: str, topic: str | None, at_ns: int) -> list[Stream]:
+        """Of a topic that was chosen once, whatever is sought later; behind its last recording there is nothing."""
+        chosen = self._chosen.get(symbol)
+        try:
+            found, streams = book_streams(
+                self._archive, self._category.value, symbol, chosen or topic, at_ns, self._t1_ns
+            )
+        except NoData:
+            if chosen is None:
+                raise
+            found, streams = chosen, []
+        self._chosen[symbol] = found
+        self._add(found)
+        return streams
 
     def _add(self, topic: str) -> None:
         if topic not in self.topics:

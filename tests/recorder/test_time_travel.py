@@ -275,6 +275,31 @@ def test_seek_begins_anew_there(tmp_path: Path) -> None:
             replayed.seek("2020-01-01T00:00:00Z")
 
 
+def test_what_is_sought_keeps_its_topics(tmp_path: Path) -> None:
+    """A deeper book that covers the rest is not taken up, and behind the last recording of one nothing comes."""
+    deep = "orderbook.200.BTCUSDT"
+    tape = Tape(tmp_path, (BOOK, TRADES))
+    tape.frames([book("snapshot", 1, [("100", "1")], [("101", "1")], START_NS // MS)])
+    tape.stop()
+    later_ns = START_NS + 60 * SECOND
+    tape = Tape(tmp_path, (deep, TRADES), start_ns=later_ns)
+    tape.frames([book("snapshot", 1, [("100", "1")], [("101", "1")], later_ns // MS, deep)])
+    tape.frames([trade("t1", "100.5", "1", later_ns // MS)])
+    tape.stop()
+    roll_data(tmp_path)
+    with open_archive(tmp_path) as opened:
+        replayed = replay(
+            opened, "BTCUSDT", format_ns(START_NS), format_ns(later_ns + SECOND), topic="orderbook.50"
+        )
+        seen = []
+        for event in replayed:
+            seen.append(event.topic)
+            if len(seen) == 1:
+                replayed.seek(format_ns(later_ns))
+        assert seen == [BOOK, TRADES]
+        assert replayed.topics == [BOOK, TRADES]
+
+
 def test_speed_and_pause(tmp_path: Path) -> None:
     """Frames are 10 ms apart: at twice the speed 5 ms go by between them, and a pause counts for nothing."""
     data = recorded(tmp_path)
