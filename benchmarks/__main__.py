@@ -29,6 +29,7 @@ NAMES = (
     "ranges",
     "journal",
     "query",
+    "manifest",
 )
 INSTRUCTION_FRAMES = 5_000
 """Frames to count instructions with: valgrind is fifty times slower, and counts need no repetition."""
@@ -83,7 +84,7 @@ def parser() -> argparse.ArgumentParser:
         "--symbols",
         type=int,
         metavar="N",
-        help="load: symbols (600); roll: simulated frames of so many symbols instead of two",
+        help="load, manifest: symbols (600); roll: simulated frames of so many symbols instead of two",
     )
     out.add_argument(
         "--segment-mib",
@@ -139,6 +140,10 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             options.tick_ms,
             options.segment_seconds,
         )
+    if options.name == "manifest":
+        from benchmarks.manifest import manifest
+
+        return manifest(options.symbols or 600)
     if options.name == "journal":
         from benchmarks.feed import load as load_feed
         from benchmarks.journal import journal

@@ -12,6 +12,7 @@ compaction, gives what compacting all at once would have given.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -209,8 +210,10 @@ def compact_data(
                     _sweep(data, grace_s, result)
                 else:
                     _count(result, delete_replaced(manifest, grace_s=grace_s))
-                for name in sorted({key[0] for key in manifest.segments}):
-                    result.dropped_lines += shorten_manifest(archive, name)
+                counting = Counter(file.collector for file in manifest.files)
+                counting.update(key[0] for key in [*manifest.segments, *manifest.pruned])
+                for name, count in sorted(counting.items() if not result.waiting else ()):
+                    result.dropped_lines += shorten_manifest(archive, name, counting=count)
                 return result
         time.sleep(YIELD_S)
 

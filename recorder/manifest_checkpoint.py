@@ -38,13 +38,16 @@ LEAST_DROPPED: Final = 1000
 """Fewer lines are not worth the writing."""
 
 
-def shorten_manifest(archive: Path, collector: str, *, least: int | None = None) -> int:
+def shorten_manifest(
+    archive: Path, collector: str, *, least: int | None = None, counting: int | None = None
+) -> int:
     """Leave out the dead lines of a collector's manifest, if they are many. Hold ``roll_lock`` meanwhile.
 
     Args:
         archive: its root.
         collector: whose.
         least: so many dead lines there must be; by default ``LEAST_DROPPED``, and as many as others.
+        counting: how many files, segments and pruned ones it comes to, if that is known: then it is not parsed in vain.
 
     Returns:
         How many lines were left out; 0: nothing was written.
@@ -60,11 +63,11 @@ def shorten_manifest(archive: Path, collector: str, *, least: int | None = None)
         return 0
     except OSError as error:
         raise StoreError(f"{path}: cannot be read: {error}") from error
-    state = parse_manifest(path, content)
     lines = content.count(b"\n")
-    dead = lines - len(state.files) - len(state.segments) - len(state.pruned)  # at most
-    if dead < (max(LEAST_DROPPED, lines // 2) if least is None else least):
+    needed = max(LEAST_DROPPED, lines // 2) if least is None else least
+    if counting is not None and lines - counting < needed:
         return 0
+    state = parse_manifest(path, content)
     whole = content[: content.rfind(b"\n") + 1]
     entries = manifest_entries(path, whole)
     on_disk = {each for each in state.replaced if (archive / each).exists()}
