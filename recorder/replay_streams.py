@@ -6,6 +6,7 @@ What comes out has the content of what was received, not its spelling: numbers a
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -35,8 +36,10 @@ LEAST: Final = int(np.iinfo(np.int64).min)
 
 _BOOK: Final = (
     '{{"topic":"{topic}","type":"snapshot","ts":1723161300123,"data":{{"s":"{symbol}","b":[["1.5","2.5"]],'
-    '"a":[["3.5","4.5"]],"u":7654321,"seq":987654321}},"cts":1723161300119}}'
+    '"a":[["3.5","4.5"]],"u":7654321{seq}}}{cts}}}'
 )
+_SEQ: Final = ',"seq":987654321'
+_CTS: Final = ',"cts":1723161300119'
 _TRADE: Final = (
     '{{"topic":"{topic}","type":"snapshot","ts":1723161300123,"data":[{{"T":1723161300119,"s":"{symbol}","S":"Buy",'
     '"v":"1.5","p":"2.5","i":"e1","BT":false}}]}}'
@@ -94,9 +97,10 @@ def trades_topic(category: str, symbol: str) -> str:
     return f"publicTrade.{symbol.partition('-')[0] if category == Category.OPTION else symbol}"
 
 
-def _form(kind: WireKind, topic: str, symbol: str) -> WireForm:
+def _form(kind: WireKind, topic: str, symbol: str, seq: str = "", cts: str = "") -> WireForm:
     template = _TRADE if kind == "trades" else _BOOK
-    form = learn_form(kind, topic, symbol, template.format(topic=topic, symbol=symbol).encode(), None)
+    frame = template.format(topic=topic, symbol=symbol, seq=seq, cts=cts)
+    form = learn_form(kind, topic, symbol, frame.encode(), None)
     if form is None:
         raise DataError(f"{topic} of {symbol}: frames of such names can't be written")
     return WireForm(form.topic, form.frame, form.each, {"price": "trimmed", "size": "trimmed"})
@@ -109,7 +113,12 @@ class _Writer:
         self._kind: WireKind = kind
         self._topic = topic
         self._symbol = symbol
-        self._renderer = Renderer(_form(kind, topic, symbol), kind, symbol)
+        # Imported histories may lack sequence and match time: a renderer for what is there.
+        self._renderers = [
+            Renderer(_form(kind, topic, symbol, seq, cts), kind, symbol)
+            for seq in ("", _SEQ)
+            for cts in ("", _CTS)
+        ]
         self._decimals = (-1, -1)
         self._reached = LEAST
 
@@ -125,14 +134,34 @@ class _Writer:
         sequences = integers(rows, "sequence")
         first = np.flatnonzero(np.diff(sequences, prepend=sequences[0] - 1))
         counts = np.diff(first, append=count)
-        if self._kind != "trades":
-            first, counts = np.arange(count), np.ones(count, np.int64)
-        payload, offsets = self._renderer.render(*wire_columns(self._kind, rows), first, counts)
+        if self._kind == "trades":
+            payload, offsets = self._renderers[0].render(*wire_columns(self._kind, rows), first, counts)
+        else:
+            first = np.arange(count)
+            payload, offsets = self._books(rows)
         keys = np.maximum(reached, start_ns)
         return Piece(
             payload, np.asarray(offsets, dtype=np.int64), keys[first], receive_ns[first], sequences[first],
             reached[first] >= start_ns, self._widenings(rows, keys, sequences),
         )  # fmt: skip
+
+    def _books(self, rows: pa.Table) -> tuple[bytes, Int64s]:
+        there = [
+            np.asarray(rows[name].is_valid()).astype(np.int64) for name in ("cross_sequence", "match_time")
+        ]
+        which = 2 * there[0] + there[1]
+        borders = [0, *(np.flatnonzero(np.diff(which)) + 1).tolist(), len(which)]
+        payloads, offsets, at = [], [np.zeros(1, np.int64)], 0
+        for start, end in pairwise(borders):
+            part = rows.slice(start, end - start).combine_chunks()
+            one_each = np.ones(end - start, np.int64)
+            payload, own = self._renderers[int(which[start])].render(
+                *wire_columns(self._kind, part), np.arange(end - start), one_each
+            )
+            payloads.append(payload)
+            offsets.append(np.asarray(own, dtype=np.int64)[1:] + at)
+            at += len(payload)
+        return b"".join(payloads), np.concatenate(offsets)
 
     def _widenings(self, rows: pa.Table, keys: Int64s, sequences: Int64s) -> list[Act]:
         pairs = np.stack([-integers(rows, "price_exponent"), -integers(rows, "size_exponent")], axis=1)

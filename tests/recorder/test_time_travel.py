@@ -22,8 +22,9 @@ from recorder.time_travel import Replay, replay
 from schemas.errors import ConfigError, NoData
 from schemas.names import Category, FeedState, RecordKind
 from schemas.time import format_ns
-from tests.recorder.random_books import reference
-from tests.recorder.ranges.asking import random_archive, span_of
+from tests.recorder.archives import NOON_NS
+from tests.recorder.random_books import reference, row
+from tests.recorder.ranges.asking import random_archive, simple, span_of
 from tests.recorder.recordings import BOOK, MS, SECOND, START_NS, TRADES, Tape, book, market, trade
 
 ETH_BOOK, ETH_TRADES = "orderbook.50.ETHUSDT", "publicTrade.ETHUSDT"
@@ -273,6 +274,22 @@ def test_seek_begins_anew_there(tmp_path: Path) -> None:
         assert beyond_first(once.calls[again[0] :]) == beyond_first(tail)
         with pytest.raises(ConfigError, match="lies outside of the replay"):
             replayed.seek("2020-01-01T00:00:00Z")
+
+
+def test_rows_without_a_match_time_or_a_cross_sequence(tmp_path: Path) -> None:
+    """As imported histories have them."""
+    rows = [
+        row(1, 1000, "snapshot"),
+        row(2, None, bid=101, receive_time=NOON_NS + 1100 * MS),
+        row(3, 1200, bid=102, cross_sequence=None),
+        row(4, None, bid=103, cross_sequence=None, receive_time=NOON_NS + 1300 * MS),
+        row(5, 1400, bid=104),
+    ]
+    with open_archive(simple(tmp_path, rows)) as opened:
+        events = list(replay(opened, "BTCUSDT", format_ns(NOON_NS), format_ns(NOON_NS + 9 * SECOND)))
+        assert [event.change.update_id for event in events if event.change] == [1, 2, 3, 4, 5]
+        assert [event.at.match_ms is None for event in events] == [False, True, False, True, False]
+        assert [json.loads(event.frame)["data"].get("seq") for event in events] == [10, 20, None, None, 50]
 
 
 def test_what_is_sought_keeps_its_topics(tmp_path: Path) -> None:
