@@ -101,6 +101,7 @@ def seen(book: ShownBook, shown: Spans, doubted: Spans, slack_ns: int = NS_PER_S
             read on the exchange's.
     """
     there = union(shown + np.asarray([-slack_ns, slack_ns]))
+    doubted = intersect(doubted, book.known.recorded)
     lost = union(np.concatenate([book.known.lost, doubted]))
     trusted = subtract(intersect(book.known.trusted, there), doubted)
     recorded = union(np.concatenate([trusted, lost]))

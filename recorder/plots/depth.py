@@ -147,10 +147,10 @@ def depth_picture(
     every_ns = max(step_ns // SAMPLES_A_COLUMN, 1)
     depth = min(book.depth, MOST_LEVELS)
     levels = sampled_levels(archive, book, int(edges[0]) + every_ns // 2, every_ns, depth)
-    # What the table of gaps calls lost is not drawn, whatever its rows look like.
-    levels = levels._replace(trusted=levels.trusted & inside(book.known.trusted, levels.times_ns))
     halves = np.column_stack([levels.times_ns - every_ns // 2, levels.times_ns + every_ns - every_ns // 2])
     known = seen(book, union(halves), union(halves[~levels.trusted]), max(every_ns, NS_PER_SECOND))
+    # What the table of gaps calls lost is not drawn, whatever its rows look like, nor what came before the recording.
+    levels = levels._replace(trusted=levels.trusted & inside(known.trusted, levels.times_ns))
     if not levels.trusted.any():
         raise NoData(f"no book of {category} {book.topic} that can be trusted from {book.range}")
     bid, ask = (_best(levels, side) for side in (0, 1))

@@ -24,7 +24,7 @@ BOOK = ShownBook(
 
 
 def test_what_nobody_showed_was_not_recorded_and_what_was_doubted_is_lost() -> None:
-    known = seen(BOOK, spans((0, 60), (80, 90)), spans((20, 22)))
+    known = seen(BOOK, spans((0, 60), (80, 90)), spans((20, 22), (95, 96)))
     assert known.lost.tolist() == spans((20, 22), (40, 50)).tolist()
     # Between the two recordings that answer, but for the second on each side of which nothing can be said.
     assert known.absent(RANGE).tolist() == spans((61, 79), (90, 100)).tolist()

@@ -252,3 +252,19 @@ def test_prices_that_the_levels_never_reach_are_no_picture(tmp_path: Path) -> No
         ),
     ):
         depth_picture(archive, "linear", "BTCUSDT", prices=(50.0, 60.0))
+
+
+def test_a_snapshot_that_is_older_than_its_recording_makes_no_gap(tmp_path: Path) -> None:
+    """A recording begins with a state of the past: the time before it was not recorded, and is not lost."""
+    rows = [
+        book_row(1, 0, [(10_000, 5)], [(10_010, 5)], kind="snapshot"),
+        book_row(9, 12_000, [(10_000, 5)], [(10_010, 5)], kind="snapshot"),
+    ]
+    rows[1]["receive_time"] += 3 * SECOND_NS
+    coverage = [span(1, 0, 10, TOPIC), span(9, 15, 20, TOPIC)]
+    with made(tmp_path / "d", coverage=coverage, more={(Table.BOOK_UPDATES, "BTCUSDT"): rows}) as archive:
+        picture = depth_picture(archive, "linear", "BTCUSDT", columns=40)
+    assert len(picture.known.lost) == 0
+    moments = (picture.times_ns - NOON_NS) / SECOND_NS
+    assert not ((moments > 10) & (moments < 15)).any()
+    assert (moments > 15).any()
