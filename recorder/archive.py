@@ -138,6 +138,25 @@ class Archive:
             raise
         return database.run(session, prepared, release, calls.cause, at_once=len(calls) > 0)
 
+    def ask(self, question: str, *positional: object, **named: object) -> Result:
+        """Answer a question about a range as a stream of rows; docs/functions.md has the questions.
+
+        ``archive.ask("snapshots", "linear", "BTCUSDT", t0, t1, every="100ms").polars()`` is what the function of SQL of
+        this name gives, without SQL.
+
+        Raises:
+            ConfigError: there is no such question, or an argument is wrong; the message shows the signature. What the
+                question itself raises comes with the rows.
+        """
+        from recorder.sql.functions import TABLE_FUNCTIONS  # they ask archives
+
+        function = TABLE_FUNCTIONS.get(question)
+        if function is None:
+            raise ConfigError(
+                f"found the question {question!r}, expected one of {', '.join(TABLE_FUNCTIONS)}"
+            )
+        return function(self, *positional, **named)
+
     def files(
         self,
         table: Table,

@@ -140,6 +140,9 @@ def test_called_like_a_function(tmp_path: Path) -> None:
         rows = SNAPSHOTS(archive, "linear", "BTCUSDT", start, end, depth=1)
         assert rows.schema.names[4:] == ["bid_price", "bid_size", "ask_price", "ask_size"]
         assert rows.table()["bid_price"].to_pylist() == [[1.0], [1.0]]
+        assert archive.ask("snapshots", "linear", "BTCUSDT", start, end, depth=1).table().num_rows == 2
+        with pytest.raises(ConfigError, match=r"found the question 'snapshot', expected one of .*snapshots"):
+            archive.ask("snapshot", "linear", "BTCUSDT", start, end)
         with pytest.raises(ConfigError, match="did you mean 'every'"):
             SNAPSHOTS(archive, "linear", "BTCUSDT", start, end, evry="1s")
 
