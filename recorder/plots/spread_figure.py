@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+from recorder.plots.known import Range
 from recorder.plots.spans import Doubles, Spans
 from recorder.plots.spread import SpreadPicture, spread_share
 from recorder.plots.steps import duration_text
@@ -32,7 +33,7 @@ from recorder.plots.style import (
 from recorder.plots.trades_figure import runs_of
 from schemas.time import format_ns
 
-__all__ = ["draw_spread", "stairs_of"]
+__all__ = ["draw_spread", "stairs_of", "when_text"]
 
 BAND: Final = "#BFD7E8"
 LEAST_SHARE: Final = 1e-4
@@ -101,7 +102,7 @@ def draw_spread(picture: SpreadPicture, width: int = 1280, height: int = 720) ->
             f"{picture.book.topic}, match time",
             f"steps of {duration_text(picture.step_ns)}",
             f"mean {number_text(picture.mean_spread)} ({number_text(picture.mean_bps)} bps) by time",
-            f"widest {number_text(picture.widest)} at {format_ns(picture.widest_ns)[11:23]}",
+            f"widest {number_text(picture.widest)} at {when_text(picture.widest_ns, range_)}",
             *hole_texts(picture.known, range_),
         ],
     )
@@ -115,6 +116,12 @@ def draw_spread(picture: SpreadPicture, width: int = 1280, height: int = 720) ->
         range_,
     )
     return figure
+
+
+def when_text(moment_ns: int, range_: Range) -> str:
+    """Return a moment of a range: the time alone where the range is one of a day."""
+    text = format_ns(moment_ns)[:23].replace("T", " ")
+    return text[11:] if format_ns(range_.start_ns)[:10] == format_ns(range_.end_ns - 1)[:10] else text
 
 
 def stairs_of(cells: Spans, values: Doubles, trusted: Spans) -> list[Doubles]:

@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recorder.archive import open_archive
+from recorder.plots.known import Range
 from recorder.plots.spans import union
 from recorder.plots.spread import LOWEST, PARTS_OF_A_DECADE, Fold, spread_picture, spread_share
-from recorder.plots.spread_figure import draw_spread, stairs_of
+from recorder.plots.spread_figure import draw_spread, stairs_of, when_text
 from recorder.plots.touch import Touch, recordings, touches
 from schemas.errors import ConfigError, NoData
 from schemas.names import Table
@@ -161,6 +162,13 @@ def test_the_figure_breaks_lines_at_gaps_and_says_what_it_shows(tmp_path: Path) 
     assert low < 0.1 < 2.05 < high
     assert shares.get_ylim() == (low, high)
     assert {"mean by time", "narrowest to widest", "gap: recorded, not trusted"} <= set(legend_texts(figure))
+
+
+def test_moments_of_longer_ranges_have_their_day() -> None:
+    day = 86_400 * SECOND_NS
+    midnight = NOON_NS - day // 2
+    assert when_text(NOON_NS, Range(midnight, midnight + day)) == "12:00:00.000"
+    assert when_text(NOON_NS, Range(midnight, midnight + day + 1)) == "2024-08-08 12:00:00.000"
 
 
 def test_a_book_with_one_side_has_no_spread(tmp_path: Path) -> None:
