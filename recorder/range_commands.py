@@ -132,8 +132,11 @@ def _write(
             [line, symbol, f"{start_ns}ns", f"{end_ns}ns", every], {**named, "untrusted": untrusted.value}
         )
         result = Result(function.schema(arguments), _told(archive, function, arguments, output))
+        rows: int | None = None
         with standard_output() if output is None else new_file(output, data=data) as out:
             rows = write_rows(result, style, out)
+        if rows is None:  # whoever read them has seen enough
+            return
         if rows == 0 and start_ns < end_ns and not mark_untrusted:
             typer.echo("no rows: what was recorded lies in gaps; --mark-untrusted shows it", err=True)
         elif style is Format.TABLE and rows > MAX_TABLE_ROWS:

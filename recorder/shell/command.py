@@ -71,14 +71,20 @@ def _run_all(runner: Runner, source: TextIO) -> None:
     text = ""
     try:
         for line in source:
-            if not text and line.lstrip().startswith("\\"):
+            if line.lstrip().startswith("\\") and not split_statements(text)[1]:
                 runner.run(line)
+                text = ""
                 continue
-            whole, text = split_statements(text + line)
+            text += line
+            if ";" not in line:  # ends nothing, and long statements have many lines
+                continue
+            whole, text = split_statements(text)
             text = f"{text}\n" if text else ""
             for statement in whole:
                 runner.run(statement)
-        runner.run(text)
+        runner.run(split_statements(text)[1])
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"standard input is no UTF-8: {error.reason}; expected SQL as text") from None
     except Leave:
         return
     except Stopped:

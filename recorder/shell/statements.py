@@ -22,7 +22,13 @@ def split_statements(text: str) -> tuple[list[str], str]:
             start, has_words = at + 1, False
         elif kind.name != "comment":
             has_words = True
-    return statements, content[start:].decode().strip() if has_words else ""
+    rest = content[start:].decode()
+    return statements, rest.strip() if has_words or _is_open(rest) else ""
+
+
+def _is_open(comments: str) -> bool:
+    """Whether the last comment goes on, so that a word behind it would be part of it."""
+    return all(kind.name == "comment" for _, kind in duckdb.tokenize(f"{comments}\nx"))
 
 
 def is_complete(text: str) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -96,6 +98,19 @@ def test_a_table_for_people(data: Path) -> None:
     later = ("--from", "2024-08-08T12:00:03Z", "--to", "2024-08-08T12:00:09Z")
     result = run("snapshots", "BTCUSDT", "--every", "1ms", *later, "--data", data)
     assert "only the first 1000 rows are shown" in result.stderr
+
+
+def test_a_reader_that_leaves_early_is_no_error(data: Path) -> None:
+    later = ("--from", "2024-08-08T12:00:03Z", "--to", "2024-08-08T12:00:09Z")
+    asked = ("snapshots", "BTCUSDT", "--every", "100us", *later, "--data", str(data), "--format", "csv")
+    command = [sys.executable, "-m", "recorder", *asked]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline().startswith(b"time,")
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
 
 
 def test_rows_that_lie_in_gaps_are_spoken_of(data: Path) -> None:

@@ -18,6 +18,8 @@ import pytest
 from typer.testing import CliRunner
 
 from recorder.cli import app
+from recorder.shell import command
+from recorder.shell.statements import split_statements
 from schemas.errors import ConfigError
 from schemas.names import Table
 from tests.recorder.archives import MS, NOON_NS, HandmadeArchive
@@ -181,3 +183,26 @@ def test_parquet_is_for_single_queries(data: Path) -> None:
     result = CliRunner().invoke(app, ["sql", "--data", str(data), "--format", "parquet"])
     assert isinstance(result.exception, ConfigError)
     assert "tapebook query --format parquet" in str(result.exception)
+
+
+def test_a_pipe_of_other_bytes_is_said(data: Path) -> None:
+    result = CliRunner().invoke(app, ["sql", "--data", str(data)], input=b"SELECT '\xff';\n")
+    assert isinstance(result.exception, ConfigError)
+    assert "standard input is no UTF-8" in str(result.exception)
+
+
+def test_a_long_statement_from_a_pipe_is_looked_at_where_it_may_end(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[str] = []
+
+    def looked(text: str) -> tuple[list[str], str]:
+        looks.append(text)
+        return split_statements(text)
+
+    monkeypatch.setattr(command, "split_statements", looked)
+    lines = "".join(f"  ({number}),\n" for number in range(500))
+    text = f"-- numbers;\n\\f csv\n/* one;\ntwo */ SELECT sum(n) AS n FROM (VALUES\n{lines} (500)) t(n);\n"
+    result = CliRunner().invoke(app, ["sql", "--data", str(data)], input=text)
+    assert result.stdout == "n\n125250\n"
+    assert len(looks) < 10

@@ -21,6 +21,9 @@ from recorder.shell.statements import is_complete, split_statements
         (";;  ; -- nothing;\n", [], ""),
         ("SELECT 'ü;'; x", ["SELECT 'ü;'"], "x"),
         ("", [], ""),
+        ("/* open;\n", [], "/* open;"),
+        ("SELECT 1; /* a /* b */;", ["SELECT 1"], "/* a /* b */;"),
+        ("/* a /* b */; */ SELECT 1;", ["/* a /* b */; */ SELECT 1"], ""),
     ],
 )
 def test_statements_end_with_their_semicolon(text: str, whole: list[str], rest: str) -> None:
