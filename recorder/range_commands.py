@@ -132,10 +132,10 @@ def _write(
             [line, symbol, f"{start_ns}ns", f"{end_ns}ns", every], {**named, "untrusted": untrusted.value}
         )
         result = Result(function.schema(arguments), _told(archive, function, arguments, output))
-        rows: int | None = None
+        rows = -1
         with standard_output() if output is None else new_file(output, data=data) as out:
             rows = write_rows(result, style, out)
-        if rows is None:  # whoever read them has seen enough
+        if rows < 0:  # whoever read them has seen enough
             return
         if rows == 0 and start_ns < end_ns and not mark_untrusted:
             typer.echo("no rows: what was recorded lies in gaps; --mark-untrusted shows it", err=True)

@@ -14,7 +14,7 @@ from recorder.ranges.function import Arguments, Kind, Parameter, Untrusted
 from schemas.errors import ConfigError, NoData
 from schemas.names import Table
 from schemas.tables import LEVEL_COLUMNS, book_of_topic
-from schemas.time import format_ns
+from schemas.time import NS_PER_SECOND, format_ns
 
 __all__ = ["BOOK_PARAMETERS", "BookRange", "Stretch", "book_range", "deep_enough"]
 
@@ -126,16 +126,16 @@ def book_range(archive: Archive, arguments: Arguments, *, levels: int | None = N
     category, symbol, clock = arguments["category"], arguments["symbol"], arguments["clock"]
     start_ns, end_ns = arguments["t0"], arguments["t1"]
     topics = _topics(archive, category, symbol, arguments["topic"], levels)
-    best: BookRange | None = None
-    covered_ns = -1
+    found: list[tuple[int, BookRange]] = []
     for topic in topics:
-        found = _recorded(archive, category, symbol, topic, clock, start_ns, end_ns)
-        sum_ns = sum(part.end_ns - part.start_ns for part in found.stretches)
-        if sum_ns > covered_ns:
-            best, covered_ns = found, sum_ns
-        if sum_ns == end_ns - start_ns:
+        book = _recorded(archive, category, symbol, topic, clock, start_ns, end_ns)
+        found.append((sum(part.end_ns - part.start_ns for part in book.stretches), book))
+        if found[-1][0] == end_ns - start_ns:
             break
-    assert best is not None
+    most_ns = max(covered_ns for covered_ns, _ in found)
+    # Topics of one recording begin and end some moments apart, and a restart lies in many a range.
+    slack_ns = max(most_ns // 100, min(most_ns // 10, NS_PER_SECOND))
+    best = next(book for covered_ns, book in found if covered_ns >= most_ns - slack_ns)
     if not best.stretches and end_ns > start_ns:
         raise NoData(_nothing(archive, category, symbol, topics, clock, start_ns, end_ns))
     return best

@@ -125,6 +125,18 @@ def test_the_deepest_topic_that_covers_the_range_answers(tmp_path: Path) -> None
         assert ask(archive, early, end, 100 * MS, depth=51)["update_id"].to_pylist() == [2] * 3
 
 
+@pytest.mark.parametrize(("begins_ms", "deepest"), [(1_090, 200), (1_110, 200), (2_300, 50), (9_000, 50)])
+def test_a_deep_topic_that_began_a_moment_later_answers_all_the_same(
+    tmp_path: Path, begins_ms: int, deepest: int
+) -> None:
+    rows = [row(1, 1000, "snapshot", depth=50), row(2, begins_ms, "snapshot", depth=200, bid=7)]
+    deep = cover(0, begins_ms, 13_000, topic="orderbook.200.BTCUSDT")
+    HandmadeArchive(tmp_path).segment(NOON_NS, {BOOK: rows, COVERAGE: [cover(0, 0, 13_000), deep]})
+    with open_archive(tmp_path) as archive:
+        found = ask(archive, NOON_NS, NOON_NS + 60_000 * MS, 100 * MS)
+        assert found["bid_price"].to_pylist()[-1] == [0.07 if deepest == 200 else 1.0]
+
+
 def test_nothing_is_read_before_it_is_asked_for(tmp_path: Path) -> None:
     simple(tmp_path, [row(1, 1000, "snapshot")])
     for path in (tmp_path / "archive" / "book_updates").rglob("*.parquet"):
