@@ -14,12 +14,15 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from recorder.options import ReportFormat
+from recorder.options import MIN_FREE_MIB, ReportFormat
 from schemas.errors import ConfigError
 
 __all__ = ["importing"]
 
 log = logging.getLogger("tapebook")
+_UNTIL_ROOM = (
+    "nothing more is imported or rolled: free some space; the same command then goes on behind what is sealed"
+)
 
 importing = typer.Typer(
     name="import",
@@ -71,6 +74,7 @@ def _capture(
     environment: ENVIRONMENT = "mainnet",
     skip_bad: SKIP_BAD = False,
     segment_mib: SEGMENT_MIB = 256,
+    min_free_mib: Annotated[float, MIN_FREE_MIB] = 256.0,
     no_roll: NO_ROLL = False,
     style: STYLE = ReportFormat.TABLE,
 ) -> None:
@@ -92,6 +96,7 @@ def _bybit(
     environment: ENVIRONMENT = "mainnet",
     skip_bad: SKIP_BAD = False,
     segment_mib: SEGMENT_MIB = 256,
+    min_free_mib: Annotated[float, MIN_FREE_MIB] = 256.0,
     no_roll: NO_ROLL = False,
     style: STYLE = ReportFormat.TABLE,
 ) -> None:
@@ -128,6 +133,7 @@ def _tardis(
     ] = 1000,
     skip_bad: SKIP_BAD = False,
     segment_mib: SEGMENT_MIB = 256,
+    min_free_mib: Annotated[float, MIN_FREE_MIB] = 256.0,
     no_roll: NO_ROLL = False,
     style: STYLE = ReportFormat.TABLE,
 ) -> None:
@@ -141,6 +147,7 @@ def _tardis(
 
 
 def _run(options: dict[str, Any], form: Callable[[Path], Any]) -> None:
+    from recorder.disk_budget import floor_of
     from recorder.importing.run import ImportPlan, Report, run_import
     from recorder.importing.sources import name_of
     from schemas.names import Category, Environment
@@ -165,6 +172,7 @@ def _run(options: dict[str, Any], form: Callable[[Path], Any]) -> None:
             roll=not options["no_roll"],
             on_progress=_bar(),
             should_stop=lambda: bool(stopped),
+            budget=floor_of(options["data"], options["min_free_mib"], _UNTIL_ROOM),
         )
     _clear()
     if options["style"] is ReportFormat.JSON:

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from engine.core.feeds import parse_feed
+from recorder.disk_budget import DiskBudget
 from recorder.gateway.books import topic_of
 from recorder.importing.history import History
 from recorder.importing.segments import ImportJournal
@@ -24,7 +25,7 @@ from recorder.numbering import next_number
 from recorder.record import check_home
 from recorder.roll import replay_segment, report_recoveries, roll_data, roll_lock
 from recorder.version import SOFTWARE
-from schemas.errors import ConfigError, DataError, StoreError
+from schemas.errors import ConfigError, DataError, OutOfSpace, StoreError
 from schemas.names import Category, Environment
 from schemas.notes import Imported, Subscribed
 
@@ -107,6 +108,7 @@ def run_import(
     roll: bool = True,
     on_progress: OnProgress = lambda *_: None,
     should_stop: Callable[[], bool] = lambda: False,
+    budget: DiskBudget | None = None,
 ) -> Report:
     """Import files, or go on with an import that was interrupted.
 
@@ -116,8 +118,10 @@ def run_import(
         roll: make tables of it, too.
         on_progress: told how far it is.
         should_stop: asked now and then; what is sealed by then stays, and the same import goes on from there.
+        budget: of the disk, asked as often.
 
     Raises:
+        OutOfSpace: there is less left than the budget's floor; what is sealed stays.
         ConfigError: a file can't be opened, or was imported before; the collector's name belongs to something else.
         DataError: a bad line, or a file that is damaged; then nothing of that file was imported.
         StoreError: the disk failed.
@@ -127,14 +131,26 @@ def run_import(
     check_home(data, plan.collector, plan.category, plan.environment)
     prints = _fingerprints(plan.sources)
     report = Report(plan.collector)
+    full: list[OutOfSpace] = []
+
+    def stop() -> bool:
+        try:
+            if budget is not None:
+                budget.check()
+        except OutOfSpace as error:
+            full.append(error)
+        return bool(full) or should_stop()
+
     with CollectorLock(data, plan.collector):
         report_recoveries(recover(data, plan.collector))
         try:
-            _Import(plan, data, prints, report, on_progress, should_stop).run()
+            _Import(plan, data, prints, report, on_progress, stop).run()
         finally:
-            if roll and report.segments:
+            if roll and report.segments and not full:
                 with roll_lock(data, wait=True):
                     roll_data(data, collector=plan.collector)
+    if full:
+        raise full[0]
     return report
 
 

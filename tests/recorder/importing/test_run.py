@@ -14,13 +14,14 @@ from pathlib import Path
 import pytest
 
 from recorder.cli import main
+from recorder.disk_budget import DiskBudget
 from recorder.importing.captures import CaptureFile
 from recorder.importing.run import ImportPlan, Report, run_import
 from recorder.importing.sources import Source
 from recorder.journal import SegmentReader, segments
 from recorder.journal_cat import ALL_KINDS, Selection, cat, selected
 from recorder.verify import verify
-from schemas.errors import ConfigError, DataError
+from schemas.errors import ConfigError, DataError, OutOfSpace
 from schemas.names import Category, Environment, RecordKind
 from schemas.notes import Imported, decode_note
 from tests.processes import ROOT
@@ -297,3 +298,27 @@ def test_what_a_kill_kept_from_being_written_down_is_when_the_import_is_asked_fo
     with pytest.raises(ConfigError, match="has it already"):
         import_capture(tmp_path / "data", file, segment_bytes=2_000)
     assert history.read_bytes() == told
+
+
+def test_below_the_floor_it_ends_and_goes_on_later(tmp_path: Path) -> None:
+    file = capture_file(tmp_path / "day.jsonl", market(0, 300))
+    whole = import_capture(tmp_path / "whole", file)
+    asked = [0]
+
+    def free(_: Path) -> int:
+        asked[0] += 1
+        return 0 if asked[0] > 3 else 1 << 40
+
+    budget = DiskBudget(tmp_path, 1 << 30, free=free, warn=lambda _: None, then="nothing more is imported")
+    with pytest.raises(OutOfSpace, match="nothing more is imported") as ended:
+        import_capture(tmp_path / "data", file, budget=budget)
+    assert ended.value.exit_code == 4
+    assert not (tmp_path / "data" / "archive" / "manifest").exists()  # nothing is rolled either
+    again = import_capture(tmp_path / "data", file)
+    assert again.complete
+    assert records(tmp_path / "data") == records(tmp_path / "whole")
+    assert whole.complete
+    with pytest.raises(SystemExit) as code:
+        main(["import", "capture", str(file), "--category", "linear", "--data", str(tmp_path / "third"),
+              "--min-free-mib", "1e12"])  # fmt: skip
+    assert code.value.code == 4
