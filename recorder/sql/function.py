@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import duckdb
@@ -19,10 +20,17 @@ __all__ = ["SqlFunction", "Statement", "sql_function", "sql_text"]
 
 
 class Statement(NamedTuple):
-    """A SELECT, and the session variables that it reads."""
+    """A SELECT, and what it reads beside the archive's tables.
+
+    Attributes:
+        text: it.
+        variables: of the session.
+        streams: what the engine makes, by the names that the text has for it.
+    """
 
     text: str
     variables: Mapping[str, object]
+    streams: Mapping[str, tuple[RangeFunction, Arguments]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)

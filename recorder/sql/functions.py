@@ -24,7 +24,7 @@ from recorder.sql.arguments import argument_value
 from recorder.sql.calls import Call, Piece, replace_calls
 from recorder.sql.function import SqlFunction
 from recorder.sql.latency_function import LATENCY
-from recorder.sql.trade_functions import BARS
+from recorder.sql.trade_functions import BARS, TRADES_WITH_QUOTES
 from schemas.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["TABLE_FUNCTIONS", "Calls"]
 
 TABLE_FUNCTIONS: Final[Mapping[str, RangeFunction]] = MappingProxyType(
-    {function.name: function for function in (*FUNCTIONS.values(), BARS, LATENCY)}
+    {function.name: function for function in (*FUNCTIONS.values(), BARS, LATENCY, TRADES_WITH_QUOTES)}
 )
 """Every table function by name."""
 
@@ -52,6 +52,7 @@ class Calls:
         self._archive = archive
         self._session = session
         self._scans: dict[str, _Scan] = {}
+        self._streams: dict[str, _Scan] = {}
         self._views: list[str] = []
         self._variables: list[str] = []
 
@@ -76,15 +77,16 @@ class Calls:
             self._session.execute(f'DROP VIEW "{name}"')
         for name in self._variables:
             self._session.execute(f'RESET VARIABLE "{name}"')
-        for name in self._scans.keys() - set(self._views):
+        for name in [*(self._scans.keys() - set(self._views)), *self._streams]:
             self._session.unregister(name)
         self._scans.clear()
+        self._streams.clear()
         self._views.clear()
         self._variables.clear()
 
     def cause(self, error: Exception) -> Exception | None:
         """Return what an error of DuckDB's came from, or comes to; None if calls have nothing to do with it."""
-        for scan in self._scans.values():
+        for scan in (*self._scans.values(), *self._streams.values()):
             if scan.error is not None:
                 return scan.error
         text = str(error)
@@ -139,6 +141,9 @@ class Calls:
         for variable, value in statement.variables.items():
             self._session.execute(f'SET VARIABLE "{variable}" = $1', [value])
             self._variables.append(variable)
+        for stream, (source, given) in statement.streams.items():
+            self._streams[stream] = _Scan(self._archive, source, given)
+            self._session.register(stream, self._streams[stream])
         self._session.execute(f'CREATE OR REPLACE TEMP VIEW "{name}" AS {statement.text}')
         self._views.append(name)
 

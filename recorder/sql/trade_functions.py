@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import duckdb
 import pyarrow as pa
 
+from recorder.feed_rows import Clock
 from recorder.ranges.book_range import BOOK_PARAMETERS
 from recorder.ranges.function import Arguments, Kind, Parameter, Untrusted
 from recorder.sql.function import Statement, sql_function, sql_text
+from recorder.sql.quote_states import QUOTE_STATES
 from recorder.sql.trusted import trusted_spans
 from schemas.errors import ConfigError, NoData
 from schemas.manifest import ManifestFile
@@ -20,7 +22,7 @@ from schemas.time import NS_PER_MS, format_ns
 if TYPE_CHECKING:
     from recorder.archive import Archive
 
-__all__ = ["BARS", "MICROSECONDS", "RANGE", "ceiling", "field", "trades_of_range"]
+__all__ = ["BARS", "MICROSECONDS", "RANGE", "TRADES_WITH_QUOTES", "ceiling", "field", "trades_of_range"]
 
 _UUID: Final = "CAST(CAST(trade_uuid AS UUID) AS VARCHAR)"
 _ID: Final = f"coalesce(trade_id, {_UUID}, CAST(trade_number AS VARCHAR))"
@@ -125,6 +127,25 @@ def _bars(archive: Archive, session: duckdb.DuckDBPyConnection, arguments: Argum
     return Statement(text, trades.variables | _spans_variable(name, spans))
 
 
+def _trades_with_quotes(
+    archive: Archive, session: duckdb.DuckDBPyConnection, arguments: Arguments, name: str
+) -> Statement:
+    trades = trades_of_range(archive, session, arguments, name)
+    of_book = QUOTE_STATES.bind(
+        [arguments["category"], arguments["symbol"], f"{arguments['t0']}ns", f"{arguments['t1']}ns"],
+        {"topic": arguments["topic"]},
+    )
+    text = sql_text("trades_with_quotes").format(
+        name=name,
+        trades=trades.text,
+        price_exponent=trades.price_exponent,
+        size_exponent=trades.size_exponent,
+        kept="WHERE trusted" if arguments["untrusted"] is Untrusted.LEAVE_OUT else "",
+    )
+    of_book = {**of_book, "clock": Clock.MATCH}
+    return Statement(text, trades.variables, {f"{name} quotes": (QUOTE_STATES, of_book)})
+
+
 def _spans_variable(name: str, spans: Any) -> dict[str, object]:
     # Never empty, so that the type of its elements is known.
     return {f"{name} spans": [span._asdict() for span in spans] or [{"start_ms": 2**62, "end_ms": 2**62}]}
@@ -168,4 +189,42 @@ BARS: Final = sql_function(
         ]
     ),
     _bars,
+)
+
+TRADES_WITH_QUOTES: Final = sql_function(
+    "trades_with_quotes",
+    "Trades with the best bid and ask before them, by match time and then by the matching engine's sequence.",
+    (
+        *RANGE,
+        Parameter(
+            "topic",
+            Kind.TEXT,
+            "Topic of the book, e.g. orderbook.50; the shallowest recorded one that covers the range.",
+            None,
+        ),
+        Parameter(
+            "untrusted",
+            Kind.UNTRUSTED,
+            "What becomes of trades of a time in which no book may be trusted.",
+            Untrusted.LEAVE_OUT,
+        ),
+    ),
+    pa.schema(
+        [
+            field("time", pa.timestamp("ms", "UTC"), "When the trade was matched."),
+            field("trade_id", pa.string(), "The exchange's id."),
+            field("side", pa.string(), "Taker side: buy or sell."),
+            field("price", pa.float64(), "Price."),
+            field("size", pa.float64(), "Size."),
+            field("is_block", pa.bool_(), "Block trade."),
+            field("cross_sequence", pa.int64(), "The matching engine's sequence."),
+            field("bid_price", pa.float64(), "Best bid before the trade; null where there is none."),
+            field("bid_size", pa.float64(), "Its size."),
+            field("ask_price", pa.float64(), "Best ask before the trade; null where there is none."),
+            field("ask_size", pa.float64(), "Its size."),
+            field("quote_age_ms", pa.int64(), "Time from the message that made the quote to the trade."),
+            field("trusted", pa.bool_(), "The book may be trusted there."),
+        ]
+    ),
+    _trades_with_quotes,
 )
