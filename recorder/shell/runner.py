@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Callable, Iterable
 from time import perf_counter
@@ -106,10 +107,10 @@ class Runner:
             self._out.flush()
 
     def _interruptible(self, work: Callable[[], int]) -> int:
-        """Do work beside this thread, which alone hears of Ctrl-C."""
+        """Do work beside the main thread, which alone hears of Ctrl-C, and keeps calm about it meanwhile."""
         outcome: list[int] = []
         failure: list[BaseException] = []
-        done = threading.Event()
+        done, stop = threading.Event(), threading.Event()
 
         def run() -> None:
             try:
@@ -119,17 +120,15 @@ class Runner:
             finally:
                 done.set()
 
-        threading.Thread(target=run, name="query").start()
-        stopped = False
-        while not done.is_set():
-            try:
-                if stopped:
-                    # again and again: what was asked for may not have begun when the first came
+        before = signal.signal(signal.SIGINT, lambda _signal, _frame: stop.set())
+        try:
+            threading.Thread(target=run, name="query", daemon=True).start()
+            while not done.wait(_POLL_S):
+                if stop.is_set():  # again and again: what it is to stop may not have begun when it came
                     self.archive.interrupt()
-                done.wait(_POLL_S if stopped else None)
-            except KeyboardInterrupt:
-                stopped = True
-        if stopped:
+        finally:
+            signal.signal(signal.SIGINT, before)
+        if stop.is_set():
             raise Stopped
         if failure:
             raise failure[0]
