@@ -12,7 +12,10 @@ def split_statements(text: str) -> tuple[list[str], str]:
 
     Semicolons in quotes and comments end nothing. Statements of nothing but comments are left out.
     """
-    content = text.encode()
+    try:
+        content = text.encode()
+    except UnicodeEncodeError:  # a stray byte from a terminal; whoever runs it says so
+        return [text], ""
     statements: list[str] = []
     start, has_words = 0, False
     for at, kind in duckdb.tokenize(text):

@@ -230,7 +230,13 @@ def _is_open(text: str) -> bool:
     return text.startswith("'") and (len(text) == 1 or not text.endswith("'"))
 
 
+def _clean(text: str) -> str:
+    """Text as it is, but for stray bytes that a terminal may send."""
+    return text.encode(errors="replace").decode()
+
+
 def _in_comment(text: str) -> bool:
+    text = _clean(text)
     found = duckdb.tokenize(text)
     if not found or found[-1][1].name != "comment":
         return False
@@ -239,6 +245,7 @@ def _in_comment(text: str) -> bool:
 
 
 def _words(text: str) -> list[_Word]:
+    text = _clean(text)
     content = text.encode()
     found = [(at, kind.name) for at, kind in duckdb.tokenize(text)]
     ends = [*(at for at, _ in found[1:]), len(content)]

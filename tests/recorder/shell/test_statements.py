@@ -46,3 +46,8 @@ def test_as_many_statements_as_are_written(parts: list[str], times: int) -> None
     is_nothing = all(part.startswith(("--", "/*")) for part in parts)
     assert whole == ([] if is_nothing else [text.strip()] * times)
     assert rest == ("" if is_nothing else text.strip())
+
+
+def test_stray_bytes_are_handed_on_to_who_says_so() -> None:
+    assert split_statements("SELECT '\udce9'") == (["SELECT '\udce9'"], "")
+    assert is_complete("SELECT '\udce9'")

@@ -58,13 +58,11 @@ def texts(query: str) -> list[str]:
         ("SELECT 'it''s', pri| FROM trades", ["price"]),
         ("SELECT 1 -- FROM tr|", []),
         ("FROM trades WHERE SYM|", ["symbol"]),
-        ("SELECT 12|", []),
+        ("SELECT '\udce9', pri| FROM trades", ["price"]),
     ],
 )
 def test_what_fits_comes(query: str, expected: list[str]) -> None:
     found = texts(query)
-    if query.endswith("12|"):
-        return  # a number is no beginning of a word: anything may follow
     assert found[: len(expected)] == expected
     assert bool(found) == bool(expected)
 
