@@ -84,7 +84,10 @@ class FeedSpan:
 
 @dataclass(frozen=True, slots=True)
 class FeedGap:
-    """A span in which the feed is not trustworthy; ``end_ns`` is None while nothing has healed it."""
+    """A span in which the feed is not trustworthy; ``end_ns`` is None while nothing has healed it.
+
+    One that ``names_no_topic`` is a frame too damaged to tell whose it was; it starts when that was received.
+    """
 
     collector: str
     cause: str
@@ -92,6 +95,7 @@ class FeedGap:
     end_ns: int | None
     start_match_ns: int | None
     end_match_ns: int | None
+    names_no_topic: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +146,7 @@ def _gaps(archive: Archive, category: str, symbol: str, topic: str) -> list[Feed
             row["end_time"],
             _ms_to_ns(row["start_match_time"]),
             _ms_to_ns(row["end_match_time"]),
+            topic == "",
         )
         key = gap.collector, gap.cause, gap.start_ns
         if gap.end_ns is None:

@@ -46,12 +46,14 @@ def stale_after(gap: FeedGap, prefix: Prefix, clock: Clock) -> int | None:
     if following_ns is not None and (
         gap.start_ns > following_ns
         # Frames of one read share a stamp: then the match time tells behind which of them the gap begins.
-        or (gap.start_ns == following_ns and gap.start_match_ns != match_ns)
+        or (gap.start_ns == following_ns and gap.start_match_ns != match_ns and not gap.names_no_topic)
     ):
         return None
     # A row that the gap kept from the book may carry the very times of the last good one.
     if prefix.last_receive_ns > gap.start_ns or prefix.is_followed:
         return NO_MOMENT
+    if gap.names_no_topic:  # what it brought may be as old as the last good row
+        return prefix.times[clock]
     if clock is Clock.MATCH and gap.start_match_ns is not None:
         return gap.start_match_ns
     return prefix.times[clock] + gap.start_ns - receive_ns

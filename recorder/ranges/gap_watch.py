@@ -41,6 +41,11 @@ class GapWatch:
         self._carried: dict[str, int] | None = None
         self._last_receive_ns = NO_MOMENT
         self._refused = NO_MOMENT
+        self._ends = np.array(sorted(gap.end_ns for gap in gaps if gap.end_ns is not None), np.int64)
+        self._healing: Int64s = np.empty(
+            0, np.int64
+        )  # which rows healed gaps, of the batch at hand and before
+        self._asked = 0
 
     def take(self, batch: pa.RecordBatch | None) -> None:
         """Take the next rows, or None behind the last ones. Samples of the rows before must have been asked about."""
@@ -64,6 +69,12 @@ class GapWatch:
             "update_id": integers(rows, "update_id"),
             **{f"{clock.value}_time": moments_ns(rows, clock.column) for clock in Clock},
         }
+        receive_ns = self._columns["receive_time"]
+        healed = (self._ends > self._last_receive_ns) & (self._ends <= receive_ns.max(initial=NO_MOMENT))
+        if self._last_receive_ns == NO_MOMENT:
+            healed &= self._ends >= receive_ns[:1].max(initial=NO_MOMENT)
+        heals = self._base + np.searchsorted(receive_ns, self._ends[healed], "left")
+        self._healing = np.concatenate([self._healing, heals])
         places = np.arange(self._count, dtype=np.int64)
         self._good = np.maximum.accumulate(np.where(self._columns["applied"] != 0, places, -1))
 
@@ -90,6 +101,18 @@ class GapWatch:
                 hit = where == at if after_ns == NO_MOMENT else (where == at) & (times > after_ns)
                 found = hit if found is None else found | hit
         return found
+
+    def healed_since(self, rows: Int64s) -> npt.NDArray[np.bool_]:
+        """Return between which samples and the one before each a gap was healed, whatever came of it before that.
+
+        Args:
+            rows: how many rows lie before each sample; those of the samples asked about last end where these begin.
+        """
+        before = np.concatenate([[self._asked], rows[:-1]])
+        if len(rows):
+            self._asked = int(rows[-1])
+        counts = np.searchsorted(self._healing, [before, rows], "left")
+        return np.asarray(counts[1] > counts[0])
 
     def _around(self, counts: Int64s) -> tuple[Int64s, Int64s]:
         """When the last good row of each prefix was received, and when the row behind it."""

@@ -111,6 +111,8 @@ def samples(
                 doubted = watch.doubted(found["rows"], found["time"])
                 if doubted is not None:
                     trusted &= ~doubted
+                if kind == "flow" and book.depth == 1:  # deeper books' update ids tell what is missing
+                    trusted &= ~watch.healed_since(found["rows"])
                 keep = None if untrusted is Untrusted.MARK or trusted.all() else trusted
                 if keep is None or keep.any():
                     yield Samples(found, trusted, keep, part)

@@ -14,8 +14,8 @@ from recorder.archive import open_archive
 from recorder.compact import compact_data
 from recorder.feed_rows import Clock
 from tests.book_rows import Row, reached, slow_flow
-from tests.recorder.archives import MS, NOON_NS
-from tests.recorder.random_books import gap, moment_of, reference, row
+from tests.recorder.archives import MS, NOON_NS, HandmadeArchive
+from tests.recorder.random_books import BOOK, COVERAGE, GAPS, cover, gap, moment_of, reference, row
 from tests.recorder.ranges.asking import (
     ask,
     ask_or_none,
@@ -122,3 +122,23 @@ def test_an_interval_with_a_gap_in_it_is_not_to_be_trusted(tmp_path: Path) -> No
         # one that lies before the first book began is not whole
         early = ask(archive, "order_flow_imbalance", start - 500 * MS, start + 500 * MS, untrusted="mark")
         assert early["trusted"].to_pylist() == [False]
+
+
+def test_a_gap_of_snapshots_alone_breaks_the_interval_that_it_was_healed_in(tmp_path: Path) -> None:
+    """Each message of level 1 is a whole book, so that none of them shows that others are missing."""
+    moments = ((1, 1000), (2, 1200), (9, 1700), (10, 1900), (11, 2500))
+    rows = [row(sequence, match, "snapshot", depth=1) for sequence, match in moments]
+    topic = "orderbook.1.BTCUSDT"
+    lost = gap(9, rows[1], rows[2], cause="disconnect", topic=topic)
+    covered = cover(0, 0, 10_000, topic=topic)
+    HandmadeArchive(tmp_path).segment(
+        NOON_NS, {BOOK: rows, COVERAGE: [covered], GAPS: [lost]}, row_group_rows=2
+    )
+    with open_archive(tmp_path) as archive:
+        start = NOON_NS + 1000 * MS
+        for every, expected in ((1000, [False, True, True]), (200, [True, False, False, False, True])):
+            end = start + every * len(expected) * MS
+            options = {"every": every * MS, "topic": "orderbook.1", "untrusted": "mark"}
+            marked = ask(archive, "order_flow_imbalance", start, end, **options)
+            assert marked["trusted"].to_pylist() == expected
+            assert marked["breaks"].to_pylist() == [0] * len(expected)

@@ -106,7 +106,7 @@ def test_a_frame_that_may_have_been_anything_may_have_been_the_top_of_the_book(t
     with open_archive(tmp_path) as archive:
         t0, t1 = NOON_NS + 1000 * MS, NOON_NS + 2400 * MS
         marked = ask(archive, t0, t1, 200 * MS, untrusted="mark", topic="orderbook.1")
-        assert marked["trusted"].to_pylist() == [True, True, False, False, False, True, True]
+        assert marked["trusted"].to_pylist() == [True, False, False, False, False, True, True]
         # of deeper books the next update id tells
         marked = ask(archive, t0, t1, 200 * MS, untrusted="mark", topic="orderbook.50")
         assert marked["trusted"].to_pylist() == [True] * 7
