@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 from functools import cache
 from typing import Any, Final
 
@@ -25,6 +26,9 @@ def keep_pages() -> None:
     which the core's rows are in too, keeps them: rolling takes a tenth less time and a fifth less memory.
     """
     pa.set_memory_pool(pa.system_memory_pool())
+    # what is loaded stays: Python's collector need not walk over it again and again
+    gc.collect()
+    gc.freeze()
     set_option = getattr(ctypes.CDLL(None), "mallopt", None)
     if set_option is not None:  # where malloc is another one, it has its own ways
         set_option(_M_MMAP_THRESHOLD, 32 << 20)

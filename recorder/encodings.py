@@ -125,8 +125,7 @@ def _roll(table: Table) -> Profile:
         dictionary = [leaf for leaf in leaves if leaf not in encodings]
     return Profile(
         {
-            # a fifth more bytes than by zstd until the day is compacted, and half of the time (docs/rolling.md)
-            "compression": "lz4",
+            **_roll_compression(table),
             "use_dictionary": dictionary,
             "column_encoding": encodings or None,
             "write_statistics": [leaf for leaf in leaves if leaf in _SEARCHED],
@@ -139,6 +138,16 @@ def _roll(table: Table) -> Profile:
         row_group_levels=512 << 10,
         lists_apart=table in (Table.BOOK_UPDATES, Table.RPI_BOOK_UPDATES),
     )
+
+
+def _roll_compression(table: Table) -> dict[str, Any]:
+    """A fifth more bytes than by zstd until the day is compacted, and half of the time (docs/rolling.md).
+
+    Tickers would be twice as long, and of the others there is little.
+    """
+    if table in _BIG and table is not Table.TICKERS:
+        return {"compression": "lz4"}
+    return {"compression": "zstd", "compression_level": 1}
 
 
 def _compact(table: Table) -> Profile:

@@ -38,9 +38,9 @@ __all__ = [
     "sync_directory",
 ]
 
-MAX_WAITING_BYTES = 32 << 20
+MAX_WAITING_BYTES = 24 << 20
 """Rows that wait for their row groups in memory, those of all files of a roll together."""
-BUFFER_BYTES = 256 << 10
+BUFFER_BYTES = 64 << 10
 """Parquet writes page by page; the file is written and hashed in pieces of this size."""
 
 
@@ -147,7 +147,6 @@ class ArchiveFile:
 
     def append(self, rows: pa.Table) -> None:
         """Take rows that follow the ones before."""
-        came = rows.num_rows
         while rows.num_rows:
             taken, levels = self._cut(rows)
             part = rows.slice(0, taken)
@@ -159,7 +158,7 @@ class ArchiveFile:
                 self._waiting_rows >= self._profile.row_group_rows
                 or self._waiting_levels >= self._profile.row_group_levels
             )
-            if not is_full and 2 * taken < came:
+            if not is_full and part.get_total_buffer_size() > 2 * part.nbytes:
                 part = _copied(part)
             self._waiting.append(part)
             if is_full:

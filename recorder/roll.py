@@ -46,7 +46,7 @@ HELD_BYTES = 8 << 20
 enough that memory is used again while the cache still has it."""
 HELD_BYTES_A_SYMBOL = 192 << 10
 """Of many symbols more are held, so that their rows go in pieces that are worth the handling,"""
-MAX_HELD_BYTES = 48 << 20
+MAX_HELD_BYTES = 32 << 20
 """but never more than this; half of it where threads write what was handed over before."""
 MAX_RECORDS = 8192
 """Records that are replayed in one go: between them somebody looks at how many rows are held."""

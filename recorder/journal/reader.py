@@ -13,7 +13,6 @@ from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
 import msgspec
-import numpy as np
 import pyarrow as pa
 
 from recorder.journal.content import ContentHash, without_batches
@@ -349,7 +348,7 @@ class SegmentReader:
             self.closing_sequence = int(sequences[0])
             self.good_bytes = end
             return
-        if sequences[0] != expected or not bool(np.all(np.diff(sequences) == 1)):
+        if sequences[0] != expected or not bool((sequences[1:] - sequences[:-1] == 1).all()):
             raise Corrupt(
                 self.path,
                 f"batch {self._read} at offset {offset}: sequences {sequences[0]} to {sequences[-1]}, "
