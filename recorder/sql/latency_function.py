@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["LATENCY"]
 
 _BEFORE_NS: Final = 60 * NS_PER_SECOND
+_LAST_NS: Final = 2**63 - 1 - NS_PER_SECOND
 _TABLES: Final = (Table.BOOK_UPDATES, Table.TRADES, Table.TICKERS)
 
 
@@ -40,9 +41,10 @@ def _latency(
         raise ConfigError("every: expected a whole number of microseconds, such as 100ms")
     text = sql_text("latency").format(
         name=name,
-        t0=format_ns(t0_ns),
-        since=format_ns(t0_ns - _BEFORE_NS),
-        t1=format_ns(t1_ns),
+        # Nothing was received before 1970, and the ends of int64 are no moments to DuckDB.
+        t0=format_ns(max(t0_ns, 0)),
+        since=format_ns(max(t0_ns - _BEFORE_NS, 0)),
+        t1=format_ns(min(max(t1_ns, 0), _LAST_NS)),
         lateness=sql_text("lateness").split("CREATE VIEW lateness AS", 1)[1].rstrip().removesuffix(";"),
         bar_ns=t0_ns if every_ns is None else f"epoch_ns(receive_time) // {every_ns} * {every_ns}",
     )

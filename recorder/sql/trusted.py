@@ -33,8 +33,7 @@ SELECT
     coalesce(epoch_ms(start_match_time), epoch_ms(start_time::TIMESTAMPTZ) - {_UNDER_WAY_MS}),
     coalesce(epoch_ms(end_match_time), epoch_ms(end_time::TIMESTAMPTZ)) + 1
 FROM gaps
-WHERE category = $1 AND healed_by IS DISTINCT FROM 'backfill'
-    AND (symbol IN ($2, $3) AND topic = $4 OR symbol = '_' AND topic = '')
+WHERE category = $1 AND symbol IN ($2, $3, '_') AND topic IN ($4, '') AND healed_by IS DISTINCT FROM 'backfill'
 """
 
 

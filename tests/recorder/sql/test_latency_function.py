@@ -105,6 +105,16 @@ def test_level_1_counts_what_is_new_and_a_keep_alive_at_the_beginning_is_not(tmp
         ]
 
 
+def test_a_range_may_be_all_of_time(tmp_path: Path) -> None:
+    moments = {"receive_time": NOON_NS, "push_time": NOON_MS - 5, "match_time": NOON_MS - 7}
+    rows = [{"sequence": 1, "kind": "delta", "update_id": 1} | moments]
+    HandmadeArchive(tmp_path).segment(NOON_NS, {(Table.BOOK_UPDATES, "BTCUSDT"): rows})
+    with open_archive(tmp_path) as opened:
+        sql = "SELECT clock, p50_ms FROM latency('linear', 'BTCUSDT', $1, $2) ORDER BY clock"
+        found = opened.sql(sql, [format_ns(-(2**63)), format_ns(2**63 - 1)]).table().to_pylist()
+    assert found == [{"clock": "match", "p50_ms": 7.0}, {"clock": "push", "p50_ms": 5.0}]
+
+
 def test_nothing_received_is_said_plainly(tmp_path: Path) -> None:
     row = {"sequence": 1, "receive_time": NOON_NS, "push_time": NOON_MS}
     HandmadeArchive(tmp_path).segment(NOON_NS, {(Table.TICKERS, "BTCUSDT"): [row | {"kind": "snapshot"}]})
