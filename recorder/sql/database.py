@@ -34,6 +34,7 @@ _GLOB_CHARACTERS: Final = frozenset("*?[{")
 _TO_READER: Final = (
     "to_arrow_reader" if hasattr(duckdb.DuckDBPyRelation, "to_arrow_reader") else "fetch_arrow_reader"
 )
+_INTERRUPTED: Final = "Query interrupted"  # DuckDB's words for Ctrl-C, in a RuntimeError
 _MEMORY: Final = re.compile(r"[0-9]+(\.[0-9]+)?\s*([kmgt]i?b|b|%)", re.I)
 
 
@@ -140,7 +141,7 @@ class Database:
         session: duckdb.DuckDBPyConnection,
         query: Piece,
         release: Callable[[], None],
-        cause: Callable[[Exception], Exception | None],
+        cause: Callable[[Exception], BaseException | None],
         *,
         at_once: bool,
     ) -> Result:
@@ -167,8 +168,10 @@ class Database:
             if found is not None:
                 raise found from None
             raise translated(error) from error
-        except BaseException:
+        except BaseException as error:
             release()
+            if isinstance(error, RuntimeError) and str(error) == _INTERRUPTED:
+                raise KeyboardInterrupt from None
             raise
         batches = _Batches(reader, release, cause)
         if at_once:
@@ -271,7 +274,7 @@ class _Batches:
         self,
         reader: pa.RecordBatchReader,
         release: Callable[[], None],
-        cause: Callable[[Exception], Exception | None],
+        cause: Callable[[Exception], BaseException | None],
     ) -> None:
         self._reader: pa.RecordBatchReader | None = reader
         self._release = release

@@ -84,7 +84,7 @@ class Calls:
         self._views.clear()
         self._variables.clear()
 
-    def cause(self, error: Exception) -> Exception | None:
+    def cause(self, error: Exception) -> BaseException | None:
         """Return what an error of DuckDB's came from, or comes to; None if calls have nothing to do with it."""
         for scan in (*self._scans.values(), *self._streams.values()):
             if scan.error is not None:
@@ -155,7 +155,7 @@ class _Scan:
     archive: Archive
     function: RangeFunction
     arguments: Arguments
-    error: Exception | None = None
+    error: BaseException | None = None
 
     def __arrow_c_schema__(self) -> object:
         return self.function.schema(self.arguments).__arrow_c_schema__()
@@ -167,7 +167,7 @@ class _Scan:
     def _batches(self) -> Iterator[pa.RecordBatch]:
         try:
             yield from self.function.run(self.archive, self.arguments)
-        except Exception as error:  # DuckDB keeps but its text
+        except (Exception, KeyboardInterrupt) as error:  # DuckDB keeps but its text
             self.error = error
             raise
 

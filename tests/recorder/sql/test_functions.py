@@ -13,6 +13,7 @@ from recorder.archive import Archive, open_archive
 from recorder.ranges import FUNCTIONS
 from recorder.ranges.function import REQUIRED, Arguments, Kind, Parameter, RangeFunction
 from recorder.sql import functions
+from recorder.sql.calls import Piece
 from recorder.sql.functions import TABLE_FUNCTIONS
 from schemas.errors import ConfigError, NoData, TapebookError
 from tests.recorder.archives import NOON_NS, HandmadeArchive
@@ -245,3 +246,36 @@ def test_unknown_symbols_and_empty_ranges_are_no_data(archive: Archive) -> None:
 def test_an_unknown_function_names_the_nearest(archive: Archive) -> None:
     with pytest.raises(ConfigError, match=r"there is snapshots\(category, symbol"):
         archive.sql(f"FROM snapshot({RANGE})")
+
+
+def test_control_c_in_the_midst_of_a_call_is_control_c(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(_archive: Archive, _arguments: Arguments) -> Iterator[pa.RecordBatch]:
+        raise KeyboardInterrupt
+        yield
+
+    snapshots = TABLE_FUNCTIONS["snapshots"]
+    changed = RangeFunction("snapshots", snapshots.doc, snapshots.parameters, snapshots.schema, stopped)
+    monkeypatch.setattr(functions, "TABLE_FUNCTIONS", {**TABLE_FUNCTIONS, "snapshots": changed})
+    with pytest.raises(KeyboardInterrupt):
+        archive.sql(f"SELECT count(*) FROM snapshots({RANGE})").table()
+    assert count(archive, "SELECT count(*) FROM book_updates") == 51
+
+
+def test_what_duckdb_says_of_control_c_is_control_c(archive: Archive) -> None:
+    class Interrupted:
+        def sql(self, *_: object, **__: object) -> None:
+            raise RuntimeError("Query interrupted")
+
+    released: list[bool] = []
+    run: Any = archive._opened().run
+    with pytest.raises(KeyboardInterrupt):
+        run(
+            Interrupted(),
+            Piece("SELECT 1", []),
+            lambda: released.append(True),
+            lambda _: None,
+            at_once=False,
+        )
+    assert released == [True]
