@@ -82,6 +82,7 @@ class Archive:
         if scratch is not None:
             self._adopt(scratch)
         self._database: Database | None = None
+        self._is_closed = False
         self._settings = settings or Settings()
 
     def __enter__(self) -> Self:
@@ -99,7 +100,8 @@ class Archive:
         return f"<Archive {self.data} {self.manifest!r} masked={self.masked}>"
 
     def close(self) -> None:
-        """Close the database and remove the temporary files; results that are still being read end here."""
+        """Close the database and remove the temporary files. A query from now on is refused."""
+        self._is_closed = True
         if self._database is not None:
             self._database.close()
             self._database = None
@@ -213,6 +215,8 @@ class Archive:
         ]
 
     def _opened(self) -> Database:
+        if self._is_closed:
+            raise ConfigError("this archive was closed; open it again to ask it")
         if self._database is None:
             self._database = Database(
                 self.manifest,

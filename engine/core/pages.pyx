@@ -27,7 +27,8 @@ def list_levels(const int32_t[::1] offsets not None):
         ValueError: the offsets don't rise, or there are none.
     """
     cdef int64_t lists = offsets.shape[0] - 1, levels
-    levels = tb_count_levels(&offsets[0], lists) if lists >= 0 else -1
+    cdef const int32_t *first = &offsets[0] if lists >= 0 else NULL
+    levels = tb_count_levels(first, lists) if lists >= 0 else -1
     if levels < 0:
         raise ValueError("found offsets that do not rise, or none")
     cdef size_t room = TB_BITS_ROOM(levels), repetition_bytes, definition_bytes
@@ -37,7 +38,7 @@ def list_levels(const int32_t[::1] offsets not None):
     cdef uint8_t *runs = bits + 2 * room
     cdef uint8_t *others = runs + TB_RUNS_ROOM(levels)
     with nogil:
-        tb_list_levels(&offsets[0], lists, levels, bits, bits + room)
+        tb_list_levels(first, lists, levels, bits, bits + room)
         repetition_bytes = tb_bit_runs(bits, levels, runs)
         definition_bytes = tb_bit_runs(bits + room, levels, others)
     try:
@@ -53,6 +54,7 @@ def list_levels(const int32_t[::1] offsets not None):
 def split_bytes(list parts not None):
     """BYTE_STREAM_SPLIT of all int64 in some arrays: their first bytes, then their second ones, and so on."""
     cdef const int64_t[::1] values
+    cdef const int64_t *first
     cdef int64_t count = 0, at = 0
     for part in parts:
         count += len(part)
@@ -61,8 +63,9 @@ def split_bytes(list parts not None):
     for part in parts:
         values = part
         if values.shape[0] and at + values.shape[0] <= count:
+            first = &values[0]
             with nogil:
-                tb_split_bytes(&values[0], values.shape[0], target + at, count)
+                tb_split_bytes(first, values.shape[0], target + at, count)
         at += values.shape[0]
     return out
 

@@ -341,6 +341,13 @@ def test_two_results_can_be_read_at_once(data: Path) -> None:
         assert sum(batch.num_rows for batch in first) > 0
 
 
+def test_a_closed_archive_answers_no_query(data: Path) -> None:
+    with open_archive(data) as archive:
+        archive.sql("SELECT 1").table()
+    with pytest.raises(ConfigError, match="closed; open it again"):
+        archive.sql("SELECT 1")
+
+
 def test_parameters_are_values_not_text(data: Path) -> None:
     with open_archive(data) as archive:
         sql = "SELECT count(*) AS n FROM trades WHERE symbol = $1"
