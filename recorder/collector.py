@@ -437,6 +437,7 @@ class Collector:
                     "copy": line.copy,
                     "topics": len(line.topics),
                     "connected": line.connected,
+                    "changed_ns": line.changed_ns,
                     "connects": line.connects,
                     "round_trip_ms": None if line.round_trip_ns is None else line.round_trip_ns / 1e6,
                     "last_reason": line.last_reason,
@@ -459,6 +460,8 @@ class Collector:
                     "refused": report.refused,
                     "update_id": self.engine.update_id(feed),
                     "last_receive_ns": self.engine.last_receive_ns(feed),
+                    "gap": (gap := self.engine.open_gap(feed))
+                    and {"cause": gap.cause, "since_ns": gap.start_ns},
                 }
                 for feed, report in enumerate(self._feeds())
                 if report.topic in ours

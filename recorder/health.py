@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from recorder.disk_budget import EARLY
 from schemas.names import FeedState
 
-__all__ = ["DAY_S", "class_of", "is_troubled", "most", "sum_by_class", "troubles"]
+__all__ = ["DAY_S", "Finding", "class_of", "findings", "is_troubled", "most", "sum_by_class", "troubles"]
 
 SECOND_NS = 1_000_000_000
 DAY_S = 86_400
@@ -26,6 +26,18 @@ DAYS_LEFT = 2
 FREE_SHARE = 0.05
 NAMED = 5
 """Names that a message lists before it only counts."""
+
+
+class Finding(NamedTuple):
+    """Something that is not well.
+
+    Attributes:
+        kind: what it is, in a word or two that stay the same while the sentence's figures change.
+        words: the sentence.
+    """
+
+    kind: str
+    words: str
 
 
 def class_of(topic: str) -> str:
@@ -63,6 +75,13 @@ def sum_by_class(feeds: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 def troubles(
     live: dict[str, Any], *, running: bool, now_ns: int, days_left: float | None = None
 ) -> list[str]:
+    """The sentences of ``findings``."""
+    return [found.words for found in findings(live, running=running, now_ns=now_ns, days_left=days_left)]
+
+
+def findings(
+    live: dict[str, Any], *, running: bool, now_ns: int, days_left: float | None = None
+) -> list[Finding]:
     """What is not well with a collector, a sentence each; empty when all is.
 
     Args:
@@ -73,11 +92,13 @@ def troubles(
     """
     if not running:
         if live.get("running"):
-            return ["its process died without a word; start it again, it recovers by itself"]
+            words = "its process died without a word; start it again, it recovers by itself"
+            return [Finding("died", words)]
         return []
     age_s = (now_ns - live["written_ns"]) / SECOND_NS
     if age_s > STUCK_S:
-        return [f"it has told nothing for {age_s:.0f} s: is it stopped, or its disk hanging?"]
+        words = f"it has told nothing for {age_s:.0f} s: is it stopped, or its disk hanging?"
+        return [Finding("mute", words)]
     return [*_feeds(live, now_ns), *_lines(live), *_lateness(live), *_space(live, days_left)]
 
 
@@ -85,57 +106,61 @@ def _settled(live: dict[str, Any]) -> bool:
     return bool(live.get("seconds", SETTLED_S) >= SETTLED_S)
 
 
-def _feeds(live: dict[str, Any], now_ns: int) -> Iterable[str]:
+def _feeds(live: dict[str, Any], now_ns: int) -> Iterable[Finding]:
     feeds = live["feeds"]
     refused = [feed["topic"] for feed in feeds if feed.get("refused") is not None]
     if refused:
-        yield f"refused by the exchange: {most(refused)}; check the symbols"
+        yield Finding("refused", f"refused by the exchange: {most(refused)}; check the symbols")
     others = [feed for feed in feeds if feed.get("refused") is None]
     for state in (FeedState.STALE, FeedState.SYNCING, FeedState.EMPTY):
         if state is FeedState.STALE or _settled(live):
             named = [feed["topic"] for feed in others if feed["state"] == state]
             if named:
-                yield f"{state.value}: {most(named)}"
+                yield Finding(state.value, f"{state.value}: {most(named)}")
     newest_ns = max((feed["last_receive_ns"] or 0 for feed in feeds), default=0)
     if _settled(live) and feeds and not live.get("paused"):
         silent_s = (now_ns - newest_ns) / SECOND_NS
         if not newest_ns:
-            yield "no feed has delivered anything yet"
+            yield Finding("silent", "no feed has delivered anything yet")
         elif silent_s > SILENT_S:
-            yield f"no frame for {silent_s:.0f} s"
+            yield Finding("silent", f"no frame for {silent_s:.0f} s")
 
 
-def _lines(live: dict[str, Any]) -> Iterable[str]:
+def _lines(live: dict[str, Any]) -> Iterable[Finding]:
     down = [f"line {line['line']}" for line in live["lines"] if not line["connected"]]
     if down and (_settled(live) or len(down) < len(live["lines"])):
-        yield f"not connected: {most(down)}"
+        yield Finding("lines", f"not connected: {most(down)}")
 
 
-def _lateness(live: dict[str, Any]) -> Iterable[str]:
+def _lateness(live: dict[str, Any]) -> Iterable[Finding]:
     ahead_ms = ((live.get("clock") or {}).get("offset_ns") or 0) / 1e6
     for name, ways in live.get("lateness", {}).get("classes", {}).items():
         p99_ms = ways["push"]["recent"]["p99_ms"]
         if p99_ms is not None and p99_ms + ahead_ms > LATE_MS:
-            yield f"{name} is {(p99_ms + ahead_ms) / 1000:.1f} s late (p99 since push time)"
+            words = f"{name} is {(p99_ms + ahead_ms) / 1000:.1f} s late (p99 since push time)"
+            yield Finding(f"late {name}", words)
     if abs(ahead_ms) > CLOCK_MS:
-        yield f"our clock is {abs(ahead_ms):,.0f} ms {'behind' if ahead_ms > 0 else 'ahead of'} the exchange's"
+        way = "behind" if ahead_ms > 0 else "ahead of"
+        yield Finding("clock", f"our clock is {abs(ahead_ms):,.0f} ms {way} the exchange's")
 
 
-def _space(live: dict[str, Any], days_left: float | None) -> Iterable[str]:
+def _space(live: dict[str, Any], days_left: float | None) -> Iterable[Finding]:
     pressure = live.get("pressure", {})
     if live.get("paused"):
-        yield "the disk is slower than the market: reading is paused"
+        yield Finding("paused", "the disk is slower than the market: reading is paused")
     elif pressure.get("level", "ease") != "ease":
-        yield f"the disk is behind by {live['backlog_bytes'] >> 10:,} KiB: rolling is paused"
+        words = f"the disk is behind by {live['backlog_bytes'] >> 10:,} KiB: rolling is paused"
+        yield Finding("backlog", words)
     vitals = live.get("vitals", {})
     free, total = vitals.get("disk_free_bytes"), vitals.get("disk_total_bytes")
     floor = vitals.get("disk_floor_bytes") or 0
     if free is not None and free < EARLY * floor:
-        yield f"the disk has {free >> 20:,} MiB left, and recording ends at {floor >> 20:,} MiB"
+        words = f"the disk has {free >> 20:,} MiB left, and recording ends at {floor >> 20:,} MiB"
+        yield Finding("disk", words)
     elif days_left is not None and days_left < DAYS_LEFT:
-        yield f"the disk is full in {days_left * 24:.0f} h at the present rate"
+        yield Finding("disk", f"the disk is full in {days_left * 24:.0f} h at the present rate")
     elif free is not None and total and free < FREE_SHARE * total:
-        yield f"the disk has {free / total:.1%} left"
+        yield Finding("disk", f"the disk has {free / total:.1%} left")
 
 
 def most(names: list[str]) -> str:

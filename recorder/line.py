@@ -105,6 +105,7 @@ class Line:
         self.acknowledged = False
         self.connects = 0
         self.connected = False
+        self.changed_ns: int | None = None
         self.data_ns = 0
         self.frames = 0
         self.bytes = 0
@@ -291,6 +292,7 @@ class Line:
             return
         self._connection = connection
         self.connected = True
+        self.changed_ns = time.time_ns()
         self.connects += 1
         self._opened_ns = time.monotonic_ns()
         self._capture.session(self.slot, notes.Connected(url=self.url))
@@ -304,6 +306,7 @@ class Line:
     def _on_closed(self, reason: str) -> None:
         was_connected, self.connected = self.connected, False
         self._connection = None
+        self.changed_ns = time.time_ns() if was_connected else self.changed_ns
         if was_connected and self._session is not None:
             now_ns = time.monotonic_ns()
             self._session.closed(now_ns)

@@ -449,9 +449,18 @@ async def test_what_status_shows(recording: Recording) -> None:
     status = json.loads(path.read_bytes())
     assert (status["running"], status["category"], status["environment"]) == (True, "linear", "gateway")
     assert (status["undecodable"], status["unknown_topics"]) == ({"not_json": 1}, 1)
-    assert [(line["connected"], line["connects"]) for line in status["lines"]] == [(True, 1)]
+    (line,) = status["lines"]
+    assert (line["connected"], line["connects"]) == (True, 1)
+    began_ns = status["written_ns"] - status["seconds"] * 1e9
+    assert began_ns - 1e9 < line["changed_ns"] <= status["written_ns"]
     feed = status["feeds"][0]
     assert (feed["topic"], feed["state"], feed["messages"], feed["update_id"]) == (BOOK, "live", 1, 5)
+    assert feed["gap"] is None
+    connection.drop("by the test")
+    lost = recording.collector.status()
+    assert not lost["lines"][0]["connected"]
+    assert lost["lines"][0]["changed_ns"] > line["changed_ns"]
+    assert lost["feeds"][0]["gap"] == {"cause": "disconnect", "since_ns": feed["last_receive_ns"]}
     await recording.stop()
     assert json.loads(path.read_bytes())["running"] is False
     assert TICKER not in [feed["topic"] for feed in status["feeds"]]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from recorder.health import class_of, is_troubled, most, sum_by_class, troubles
+from recorder.health import class_of, findings, is_troubled, most, sum_by_class, troubles
 
 SECOND = 10**9
 NOW = 1_700_000_000 * SECOND
@@ -66,6 +66,15 @@ def test_all_is_well() -> None:
 def test_each_trouble_has_its_words(told: dict[str, Any], words: str) -> None:
     (sentence,) = said(told)
     assert words in sentence
+
+
+def test_a_finding_keeps_its_kind_while_its_figures_change() -> None:
+    told = live(feed("a.X", last_receive_ns=NOW - 121 * SECOND))
+    first, later = (findings(told, running=True, now_ns=NOW + wait * SECOND) for wait in (0, 10))
+    assert [found.kind for found in first] == [found.kind for found in later] == ["silent"]
+    assert first[0].words != later[0].words
+    slow = live(lateness={"classes": {name: {"push": {"recent": {"p99_ms": 2e4}}} for name in ("a", "b")}})
+    assert [found.kind for found in findings(slow, running=True, now_ns=NOW)] == ["late a", "late b"]
 
 
 def test_lateness_is_judged_by_one_clock() -> None:

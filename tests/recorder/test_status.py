@@ -13,7 +13,7 @@ import pytest
 from recorder.housekeeping import Kept
 from recorder.retention import Refusal
 from recorder.roll import roll_data
-from recorder.status import STATUS_BYTES, data_status
+from recorder.status import STATUS_BYTES, data_status, is_held
 from recorder.status_text import print_status, print_troubles
 from schemas.errors import ConfigError
 from schemas.time import format_ns
@@ -96,6 +96,20 @@ def test_a_recording_at_work(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     told = capsys.readouterr().out
     for part in ("linear: recording", "line 0 down (4 connects)", "reading paused", "tickers.X  live"):
         assert part in told
+
+
+def test_two_who_look_at_once_do_not_take_each_other_for_the_recorder(tmp_path: Path) -> None:
+    Tape(tmp_path).stop()
+    path = tmp_path / "journal" / "linear" / "lock"
+    path.touch(0o444)  # and whoever may only read sees as much
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH)  # as another look has it
+        assert not is_held(tmp_path, "linear")
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        assert is_held(tmp_path, "linear")
+    finally:
+        os.close(descriptor)
 
 
 def test_segments_that_should_have_gone_are_a_trouble_of_their_collector(tmp_path: Path) -> None:
