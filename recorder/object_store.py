@@ -6,15 +6,18 @@ written. What may be the network is tried again a few times, ever later; what wi
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import io
 import os
 import re
 import time
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import parse_qsl, urlsplit
+from weakref import WeakSet
 
 import pyarrow as pa
 
@@ -217,6 +220,8 @@ class ObjectStore:
         self._files = _filesystem(
             endpoint, region or ("us-east-1" if endpoint else None), parameters.get("anonymous") == "true"
         )
+        _leave_stores_at_exit()
+        _STORES.add(self)
 
     def __str__(self) -> str:
         return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
@@ -346,6 +351,23 @@ class ObjectStore:
                     ) from error
             self._sleep(FIRST_WAIT_S * 2 ** (attempt - 1))
         raise AssertionError("unreachable")
+
+
+_STORES: Final[WeakSet[ObjectStore]] = WeakSet()
+
+
+@cache
+def _leave_stores_at_exit() -> None:
+    """See to it that no filesystem outlives the SDK below, which pyarrow ends at exit: one that does may abort.
+
+    To be called once ``pyarrow.fs`` is there: what is registered last runs first.
+    """
+    atexit.register(_leave_stores)
+
+
+def _leave_stores() -> None:
+    for store in list(_STORES):
+        store._files = None
 
 
 def _chunks(source: bytes | Path) -> Any:

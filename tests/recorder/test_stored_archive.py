@@ -27,6 +27,7 @@ from recorder.verify_stored import verify_stored
 from schemas.errors import ConfigError, StoreError, TapebookError
 from schemas.names import Table
 from tests.objects import BadWay, bad_way, bucket, data, roll, rolled, s3_server  # noqa: F401
+from tests.processes import tapebook
 from tests.recorder.recordings import BOOK, MS, START_NS, Tape, market
 
 pytest.importorskip("fsspec", reason="fsspec is not installed (pip install 'tapebook[s3]')")
@@ -187,15 +188,23 @@ def test_the_commands_take_a_url(data: Path, bucket: str, s3_server: str) -> Non
         ["query", "SELECT count(*) AS n FROM book_updates", "--format", "json"],
         ["book", "BTCUSDT", "--at", f"{AT}ns", "--format", "json"],
     ):
-        told = [
-            subprocess.run(
-                [sys.executable, "-m", "recorder", *arguments, "--data", place],
-                capture_output=True, check=True, timeout=120,
-            ).stdout
-            for place in (url, str(data))
-        ]  # fmt: skip
-        assert told[0] == told[1]
-        assert json.loads(told[0])
+        there, here = (tapebook(*arguments, "--data", place) for place in (url, data))
+        assert (there.code, there.err) == (0, "")
+        assert there.out == here.out
+        assert json.loads(there.out)
+
+
+def test_no_filesystem_outlives_its_sdk(data: Path, bucket: str) -> None:
+    """A store that is held until the very end of the process, as a traceback may, lets go before pyarrow does."""
+    program = (
+        "import atexit, sys, pyarrow.fs; from recorder.object_store import ObjectStore; "
+        "atexit.register(lambda: print(sys.kept._files)); sys.kept = ObjectStore(sys.argv[1])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, f"s3://{bucket}/p"],
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "None\n", "")
 
 
 def test_where_nothing_is_published(bucket: str, capsys: pytest.CaptureFixture[str]) -> None:
