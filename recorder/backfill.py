@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
 import sys
 import time
@@ -39,6 +38,7 @@ from recorder.record import check_home, uvloop_runner
 from recorder.rest import RestClient
 from recorder.roll import report_recoveries, roll_data, roll_lock
 from recorder.version import SOFTWARE
+from recorder.whole_files import write_synced
 from schemas.config import RecordConfig
 from schemas.errors import ConfigError, ExchangeError, Rejected
 from schemas.names import Category
@@ -141,10 +141,7 @@ class Progress:
         temporary = self._path.with_suffix(".tmp")
         spans = {key: spans.as_list() for key, spans in sorted(self._spans.items())}
         try:
-            with temporary.open("wb") as file:
-                file.write(msgspec.json.encode(spans))
-                file.flush()
-                os.fsync(file.fileno())
+            write_synced(temporary, msgspec.json.encode(spans))
             temporary.replace(self._path)
         except OSError as error:
             log.warning(

@@ -10,7 +10,6 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from pathlib import Path
 from typing import Final, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -24,6 +23,7 @@ from engine.event_wire import NO_SYMBOL
 from engine.stored_rows import restore
 from recorder.archive import Archive
 from recorder.feed_files import FeedFiles, FeedGroup
+from recorder.file_places import parquet_source
 from schemas.columns import EXCHANGE
 from schemas.errors import StoreError
 from schemas.manifest import ManifestFile, ManifestSegment
@@ -480,9 +480,7 @@ def _small_table(archive: Archive, table: Table, category: str, symbol: str, top
     parts = [schema.empty_table()]
     try:
         for file in archive.files(table, category=category, symbol=symbol):
-            path = archive.path(file)
-            source = path if isinstance(path, Path) else path.open()
-            with pq.ParquetFile(source) as opened:
+            with pq.ParquetFile(parquet_source(archive.path(file))) as opened:
                 found = restore(table, opened.read(use_threads=False))
             parts.append(found.filter(pc.equal(found.column("topic"), topic)))
     except (OSError, pa.ArrowException) as error:

@@ -9,7 +9,6 @@ is the trace of a crash and counts as absent.
 from __future__ import annotations
 
 import gc
-import os
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ import msgspec
 
 from recorder.chain import chained
 from recorder.stored_only import StoredOnly
+from recorder.whole_files import append_lines, sync_directories
 from schemas.errors import Corrupt, StoreError
 from schemas.manifest import (
     MANIFEST_VERSION,
@@ -344,23 +344,8 @@ def append_manifest(archive: Path, collector: str, entries: Sequence[Entry]) -> 
     """
     path = manifest_path(archive, collector)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            end = _whole_lines_bytes(descriptor)
-            os.ftruncate(descriptor, end)
-            payload = encode_lines(chained(entries, path, descriptor, end))
-            try:
-                written = os.pwrite(descriptor, payload, end)
-                if written != len(payload):
-                    raise OSError(f"only {written} of {len(payload)} bytes were written")
-                os.fsync(descriptor)
-            except OSError:
-                os.ftruncate(descriptor, end)
-                raise
-        finally:
-            os.close(descriptor)
-        _sync_directory(path.parent)
+        append_lines(path, lambda descriptor, end: encode_lines(chained(entries, path, descriptor, end)))
+        sync_directories(path.parent)
     except OSError as error:
         raise StoreError(
             f"{path}: {len(entries)} manifest lines could not be appended: {error}; "
@@ -516,23 +501,3 @@ def _garbage_collection_paused() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
-
-
-def _whole_lines_bytes(descriptor: int) -> int:
-    """Return the offset behind the last newline, reading backwards from the end."""
-    end = os.fstat(descriptor).st_size
-    while end > 0:
-        start = max(0, end - 65_536)
-        newline = os.pread(descriptor, end - start, start).rfind(b"\n")
-        if newline >= 0:
-            return start + newline + 1
-        end = start
-    return 0
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

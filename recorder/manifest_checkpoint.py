@@ -21,6 +21,7 @@ import msgspec
 from recorder.manifest import ManifestState, before_path, manifest_entries, manifest_path, parse_manifest
 from recorder.parquet_files import sync_directory
 from recorder.version import SOFTWARE
+from recorder.whole_files import write_synced
 from schemas.errors import StoreError
 from schemas.manifest import (
     Entry,
@@ -130,10 +131,7 @@ def _replace(path: Path, content: bytes) -> None:
         new.unlink(missing_ok=True)
         os.link(path, new)
         new.replace(before_path(path))
-        with open(new, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
+        write_synced(new, content)
         new.replace(path)
         sync_directory(path.parent)
     except OSError as error:

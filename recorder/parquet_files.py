@@ -24,6 +24,7 @@ from recorder.encodings import open_writer, profile
 from recorder.row_ranges import BOOK_TABLES, Ranges, receive_range
 from recorder.row_scratch import Place, RowScratch
 from recorder.version import SOFTWARE
+from recorder.whole_files import sync_directories
 from schemas.errors import StoreError
 from schemas.manifest import ManifestFile
 from schemas.tables import SCHEMA_VERSION, schema_of
@@ -343,10 +344,6 @@ class HashedFile:
 def sync_directory(path: Path) -> None:
     """Make renames in a directory last. Raises StoreError."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync_directories(path)
     except OSError as error:
         raise StoreError(f"{path}: could not be synced: {error}; mend the disk, then try again") from error

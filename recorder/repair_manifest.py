@@ -21,6 +21,7 @@ from recorder.roll import roll_fully
 from recorder.row_groups import ArchiveReader, int64s
 from recorder.stored_only import StoredOnly
 from recorder.version import SOFTWARE
+from recorder.whole_files import write_synced
 from schemas.errors import Corrupt, StoreError, TapebookError
 from schemas.manifest import (
     Entry,
@@ -305,10 +306,7 @@ def _write(path: Path, entries: list[Entry]) -> Path | None:
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(path.name + ".tmp")
     try:
-        with open(new, "wb") as stream:
-            stream.write(encode_lines(entries))
-            stream.flush()
-            os.fsync(stream.fileno())
+        write_synced(new, encode_lines(entries))
         aside = None
         if path.exists():
             aside = set_aside(path, keep=True)

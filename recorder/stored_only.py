@@ -7,14 +7,14 @@ there (``Manifest.place``); a query of this directory leaves them out and says s
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from recorder.object_store import ObjectStore, StoredFile
+from recorder.whole_files import append_lines, sync_directories
 from schemas.errors import Corrupt, StoreError
 from schemas.manifest import ManifestFile
 
@@ -112,31 +112,10 @@ def append_stored(archive: Path, collector: str, line: StoredLine) -> None:
     """Say which files will be removed, and make it last. Raises StoreError; nothing may be removed then."""
     path = stored_path(archive, collector)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            content = b"" if not os.fstat(descriptor).st_size else path.read_bytes()
-            end = content.rfind(b"\n") + 1
-            os.ftruncate(descriptor, end)  # what a crash cut short
-            payload = msgspec.json.encode(line) + b"\n"
-            if os.pwrite(descriptor, payload, end) != len(payload):
-                os.ftruncate(descriptor, end)
-                raise OSError("the disk took a part of it")
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        _sync_directories((path.parent, archive))
+        append_lines(path, lambda _descriptor, _end: msgspec.json.encode(line) + b"\n")
+        sync_directories(path.parent, archive)
     except OSError as error:
         raise StoreError(f"{path}: could not be written: {error}; no file was removed") from error
-
-
-def _sync_directories(directories: Sequence[Path]) -> None:
-    for directory in directories:
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _decoded(path: Path, number: int, text: bytes) -> StoredLine:

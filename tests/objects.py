@@ -44,6 +44,17 @@ def data(rolled: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(rolled, tmp_path / "data"))
 
 
+def store_environment(url: str) -> dict[str, str | None]:
+    """Variables by which a process finds a store and its credentials; None: those that must not be set."""
+    foreign = ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL_S3")
+    return dict.fromkeys(foreign) | {
+        "AWS_ACCESS_KEY_ID": "somebody",
+        "AWS_SECRET_ACCESS_KEY": "knows",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_ENDPOINT_URL": url,
+    }
+
+
 HAS_MOTO = all(importlib.util.find_spec(name) for name in ("moto", "flask"))
 
 
@@ -92,18 +103,11 @@ def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """Make a bucket of this test's own; the environment says where it is."""
     from pyarrow import fs
 
-    for name in (
-        "AWS_PROFILE",
-        "AWS_SESSION_TOKEN",
-        "AWS_REGION",
-        "AWS_DEFAULT_REGION",
-        "AWS_ENDPOINT_URL_S3",
-    ):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "knows")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)
+    for name, value in store_environment(s3_server).items():
+        if value is None:
+            monkeypatch.delenv(name, raising=False)
+        else:
+            monkeypatch.setenv(name, value)
     name = f"b-{uuid.uuid4().hex}"
     fs.S3FileSystem(endpoint_override=s3_server, region="us-east-1", allow_bucket_creation=True).create_dir(
         name

@@ -7,7 +7,6 @@ does not know yet, because a kill came in between, is read.
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +14,7 @@ import msgspec
 
 from recorder.importing.sources import Fingerprint
 from recorder.journal import SegmentReader, journal_directory, segments
+from recorder.whole_files import write_synced
 from schemas.errors import StoreError
 from schemas.names import RecordKind
 from schemas.notes import Imported, decode_note
@@ -76,10 +76,7 @@ class History:
     def _write(self) -> None:
         temporary = self._path.with_suffix(".tmp")
         try:
-            with temporary.open("wb") as file:
-                file.write(msgspec.json.encode(dict(sorted(self._notes.items()))))
-                file.flush()
-                os.fsync(file.fileno())
+            write_synced(temporary, msgspec.json.encode(dict(sorted(self._notes.items()))))
             temporary.replace(self._path)
         except OSError as error:
             raise StoreError(

@@ -245,11 +245,11 @@ const unsigned char *shim_trace(void) { return trace; }
 
 /* ---- the calls ---- */
 
-#define WRITING(descriptor, bytes, whole, half) \
-    if (!counts_descriptor(descriptor)) return whole; \
-    int what = enter(WRITE); \
+#define MOVING(counts, kind, before, bytes, whole, half) \
+    if (!(counts)) return whole; \
+    int what = enter(kind); \
     if (what == FAIL) return failed(); \
-    will_write(descriptor); \
+    before; \
     if (what == TORN) { \
         if ((bytes) > 1) (void)!half; \
         die(); \
@@ -258,17 +258,10 @@ const unsigned char *shim_trace(void) { return trace; }
     leave(what); \
     return result
 
-#define SENDING(descriptor, bytes, whole, half) \
-    if (!counts_socket(descriptor)) return whole; \
-    int what = enter(SEND); \
-    if (what == FAIL) return failed(); \
-    if (what == TORN) { \
-        if ((bytes) > 1) (void)!half; \
-        die(); \
-    } \
-    ssize_t result = whole; \
-    leave(what); \
-    return result
+#define WRITING(descriptor, bytes, whole, half) \
+    MOVING(counts_descriptor(descriptor), WRITE, will_write(descriptor), bytes, whole, half)
+
+#define SENDING(descriptor, bytes, whole, half) MOVING(counts_socket(descriptor), SEND, (void)0, bytes, whole, half)
 
 ssize_t sendto(int descriptor, const void *data, size_t bytes, int flags, const struct sockaddr *to, socklen_t length) {
     REAL(sendto);

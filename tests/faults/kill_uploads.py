@@ -20,7 +20,7 @@ from recorder.cli import main
 from recorder.manifest import read_manifest
 from recorder.object_store import ObjectStore
 from recorder.verify_stored import verify_stored
-from tests.objects import keys_of, moto_server
+from tests.objects import keys_of, moto_server, store_environment
 
 __all__ = [
     "judge_store",
@@ -41,20 +41,10 @@ LARGE_FRAMES: Final = 12
 def object_store() -> Iterator[None]:
     """Run a server with a bucket; the environment says where it is."""
     with moto_server() as url:
-        for name in (
-            "AWS_PROFILE",
-            "AWS_SESSION_TOKEN",
-            "AWS_REGION",
-            "AWS_DEFAULT_REGION",
-            "AWS_ENDPOINT_URL_S3",
-        ):
+        for name, value in store_environment(url).items():
             os.environ.pop(name, None)
-        os.environ |= {
-            "AWS_ACCESS_KEY_ID": "somebody",
-            "AWS_SECRET_ACCESS_KEY": "knows",
-            "AWS_EC2_METADATA_DISABLED": "true",
-            "AWS_ENDPOINT_URL": url,
-        }
+            if value is not None:
+                os.environ[name] = value
         # no client of Arrow's in this process: its threads would not be there in the forks
         urllib.request.urlopen(urllib.request.Request(f"{url}/{BUCKET}", method="PUT"), timeout=60).close()
         yield

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 from unittest import mock
 
-from recorder import manifest, roll
+from recorder import roll, whole_files
 from recorder.journal import Commit, JournalWriter
 from recorder.object_store import content_of
 from recorder.upload import _Upload
@@ -22,7 +22,7 @@ def _patch(target: object, name: str, new: Any) -> None:
 
 def _torn_lines() -> None:
     """A manifest line that a crash cut short is not cut off before the next one."""
-    _patch(manifest, "_whole_lines_bytes", lambda descriptor: os.fstat(descriptor).st_size)
+    _patch(whole_files, "_whole_lines_bytes", lambda descriptor: os.fstat(descriptor).st_size)
 
 
 def _unsynced() -> None:
