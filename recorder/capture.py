@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 
 from engine.core.delays import Delays
+from engine.core.drive import Driver
 from engine.core.feeds import CONTROL, Engine
 from engine.events import Event, EventKind
 from engine.instruments import InstrumentLog
@@ -82,6 +83,13 @@ class Capture:
         self.on_session: Callable[[int, Session], None] = lambda _line, _event: None
         self._on_event = on_event
         self._clock = clock
+        self._driver: Driver | None = None
+        self._apply = engine.apply
+
+    def drive(self, driver: Driver) -> None:
+        """Have frames taken by a driver of the engine from here on, so that its strategy hears of everything."""
+        self._driver = driver
+        self._apply = driver.apply
 
     def begin(self, topics: list[str], crashed: Iterable[Crashed]) -> None:
         """The first records of a run: what is ours, and what the run before this one left open."""
@@ -117,7 +125,7 @@ class Capture:
 
     def frame_list(self, line: int, frames: list[bytes], receive_ns: int) -> list[int]:
         """Record frames of one line; returns what each was to the engine (a feed, or a negative result)."""
-        append, apply, engine = self.journal.append, self.engine.apply, self.engine
+        append, apply, engine = self.journal.append, self._apply, self.engine
         feed_bytes, watchers = self.feed_bytes, self.watchers
         results = []
         for frame in frames:
@@ -143,7 +151,7 @@ class Capture:
         receive_ns = self._clock()
         sequence = self.journal.append(receive_ns, line, RecordKind.SESSION, encode(event))
         apply_session(self.engine, event, receive_ns=receive_ns, sequence=sequence, line=line)
-        self._drain(receive_ns)
+        self._acted(receive_ns, sequence)
         self.on_session(line, event)
 
     def note(self, note: Note) -> None:
@@ -152,7 +160,7 @@ class Capture:
         sequence = self.journal.append(receive_ns, 0, RecordKind.NOTE, encode(note))
         self.instruments.note(note, receive_ns, sequence)
         apply_note(self.engine, note, receive_ns=receive_ns, sequence=sequence)
-        self._drain(receive_ns)
+        self._acted(receive_ns, sequence)
 
     def rest(self, path: str, body: bytes) -> None:
         """Record a REST answer that is about to be used, and let it act on the feeds."""
@@ -181,7 +189,7 @@ class Capture:
         if isinstance(answer, RestAnswer):
             self.instruments.answer(answer, receive_ns, sequence)
         whole = apply_answer(self.engine, answer, receive_ns=receive_ns, sequence=sequence)
-        self._drain(receive_ns)
+        self._acted(receive_ns, sequence)
         return whole
 
     def announce(self, symbol: str, price_decimals: int, size_decimals: int) -> None:
@@ -212,6 +220,12 @@ class Capture:
         for line in lines:
             self.session(line, Disconnected(reason="the recording ends", clean=True))
         self.note(End(reason="stopped"))
+
+    def _acted(self, receive_ns: int, sequence: int) -> None:
+        """Something else than a frame has acted on the engine."""
+        if self._driver is not None:
+            self._driver.acted(receive_ns, sequence)
+        self._drain(receive_ns)
 
     def _drain(self, receive_ns: int) -> None:
         if not self.engine.pending:

@@ -89,6 +89,7 @@ class Collector:
         crashed: what the run before this one left open.
         on_sealed: told of each sealed segment, in the event loop.
         on_commit: told of each group commit that returned, in the journal's thread.
+        on_begun: given the capture once it has its feeds and before anything was received.
         on_pressure: told whether what is not recording has to give way to a disk that is behind.
         timing: how patient it is; tests are in a hurry.
         resolved: how the topics were come by, where rules were asked for.
@@ -103,6 +104,7 @@ class Collector:
         crashed: list[Crashed],
         on_sealed: Callable[[Path], None] = lambda _: None,
         on_commit: Callable[[Commit], None] | None = None,
+        on_begun: Callable[[Capture], None] = lambda _: None,
         on_pressure: Callable[[bool], None] = lambda _: None,
         timing: Timing | None = None,
         resolved: Resolved | None = None,
@@ -119,6 +121,7 @@ class Collector:
         self._crashed = crashed
         self._on_sealed = on_sealed
         self._on_commit = on_commit
+        self._on_begun = on_begun
         self._on_pressure = on_pressure
         self._timing = timing or Timing()
         self._stop = asyncio.Event()
@@ -224,6 +227,7 @@ class Collector:
         self.checks = Checks(config, self.capture, self.lines, self.resyncs, self._warnings)
         try:
             self.capture.begin(self.topics, self._crashed)
+            self._on_begun(self.capture)
             late = await self.follower.begin_within(self._timing.listing_ns / SECOND_NS, self._stop)
             if not self._stop.is_set():
                 await self._record(late)

@@ -166,9 +166,9 @@ def explain(
     for key, value in values.items():
         if key not in keys:
             near = difflib.get_close_matches(key, keys, n=1, cutoff=0.0)[0]
+            where = f"{path}:{table.lines.get(key, table.line)}: " if path and key not in given else ""
             words.append(
-                f"{path}:{table.lines.get(key, table.line)}: found key {key!r}, expected one of {', '.join(keys)}; "
-                f"the nearest is {near!r}"
+                f"{where}found key {key!r}, expected one of {', '.join(keys)}; the nearest is {near!r}"
             )
             continue
         try:

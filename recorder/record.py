@@ -8,13 +8,14 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import uvloop
 
 from recorder.collector import Collector, Report
 from recorder.crashes import crashed_feeds
 from recorder.ending import signals_end
-from recorder.housekeeping import housekeeping_of
+from recorder.housekeeping import Housekeeping, housekeeping_of
 from recorder.journal import CollectorLock, Commit, SegmentReader, recover, segments
 from recorder.manifest import read_manifest
 from recorder.metrics_server import serving
@@ -27,12 +28,20 @@ from schemas.config import RecordConfig
 from schemas.errors import ConfigError, OutOfSpace, StoreError
 from schemas.names import Category, Environment
 
-__all__ = ["check_home", "run_record", "uvloop_runner"]
+__all__ = ["Prepared", "check_home", "finish_quietly", "prepare", "run_record", "tell_plan", "uvloop_runner"]
 
 MOST_LINES = 4
 """Each costs what the first one does: connections, arguments, traffic, journal."""
 
 log = logging.getLogger("tapebook")
+
+
+class Prepared(NamedTuple):
+    """What a configuration needs beside what the exchange lists."""
+
+    housekeeping: Housekeeping
+    network: Network
+    data: Path
 
 
 def run_record(
@@ -50,24 +59,10 @@ def run_record(
         ExchangeError: no connection could be made, or everything was refused.
         StoreError: the disk failed.
     """
-    if not 1 <= config.lines <= MOST_LINES:
-        raise ConfigError(
-            f"found {config.lines} lines, expected 1 to {MOST_LINES} connections per feed (--lines)"
-        )
-    housekeeping = housekeeping_of(config)
-    network = open_network(config)
-    data = Path(config.data)
-    if data.exists() and not data.is_dir():
-        raise ConfigError(f"{data}: found a file, expected a directory for --data")
-    check_home(data, config.collector, config.category, network.environment)
+    housekeeping, network, data = prepare(config)
     with signals_end("before it recorded anything", 0), uvloop_runner() as runner:
         resolved = runner.run(resolve(config, network))
-        plan = plan_of(config, resolved)
-        log.info(
-            "%d topics of %d symbols on %d connections: about %.0f frames/s, %.1f GB a day (`tapebook plan` says more)",
-            plan.topics, plan.symbols, len(plan.connections), plan.frames_per_second,
-            (plan.journal_bytes_per_day + plan.archive_bytes_per_day) / 1e9,
-        )  # fmt: skip
+        tell_plan(config, resolved)
         with CollectorLock(data, config.collector):
             report_recoveries(recover(data, config.collector))
             roller = Roller(data, housekeeping) if config.roll else None
@@ -89,7 +84,7 @@ def run_record(
                 raise
             except BaseException:
                 if roller is not None:
-                    _finish_quietly(roller)
+                    finish_quietly(roller)
                 raise
             if roller is not None:
                 with signals_end("while rolling; the journal has everything, and `tapebook roll` goes on", 4):
@@ -102,7 +97,32 @@ def uvloop_runner() -> asyncio.Runner:
     return asyncio.Runner(loop_factory=uvloop.new_event_loop)
 
 
-def _finish_quietly(roller: Roller) -> None:
+def prepare(config: RecordConfig) -> Prepared:
+    """Look at what can be wrong before anything is asked or opened; errors as of ``run_record``."""
+    if not 1 <= config.lines <= MOST_LINES:
+        raise ConfigError(
+            f"found {config.lines} lines, expected 1 to {MOST_LINES} connections per feed (--lines)"
+        )
+    housekeeping = housekeeping_of(config)
+    network = open_network(config)
+    data = Path(config.data)
+    if data.exists() and not data.is_dir():
+        raise ConfigError(f"{data}: found a file, expected a directory for --data")
+    check_home(data, config.collector, config.category, network.environment)
+    return Prepared(housekeeping, network, data)
+
+
+def tell_plan(config: RecordConfig, resolved: Resolved) -> None:
+    """Log what the recording will take. Raises ConfigError where a limit would be broken."""
+    plan = plan_of(config, resolved)
+    log.info(
+        "%d topics of %d symbols on %d connections: about %.0f frames/s, %.1f GB a day (`tapebook plan` says more)",
+        plan.topics, plan.symbols, len(plan.connections), plan.frames_per_second,
+        (plan.journal_bytes_per_day + plan.archive_bytes_per_day) / 1e9,
+    )  # fmt: skip
+
+
+def finish_quietly(roller: Roller) -> None:
     """What was sealed before the failure is still worth rolling; the failure itself is the news."""
     try:
         roller.finish()

@@ -22,6 +22,16 @@ cdef class Strategy:
     cdef int c_on_state(self, int32_t feed, const tb_moment *at, int state) except -1
 
 
+cdef class FanOut(Strategy):
+    cdef readonly tuple strategies
+    cdef readonly object engine
+    cdef object _failed, _slow, _clock
+    cdef int64_t _slow_ns
+
+    cdef int fail(self, Strategy strategy, error) except -1
+    cdef int took(self, Strategy strategy, int64_t began) except -1
+
+
 cdef class Driver:
     cdef readonly object engine
     cdef readonly Strategy strategy
@@ -32,5 +42,5 @@ cdef class Driver:
 
     cdef int grow(self) except -1
     cdef int32_t one(self, const uint8_t *frame, size_t length, tb_moment *at, uint16_t line, bint told) except? -1000
-    cdef int look(self, int32_t feed, tb_moment *at, bint told) except -1
+    cdef int look(self, int32_t feed, tb_moment *at, bint told, bint framed) except -1
     cdef int look_at_all(self, tb_moment *at, bint told) except -1

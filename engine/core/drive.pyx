@@ -8,7 +8,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.stdint cimport int32_t, int64_t, uint16_t, uint8_t, uintptr_t
 
 from engine.core.core cimport (
-    TB_KIND_BOOK, TB_KIND_RPI, TB_KIND_TRADES, TB_NONE, TB_RESULT_DRIVEN, tb_engine, tb_engine_apply, tb_feed, tb_trade,
+    TB_KIND_BOOK, TB_KIND_RPI, TB_KIND_TRADES, TB_LIVE, TB_NONE, TB_RESULT_DRIVEN, tb_engine, tb_engine_apply, tb_feed, tb_trade,
 )
 
 import numpy as np
@@ -67,7 +67,91 @@ cdef class Strategy:
         """A message brought trades that were not known."""
 
     def on_state(self, feed, at, state):
-        """A feed became live, or is not any more."""
+        """A feed became live, or is not any more. One of trades becomes live with a message, not when it is acknowledged."""
+
+
+cdef class FanOut(Strategy):
+    """Several strategies behind one driver. One that raises is detached, and neither the others nor the driver notice.
+
+    Args:
+        failed: told (strategy, what it raised) of one that was detached.
+        slow: told (strategy, nanoseconds) of a call that took longer than ``slow_ns``.
+        slow_ns: how long a call may take.
+        clock: monotonic, nanoseconds.
+    """
+
+    def __init__(self, failed, slow, int64_t slow_ns, clock):
+        self._failed, self._slow, self._clock = failed, slow, clock
+        self._slow_ns = slow_ns
+        self.strategies = ()
+        self.engine = None
+
+    def add(self, Strategy strategy not None):
+        """Attach a strategy; behind `begin` its own is called, and what that raises comes out of here."""
+        if self.engine is not None:
+            strategy.begin(self.engine)
+        self.strategies = (*self.strategies, strategy)
+
+    def remove(self, Strategy strategy not None):
+        """Detach it; nothing happens if it isn't attached."""
+        self.strategies = tuple(each for each in self.strategies if each is not strategy)
+
+    def begin(self, engine):
+        self.engine = engine
+        for strategy in self.strategies:
+            try:
+                strategy.begin(engine)
+            except BaseException as error:
+                self.fail(strategy, error)
+
+    cdef int fail(self, Strategy strategy, error) except -1:
+        self.remove(strategy)
+        self._failed(strategy, error)
+        return 0
+
+    cdef int took(self, Strategy strategy, int64_t began) except -1:
+        cdef int64_t took = <int64_t>self._clock() - began
+        if took > self._slow_ns:
+            self._slow(strategy, took)
+        return 0
+
+    # What a strategy raises must not come between two frames of a list, so nothing at all gets past these three.
+
+    cdef int c_on_book(self, int32_t feed, const tb_moment *at) except -1:
+        cdef Strategy strategy
+        cdef int64_t began
+        for strategy in self.strategies:
+            began = self._clock()
+            try:
+                strategy.c_on_book(feed, at)
+            except BaseException as error:
+                self.fail(strategy, error)
+            self.took(strategy, began)
+        return 0
+
+    cdef int c_on_trades(self, int32_t feed, const tb_moment *at, const tb_trade *trades, int32_t count) except -1:
+        cdef Strategy strategy
+        cdef int64_t began
+        for strategy in self.strategies:
+            began = self._clock()
+            try:
+                strategy.c_on_trades(feed, at, trades, count)
+            except BaseException as error:
+                self.fail(strategy, error)
+            self.took(strategy, began)
+        return 0
+
+    cdef int c_on_state(self, int32_t feed, const tb_moment *at, int state) except -1:
+        cdef Strategy strategy
+        cdef int64_t began
+        for strategy in self.strategies:
+            began = self._clock()
+            try:
+                strategy.c_on_state(feed, at, state)
+            except BaseException as error:
+                self.fail(strategy, error)
+            self.took(strategy, began)
+        return 0
 
 
 cdef class Driver:
@@ -133,6 +217,13 @@ cdef class Driver:
             if ends[k] > starts[k]:
                 self.one(&payloads[starts[k]], ends[k] - starts[k], &at, 0, told)
 
+    def acted(self, int64_t receive_ns, int64_t sequence):
+        """Something else than a frame has acted on the engine, which its caller did: tell which states it changed, and of
+        books that it made anew. Trades that it brought are told to nobody: they are of an earlier time."""
+        cdef tb_moment at
+        at.sequence, at.receive_ns, at.push_ms, at.match_ms = sequence, receive_ns, receive_ns // 1000000, TB_NONE
+        self.look_at_all(&at, True)
+
     def said(self):
         """What the last frame said of a book: (bids, asks) as (price, size) mantissas, best first; a size of 0 removes."""
         cdef int32_t i
@@ -145,10 +236,8 @@ cdef class Driver:
 
     def disconnect(self, uint16_t line, int64_t receive_ns, int64_t sequence):
         """A line is gone, as ``Engine.disconnect``."""
-        cdef tb_moment at
         self.engine.disconnect(line, receive_ns, sequence)
-        at.sequence, at.receive_ns, at.push_ms, at.match_ms = sequence, receive_ns, receive_ns // 1000000, TB_NONE
-        self.look_at_all(&at, True)
+        self.acted(receive_ns, sequence)
 
     def stale(self, topic, cause, int64_t receive_ns, int64_t sequence, bint told=True):
         """A feed is not to be trusted any more, as ``Engine.stale``."""
@@ -163,7 +252,7 @@ cdef class Driver:
             feed = self.engine.apply(PyBytes_FromStringAndSize(<const char *>frame, length), at.receive_ns, at.sequence, line)
         at.push_ms, at.match_ms = self.core.frame.push_ms, self.core.frame.match_ms
         if feed >= 0:
-            self.look(feed, at, told)
+            self.look(feed, at, told, True)
         else:
             at.push_ms, at.match_ms = at.receive_ns // 1000000, TB_NONE
             self.look_at_all(at, told)
@@ -174,10 +263,10 @@ cdef class Driver:
         cdef int32_t i
         self.grow()
         for i in range(self.known):
-            self.look(i, at, told)
+            self.look(i, at, told, False)
         return 0
 
-    cdef int look(self, int32_t feed, tb_moment *at, bint told) except -1:
+    cdef int look(self, int32_t feed, tb_moment *at, bint told, bint framed) except -1:
         """Tell what has changed since the feed was looked at last. What was seen is seen, whatever the strategy raises."""
         cdef tb_feed *f = self.core.feeds[feed]
         cdef int64_t taken = f.rows - f.unapplied, more
@@ -186,7 +275,10 @@ cdef class Driver:
             self.grow()
             self._states[feed] = self._taken[feed] = 0
         more = taken - self._taken[feed]
-        cdef bint changed = state != self._states[feed]
+        if f.kind == TB_KIND_TRADES and state == TB_LIVE and not framed:
+            state = self._states[feed]  # told with its first message: an archive has no row of an acknowledgement
+        # Whether a feed waits for its first message or for somebody to ask for it is nothing to a strategy.
+        cdef bint changed = state != self._states[feed] and (state == TB_LIVE or self._states[feed] == TB_LIVE)
         self._taken[feed], self._states[feed] = taken, state
         if not told:
             return 0
@@ -195,7 +287,7 @@ cdef class Driver:
         if more > 0:
             if f.kind == TB_KIND_BOOK or f.kind == TB_KIND_RPI:
                 self.strategy.c_on_book(feed, at)
-            elif f.kind == TB_KIND_TRADES:
+            elif f.kind == TB_KIND_TRADES and framed:
                 # Known ones of a message come first: it repeats what another ended with.
                 more = min(more, <int64_t>self.core.frame.trade_count)
                 self.strategy.c_on_trades(feed, at, self.core.frame.trades + self.core.frame.trade_count - more,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.core.drive import Driver, Strategy
+from engine.core.drive import Driver, FanOut, Strategy
 from engine.core.feeds import UNDECODABLE, UNKNOWN_TOPIC, Engine
 from engine.strategy import Moment, TradeSeen
 from schemas.names import Category, FeedState
@@ -125,3 +125,91 @@ def test_arguments_that_lead_elsewhere(starts: Any, ends: Any, order: list[int])
 def test_only_strategies_are_driven() -> None:
     with pytest.raises(TypeError):
         Driver(Engine(Category.LINEAR), object())  # type: ignore[arg-type]
+
+
+def test_what_acts_beside_frames() -> None:
+    """Acknowledgements are no news; a feed of trades becomes live with a message; what was fetched is not told."""
+    driver, told = driven(BOOK, TRADES)
+    engine = driver.engine
+    for topic in (BOOK, TRADES):
+        engine.subscribed(topic, 10, 1)
+    driver.acted(10, 1)
+    assert told.calls == []
+    driver.apply(book("snapshot", 5, [("1.0", "2")], [], 1000), 11, 2)
+    driver.apply(trade("a", "1.5", "1", 1003), 12, 3)
+    engine.disconnect(0, 13, 4)
+    driver.acted(13, 4)
+    for topic in (BOOK, TRADES):
+        engine.subscribed(topic, 14, 5)
+    driver.acted(14, 5)
+    assert engine.backfill(trade("b", "1.5", "1", 1004), 15, 6) == "ok"
+    driver.acted(15, 6)
+    driver.apply(trade("c", "1.5", "1", 1005), 16, 7)
+    engine.end_feed(TRADES, 17, 8)
+    driver.acted(17, 8)
+    assert told.calls == [
+        ("state", 0, 2, FeedState.LIVE),
+        ("book", 0, 2),
+        ("state", 1, 3, FeedState.LIVE),
+        ("trades", 1, 3, [15]),
+        ("state", 0, 4, FeedState.STALE),
+        ("state", 1, 4, FeedState.STALE),
+        ("state", 1, 7, FeedState.LIVE),
+        ("trades", 1, 7, [15]),
+        ("state", 1, 8, FeedState.EMPTY),
+    ]
+
+
+class Breaking(Told):
+    """Raises in one of its methods."""
+
+    def __init__(self, method: str, error: BaseException) -> None:
+        super().__init__()
+        self.method, self.error = method, error
+
+    def _maybe(self, method: str) -> None:
+        if method == self.method:
+            raise self.error
+
+    def begin(self, engine: Engine) -> None:
+        self._maybe("begin")
+
+    def on_book(self, feed: int, at: Moment) -> None:
+        self._maybe("book")
+
+    def on_trades(self, feed: int, at: Moment, trades: list[TradeSeen]) -> None:
+        self._maybe("trades")
+
+    def on_state(self, feed: int, at: Moment, state: FeedState) -> None:
+        self._maybe("state")
+
+
+@pytest.mark.parametrize("method", ["begin", "book", "trades", "state"])
+@pytest.mark.parametrize("error", [ValueError("a mistake"), KeyboardInterrupt()])
+def test_one_of_many_that_raises_is_detached(method: str, error: BaseException) -> None:
+    failures: list[tuple[Strategy, BaseException]] = []
+    slow: list[Strategy] = []
+    ticks = iter(range(0, 10**6, 7))
+    fan_out = FanOut(
+        lambda *what: failures.append(what), lambda strategy, _: slow.append(strategy), 6, lambda: next(ticks)
+    )
+    before, breaking, behind = Told(), Breaking(method, error), Told()
+    for strategy in (before, breaking, behind):
+        fan_out.add(strategy)
+    engine = Engine(Category.LINEAR)
+    for topic in (BOOK, TRADES):
+        engine.add_feed(topic)
+    driver = Driver(engine, fan_out)
+    driver.apply(book("snapshot", 5, [("1.0", "2")], [], 1000), 11, 2)
+    driver.apply(trade("a", "1.5", "1", 1003), 12, 3)
+    assert failures == [(breaking, error)]
+    assert fan_out.strategies == (before, behind)
+    assert before.calls == behind.calls
+    assert [call[0] for call in before.calls] == ["state", "book", "state", "trades"]
+    assert slow.count(before) == 4
+    late = Breaking("begin", ValueError())
+    with pytest.raises(ValueError):  # noqa: PT011 (the caller's own)
+        fan_out.add(late)
+    fan_out.remove(before)
+    fan_out.remove(before)
+    assert fan_out.strategies == (behind,)
