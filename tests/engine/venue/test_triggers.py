@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from engine.venue import OrderStatus, Refusal
+from schemas.names import Category
+from tests.engine.venue.conftest import BOOK, Desk
+
+D = Decimal
+
+
+def stop_rows(desk: Desk, kind: str) -> list[tuple[str, str]]:
+    return [
+        (row["orderStatus"], row["cancelType"]) for row in desk.rows("order") if row["stopOrderType"] == kind
+    ]
+
+
+def trading_stop(desk: Desk, **values: Any) -> None:
+    venue = desk.venue
+    market = venue.markets[Category.LINEAR, "BTCUSDT"]
+    venue.settings.trading_stop(
+        venue.accounts["1"], market, {"tpslMode": "Full", "positionIdx": 0, **values}, desk.now_ms
+    )
+    desk.tick()
+
+
+def position(desk: Desk) -> dict[str, Any]:
+    return desk.rows("position")[-1]
+
+
+def test_a_conditional_order_waits_goes_off_and_trades(desk: Desk) -> None:
+    order = desk.create("Buy", "1", triggerPrice="60500", triggerDirection=1)
+    assert order.status is OrderStatus.UNTRIGGERED
+    desk.trade("Buy", "60499.9", "1")
+    assert order.status is OrderStatus.UNTRIGGERED
+    desk.trade("Buy", "60500", "1")
+    assert order.status is OrderStatus.FILLED
+    assert stop_rows(desk, "Stop") == [
+        ("Untriggered", "UNKNOWN"),
+        ("Triggered", "UNKNOWN"),
+        ("Filled", "UNKNOWN"),
+    ]
+
+
+def test_a_limit_order_that_goes_off_rests(desk: Desk) -> None:
+    order = desk.create("Buy", "1", "59990.0", triggerPrice="59995", triggerDirection=2)
+    desk.trade("Sell", "59995", "1")
+    assert order.status is OrderStatus.NEW
+    assert order in desk.venue.markets[Category.LINEAR, "BTCUSDT"].resting[order.side]
+
+
+@pytest.mark.parametrize(("by", "name"), [("MarkPrice", "mark"), ("IndexPrice", "index")])
+def test_it_waits_for_the_price_that_it_names(desk: Desk, by: str, name: str) -> None:
+    desk.prices(**{name: "60000"})
+    order = desk.create("Buy", "1", triggerPrice="60500", triggerDirection=1, triggerBy=by)
+    desk.trade("Buy", "60600", "1")
+    assert order.is_waiting
+    desk.prices(**{name: "60501"})
+    assert order.status is OrderStatus.FILLED
+
+
+def test_cancelled_while_it_waits_it_is_deactivated(desk: Desk) -> None:
+    order = desk.create("Buy", "1", triggerPrice="60500", triggerDirection=1)
+    desk.amend(order, triggerPrice="60600")
+    desk.trade("Buy", "60500", "1")
+    assert order.is_waiting
+    desk.cancel(order)
+    assert (order.status, order.cancel_type) == ("Deactivated", "CancelByUser")
+    desk.trade("Buy", "60600", "1")
+    assert order.filled == 0
+
+
+def test_what_can_not_be_paid_when_it_goes_off_is_rejected(desk: Desk) -> None:
+    order = desk.create("Buy", "100", triggerPrice="60500", triggerDirection=1)
+    desk.trade("Buy", "60500", "1")
+    assert (order.status, desk.size()) == (OrderStatus.REJECTED, 0)
+    assert desk.venue.accounts["1"].orders == {}
+
+
+def test_spot_stops_reserve_or_do_not(desk: Desk) -> None:
+    desk.book([("60000", "1")], [("60000.1", "1")], Category.SPOT)
+    desk.trade("Buy", "60000", "1", Category.SPOT)
+    reserving = desk.create(
+        "Sell", "2", "59000", category="spot", orderFilter="tpslOrder", triggerPrice="59500"
+    )
+    assert reserving.stop_order_type == "tpslOrder"
+    with pytest.raises(Refusal) as caught:
+        desk.create("Sell", "0.1", "61000", category="spot")
+    assert caught.value.code == 170131
+    desk.cancel(reserving)
+    free = desk.create("Sell", "2", category="spot", orderFilter="StopOrder", triggerPrice="59500")
+    desk.create("Sell", "2", "61000", category="spot")
+    desk.trade("Sell", "59400", "1", Category.SPOT)
+    assert free.status is OrderStatus.REJECTED
+    with pytest.raises(Refusal) as caught:
+        desk.create("Sell", "0.1", "61000", category="spot", triggerPrice="59000")
+    assert caught.value.code == 10001
+
+
+# Protection of positions
+
+
+def test_what_an_order_brings_protects_its_position(desk: Desk) -> None:
+    desk.create("Buy", "1", takeProfit="61000", stopLoss="59000")
+    assert position(desk)["takeProfit"] == "61000"
+    assert position(desk)["stopLoss"] == "59000"
+    desk.book([("61000.0", "9")], [("61000.1", "9")])
+    desk.trade("Buy", "61000", "1")
+    assert desk.size() == 0
+    assert stop_rows(desk, "TakeProfit")[-1] == ("Filled", "UNKNOWN")
+    assert stop_rows(desk, "StopLoss")[-1] == ("Deactivated", "CancelByTpSlTsClear")
+    assert position(desk)["stopLoss"] == "0"
+    assert desk.venue.accounts["1"].orders == {}
+
+
+def test_it_grows_and_shrinks_with_the_position(desk: Desk) -> None:
+    desk.create("Buy", "1", stopLoss="59000")
+    desk.create("Buy", "0.5")
+    (stop,) = [o for o in desk.venue.accounts["1"].orders.values() if o.stop_order_type == "StopLoss"]
+    assert stop.quantity == D("1.5")
+    desk.create("Sell", "0.7")
+    assert stop.quantity == D("0.8")
+    desk.trade("Sell", "58999", "1")
+    assert (desk.size(), stop.status, stop.filled) == (0, "Filled", D("0.8"))
+
+
+def test_a_position_that_turns_round_is_not_protected_any_more(desk: Desk) -> None:
+    desk.create("Buy", "1", stopLoss="59000")
+    desk.create("Sell", "2")
+    assert desk.size() == -1
+    assert stop_rows(desk, "StopLoss")[-1] == ("Deactivated", "CancelByTpSlTsClear")
+    assert position(desk)["stopLoss"] == "0"
+
+
+def test_reduce_only_orders_end_with_their_position(desk: Desk) -> None:
+    desk.create("Buy", "1")
+    order = desk.create("Sell", "5", "60500.0", reduceOnly=True)
+    assert order.quantity == 1
+    desk.create("Sell", "1")
+    assert (order.status, order.cancel_type) == ("Cancelled", "CancelByReduceOnly")
+
+
+def test_a_reduce_only_order_never_opens(desk: Desk) -> None:
+    desk.create("Buy", "1")
+    first = desk.create("Sell", "1", "60500.0", reduceOnly=True)
+    second = desk.create("Sell", "0.8", "60500.0", reduceOnly=True)
+    desk.trade("Buy", "60600.0", "50")
+    assert (first.filled, second.filled, desk.size()) == (1, 0, 0)
+    assert second.cancel_type == "CancelByReduceOnly"
+
+
+def test_closing_everything_with_quantity_zero(desk: Desk) -> None:
+    desk.create("Buy", "1.5")
+    order = desk.create("Sell", "0", reduceOnly=True, closeOnTrigger=True)
+    assert (order.quantity, desk.size()) == (D("1.5"), 0)
+
+
+def test_trading_stop_sets_changes_and_removes(desk: Desk) -> None:
+    def code(**values: Any) -> int:
+        with pytest.raises(Refusal) as caught:
+            trading_stop(desk, **values)
+        return caught.value.code
+
+    assert code(takeProfit="61000") == 10001  # no position
+    desk.create("Buy", "1")
+    assert code() == 10001
+    assert code(takeProfit="59000") == 10001
+    assert code(stopLoss="61000") == 10001
+    assert code(takeProfit="61000.05") == 10001
+    assert code(takeProfit="61000", tpslMode="") == 10001
+    trading_stop(desk, takeProfit="61000", stopLoss="59000")
+    assert code(takeProfit="61000") == 34040
+    trading_stop(desk, takeProfit="62000")
+    assert (position(desk)["takeProfit"], position(desk)["stopLoss"]) == ("62000", "59000")
+    trading_stop(desk, takeProfit="0")
+    assert (position(desk)["takeProfit"], position(desk)["stopLoss"]) == ("0", "59000")
+    assert code(takeProfit="0") == 34040
+
+
+def test_partial_protection_is_a_pair_of_which_one_cancels_the_other(desk: Desk) -> None:
+    desk.create("Buy", "2")
+    part = {"tpslMode": "Partial", "tpSize": "0.5", "slSize": "0.5"}
+    trading_stop(desk, takeProfit="61000", stopLoss="59000", **part)
+    trading_stop(desk, takeProfit="62000", **part, tpOrderType="Limit", tpLimitPrice="62000.0")
+    desk.book([("61000.0", "9")], [("61000.1", "9")])
+    desk.trade("Buy", "61000", "1")
+    assert desk.size() == D("1.5")
+    assert stop_rows(desk, "PartialStopLoss")[-1] == ("Deactivated", "CancelByOCOSlCanceledByTpTriggered")
+    desk.trade("Buy", "62000", "1")
+    (limit,) = desk.venue.accounts["1"].orders.values()
+    assert (limit.order_type, limit.price, limit.status) == ("Limit", 62000, "New")
+    for _ in range(20):
+        trading_stop(desk, stopLoss="59000", **part)
+    with pytest.raises(Refusal) as caught:
+        trading_stop(desk, stopLoss="59000", **part)
+    assert caught.value.code == 110061
+    assert len(desk.venue.accounts["1"].orders) == 21
+
+
+def test_an_order_brings_partial_protection_for_what_was_filled_of_it(desk: Desk) -> None:
+    order = desk.create("Buy", "4", "60000.2", tpslMode="Partial", stopLoss="59000")
+    assert order.filled == 3
+    desk.cancel(order)
+    (stop,) = desk.venue.accounts["1"].orders.values()
+    assert (stop.stop_order_type, stop.quantity) == ("PartialStopLoss", 3)
+
+
+def test_a_trailing_stop_follows(desk: Desk) -> None:
+    desk.create("Buy", "1")
+    trading_stop(desk, trailingStop="100", activePrice="60200")
+    assert position(desk)["trailingStop"] == "100"
+    (stop,) = desk.venue.accounts["1"].orders.values()
+    desk.trade("Sell", "59900", "1")  # not active yet
+    assert stop.is_waiting
+    desk.trade("Buy", "60300", "1")
+    desk.trade("Buy", "60250", "1")
+    assert stop.trigger is not None
+    assert stop.trigger.price == 60200
+    desk.book(*BOOK)
+    desk.trade("Sell", "60200", "1")
+    assert (stop.status, desk.size()) == ("Filled", 0)
