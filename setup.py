@@ -67,6 +67,7 @@ setup(
             extension("sample", "tb_book.c", *REPLAYED),
             extension("wire", ARCHIVED[0]),
             extension("pages", ARCHIVED[1]),
+            extension("shared", "tb_book.c", "tb_shared.c"),
             extension("feeds", *ENGINE),
             extension("drive", *ENGINE),
         ],

@@ -263,6 +263,31 @@ def record(
             help="Serve /metrics (Prometheus), /status and /healthz; without a host on the loopback address.",
         ),
     ] = None,
+    live: Annotated[
+        bool | None,
+        typer.Option(
+            "--live/--no-live",
+            help="Publish the books to other processes of this user, through shared memory.",
+            show_default="--live",
+        ),
+    ] = None,
+    live_depth: Annotated[
+        str | None,
+        typer.Option(
+            "--live-depth",
+            metavar="N|all",
+            help="Levels a side of live books.",
+            show_default="the topic's depth; 1000 of orderbook.full",
+        ),
+    ] = None,
+    tape_mib: Annotated[
+        float | None,
+        typer.Option(
+            "--tape-mib",
+            help="Shared memory for the tape of changes that other processes can follow; 0 for none.",
+            show_default="8",
+        ),
+    ] = None,
     audit_every: Annotated[
         float | None,
         typer.Option(

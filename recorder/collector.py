@@ -35,6 +35,7 @@ from recorder.journal import (
 )
 from recorder.lateness import Lateness
 from recorder.lines import LineSet
+from recorder.live_publisher import LivePublisher
 from recorder.moves import Mover
 from recorder.network import Network
 from recorder.numbering import next_number
@@ -138,6 +139,7 @@ class Collector:
         self.freshness = Freshness(self.engine, whole=config.stop_after_idle is None, timing=self._timing)
         self.lines: LineSet
         self.mover: Mover | None = None
+        self.live = LivePublisher(config, self.engine, self.environment.value)
         self.is_recording = False
         self.is_worn = False
 
@@ -228,10 +230,12 @@ class Collector:
         try:
             self.capture.begin(self.topics, self._crashed)
             self._on_begun(self.capture)
+            self.live.begin()
             late = await self.follower.begin_within(self._timing.listing_ns / SECOND_NS, self._stop)
             if not self._stop.is_set():
                 await self._record(late)
         finally:
+            self.live.close()
             connected = await self.lines.stop()
             if self.journal.error is None:
                 self.checks.finish()
@@ -252,6 +256,7 @@ class Collector:
         tasks = [*late, asyncio.create_task(self._commits()), asyncio.create_task(self._ticks())]
         tasks.append(asyncio.create_task(self.checks.run(RestClient(self.network))))
         tasks.append(asyncio.create_task(self.follower.run(self.lines)))
+        tasks.append(asyncio.create_task(self.live.beat()))
         for task in tasks:
             task.add_done_callback(self._task_ended)
         try:
@@ -290,9 +295,11 @@ class Collector:
         if level is Level.HOLD:
             log.warning("the disk is %d MiB behind: reading pauses", backlog >> 20)
             self.lines.pause(True)
+            self.live.pause(True)
         elif before is Level.HOLD:
             log.warning("the disk has caught up: reading goes on")
             self.lines.pause(False)
+            self.live.pause(False)
             # what waits in the sockets was not silent
             self.freshness.forgive()
 
@@ -435,6 +442,7 @@ class Collector:
             "universe": self.follower.status(),
             **self.checks.status(),
             "lateness": self.lateness.told(time.monotonic_ns()),
+            "live": self.live.status(),
             "lines": [
                 {
                     "line": line.slot,

@@ -81,6 +81,12 @@ ABOUT: Final[dict[str, tuple[str, Any]]] = {
         "HOST:PORT of /metrics (Prometheus), /status (JSON) and /healthz; without a host on 127.0.0.1. Empty: none.",
         "9464",
     ),
+    "live": ("Publish the books to other processes of this user, through shared memory (docs/live-books.md).", None),
+    "live_depth": (
+        "Levels a side of them: a number, or all. Empty: the topic's depth, 1000 of orderbook.full.",
+        "20",
+    ),
+    "tape_mib": ("MiB of shared memory for the tape of changes that other processes can follow; 0: none.", None),
 }  # fmt: skip
 
 HEAD: Final = """\

@@ -62,6 +62,10 @@ class RecordConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         shard: ``NUMBER/OF``: record this share of the symbols only, by their hash; empty for all of them.
         pins: ``SYMBOL=NUMBER``: shares of symbols that do not go by their hash.
         metrics: HOST:PORT of /metrics, /status and /healthz; without a host on the loopback address; empty for none.
+        live: publish the books to other processes of this user, through shared memory (docs/live-books.md).
+        live_depth: levels a side of them: a number, or ``all``; empty for the topic's depth, 1000 of
+            ``orderbook.full``.
+        tape_mib: of shared memory for the tape of changes that readers can follow; 0 for none.
         audit_every: hold one book against REST each so many seconds, all in turn; 0 for never. Depths of a symbol are
             held against each other in any case.
         backfill: fetch trades that a gap lost back over REST, as far as it reaches.
@@ -103,6 +107,9 @@ class RecordConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     shard: str = ""
     pins: list[str] = []
     metrics: str = ""
+    live: bool = True
+    live_depth: str = ""
+    tape_mib: Annotated[float, msgspec.Meta(ge=0, le=4096)] = 8.0
     audit_every: NotNegative = 60.0
     backfill: bool = True
     clock_every: NotNegative = 30.0

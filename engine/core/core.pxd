@@ -295,7 +295,9 @@ cdef extern from "tb_engine.h" nogil:
         tb_class_name names[24]
         tb_delays match[24]
         tb_delays push[24]
+    ctypedef struct tb_shared
     ctypedef struct tb_engine:
+        tb_shared *shared
         tb_frame frame
         int32_t found
         tb_feed **feeds

@@ -18,6 +18,7 @@ int tb_engine_is_copy(tb_engine *engine, int32_t index, tb_stamp at)
     if (tb_admit(engine, index, &engine->frame, at) != TB_COPY)
         return 0;
     tb_engine_heard(engine, index, at);
+    tb_tell(engine);
     return 1;
 }
 
@@ -33,9 +34,12 @@ void tb_engine_good(tb_engine *engine, int32_t index, int64_t push_ms, int64_t m
     feed->receive_ns = at.receive_ns;
     feed->sequence = at.sequence;
     feed->line = at.line;
+    tb_touch(engine, index);
+    tb_tell(engine);
 }
 
 void tb_engine_refuse(tb_engine *engine, int32_t index, tb_error error, tb_stamp at)
 {
     (void)tb_undecodable(engine, index, error, at);
+    tb_tell(engine);
 }

@@ -158,6 +158,8 @@ int32_t tb_engine_apply(tb_engine *engine, const uint8_t *bytes, size_t length, 
             tb_line_is_good(engine, at);
         }
     }
+    if (TB_UNLIKELY(engine->shared != NULL))
+        tb_shared_frame(engine, result, sequence);
     return result;
 }
 
@@ -174,7 +176,9 @@ tb_error tb_engine_backfill(tb_engine *engine, const uint8_t *bytes, size_t leng
         engine->frame.trade_count > TB_TRADE_IDS)
         return TB_BAD_VALUE;
     at.line = engine->feeds[engine->found]->line;
-    return tb_on_trades(engine, engine->found, &engine->frame, at, from);
+    error = tb_on_trades(engine, engine->found, &engine->frame, at, from);
+    tb_tell(engine); /* of exponents; a tape is of what happens now */
+    return error;
 }
 
 int32_t tb_engine_restate(tb_engine *engine, int32_t index, const uint8_t *const *frames, const size_t *lengths, int32_t count,
@@ -203,6 +207,9 @@ int32_t tb_engine_restate(tb_engine *engine, int32_t index, const uint8_t *const
     feed->first_sequence = first_sequence;
     if (taken)
         tb_note_digest(engine, index, at);
+    if (TB_UNLIKELY(taken && engine->shared != NULL))
+        tb_shared_restated(engine, index);
+    tb_tell(engine);
     return taken;
 }
 
@@ -234,6 +241,8 @@ void tb_engine_subscribed(tb_engine *engine, int32_t index, uint16_t line, int64
     } else if (feed->state == TB_EMPTY) {
         feed->state = TB_SYNCING;
     }
+    tb_touch(engine, index);
+    tb_tell(engine);
 }
 
 void tb_engine_end_feed(tb_engine *engine, int32_t index, int64_t receive_ns, int64_t sequence)
@@ -255,6 +264,8 @@ void tb_engine_end_feed(tb_engine *engine, int32_t index, int64_t receive_ns, in
     feed->update_id = feed->cross_sequence = feed->match_ms = feed->push_ms = feed->receive_ns = feed->sequence = TB_NONE;
     if (feed->ticker)
         feed->ticker->keys = feed->ticker->present = 0;
+    tb_touch(engine, index);
+    tb_tell(engine);
 }
 
 void tb_engine_stale(tb_engine *engine, int32_t index, int cause, int64_t receive_ns, int64_t sequence)
@@ -264,6 +275,7 @@ void tb_engine_stale(tb_engine *engine, int32_t index, int cause, int64_t receiv
         tb_make_stale(engine, index, cause, at);
     else if (cause == TB_CAUSE_NO_SNAPSHOT) /* of the full book, whose snapshot doesn't come with the stream */
         tb_open_gap(engine, index, cause, TB_NONE, TB_NONE, at);
+    tb_tell(engine);
 }
 
 void tb_engine_disconnect(tb_engine *engine, uint16_t line, int64_t receive_ns, int64_t sequence)
@@ -271,9 +283,11 @@ void tb_engine_disconnect(tb_engine *engine, uint16_t line, int64_t receive_ns, 
     const tb_stamp at = {sequence, receive_ns, line};
     for (int32_t i = 0; i < engine->feed_count; i++)
         tb_drop_line(engine, i, TB_CAUSE_DISCONNECT, at);
+    tb_tell(engine);
 }
 
 void tb_engine_unsubscribed(tb_engine *engine, int32_t index, uint16_t line, int64_t receive_ns, int64_t sequence)
 {
     tb_leave(engine, index, (tb_stamp){sequence, receive_ns, line});
+    tb_tell(engine);
 }

@@ -187,6 +187,7 @@ typedef struct {
     int64_t digests_met;
     tb_made *made;     /* where the batch is told of the frame at hand; NULL: nowhere */
     tb_class_delays *delays; /* NULL: not measured */
+    struct tb_shared *shared; /* tb_shared.h; NULL: no other process reads the books */
 } tb_engine;
 
 /* Results of tb_engine_apply: a feed's index, or one of these. TB_RESULT_DRIVEN - i: the frame is of driven feed i, and nothing

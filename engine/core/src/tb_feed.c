@@ -25,6 +25,7 @@ void tb_widen(tb_engine *engine, int32_t index, unsigned price, unsigned size, t
         if (engine->feeds[i]->rpi)
             tb_book_widen(engine->feeds[i]->rpi, price, size);
         engine->pairs[i] = (tb_pair){(uint8_t)price, (uint8_t)size};
+        tb_touch(engine, i);
     }
     symbol->price_decimals = (uint8_t)price;
     symbol->size_decimals = (uint8_t)size;
@@ -46,6 +47,7 @@ tb_error tb_engine_widen(tb_engine *engine, int32_t index, unsigned price, unsig
     tb_error error = tb_can_widen(engine, symbol, price, size);
     if (error == TB_OK)
         tb_widen(engine, index, price, size, at);
+    tb_tell(engine);
     return error;
 }
 

@@ -30,6 +30,8 @@ typedef struct {
     int8_t tick_direction;  /* index, or -1 */
     int8_t is_block, is_rpi; /* 0, 1, or -1 where not sent */
     uint8_t extras;         /* bit i: extra i is there */
+    uint8_t fresh;          /* the feed had not seen it before */
+    int32_t owner;          /* its symbol's index, once that is known */
     tb_int128 extra[4];     /* options: mark price, index price, mark iv, trade iv */
 } tb_trade;
 

@@ -69,6 +69,7 @@ void tb_open_gap(tb_engine *engine, int32_t index, int cause, int64_t first_upda
     feed->gap.reach_ns = feed->gap.start_ns;
     feed->gap.reach_match_ms = feed->gap.start_match_ms;
     tell_opened(engine, index, &feed->gap, at);
+    tb_touch(engine, index);
 }
 
 void tb_make_stale(tb_engine *engine, int32_t index, int cause, tb_stamp at)
@@ -78,6 +79,7 @@ void tb_make_stale(tb_engine *engine, int32_t index, int cause, tb_stamp at)
     tb_open_gap(engine, index, cause, known ? feed->update_id + 1 : TB_NONE, TB_NONE, at);
     feed->state = TB_STALE;
     feed->crossed = 0;
+    tb_touch(engine, index);
 }
 
 void tb_make_stale_since(tb_engine *engine, int32_t index, int cause, int64_t start_ns, int64_t start_match_ms, tb_stamp at)
@@ -120,4 +122,5 @@ void tb_close_gap(tb_engine *engine, int32_t index, tb_gap *gap, int healer, int
     event->start_match_ms = gap->start_match_ms;
     event->match_ms = match_ms;
     gap->open = 0;
+    tb_touch(engine, index);
 }

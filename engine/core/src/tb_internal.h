@@ -4,6 +4,7 @@
 
 #include "tb_decimal.h"
 #include "tb_engine.h"
+#include "tb_shared.h"
 
 /* tb_registry.c */
 uint64_t tb_hash(const uint8_t *p, size_t n, uint64_t seed);
@@ -101,6 +102,20 @@ static inline int32_t tb_apply_record(tb_engine *engine, const tb_batch *batch, 
 /* Whether a record is the digest note of a book that has just this digest; then the newest row has it too. For batches that
  * tell what was made. Anything else about a note, also a digest that differs, is not decided here. */
 int tb_meet_digest(tb_engine *engine, const tb_batch *batch, int64_t i);
+
+/* A feed's book or state may have changed: other processes are told at the end of what is going on. */
+static inline void tb_touch(tb_engine *engine, int32_t index)
+{
+    if (TB_UNLIKELY(engine->shared != NULL))
+        tb_shared_touch(engine->shared, index);
+}
+
+/* That end. */
+static inline void tb_tell(tb_engine *engine)
+{
+    if (TB_UNLIKELY(engine->shared != NULL))
+        tb_shared_tell(engine);
+}
 
 /* Tells the live digest of a book. */
 void tb_note_digest(tb_engine *engine, int32_t index, tb_stamp at);

@@ -179,6 +179,8 @@ int32_t tb_engine_add_feed(tb_engine *engine, const char *topic, size_t topic_le
     int32_t found = tb_engine_find_feed(engine, (const uint8_t *)topic, topic_length);
     if (found >= 0) {
         engine->feeds[found]->ended = 0;
+        tb_touch(engine, found);
+        tb_tell(engine);
         return found;
     }
     if (topic_length == 0 || topic_length > TB_TOPIC_BYTES ||

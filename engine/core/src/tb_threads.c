@@ -244,7 +244,7 @@ int64_t tb_engine_apply_batch_in_threads(tb_engine *engine, const tb_batch *batc
 {
     tb_crew crew = {NULL, NULL, NULL, NULL, -1};
     threads = threads < MAX_THREADS ? threads : MAX_THREADS;
-    while (threads > 1 && to - from >= least_run && batch->kinds[from] == 0) {
+    while (threads > 1 && !engine->shared && to - from >= least_run && batch->kinds[from] == 0) {
         if (crew.symbols != engine->symbol_count && !hire(&crew, engine->symbol_count, to - from, threads))
             break;
         int64_t stop = end_of_run(engine, batch, from, to, crew.owners);

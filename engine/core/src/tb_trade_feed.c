@@ -92,7 +92,9 @@ static void take_trades(tb_engine *engine, tb_feed *feed, const tb_frame *frame,
         uint64_t hash[2];
         hash_id(trade, hash);
         tb_widen(engine, symbols[i], symbol->pending_price, symbol->pending_size, at);
-        if (!tb_remember_trade(feed->trade_ids, hash))
+        frame->trades[i].owner = symbols[i];
+        frame->trades[i].fresh = (uint8_t)tb_remember_trade(feed->trade_ids, hash);
+        if (!trade->fresh)
             continue;
         rows++;
         if (engine->columns)

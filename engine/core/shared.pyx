@@ -1,0 +1,832 @@
+"""Live books in shared memory: the writer's face (``Publisher``) and the readers (``SharedControl``, ``SharedBook``, ``SharedTape``).
+
+Memory and time are arguments: who makes, finds and maps the files is ``recorder.live_books``. Layout and protocol:
+src/tapebook_shared.h. Readers take no lock and can't slow the writer; the writer waits for nobody.
+"""
+
+cimport cython
+from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from libc.stdint cimport uintptr_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memchr, memcmp, memcpy, memset
+
+from engine.core.core cimport (
+    TB_CAUSE_COUNT,
+    TB_KIND_BOOK,
+    tb_engine,
+    tb_feed,
+    tb_shared,
+    tb_symbol,
+)
+from engine.core.shared cimport *
+
+import numpy as np
+
+from engine.shared import BookChange, SharedTopic, SharedTrade, Snapshot, StateChange, TradesSeen
+from schemas.errors import ConfigError
+from schemas.names import FeedState, Side
+from schemas.tables import CAUSES
+
+
+cdef extern from "sched.h" nogil:
+    int sched_yield()
+
+
+cdef extern from "tb_shared.h" nogil:
+    ctypedef int (*tb_gettime)(int clock, void *at)
+    ctypedef struct tb_place:
+        tapebook_book_file *file
+        uint8_t known
+        uint8_t state
+        uint8_t cause
+        uint8_t ended
+    ctypedef struct tb_publishing "tb_shared":
+        tb_place *places
+        int32_t count
+        tapebook_tape_file *tape
+        uint64_t written
+        uint64_t entries
+        uint64_t sector
+        int clock
+        tb_gettime gettime
+        int64_t now_ns
+        int64_t published
+        int64_t told
+    void tb_shared_free(tb_publishing *shared)
+    int tb_shared_reserve(tb_publishing *shared, int32_t feeds)
+    size_t tb_shared_book_bytes(uint32_t capacity)
+    void tb_shared_add(tb_engine *engine, int32_t index, tapebook_book_file *file)
+    void tb_shared_touch(tb_publishing *shared, int32_t index)
+    void tb_shared_tell(tb_engine *engine)
+
+
+cdef extern from *:
+    """
+    /* Stores that readers of other processes order by. */
+    static inline void tb_release_32(uint32_t *at, uint32_t value) { __atomic_store_n(at, value, __ATOMIC_RELEASE); }
+    static inline void tb_relax_64(int64_t *at, int64_t value) { __atomic_store_n(at, value, __ATOMIC_RELAXED); }
+    static inline uint32_t tb_acquire_32(const uint32_t *at) { return __atomic_load_n(at, __ATOMIC_ACQUIRE); }
+    static inline int64_t tb_relaxed_64(const int64_t *at) { return __atomic_load_n(at, __ATOMIC_RELAXED); }
+    static inline uint8_t tb_relaxed_8(const uint8_t *at) { return __atomic_load_n(at, __ATOMIC_RELAXED); }
+    """
+    void tb_release_32(uint32_t *at, uint32_t value) nogil
+    void tb_relax_64(int64_t *at, int64_t value) nogil
+    uint32_t tb_acquire_32(const uint32_t *at) nogil
+    int64_t tb_relaxed_64(const int64_t *at) nogil
+    uint8_t tb_relaxed_8(const uint8_t *at) nogil
+
+
+VERSION = TAPEBOOK_VERSION
+CONTROL_HEADER_BYTES = 4096
+CONTROL_BYTES = CONTROL_HEADER_BYTES + TAPEBOOK_MAX_TOPICS * sizeof(tapebook_topic)
+TOPIC_BYTES = sizeof(tapebook_topic)
+LEAST_TAPE_BYTES = 1 << 16
+MOST_TAPE_BYTES = 1 << 32
+STATES = (FeedState.EMPTY, FeedState.SYNCING, FeedState.LIVE, FeedState.STALE)
+KINDS = ("book", "trades", "ticker", "driven", "rpi")
+TROUBLES = ("", "writer dead", "writer gone", "writer replaced", "reading paused", "feed ended", "not whole")
+STATUSES = {"running": TAPEBOOK_RUNNING, "paused": TAPEBOOK_PAUSED, "stopped": TAPEBOOK_STOPPED, "replaced": TAPEBOOK_REPLACED}
+
+cdef tuple _STATES = STATES
+cdef tuple _TROUBLES = TROUBLES
+cdef tuple _CAUSES = (None, *CAUSES)
+cdef int _PATIENT_LOOKS = 64
+
+
+def book_bytes(int capacity):
+    """Bytes of the file of a book of so many levels a side."""
+    if not 0 < capacity <= 32767:
+        raise ValueError(f"found a capacity of {capacity} levels, expected 1 to 32767")
+    return tb_shared_book_bytes(capacity)
+
+
+def tape_bytes(ring_bytes):
+    """Bytes of the file of a tape with a ring of so many bytes."""
+    if not LEAST_TAPE_BYTES <= ring_bytes <= MOST_TAPE_BYTES or ring_bytes & (ring_bytes - 1):
+        raise ValueError(f"found a ring of {ring_bytes} bytes, expected a power of two from {LEAST_TAPE_BYTES} to {MOST_TAPE_BYTES}")
+    return sizeof(tapebook_tape_file) + ring_bytes
+
+
+cdef object _optional(int64_t value):
+    return None if value < 0 else value
+
+
+cdef str _text(const char *at, size_t most):
+    cdef const char *end = <const char *>memchr(at, 0, most)
+    return at[:most if end == NULL else end - at].decode("utf-8", "replace")
+
+
+cdef int _set_text(char *at, size_t room, str text) except -1:
+    cdef bytes raw = text.encode()
+    if len(raw) >= <Py_ssize_t>room:
+        raise ConfigError(f"found {text!r}, expected a name of at most {room - 1} bytes")
+    memset(at, 0, room)
+    memcpy(at, <const char *>raw, len(raw))
+    return 0
+
+
+cdef object _cause(uint8_t cause):
+    return _CAUSES[cause] if cause <= TB_CAUSE_COUNT else "unknown"
+
+
+@cython.final
+cdef class _Memory:
+    # A buffer that is held for as long as somebody reads or writes it.
+    cdef Py_buffer view
+    cdef bint held
+
+    def __cinit__(self, memory, bint writable):
+        PyObject_GetBuffer(memory, &self.view, PyBUF_WRITABLE if writable else PyBUF_SIMPLE)
+        self.held = True
+        if <uintptr_t>self.view.buf % 8:
+            raise ValueError("found memory that is not aligned, expected whole words")
+
+    def __dealloc__(self):
+        if self.held:
+            PyBuffer_Release(&self.view)
+
+
+cdef int _check(_Memory memory, const char *magic, str what, size_t header, uint64_t file_bytes, uint32_t version) except -1:
+    # The sizes in the header are what everything later relies on: they are held against what is mapped, once.
+    if memory.view.len < 32 or memory.view.len < <Py_ssize_t>header:
+        raise ConfigError(f"found {memory.view.len} bytes, expected {what} of at least {header}")
+    if memcmp(memory.view.buf, magic, 8) != 0:
+        raise ConfigError(f"found {(<const char *>memory.view.buf)[:8]!r} at its beginning, expected {what}: {magic[:8]!r}")
+    if version != TAPEBOOK_VERSION:
+        raise ConfigError(f"found version {version} of {what}, expected {TAPEBOOK_VERSION}: writer and reader must be of one "
+                          "version of tapebook; update the older one")
+    if file_bytes > <uint64_t>memory.view.len:
+        raise ConfigError(f"found {memory.view.len} bytes, expected {file_bytes} as the header says: the file was cut")
+    return 0
+
+
+cdef class SharedControl:
+    """What one start of a collector says of itself: who it is, whether it is alive, and its topics by feed number.
+
+    Args:
+        memory: of the file ``control``.
+
+    Raises:
+        ConfigError: it is no such file, of another version, or cut short.
+    """
+
+    def __init__(self, memory):
+        cdef _Memory held = _Memory(memory, False)
+        cdef const tapebook_control *at = <const tapebook_control *>held.view.buf
+        _check(held, TAPEBOOK_CONTROL_MAGIC, "a collector's control file", sizeof(tapebook_control),
+               at.file_bytes if held.view.len >= 32 else 0, at.version if held.view.len >= 32 else 0)
+        if (at.header_bytes < sizeof(tapebook_control) or at.topic_bytes != sizeof(tapebook_topic)
+                or at.topic_capacity > TAPEBOOK_MAX_TOPICS or at.header_bytes % 8 or at.timeout_ns <= 0
+                or at.header_bytes + <uint64_t>at.topic_capacity * at.topic_bytes > at.file_bytes):
+            raise ConfigError("found sizes that don't agree, expected a collector's control file: it is damaged")
+        self.memory = held
+        self.at = at
+        self.names = []
+
+    @property
+    def collector(self):
+        """The collector's name."""
+        return _text(self.at.collector, sizeof(self.at.collector))
+
+    @property
+    def category(self):
+        """Its product line."""
+        return _text(self.at.category, sizeof(self.at.category))
+
+    @property
+    def environment(self):
+        """Where its frames come from."""
+        return _text(self.at.environment, sizeof(self.at.environment))
+
+    @property
+    def pid(self):
+        """Its process."""
+        return self.at.writer_pid
+
+    @property
+    def token(self):
+        """Of this start: all its files have it."""
+        return self.at.token
+
+    @property
+    def started_ns(self):
+        """When it started, by the wall clock."""
+        return self.at.started_ns
+
+    @property
+    def heartbeat_ns(self):
+        """Its last sign of life, by the monotonic clock."""
+        return tb_relaxed_64(&self.at.heartbeat_ns)
+
+    @property
+    def timeout_ns(self):
+        """A heartbeat older than that means that it is dead."""
+        return self.at.timeout_ns
+
+    @property
+    def topic_count(self):
+        """Topics so far; it grows with new listings."""
+        return min(tb_acquire_32(&self.at.topic_count), self.at.topic_capacity)
+
+    def trouble(self, int64_t now_ns):
+        """Why none of its books can be believed at that moment of the monotonic clock, in words (``TROUBLES``); or ""."""
+        return _TROUBLES[tapebook_writer(self.at, now_ns)]
+
+    cdef const tapebook_topic *_row(self, int feed):
+        return <const tapebook_topic *>(<const char *>self.at + self.at.header_bytes) + feed
+
+    def topic(self, int feed):
+        """The ``SharedTopic`` of a feed's number. IndexError: there is none."""
+        if not 0 <= feed < self.topic_count:
+            raise IndexError(f"found feed {feed}, expected one of 0..{self.topic_count - 1}")
+        cdef const tapebook_topic *row = self._row(feed)
+        return SharedTopic(
+            feed, _text(row.topic, sizeof(row.topic)), _text(row.symbol, sizeof(row.symbol)),
+            KINDS[row.kind] if row.kind < len(KINDS) else "unknown", row.depth, row.capacity if row.has_book else 0,
+        )
+
+    def topics(self):
+        """All topics, by feed number."""
+        return [self.topic(feed) for feed in range(self.topic_count)]
+
+    cdef object _names_of(self, int feed):
+        # (topic, symbol), or None where there is no such feed.
+        cdef const tapebook_topic *row
+        if feed >= len(self.names):
+            count = self.topic_count
+            while len(self.names) < count:
+                row = self._row(len(self.names))
+                self.names.append((_text(row.topic, sizeof(row.topic)), _text(row.symbol, sizeof(row.symbol))))
+        return self.names[feed] if 0 <= feed < len(self.names) else None
+
+
+cdef class SharedBook:
+    """A collector's book, read from another process: without locks, without waiting for the writer, without its notice.
+
+    Args:
+        memory: of the book's file.
+        control: of the same start of the same collector.
+        clock: the machine's monotonic clock in nanoseconds (``time.monotonic_ns``): the writer's heartbeat is held against it.
+
+    Raises:
+        ConfigError: it is no such file, of another version, of another start, or cut short.
+    """
+
+    def __init__(self, memory, SharedControl control not None, clock):
+        cdef _Memory held = _Memory(memory, False)
+        cdef const tapebook_book_file *at = <const tapebook_book_file *>held.view.buf
+        _check(held, TAPEBOOK_BOOK_MAGIC, "a book's file", sizeof(tapebook_book_file),
+               at.file_bytes if held.view.len >= 32 else 0, at.version if held.view.len >= 32 else 0)
+        if (at.header_bytes < sizeof(tapebook_book_file) or at.header_bytes % 8 or not 0 < at.capacity <= 32767
+                or at.header_bytes + 2 * <uint64_t>at.capacity * sizeof(tapebook_level) > at.file_bytes):
+            raise ConfigError("found sizes that don't agree, expected a book's file: it is damaged")
+        if at.token != control.at.token:
+            raise ConfigError("found a book of another start of the collector: it was started again meanwhile; open it again")
+        self.memory = held
+        self.control_object = control
+        self.control = control.at
+        self.clock = clock
+        self.at = at
+        self.topic = _text(at.topic, sizeof(at.topic))
+        self.symbol = _text(at.symbol, sizeof(at.symbol))
+        self.category = _text(at.category, sizeof(at.category))
+        levels = np.frombuffer(memory, np.int64, 4 * <Py_ssize_t>at.capacity, at.header_bytes).reshape(2, at.capacity, 2)
+        levels.flags.writeable = False
+        self.bid_levels, self.ask_levels = levels[0], levels[1]
+
+    @property
+    def collector(self):
+        """The collector's name."""
+        return (<SharedControl>self.control_object).collector
+
+    @property
+    def feed(self):
+        """The feed's number, as on the tape."""
+        return self.at.feed
+
+    @property
+    def depth(self):
+        """Of the topic; 32767 stands for all of it."""
+        return self.at.depth
+
+    @property
+    def capacity(self):
+        """Levels a side that can be seen here at most."""
+        return self.at.capacity
+
+    @property
+    def price_exponent(self):
+        """In force now: value = mantissa x 10^exponent. It may become finer; ``read`` has the one of its levels."""
+        return <int8_t>tb_relaxed_8(<const uint8_t *>&self.at.price_exponent)
+
+    @property
+    def size_exponent(self):
+        """The same for sizes."""
+        return <int8_t>tb_relaxed_8(<const uint8_t *>&self.at.size_exponent)
+
+    cdef int c_trouble(self, int64_t now_ns) noexcept nogil:
+        cdef int trouble = tapebook_writer(self.control, now_ns)
+        if trouble == TAPEBOOK_FINE and tb_relaxed_8(&self.at.flags) & TAPEBOOK_ENDED:
+            return TAPEBOOK_FEED_ENDED
+        return trouble
+
+    def trouble(self):
+        """Why the book can't be believed although its state may be LIVE: "writer dead" (no heartbeat), "writer gone" (it ended
+        on purpose), "writer replaced" (open the book again), "reading paused" (the collector's disk is behind), "feed ended"
+        (delisted). "" where there is no such reason."""
+        return _TROUBLES[self.c_trouble(self.clock())]
+
+    def state(self):
+        """The feed's state, which is never LIVE or SYNCING where the writer is dead, gone or pauses: STALE then."""
+        cdef uint8_t state = tb_relaxed_8(&self.at.state)
+        if self.c_trouble(self.clock()) not in (TAPEBOOK_FINE, TAPEBOOK_FEED_ENDED):
+            return FeedState.STALE
+        return _STATES[state] if state <= TAPEBOOK_STALE else FeedState.STALE
+
+    cdef bint c_look(self, tapebook_quote *quote) noexcept nogil:
+        cdef int i
+        for i in range(_PATIENT_LOOKS):
+            if tapebook_look(self.at, tapebook_begin(self.at), quote):
+                return True
+            if i > 2:
+                sched_yield()
+        return False
+
+    cdef bint _look(self, tapebook_quote *quote) except -1:
+        # Until there is a whole state, or the writer is dead for sure. It may have lost its processor in the midst of a change.
+        cdef bint whole = self.c_look(quote)
+        cdef int64_t until_ns
+        if whole:
+            return True
+        until_ns = self.clock() + self.control.timeout_ns
+        while not whole:
+            now_ns = self.clock()
+            if now_ns > until_ns or tapebook_writer(self.control, now_ns) not in (TAPEBOOK_FINE, TAPEBOOK_READING_PAUSED):
+                return False
+            with nogil:
+                whole = self.c_look(quote)
+        return True
+
+    def best(self):
+        """(bid price, bid size, ask price, ask size), mantissas, None for the two of an empty side.
+
+        None unless the feed is LIVE and its writer alive: then there is nothing that may be believed.
+        """
+        cdef tapebook_quote quote
+        if not self._look(&quote) or quote.state != TAPEBOOK_LIVE or self.c_trouble(self.clock()) != TAPEBOOK_FINE:
+            return None
+        if quote.flags & (TAPEBOOK_HAS_BID | TAPEBOOK_HAS_ASK) == (TAPEBOOK_HAS_BID | TAPEBOOK_HAS_ASK):
+            return quote.bid.price, quote.bid.size, quote.ask.price, quote.ask.size
+        if quote.flags & TAPEBOOK_HAS_BID:
+            return quote.bid.price, quote.bid.size, None, None
+        if quote.flags & TAPEBOOK_HAS_ASK:
+            return None, None, quote.ask.price, quote.ask.size
+        return None, None, None, None
+
+    def update_id(self):
+        """``u`` of the newest state, or None: cheap to ask whether there is anything new."""
+        return _optional(tb_relaxed_64(&self.at.update_id))
+
+    def read(self, depth=None):
+        """A ``Snapshot`` of the best ``depth`` levels a side (default: all that are there), all of one and the same update.
+
+        Where the writer has died in the midst of a change there is no such thing: then it has no levels, and its trouble is
+        "not whole" or the writer's.
+        """
+        cdef uint32_t most = self.at.capacity
+        cdef tapebook_snapshot got
+        cdef bint whole = False
+        cdef int64_t until_ns = 0
+        cdef int i = 0
+        cdef tapebook_level *bids
+        cdef tapebook_level *asks
+        if depth is not None:
+            if depth < 0:
+                raise ValueError(f"found a depth of {depth}, expected 0 or more")
+            most = min(<object>most, depth)
+        # malloc, not NumPy's: it is cut to what there is
+        cdef tapebook_level *memory = <tapebook_level *>malloc((2 * <size_t>most + 1) * sizeof(tapebook_level))
+        if memory == NULL:
+            raise MemoryError
+        bids, asks = memory, memory + most
+        try:
+            memset(&got, 0, sizeof(got))
+            while True:
+                with nogil:
+                    for i in range(_PATIENT_LOOKS):
+                        whole = tapebook_copy(self.at, tapebook_begin(self.at), &got, bids, asks, most)
+                        if whole:
+                            break
+                        if i > 2:
+                            sched_yield()
+                now_ns = self.clock()
+                trouble = tapebook_writer(self.control, now_ns)
+                if until_ns == 0:
+                    until_ns = now_ns + self.control.timeout_ns
+                if whole or now_ns > until_ns or trouble not in (TAPEBOOK_FINE, TAPEBOOK_READING_PAUSED):
+                    break
+            if not whole:
+                memset(&got, 0, sizeof(got))
+                got.state = TAPEBOOK_STALE
+                got.update_id = got.cross_sequence = got.match_ms = got.push_ms = got.receive_ns = got.record = -1
+                trouble = trouble or TAPEBOOK_NOT_WHOLE
+            elif trouble == TAPEBOOK_FINE and got.flags & TAPEBOOK_ENDED:
+                trouble = TAPEBOOK_FEED_ENDED
+            state = _STATES[got.state] if got.state <= TAPEBOOK_STALE else FeedState.STALE
+            if trouble not in (TAPEBOOK_FINE, TAPEBOOK_FEED_ENDED):
+                state = FeedState.STALE
+            sides = []
+            for i in range(2):
+                side = np.empty((got.count[i], 2), np.int64)
+                if got.count[i]:
+                    memcpy(<void *><uintptr_t>side.ctypes.data, asks if i else bids, got.count[i] * sizeof(tapebook_level))
+                sides.append(side)
+        finally:
+            free(memory)
+        return Snapshot(
+            state, _TROUBLES[trouble], _cause(got.cause), _optional(got.update_id), _optional(got.cross_sequence),
+            _optional(got.match_ms), _optional(got.push_ms), _optional(got.receive_ns), got.published_ns, _optional(got.record),
+            got.price_exponent, got.size_exponent, sides[0], sides[1], (got.held[0], got.held[1]),
+            bool(got.flags & TAPEBOOK_CROSSED), got.digest, got.version,
+        )
+
+    # ---- without a copy ----
+
+    @property
+    def bids(self):
+        """(capacity, 2) prices and sizes, best first: the shared memory itself, of which ``counts`` says how much means
+        anything. Only what was read between ``begin`` and an ``unchanged`` that says True is of one update."""
+        return self.bid_levels
+
+    @property
+    def asks(self):
+        """The same for asks."""
+        return self.ask_levels
+
+    @property
+    def counts(self):
+        """Levels of bids and asks that are there; to be read between ``begin`` and ``unchanged`` too."""
+        return (max(0, min(self.at.count[0], <int32_t>self.at.capacity)), max(0, min(self.at.count[1], <int32_t>self.at.capacity)))
+
+    def begin(self):
+        """The version to be read now. An odd one, which is never unchanged, means that the writer is at it, or died there."""
+        return tapebook_begin(self.at)
+
+    def unchanged(self, uint64_t version):
+        """Whether everything read since then is of one state; and the writer alive is ``trouble``'s matter."""
+        return bool(tapebook_unchanged(self.at, version))
+
+    def __repr__(self):
+        return f"<SharedBook {self.topic} of {self.collector}: {self.state().value}{', ' + self.trouble() if self.trouble() else ''}>"
+
+
+cdef class SharedTape:
+    """What happened, entry by entry: messages of LIVE books, trades, changes of state, of all feeds of a collector.
+
+    The writer never waits: a reader that falls a ring behind loses entries, and is told how many (``lost``).
+
+    Args:
+        memory: of the file ``tape``.
+        control: of the same start of the same collector.
+        clock: the machine's monotonic clock in nanoseconds.
+
+    Raises:
+        ConfigError: it is no such file, of another version, of another start, or cut short.
+    """
+
+    cdef object memory
+    cdef SharedControl control
+    cdef object clock
+    cdef tapebook_tape tape
+    cdef char *room
+    cdef size_t room_bytes
+
+    def __cinit__(self):
+        self.room = NULL
+
+    def __init__(self, memory, SharedControl control not None, clock):
+        cdef _Memory held = _Memory(memory, False)
+        cdef const tapebook_tape_file *at = <const tapebook_tape_file *>held.view.buf
+        _check(held, TAPEBOOK_TAPE_MAGIC, "a tape", sizeof(tapebook_tape_file),
+               at.file_bytes if held.view.len >= 32 else 0, at.version if held.view.len >= 32 else 0)
+        if (at.header_bytes < sizeof(tapebook_tape_file) or at.header_bytes % 8 or at.ring_bytes & (at.ring_bytes - 1)
+                or not LEAST_TAPE_BYTES <= at.ring_bytes <= MOST_TAPE_BYTES
+                or at.header_bytes + at.ring_bytes > at.file_bytes):
+            raise ConfigError("found sizes that don't agree, expected a tape: it is damaged")
+        if at.token != control.at.token:
+            raise ConfigError("found a tape of another start of the collector: it was started again meanwhile; open it again")
+        self.room_bytes = at.ring_bytes // 4
+        free(self.room)
+        self.room = <char *>malloc(self.room_bytes)
+        if self.room == NULL:
+            raise MemoryError
+        self.memory = held
+        self.control = control
+        self.clock = clock
+        memset(&self.tape, 0, sizeof(self.tape))
+        self.tape.file = at
+        tapebook_tape_end(&self.tape)
+
+    def __dealloc__(self):
+        free(self.room)
+
+    @property
+    def lost(self):
+        """Entries that were overwritten before this reader came to them."""
+        return self.tape.lost
+
+    @property
+    def collector(self):
+        """The collector's name."""
+        return self.control.collector
+
+    def topics(self):
+        """All ``SharedTopic``s of the collector, by feed number; they grow with new listings."""
+        return self.control.topics()
+
+    def trouble(self):
+        """Why nothing comes any more: "writer dead", "writer gone", "writer replaced", "reading paused"; or ""."""
+        return _TROUBLES[tapebook_writer(self.control.at, self.clock())]
+
+    def rewind(self):
+        """Go back, as far as half the ring, to read what was before this reader came; nothing counts as lost by that."""
+        tapebook_tape_back(&self.tape)
+        self.tape.next = 0
+
+    def skip(self):
+        """Go to the end: what comes from now on."""
+        tapebook_tape_end(&self.tape)
+
+    def read(self, int most=1024):
+        """Up to ``most`` entries, oldest first; never blocks, and an empty list means that there is nothing new."""
+        cdef list out = []
+        cdef int64_t got
+        while len(out) < most:
+            got = tapebook_tape_read(&self.tape, self.room, self.room_bytes)
+            if got == 0:
+                break
+            if got < 0:
+                continue
+            entry = self._entry(<const tapebook_entry *>self.room, got)
+            if entry is not None:
+                out.append(entry)
+        return out
+
+    cdef object _entry(self, const tapebook_entry *e, int64_t size):
+        names = self.control._names_of(e.feed)
+        cdef const char *data = <const char *>e + sizeof(tapebook_entry)
+        cdef int64_t room = size - <int64_t>sizeof(tapebook_entry)
+        cdef list sides = []
+        cdef int s
+        if names is None:
+            return None
+        topic = names[0]
+        if e.type == TAPEBOOK_STATE_CHANGE:
+            return StateChange(e.feed, topic, e.ordinal, _STATES[e.state & 3], _cause(e.cause),
+                               bool(e.flags & TAPEBOOK_FEED_IS_ENDED), _optional(e.update_id), _optional(e.receive_ns), e.published_ns)
+        if e.type == TAPEBOOK_TRADES:
+            return self._trades(e, room, topic, names[1])
+        if e.type != TAPEBOOK_BOOK_CHANGE or (<int64_t>e.count[0] + e.count[1]) * <int64_t>sizeof(tapebook_level) > room:
+            return None
+        for s in range(2):
+            side = np.empty((e.count[s], 2), np.int64)
+            if e.count[s]:
+                memcpy(<void *><uintptr_t>side.ctypes.data, data, e.count[s] * sizeof(tapebook_level))
+                data += e.count[s] * sizeof(tapebook_level)
+            sides.append(side)
+        return BookChange(
+            e.feed, topic, e.ordinal, bool(e.flags & TAPEBOOK_IS_SNAPSHOT), _optional(e.update_id), _optional(e.cross_sequence),
+            _optional(e.match_ms), _optional(e.push_ms), _optional(e.receive_ns), e.published_ns, _optional(e.record),
+            e.price_exponent, e.size_exponent, sides[0], sides[1], bool(e.flags & TAPEBOOK_LEVELS_OMITTED),
+        )
+
+    cdef object _trades(self, const tapebook_entry *e, int64_t room, topic, symbol):
+        cdef const char *data = <const char *>e + sizeof(tapebook_entry)
+        cdef bint named = e.flags & TAPEBOOK_NAMES_SYMBOLS
+        cdef size_t each = sizeof(tapebook_trade) + (TAPEBOOK_SYMBOL_BYTES if named else 0)
+        cdef const tapebook_trade *t
+        cdef list out = []
+        cdef uint32_t i
+        if <int64_t>(e.count[0] * each) > room:
+            return None
+        for i in range(e.count[0]):
+            t = <const tapebook_trade *>(data + i * each)
+            out.append(SharedTrade(
+                _text(<const char *>(t + 1), TAPEBOOK_SYMBOL_BYTES) if named else symbol,
+                Side.SELL if t.flags & TAPEBOOK_SELL else Side.BUY, t.price, t.size, t.price_exponent, t.size_exponent,
+                t.match_ms, _optional(t.cross_sequence), bool(t.flags & TAPEBOOK_BLOCK), bool(t.flags & TAPEBOOK_RPI),
+            ))
+        return TradesSeen(e.feed, topic, e.ordinal, _optional(e.push_ms), _optional(e.receive_ns), e.published_ns,
+                          _optional(e.record), tuple(out))
+
+
+@cython.no_gc_clear
+cdef class Publisher:
+    """Writes an engine's books into memory that other processes read, at the end of everything that changes them.
+
+    While it is open, each frame that the engine applies is published by the C core itself. ``close`` before the memory goes.
+
+    Args:
+        engine: a live one.
+        control: zeroed writable memory of CONTROL_BYTES, of which the header and the first rows have to be there.
+        collector: its name.
+        environment: where its frames come from.
+        token: of this start; not 0.
+        pid: of this process.
+        started_ns: by the wall clock.
+        now_ns: by the monotonic clock.
+        interval_ns, timeout_ns: how often ``beat`` will be called, and after which silence readers take this writer for dead.
+        tape: zeroed writable memory of ``tape_bytes(...)``, or None for no tape.
+        gettime: address of POSIX's ``clock_gettime``, and ``clock`` the monotonic clock's number for it: what tells when a
+            change was published. 0: the moment of the last ``beat`` stands for it.
+    """
+
+    cdef tb_publishing shared
+    cdef tb_engine *engine
+    cdef tapebook_control *at
+    cdef object owner
+    cdef list held
+
+    def __init__(self, engine, control, *, str collector, str environment, uint64_t token, int64_t pid, int64_t started_ns,
+                 int64_t now_ns, int64_t interval_ns, int64_t timeout_ns, tape=None, uintptr_t gettime=0, int clock=0):
+        cdef _Memory held = _Memory(control, True)
+        cdef _Memory ring
+        cdef uintptr_t address = engine.core
+        cdef tapebook_tape_file *file
+        if held.view.len != CONTROL_BYTES:
+            raise ValueError(f"found {held.view.len} bytes for the control file, expected {CONTROL_BYTES}")
+        if (<tb_engine *>address).shared != NULL:
+            raise ValueError("found an engine that is published already")
+        self.at = <tapebook_control *>held.view.buf
+        self.held = [held]
+        self.owner = engine
+        self.at.version = TAPEBOOK_VERSION
+        self.at.header_bytes = CONTROL_HEADER_BYTES
+        self.at.file_bytes = held.view.len
+        self.at.token = token
+        self.at.writer_pid = pid
+        self.at.started_ns = started_ns
+        self.at.interval_ns = interval_ns
+        self.at.timeout_ns = timeout_ns
+        self.at.topic_bytes = sizeof(tapebook_topic)
+        self.at.topic_capacity = TAPEBOOK_MAX_TOPICS
+        _set_text(self.at.collector, sizeof(self.at.collector), collector)
+        _set_text(self.at.category, sizeof(self.at.category), engine.category.value)
+        _set_text(self.at.environment, sizeof(self.at.environment), environment)
+        memcpy(self.at.magic, <const char *>TAPEBOOK_CONTROL_MAGIC, 8)
+        if tape is not None:
+            ring = _Memory(tape, True)
+            ring_bytes = ring.view.len - <Py_ssize_t>sizeof(tapebook_tape_file)
+            tape_bytes(ring_bytes)
+            file = <tapebook_tape_file *>ring.view.buf
+            file.version = TAPEBOOK_VERSION
+            file.header_bytes = sizeof(tapebook_tape_file)
+            file.file_bytes = ring.view.len
+            file.token = token
+            file.writer_pid = pid
+            file.ring_bytes = ring_bytes
+            memcpy(file.magic, <const char *>TAPEBOOK_TAPE_MAGIC, 8)
+            self.held.append(ring)
+            self.shared.tape = file
+        self.shared.sector = <uint64_t>-1
+        self.shared.gettime = <tb_gettime><void *>gettime
+        self.shared.clock = clock
+        self.shared.now_ns = now_ns
+        self.engine = <tb_engine *>address
+        self.engine.shared = <tb_shared *>&self.shared
+        tb_relax_64(&self.at.heartbeat_ns, now_ns)
+        tb_release_32(&self.at.status, TAPEBOOK_RUNNING)
+
+    def __dealloc__(self):
+        if self.engine != NULL:
+            self.engine.shared = NULL
+        tb_shared_free(&self.shared)
+
+    @property
+    def feed_count(self):
+        """Feeds that readers know."""
+        return self.at.topic_count if self.at != NULL else 0
+
+    @property
+    def published(self):
+        """Times that a book was written."""
+        return self.shared.published
+
+    @property
+    def told(self):
+        """Entries on the tape."""
+        return self.shared.told
+
+    @property
+    def open(self):
+        """Whether it still publishes."""
+        return self.engine != NULL
+
+    def wants_book(self, int feed):
+        """The depth of the feed's topic if it has a book that can be published, else 0."""
+        self._must_be_open()
+        if not 0 <= feed < self.engine.feed_count:
+            raise IndexError(f"found feed {feed}, expected one of 0..{self.engine.feed_count - 1}")
+        return self.engine.feeds[feed].depth if self.engine.feeds[feed].kind == TB_KIND_BOOK else 0
+
+    def begin_book(self, int feed, memory, int capacity):
+        """Make memory (zeroed, of ``book_bytes(capacity)``) the file of a feed's book: its header, and the state as it is now.
+
+        Readers find it once ``add`` has told them of the feed.
+        """
+        cdef _Memory held = _Memory(memory, True)
+        cdef tapebook_book_file *at = <tapebook_book_file *>held.view.buf
+        cdef const tb_feed *f
+        if not self.wants_book(feed):
+            raise ValueError(f"found feed {feed}, expected one with a book")
+        if held.view.len != book_bytes(capacity):
+            raise ValueError(f"found {held.view.len} bytes for a book of {capacity} levels, expected {book_bytes(capacity)}")
+        f = self.engine.feeds[feed]
+        at.version = TAPEBOOK_VERSION
+        at.header_bytes = sizeof(tapebook_book_file)
+        at.file_bytes = held.view.len
+        at.token = self.at.token
+        at.writer_pid = self.at.writer_pid
+        at.capacity = capacity
+        at.depth = f.depth
+        at.feed = feed
+        memcpy(at.category, self.at.category, sizeof(at.category))
+        memcpy(at.topic, f.topic, f.topic_length)
+        if f.symbol >= 0:
+            memcpy(at.symbol, self.engine.symbols[f.symbol].name, self.engine.symbols[f.symbol].name_length)
+        memcpy(at.magic, <const char *>TAPEBOOK_BOOK_MAGIC, 8)
+        self.held.append(held)
+        return <uintptr_t>at
+
+    def add(self, int feed, uintptr_t book=0):
+        """Tell readers of the next feed, and publish it from here on.
+
+        Args:
+            feed: its number, which is ``feed_count``.
+            book: what ``begin_book`` gave; 0: it has none.
+        """
+        cdef tapebook_book_file *file = <tapebook_book_file *>book
+        cdef tapebook_topic *row
+        cdef const tb_feed *f
+        self._must_be_open()
+        if feed != <int>self.at.topic_count or feed >= self.engine.feed_count:
+            raise IndexError(f"found feed {feed}, expected {self.at.topic_count}, the next one of {self.engine.feed_count}")
+        if not tb_shared_reserve(&self.shared, feed + 1):
+            raise MemoryError
+        f = self.engine.feeds[feed]
+        row = <tapebook_topic *>(<char *>self.at + self.at.header_bytes) + feed
+        memset(row, 0, sizeof(tapebook_topic))
+        memcpy(row.topic, f.topic, f.topic_length)
+        if f.symbol >= 0:
+            memcpy(row.symbol, self.engine.symbols[f.symbol].name, self.engine.symbols[f.symbol].name_length)
+        row.kind = f.kind
+        row.depth = f.depth
+        if file != NULL:
+            row.has_book = 1
+            row.capacity = file.capacity
+        tb_shared_add(self.engine, feed, file)
+        tb_release_32(&self.at.topic_count, feed + 1)
+
+    def beat(self, int64_t now_ns):
+        """A sign of life; and whatever changed a state without the core's notice is told."""
+        cdef const tb_feed *f
+        cdef const tb_place *place
+        cdef int32_t i
+        self._must_be_open()
+        self.shared.now_ns = now_ns
+        for i in range(self.shared.count):
+            f = self.engine.feeds[i]
+            place = &self.shared.places[i]
+            if place.state != f.state or place.ended != f.ended or place.cause != (1 + f.gap.cause if f.gap.open else 0):
+                tb_shared_touch(&self.shared, i)
+        tb_shared_tell(self.engine)
+        tb_relax_64(&self.at.heartbeat_ns, now_ns)
+
+    def set_status(self, str status):
+        """``running`` or ``paused``: nothing is read meanwhile, so what is LIVE gets old."""
+        self._must_be_open()
+        tb_release_32(&self.at.status, STATUSES[status])
+
+    def close(self):
+        """Publish no more, and say to readers that this writer is gone. Again is fine."""
+        if self.engine == NULL:
+            return
+        self.engine.shared = NULL
+        self.engine = NULL
+        tb_release_32(&self.at.status, TAPEBOOK_STOPPED)
+        self.at = NULL
+        self.held = []
+        self.owner = None
+
+    cdef int _must_be_open(self) except -1:
+        if self.engine == NULL:
+            raise ValueError("found a publisher that is closed")
+        return 0
+
+
+def mark_replaced(memory):
+    """Say in the control file of a writer that is dead for sure (its lock is held by the caller) that another took its place."""
+    cdef _Memory held = _Memory(memory, True)
+    cdef tapebook_control *at = <tapebook_control *>held.view.buf
+    if held.view.len >= <Py_ssize_t>sizeof(tapebook_control) and memcmp(at.magic, TAPEBOOK_CONTROL_MAGIC, 8) == 0:
+        tb_release_32(&at.status, TAPEBOOK_REPLACED)

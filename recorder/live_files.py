@@ -1,0 +1,122 @@
+"""Where live books lie: a directory of shared memory per start of a collector, and a link to it in the data directory.
+
+::
+
+    /dev/shm/tapebook-<uid>/<id of the data directory>/<collector>/<token>/     control, tape, <feed>.book
+    <data>/live/<collector>  ->  that directory
+
+Where there is no /dev/shm the user's runtime directory serves, and else the data directory itself. All of it is
+readable by the user who records, and by nobody else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+__all__ = ["CONTROL", "LIVE", "TAPE", "Homes", "book_name", "live_link", "remove_directory"]
+
+LIVE: Final = "live"
+CONTROL: Final = "control"
+TAPE: Final = "tape"
+_TOKEN: Final = re.compile(r"[0-9a-f]{16}")
+_OURS: Final = re.compile(r"control|tape|[0-9]{1,9}\.book")
+
+
+def book_name(feed: int) -> str:
+    """Name of a feed's book in its directory."""
+    return f"{feed}.book"
+
+
+def live_link(data: Path, collector: str) -> Path:
+    """The link to the directory of a collector's last start."""
+    return data / LIVE / collector
+
+
+class Homes:
+    """The places where a collector's directories may be, the best first.
+
+    Args:
+        data: the data directory.
+        collector: its name.
+    """
+
+    def __init__(self, data: Path, collector: str) -> None:
+        self.data = data
+        self.collector = collector
+        name = hashlib.sha256(str(data.resolve()).encode()).hexdigest()[:16]
+        user = f"tapebook-{os.getuid()}"
+        runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+        self._roots: list[tuple[Path, Path]] = [
+            (root, root / user / name / collector)
+            for root in (Path("/dev/shm"), *([Path(runtime)] if runtime else []))
+        ]
+        self._roots.append((data, data / LIVE / ".memory" / collector))
+
+    def make(self, token: int) -> tuple[Path, list[str]]:
+        """Make the directory of a start. Returns it, and why no better place was taken.
+
+        Raises:
+            OSError: there is no place at all.
+        """
+        refused: list[str] = []
+        for number, (root, home) in enumerate(self._roots):
+            try:
+                if not root.is_dir():
+                    raise NotADirectoryError(0, "no such directory", str(root))
+                directory = home / f"{token:016x}"
+                _make_private(directory, root)
+                return directory, refused
+            except OSError as error:
+                if number == len(self._roots) - 1:
+                    raise
+                refused.append(f"{home}: {error.strerror}")
+        raise AssertionError
+
+    def left_behind(self, but: Path) -> Iterator[Path]:
+        """Directories of earlier starts."""
+        for _, home in self._roots:
+            try:
+                found = sorted(home.iterdir()) if _is_private(home) else []
+            except OSError:
+                continue
+            yield from (path for path in found if _TOKEN.fullmatch(path.name) and path != but)
+
+
+def remove_directory(directory: Path) -> None:
+    """Remove a start's directory with what we put into it, and the directories above it that are empty then."""
+    try:
+        for path in sorted(directory.iterdir()):
+            if _OURS.fullmatch(path.name):
+                path.unlink(missing_ok=True)
+        directory.rmdir()
+        for above in list(directory.parents)[:3]:
+            if above.name == LIVE:
+                break
+            above.rmdir()
+    except OSError:
+        return  # in use by another collector, or gone
+
+
+def _make_private(directory: Path, root: Path) -> None:
+    """Make a directory below one that others may write to; each level must be ours and nobody else's."""
+    level = root
+    for part in directory.relative_to(root).parts:
+        level = level / part
+        level.mkdir(mode=0o700, exist_ok=True)
+        if not _is_private(level):
+            raise PermissionError(0, "is not this user's own, or open to others", str(level))
+
+
+def _is_private(directory: Path) -> bool:
+    found = directory.lstat()
+    return (
+        stat.S_ISDIR(found.st_mode)
+        and found.st_uid == os.getuid()
+        and not stat.S_IMODE(found.st_mode) & 0o022
+    )
