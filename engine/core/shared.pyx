@@ -718,7 +718,7 @@ cdef class Publisher:
         return self.shared.told
 
     @property
-    def open(self):
+    def is_open(self):
         """Whether it still publishes."""
         return self.engine != NULL
 
