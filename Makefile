@@ -1,6 +1,6 @@
 # Everything a newcomer or CI needs. Each target sets up what it uses.
 #   make demo    the tour, offline
-#   make test    the tests
+#   make test    the tests, in three processes at a time, for they wait more than they work (WORKERS=0: in one)
 #   make nightly-faults   1,000 random fault schedules, judged (JOBS=3)
 #   make check   lint and types
 #   make bench   times beside orjson.loads and peers (BENCH=decode BENCH_FLAGS="--data FILE")
@@ -10,6 +10,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 JOBS   ?= 2
+WORKERS ?= 3
 BIN    := $(VENV)/bin
 
 SOURCES := $(wildcard engine/core/*.pyx engine/core/*.pxd engine/core/src/*.c engine/core/src/*.h)
@@ -41,7 +42,7 @@ demo: build
 	$(BIN)/tapebook demo --data demo-data
 
 test: build
-	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_FLAGS)
 
 test-nightly: build
 	TAPEBOOK_NIGHTLY=1 $(BIN)/python -m pytest --hypothesis-profile nightly

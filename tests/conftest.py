@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,18 @@ settings.load_profile("ci" if os.environ.get("CI") else "default")
 def _state_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> None:
     """What collectors tell each other stays among those of this run, those in processes of their own included."""
     os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    """A command that is run in this process says what is logged from there on; the next test must not feel it."""
+    root = logging.getLogger()
+    level, handlers = root.level, root.handlers[:]
+    asyncio_level = logging.getLogger("asyncio").level
+    yield
+    root.setLevel(level)
+    root.handlers[:] = handlers
+    logging.getLogger("asyncio").setLevel(asyncio_level)
 
 
 @pytest.fixture(scope="session")
