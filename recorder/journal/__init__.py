@@ -3,6 +3,7 @@
 from recorder.journal.content import ContentHash, chain_value
 from recorder.journal.disk import Disk
 from recorder.journal.files import SegmentFile, SegmentState, journal_directory, segments
+from recorder.journal.follower import Break, Followed, JournalFollower, Position, end_of_journal
 from recorder.journal.format import (
     FORMAT_VERSION,
     MAX_RECORD_BYTES,
@@ -24,14 +25,18 @@ __all__ = [
     "FORMAT_VERSION",
     "MAX_RECORD_BYTES",
     "Batch",
+    "Break",
     "ClosingNote",
     "CollectorLock",
     "Commit",
     "ContentHash",
     "Disk",
+    "Followed",
     "HeaderDamaged",
+    "JournalFollower",
     "JournalOptions",
     "JournalWriter",
+    "Position",
     "Recompressed",
     "Record",
     "Recovery",
@@ -42,6 +47,7 @@ __all__ = [
     "SegmentState",
     "chain_value",
     "checksum",
+    "end_of_journal",
     "journal_directory",
     "next_sequence",
     "read_frames",

@@ -95,6 +95,7 @@ class SegmentReader:
         good_bytes: the same with the closing note.
         closing, closing_sequence: the closing note and its own sequence, once read (None and -1 before).
         stopped: why a lenient pass ended before the file did, or None.
+        ended: ``read_on`` has come to the end of a sealed segment.
         content: hash of the records of the pass so far, the closing note included; None unless ``hashed``.
 
     Raises:
@@ -111,6 +112,7 @@ class SegmentReader:
         self.last_sequence: int
         self.stopped: str | None
         self.content: ContentHash | None
+        self.ended: bool
         self._lenient = lenient
         self._hashed = hashed
         try:
@@ -161,6 +163,26 @@ class SegmentReader:
             if not self._lenient:
                 raise
             self.stopped = error.why
+
+    def read_on(self, size_bytes: int) -> Batch | None:
+        """The next batch of a file that is this long by now; None where none is whole yet, or it has ``ended``.
+
+        A pass that is begun so goes on where the last call ended; so a file is read beside its writer.
+
+        Raises:
+            Corrupt: what is there can't become a batch by growing, as iterating raises; the pass stays where it is.
+            StoreError: the drive failed.
+        """
+        self.size_bytes = size_bytes
+        if self.ended or size_bytes <= self.good_bytes:
+            return None
+        try:
+            frame_at(self._read_at, self.good_bytes, size_bytes)
+        except FrameError:
+            return None  # the caller knows whether it still grows
+        batch = self._next()
+        self.ended = batch is None
+        return batch
 
     def records(self, kind: RecordKind | None = None) -> Iterator[Record]:
         """Yield every record in order, the closing note included, or those of a kind. Raises as iterating."""
@@ -228,6 +250,7 @@ class SegmentReader:
         self.data_bytes = self.good_bytes = self.header_bytes
         self.closing = None
         self.stopped = None
+        self.ended = False
         self.content = ContentHash() if self._hashed else None
 
     def _next(self) -> Batch | None:
