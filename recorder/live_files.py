@@ -24,6 +24,7 @@ __all__ = ["CONTROL", "LIVE", "TAPE", "Homes", "book_name", "live_link", "remove
 LIVE: Final = "live"
 CONTROL: Final = "control"
 TAPE: Final = "tape"
+SHARED_MEMORY: Final = Path("/dev/shm")
 _TOKEN: Final = re.compile(r"[0-9a-f]{16}")
 _OURS: Final = re.compile(r"control|tape|[0-9]{1,9}\.book")
 
@@ -54,7 +55,7 @@ class Homes:
         runtime = os.environ.get("XDG_RUNTIME_DIR", "")
         self._roots: list[tuple[Path, Path]] = [
             (root, root / user / name / collector)
-            for root in (Path("/dev/shm"), *([Path(runtime)] if runtime else []))
+            for root in (SHARED_MEMORY, *([Path(runtime)] if runtime else []))
         ]
         self._roots.append((data, data / LIVE / ".memory" / collector))
 

@@ -40,6 +40,8 @@ FULL_BY_DEFAULT: Final = 1000
 BEAT_S: Final = 0.1
 TIMEOUT_NS: Final = 1_000_000_000
 ROWS_AT_ONCE: Final = 256
+MONOTONIC: Final = getattr(time, "CLOCK_UPTIME_RAW", time.CLOCK_MONOTONIC)
+"""The clock of ``time.monotonic_ns``; macOS has another one by the common name."""
 MOST_DEPTH: Final = FULL_DEPTH
 
 log = logging.getLogger("tapebook")
@@ -116,8 +118,12 @@ class LivePublisher:
     async def beat(self) -> None:
         """Show that the collector is alive, and publish feeds that came since, until this is cancelled."""
         while self._publisher is not None:
-            self._publisher.beat(time.monotonic_ns())
-            self._add_feeds()
+            try:
+                self._publisher.beat(time.monotonic_ns())
+                self._add_feeds()
+            except (OSError, MemoryError, ConfigError) as error:
+                self._give_up(error)
+                return
             await asyncio.sleep(BEAT_S)
 
     def pause(self, paused: bool) -> None:
@@ -164,8 +170,14 @@ class LivePublisher:
         tape = None
         if self._tape_mib:
             size = tape_bytes(_ring_bytes(self._tape_mib))
-            tape = make_file(directory / TAPE, size)
-            self._bytes += size
+            try:
+                tape = make_file(directory / TAPE, size)
+                self._bytes += size
+            except OSError as error:
+                self._trouble = f"no memory for the tape of {self._tape_mib:g} MiB: {error.strerror}"
+                log.warning(
+                    "live books: %s in %s; there is none (--tape-mib asks for less)", self._trouble, directory
+                )
         self._publisher = Publisher(
             self._engine,
             control,
@@ -179,7 +191,7 @@ class LivePublisher:
             timeout_ns=TIMEOUT_NS,
             tape=tape,
             gettime=clock_gettime_address(),
-            clock=time.CLOCK_MONOTONIC,
+            clock=MONOTONIC,
         )
 
     def _announce(self, homes: Homes, directory: Path) -> None:

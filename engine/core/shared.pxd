@@ -156,18 +156,44 @@ cdef extern from "tapebook_shared.h" nogil:
         uint8_t cause
         int8_t price_exponent
         int8_t size_exponent
+    enum:
+        TAPEBOOK_LEAST_RING
+        TAPEBOOK_GOOD
+        TAPEBOOK_OTHER_KIND
+        TAPEBOOK_OTHER_VERSION
+        TAPEBOOK_CUT
+        TAPEBOOK_DAMAGED
+        TAPEBOOK_OTHER_START
+    const uint64_t TAPEBOOK_MOST_RING
+    ctypedef struct tapebook_collector:
+        const tapebook_control *control
+        const tapebook_topic *topics
+        uint32_t topic_capacity
+        int64_t timeout_ns
+        uint64_t token
+    ctypedef struct tapebook_book:
+        const tapebook_book_file *file
+        const tapebook_level *sides[2]
+        uint32_t capacity
+        tapebook_collector collector
     ctypedef struct tapebook_tape:
         const tapebook_tape_file *file
+        uint64_t ring_bytes
         uint64_t position
         uint64_t next
         uint64_t lost
-    uint64_t tapebook_begin(const tapebook_book_file *book)
-    int tapebook_unchanged(const tapebook_book_file *book, uint64_t version)
-    const tapebook_level *tapebook_side(const tapebook_book_file *book, int side)
-    int tapebook_writer(const tapebook_control *control, int64_t now_ns)
-    int tapebook_look(const tapebook_book_file *book, uint64_t version, tapebook_quote *quote)
-    int tapebook_copy(const tapebook_book_file *book, uint64_t version, tapebook_snapshot *snapshot, tapebook_level *bids,
-                      tapebook_level *asks, uint32_t depth)
+        tapebook_collector collector
+    int tapebook_attach_collector(tapebook_collector *collector, const void *memory, size_t bytes)
+    int tapebook_attach_book(tapebook_book *book, const void *memory, size_t bytes, const tapebook_collector *collector)
+    int tapebook_attach_tape(tapebook_tape *tape, const void *memory, size_t bytes, const tapebook_collector *collector)
+    uint32_t tapebook_topic_count(const tapebook_collector *collector)
+    int tapebook_writer(const tapebook_collector *collector, int64_t now_ns)
+    int tapebook_trouble_at(const tapebook_book *book, int64_t now_ns)
+    uint64_t tapebook_begin(const tapebook_book *book)
+    int tapebook_unchanged(const tapebook_book *book, uint64_t version)
+    int tapebook_look(const tapebook_book *book, tapebook_quote *quote)
+    int tapebook_copy(const tapebook_book *book, tapebook_snapshot *snapshot, tapebook_level *bids, tapebook_level *asks,
+                      uint32_t depth)
     void tapebook_tape_end(tapebook_tape *tape)
     void tapebook_tape_back(tapebook_tape *tape)
     int64_t tapebook_tape_read(tapebook_tape *tape, void *out, size_t room)
@@ -176,19 +202,17 @@ cdef extern from "tapebook_shared.h" nogil:
 @cython.final
 cdef class SharedControl:
     cdef object memory
-    cdef const tapebook_control *at
+    cdef tapebook_collector at
     cdef list names  # of feeds, as far as they were asked for
-    cdef const tapebook_topic *_row(self, int feed)
     cdef object _names_of(self, int feed)
 
 
 @cython.final
 cdef class SharedBook:
-    cdef object memory, control_object, clock, bid_levels, ask_levels
+    cdef object memory, control, clock, bid_levels, ask_levels
     cdef readonly str topic, symbol, category
-    cdef const tapebook_book_file *at
-    cdef const tapebook_control *control
-    # Whether the best levels could be had; what they are worth is for the caller to see (state, c_trouble).
+    cdef tapebook_book at  # for everything that the header offers
+    # One of the best levels' states, if one could be had; what it is worth is for the caller to see (state, trouble).
     cdef bint c_look(self, tapebook_quote *quote) noexcept nogil
     cdef int c_trouble(self, int64_t now_ns) noexcept nogil
     cdef bint _look(self, tapebook_quote *quote) except -1

@@ -65,13 +65,11 @@ cdef extern from *:
     /* Stores that readers of other processes order by. */
     static inline void tb_release_32(uint32_t *at, uint32_t value) { __atomic_store_n(at, value, __ATOMIC_RELEASE); }
     static inline void tb_relax_64(int64_t *at, int64_t value) { __atomic_store_n(at, value, __ATOMIC_RELAXED); }
-    static inline uint32_t tb_acquire_32(const uint32_t *at) { return __atomic_load_n(at, __ATOMIC_ACQUIRE); }
     static inline int64_t tb_relaxed_64(const int64_t *at) { return __atomic_load_n(at, __ATOMIC_RELAXED); }
     static inline uint8_t tb_relaxed_8(const uint8_t *at) { return __atomic_load_n(at, __ATOMIC_RELAXED); }
     """
     void tb_release_32(uint32_t *at, uint32_t value) nogil
     void tb_relax_64(int64_t *at, int64_t value) nogil
-    uint32_t tb_acquire_32(const uint32_t *at) nogil
     int64_t tb_relaxed_64(const int64_t *at) nogil
     uint8_t tb_relaxed_8(const uint8_t *at) nogil
 
@@ -80,8 +78,8 @@ VERSION = TAPEBOOK_VERSION
 CONTROL_HEADER_BYTES = 4096
 CONTROL_BYTES = CONTROL_HEADER_BYTES + TAPEBOOK_MAX_TOPICS * sizeof(tapebook_topic)
 TOPIC_BYTES = sizeof(tapebook_topic)
-LEAST_TAPE_BYTES = 1 << 16
-MOST_TAPE_BYTES = 1 << 32
+LEAST_TAPE_BYTES = TAPEBOOK_LEAST_RING
+MOST_TAPE_BYTES = TAPEBOOK_MOST_RING
 STATES = (FeedState.EMPTY, FeedState.SYNCING, FeedState.LIVE, FeedState.STALE)
 KINDS = ("book", "trades", "ticker", "driven", "rpi")
 TROUBLES = ("", "writer dead", "writer gone", "writer replaced", "reading paused", "feed ended", "not whole")
@@ -146,18 +144,22 @@ cdef class _Memory:
             PyBuffer_Release(&self.view)
 
 
-cdef int _check(_Memory memory, const char *magic, str what, size_t header, uint64_t file_bytes, uint32_t version) except -1:
-    # The sizes in the header are what everything later relies on: they are held against what is mapped, once.
-    if memory.view.len < 32 or memory.view.len < <Py_ssize_t>header:
-        raise ConfigError(f"found {memory.view.len} bytes, expected {what} of at least {header}")
-    if memcmp(memory.view.buf, magic, 8) != 0:
-        raise ConfigError(f"found {(<const char *>memory.view.buf)[:8]!r} at its beginning, expected {what}: {magic[:8]!r}")
-    if version != TAPEBOOK_VERSION:
-        raise ConfigError(f"found version {version} of {what}, expected {TAPEBOOK_VERSION}: writer and reader must be of one "
-                          "version of tapebook; update the older one")
-    if file_bytes > <uint64_t>memory.view.len:
-        raise ConfigError(f"found {memory.view.len} bytes, expected {file_bytes} as the header says: the file was cut")
-    return 0
+cdef int _check(int found, _Memory memory, str what) except -1:
+    # What attaching to memory has found, in words.
+    cdef const tapebook_control *head = <const tapebook_control *>memory.view.buf
+    if found == TAPEBOOK_GOOD:
+        return 0
+    if found == TAPEBOOK_OTHER_KIND:
+        raise ConfigError(f"found {memory.view.len} bytes that begin {(<const char *>head)[:min(8, memory.view.len)]!r}, "
+                          f"expected {what}")
+    if found == TAPEBOOK_OTHER_VERSION:
+        raise ConfigError(f"found version {head.version} of {what}, expected {TAPEBOOK_VERSION}: writer and reader must be of "
+                          "one version of tapebook; update the older one")
+    if found == TAPEBOOK_CUT:
+        raise ConfigError(f"found {memory.view.len} bytes of {what}, expected {head.file_bytes}: the file was cut")
+    if found == TAPEBOOK_OTHER_START:
+        raise ConfigError(f"found {what} of another start of the collector: it was started again meanwhile; open it again")
+    raise ConfigError(f"found sizes that don't agree in {what}: it is damaged")
 
 
 cdef class SharedControl:
@@ -172,36 +174,29 @@ cdef class SharedControl:
 
     def __init__(self, memory):
         cdef _Memory held = _Memory(memory, False)
-        cdef const tapebook_control *at = <const tapebook_control *>held.view.buf
-        _check(held, TAPEBOOK_CONTROL_MAGIC, "a collector's control file", sizeof(tapebook_control),
-               at.file_bytes if held.view.len >= 32 else 0, at.version if held.view.len >= 32 else 0)
-        if (at.header_bytes < sizeof(tapebook_control) or at.topic_bytes != sizeof(tapebook_topic)
-                or at.topic_capacity > TAPEBOOK_MAX_TOPICS or at.header_bytes % 8 or at.timeout_ns <= 0
-                or at.header_bytes + <uint64_t>at.topic_capacity * at.topic_bytes > at.file_bytes):
-            raise ConfigError("found sizes that don't agree, expected a collector's control file: it is damaged")
+        _check(tapebook_attach_collector(&self.at, held.view.buf, held.view.len), held, "a collector's control file")
         self.memory = held
-        self.at = at
         self.names = []
 
     @property
     def collector(self):
         """The collector's name."""
-        return _text(self.at.collector, sizeof(self.at.collector))
+        return _text(self.at.control.collector, sizeof(self.at.control.collector))
 
     @property
     def category(self):
         """Its product line."""
-        return _text(self.at.category, sizeof(self.at.category))
+        return _text(self.at.control.category, sizeof(self.at.control.category))
 
     @property
     def environment(self):
         """Where its frames come from."""
-        return _text(self.at.environment, sizeof(self.at.environment))
+        return _text(self.at.control.environment, sizeof(self.at.control.environment))
 
     @property
     def pid(self):
         """Its process."""
-        return self.at.writer_pid
+        return self.at.control.writer_pid
 
     @property
     def token(self):
@@ -211,12 +206,12 @@ cdef class SharedControl:
     @property
     def started_ns(self):
         """When it started, by the wall clock."""
-        return self.at.started_ns
+        return self.at.control.started_ns
 
     @property
     def heartbeat_ns(self):
         """Its last sign of life, by the monotonic clock."""
-        return tb_relaxed_64(&self.at.heartbeat_ns)
+        return tb_relaxed_64(&self.at.control.heartbeat_ns)
 
     @property
     def timeout_ns(self):
@@ -226,23 +221,20 @@ cdef class SharedControl:
     @property
     def topic_count(self):
         """Topics so far; it grows with new listings."""
-        return min(tb_acquire_32(&self.at.topic_count), self.at.topic_capacity)
+        return tapebook_topic_count(&self.at)
 
     def trouble(self, int64_t now_ns):
         """Why none of its books can be believed at that moment of the monotonic clock, in words (``TROUBLES``); or ""."""
-        return _TROUBLES[tapebook_writer(self.at, now_ns)]
-
-    cdef const tapebook_topic *_row(self, int feed):
-        return <const tapebook_topic *>(<const char *>self.at + self.at.header_bytes) + feed
+        return _TROUBLES[tapebook_writer(&self.at, now_ns)]
 
     def topic(self, int feed):
         """The ``SharedTopic`` of a feed's number. IndexError: there is none."""
         if not 0 <= feed < self.topic_count:
             raise IndexError(f"found feed {feed}, expected one of 0..{self.topic_count - 1}")
-        cdef const tapebook_topic *row = self._row(feed)
+        cdef const tapebook_topic *row = &self.at.topics[feed]
         return SharedTopic(
             feed, _text(row.topic, sizeof(row.topic)), _text(row.symbol, sizeof(row.symbol)),
-            KINDS[row.kind] if row.kind < len(KINDS) else "unknown", row.depth, row.capacity if row.has_book else 0,
+            KINDS[row.kind] if row.kind < len(KINDS) else "unknown", row.depth, min(row.capacity, 32767) if row.has_book else 0,
         )
 
     def topics(self):
@@ -255,7 +247,7 @@ cdef class SharedControl:
         if feed >= len(self.names):
             count = self.topic_count
             while len(self.names) < count:
-                row = self._row(len(self.names))
+                row = &self.at.topics[len(self.names)]
                 self.names.append((_text(row.topic, sizeof(row.topic)), _text(row.symbol, sizeof(row.symbol))))
         return self.names[feed] if 0 <= feed < len(self.names) else None
 
@@ -274,40 +266,35 @@ cdef class SharedBook:
 
     def __init__(self, memory, SharedControl control not None, clock):
         cdef _Memory held = _Memory(memory, False)
-        cdef const tapebook_book_file *at = <const tapebook_book_file *>held.view.buf
-        _check(held, TAPEBOOK_BOOK_MAGIC, "a book's file", sizeof(tapebook_book_file),
-               at.file_bytes if held.view.len >= 32 else 0, at.version if held.view.len >= 32 else 0)
-        if (at.header_bytes < sizeof(tapebook_book_file) or at.header_bytes % 8 or not 0 < at.capacity <= 32767
-                or at.header_bytes + 2 * <uint64_t>at.capacity * sizeof(tapebook_level) > at.file_bytes):
-            raise ConfigError("found sizes that don't agree, expected a book's file: it is damaged")
-        if at.token != control.at.token:
-            raise ConfigError("found a book of another start of the collector: it was started again meanwhile; open it again")
+        cdef const tapebook_book_file *file
+        _check(tapebook_attach_book(&self.at, held.view.buf, held.view.len, &control.at), held, "a book's file")
+        file = self.at.file
         self.memory = held
-        self.control_object = control
-        self.control = control.at
+        self.control = control
         self.clock = clock
-        self.at = at
-        self.topic = _text(at.topic, sizeof(at.topic))
-        self.symbol = _text(at.symbol, sizeof(at.symbol))
-        self.category = _text(at.category, sizeof(at.category))
-        levels = np.frombuffer(memory, np.int64, 4 * <Py_ssize_t>at.capacity, at.header_bytes).reshape(2, at.capacity, 2)
+        self.topic = _text(file.topic, sizeof(file.topic))
+        self.symbol = _text(file.symbol, sizeof(file.symbol))
+        self.category = _text(file.category, sizeof(file.category))
+        capacity = self.at.capacity
+        levels = np.frombuffer(memory, np.int64, 4 * capacity, <const char *>self.at.sides[0] - <const char *>file)
+        levels = levels.reshape(2, capacity, 2)
         levels.flags.writeable = False
         self.bid_levels, self.ask_levels = levels[0], levels[1]
 
     @property
     def collector(self):
         """The collector's name."""
-        return (<SharedControl>self.control_object).collector
+        return (<SharedControl>self.control).collector
 
     @property
     def feed(self):
         """The feed's number, as on the tape."""
-        return self.at.feed
+        return self.at.file.feed
 
     @property
     def depth(self):
         """Of the topic; 32767 stands for all of it."""
-        return self.at.depth
+        return self.at.file.depth
 
     @property
     def capacity(self):
@@ -317,18 +304,15 @@ cdef class SharedBook:
     @property
     def price_exponent(self):
         """In force now: value = mantissa x 10^exponent. It may become finer; ``read`` has the one of its levels."""
-        return <int8_t>tb_relaxed_8(<const uint8_t *>&self.at.price_exponent)
+        return <int8_t>tb_relaxed_8(<const uint8_t *>&self.at.file.price_exponent)
 
     @property
     def size_exponent(self):
         """The same for sizes."""
-        return <int8_t>tb_relaxed_8(<const uint8_t *>&self.at.size_exponent)
+        return <int8_t>tb_relaxed_8(<const uint8_t *>&self.at.file.size_exponent)
 
     cdef int c_trouble(self, int64_t now_ns) noexcept nogil:
-        cdef int trouble = tapebook_writer(self.control, now_ns)
-        if trouble == TAPEBOOK_FINE and tb_relaxed_8(&self.at.flags) & TAPEBOOK_ENDED:
-            return TAPEBOOK_FEED_ENDED
-        return trouble
+        return tapebook_trouble_at(&self.at, now_ns)
 
     def trouble(self):
         """Why the book can't be believed although its state may be LIVE: "writer dead" (no heartbeat), "writer gone" (it ended
@@ -338,7 +322,7 @@ cdef class SharedBook:
 
     def state(self):
         """The feed's state, which is never LIVE or SYNCING where the writer is dead, gone or pauses: STALE then."""
-        cdef uint8_t state = tb_relaxed_8(&self.at.state)
+        cdef uint8_t state = tb_relaxed_8(&self.at.file.state)
         if self.c_trouble(self.clock()) not in (TAPEBOOK_FINE, TAPEBOOK_FEED_ENDED):
             return FeedState.STALE
         return _STATES[state] if state <= TAPEBOOK_STALE else FeedState.STALE
@@ -346,7 +330,7 @@ cdef class SharedBook:
     cdef bint c_look(self, tapebook_quote *quote) noexcept nogil:
         cdef int i
         for i in range(_PATIENT_LOOKS):
-            if tapebook_look(self.at, tapebook_begin(self.at), quote):
+            if tapebook_look(&self.at, quote):
                 return True
             if i > 2:
                 sched_yield()
@@ -358,10 +342,10 @@ cdef class SharedBook:
         cdef int64_t until_ns
         if whole:
             return True
-        until_ns = self.clock() + self.control.timeout_ns
+        until_ns = self.clock() + self.at.collector.timeout_ns
         while not whole:
             now_ns = self.clock()
-            if now_ns > until_ns or tapebook_writer(self.control, now_ns) not in (TAPEBOOK_FINE, TAPEBOOK_READING_PAUSED):
+            if now_ns > until_ns or tapebook_writer(&self.at.collector, now_ns) not in (TAPEBOOK_FINE, TAPEBOOK_READING_PAUSED):
                 return False
             with nogil:
                 whole = self.c_look(quote)
@@ -385,7 +369,7 @@ cdef class SharedBook:
 
     def update_id(self):
         """``u`` of the newest state, or None: cheap to ask whether there is anything new."""
-        return _optional(tb_relaxed_64(&self.at.update_id))
+        return _optional(tb_relaxed_64(&self.at.file.update_id))
 
     def read(self, depth=None):
         """A ``Snapshot`` of the best ``depth`` levels a side (default: all that are there), all of one and the same update.
@@ -414,15 +398,15 @@ cdef class SharedBook:
             while True:
                 with nogil:
                     for i in range(_PATIENT_LOOKS):
-                        whole = tapebook_copy(self.at, tapebook_begin(self.at), &got, bids, asks, most)
+                        whole = tapebook_copy(&self.at, &got, bids, asks, most)
                         if whole:
                             break
                         if i > 2:
                             sched_yield()
                 now_ns = self.clock()
-                trouble = tapebook_writer(self.control, now_ns)
+                trouble = tapebook_writer(&self.at.collector, now_ns)
                 if until_ns == 0:
-                    until_ns = now_ns + self.control.timeout_ns
+                    until_ns = now_ns + self.at.collector.timeout_ns
                 if whole or now_ns > until_ns or trouble not in (TAPEBOOK_FINE, TAPEBOOK_READING_PAUSED):
                     break
             if not whole:
@@ -466,15 +450,16 @@ cdef class SharedBook:
     @property
     def counts(self):
         """Levels of bids and asks that are there; to be read between ``begin`` and ``unchanged`` too."""
-        return (max(0, min(self.at.count[0], <int32_t>self.at.capacity)), max(0, min(self.at.count[1], <int32_t>self.at.capacity)))
+        cdef int32_t most = self.at.capacity
+        return max(0, min(self.at.file.count[0], most)), max(0, min(self.at.file.count[1], most))
 
     def begin(self):
         """The version to be read now. An odd one, which is never unchanged, means that the writer is at it, or died there."""
-        return tapebook_begin(self.at)
+        return tapebook_begin(&self.at)
 
     def unchanged(self, uint64_t version):
         """Whether everything read since then is of one state; and the writer alive is ``trouble``'s matter."""
-        return bool(tapebook_unchanged(self.at, version))
+        return bool(tapebook_unchanged(&self.at, version))
 
     def __repr__(self):
         return f"<SharedBook {self.topic} of {self.collector}: {self.state().value}{', ' + self.trouble() if self.trouble() else ''}>"
@@ -506,16 +491,8 @@ cdef class SharedTape:
 
     def __init__(self, memory, SharedControl control not None, clock):
         cdef _Memory held = _Memory(memory, False)
-        cdef const tapebook_tape_file *at = <const tapebook_tape_file *>held.view.buf
-        _check(held, TAPEBOOK_TAPE_MAGIC, "a tape", sizeof(tapebook_tape_file),
-               at.file_bytes if held.view.len >= 32 else 0, at.version if held.view.len >= 32 else 0)
-        if (at.header_bytes < sizeof(tapebook_tape_file) or at.header_bytes % 8 or at.ring_bytes & (at.ring_bytes - 1)
-                or not LEAST_TAPE_BYTES <= at.ring_bytes <= MOST_TAPE_BYTES
-                or at.header_bytes + at.ring_bytes > at.file_bytes):
-            raise ConfigError("found sizes that don't agree, expected a tape: it is damaged")
-        if at.token != control.at.token:
-            raise ConfigError("found a tape of another start of the collector: it was started again meanwhile; open it again")
-        self.room_bytes = at.ring_bytes // 4
+        _check(tapebook_attach_tape(&self.tape, held.view.buf, held.view.len, &control.at), held, "a tape")
+        self.room_bytes = self.tape.ring_bytes // 4
         free(self.room)
         self.room = <char *>malloc(self.room_bytes)
         if self.room == NULL:
@@ -523,9 +500,6 @@ cdef class SharedTape:
         self.memory = held
         self.control = control
         self.clock = clock
-        memset(&self.tape, 0, sizeof(self.tape))
-        self.tape.file = at
-        tapebook_tape_end(&self.tape)
 
     def __dealloc__(self):
         free(self.room)
@@ -546,7 +520,7 @@ cdef class SharedTape:
 
     def trouble(self):
         """Why nothing comes any more: "writer dead", "writer gone", "writer replaced", "reading paused"; or ""."""
-        return _TROUBLES[tapebook_writer(self.control.at, self.clock())]
+        return _TROUBLES[tapebook_writer(&self.control.at, self.clock())]
 
     def rewind(self):
         """Go back, as far as half the ring, to read what was before this reader came; nothing counts as lost by that."""
@@ -561,14 +535,13 @@ cdef class SharedTape:
         """Up to ``most`` entries, oldest first; never blocks, and an empty list means that there is nothing new."""
         cdef list out = []
         cdef int64_t got
-        while len(out) < most:
+        cdef int i
+        for i in range(most):
             got = tapebook_tape_read(&self.tape, self.room, self.room_bytes)
             if got == 0:
                 break
-            if got < 0:
-                continue
-            entry = self._entry(<const tapebook_entry *>self.room, got)
-            if entry is not None:
+            entry = self._entry(<const tapebook_entry *>self.room, got) if got > 0 else None
+            if entry is not None:  # else it is none that a writer of ours has written
                 out.append(entry)
         return out
 

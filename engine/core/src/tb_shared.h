@@ -5,6 +5,7 @@
 
 #include <time.h>
 
+#define TAPEBOOK_WITHOUT_FILES
 #include "tapebook_shared.h"
 #include "tb_engine.h"
 
