@@ -6,25 +6,30 @@
     <data>/live/<collector>  ->  that directory
 
 Where there is no /dev/shm the user's runtime directory serves, and else the data directory itself. All of it is
-readable by the user who records, and by nobody else.
+readable by the user who records, and by nobody else. A recorder holds a lock on its control file: what nobody holds
+was left behind by one that was killed, and whoever starts next takes it away.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import os
 import re
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-__all__ = ["CONTROL", "LIVE", "TAPE", "Homes", "book_name", "live_link", "remove_directory"]
+__all__ = ["CONTROL", "LIVE", "TAPE", "Homes", "book_name", "hold", "live_link", "remove_directory"]
 
 LIVE: Final = "live"
 CONTROL: Final = "control"
 TAPE: Final = "tape"
 SHARED_MEMORY: Final = Path("/dev/shm")
+BEGINNING_S: Final = 60
 _TOKEN: Final = re.compile(r"[0-9a-f]{16}")
 _OURS: Final = re.compile(r"control|tape|[0-9]{1,9}\.book")
 
@@ -57,6 +62,7 @@ class Homes:
             (root, root / user / name / collector)
             for root in (SHARED_MEMORY, *([Path(runtime)] if runtime else []))
         ]
+        self._users = [root / user for root, _ in self._roots]
         self._roots.append((data, data / LIVE / ".memory" / collector))
 
     def make(self, token: int) -> tuple[Path, list[str]]:
@@ -80,13 +86,16 @@ class Homes:
         raise AssertionError
 
     def left_behind(self, but: Path) -> Iterator[Path]:
-        """Directories of earlier starts."""
+        """Directories of earlier starts of this collector, and those that collectors of other data directories, which
+        were killed, left in shared memory."""
         for _, home in self._roots:
-            try:
-                found = sorted(home.iterdir()) if _is_private(home) else []
-            except OSError:
-                continue
-            yield from (path for path in found if _TOKEN.fullmatch(path.name) and path != but)
+            yield from (path for path in _directories(home) if _TOKEN.fullmatch(path.name) and path != but)
+        for user in self._users:
+            for place in _directories(user):
+                for home in _directories(place):
+                    for path in _directories(home):
+                        if _TOKEN.fullmatch(path.name) and path != but and not _is_held(path):
+                            yield path
 
 
 def remove_directory(directory: Path) -> None:
@@ -102,6 +111,30 @@ def remove_directory(directory: Path) -> None:
             above.rmdir()
     except OSError:
         return  # in use by another collector, or gone
+
+
+def hold(directory: Path) -> int:
+    """Lock a start's control file for as long as the descriptor that this returns is open."""
+    descriptor = os.open(directory / CONTROL, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return descriptor
+
+
+def _is_held(directory: Path) -> bool:
+    try:
+        os.close(hold(directory))
+    except FileNotFoundError:
+        return time.time() - directory.lstat().st_mtime < BEGINNING_S  # it is only just being made
+    except OSError:
+        return True
+    return False
+
+
+def _directories(place: Path) -> list[Path]:
+    with contextlib.suppress(OSError):
+        if _is_private(place):
+            return sorted(path for path in place.iterdir() if path.is_dir() and not path.is_symlink())
+    return []
 
 
 def _make_private(directory: Path, root: Path) -> None:

@@ -26,7 +26,7 @@ from engine.core.shared import (
     mark_replaced,
     tape_bytes,
 )
-from recorder.live_files import CONTROL, TAPE, Homes, book_name, live_link, remove_directory
+from recorder.live_files import CONTROL, TAPE, Homes, book_name, hold, live_link, remove_directory
 from recorder.shared_memory import clock_gettime_address, make_file, map_file, reserve
 from schemas.config import RecordConfig
 from schemas.errors import ConfigError
@@ -86,6 +86,7 @@ class LivePublisher:
         self._tape_mib = config.tape_mib
         self._publisher: Publisher | None = None
         self._directory: Path | None = None
+        self._lock: int | None = None
         self._books = 0
         self._bytes = 0
         self._without = 0
@@ -116,15 +117,20 @@ class LivePublisher:
             self._give_up(error)
 
     async def beat(self) -> None:
-        """Show that the collector is alive, and publish feeds that came since, until this is cancelled."""
+        """``tick`` until this is cancelled."""
         while self._publisher is not None:
-            try:
-                self._publisher.beat(time.monotonic_ns())
-                self._add_feeds()
-            except (OSError, MemoryError, ConfigError) as error:
-                self._give_up(error)
-                return
+            self.tick()
             await asyncio.sleep(BEAT_S)
+
+    def tick(self) -> None:
+        """Show that the collector is alive, and publish feeds that came since."""
+        if self._publisher is None:
+            return
+        try:
+            self._publisher.beat(time.monotonic_ns())
+            self._add_feeds()
+        except (OSError, MemoryError, ConfigError) as error:
+            self._give_up(error)
 
     def pause(self, paused: bool) -> None:
         """Nothing is read meanwhile: what is LIVE gets old, and readers have to know."""
@@ -144,6 +150,9 @@ class LivePublisher:
                 link.unlink()
         remove_directory(self._directory)
         self._directory = None
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def status(self) -> dict[str, Any] | None:
         """What ``tapebook status`` shows; None where no live books are wanted."""
@@ -167,6 +176,7 @@ class LivePublisher:
         control = make_file(
             directory / CONTROL, CONTROL_BYTES, reserved=CONTROL_HEADER_BYTES + ROWS_AT_ONCE * TOPIC_BYTES
         )
+        self._lock = hold(directory)
         tape = None
         if self._tape_mib:
             size = tape_bytes(_ring_bytes(self._tape_mib))

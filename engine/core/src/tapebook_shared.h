@@ -583,6 +583,18 @@ static inline const char *tapebook_words(int found)
     return words[found];
 }
 
+/* Puts three pieces of text together, as far as there is room. */
+static inline void tapebook_say(char *why, size_t room, const char *path, const char *name, const char *words)
+{
+    const char *const pieces[] = {path, name[0] ? "/" : "", name, ": ", words};
+    size_t used = 0;
+    for (size_t i = 0; i < sizeof pieces / sizeof *pieces; i++)
+        for (const char *p = pieces[i]; *p && used + 1 < room; p++)
+            why[used++] = *p;
+    if (room)
+        why[used] = 0;
+}
+
 /* Maps a file, whole; NULL, with words in `why`, where it can't be. */
 static inline const void *tapebook_map(const char *directory, const char *name, size_t *bytes, char *why, size_t room)
 {
@@ -590,19 +602,19 @@ static inline const void *tapebook_map(const char *directory, const char *name, 
     struct stat found;
     const void *at = MAP_FAILED;
     if (snprintf(path, sizeof path, "%s/%s", directory, name) >= (int)sizeof path) {
-        snprintf(why, room, "%s: found a path that is too long", name);
+        tapebook_say(why, room, directory, name, "the path is too long");
         return NULL;
     }
     const int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (descriptor < 0 || fstat(descriptor, &found) != 0) {
-        snprintf(why, room, "%s: %s", path, errno == ENOENT ? "nobody publishes it" : strerror(errno));
+        tapebook_say(why, room, directory, name, errno == ENOENT ? "nobody publishes it" : strerror(errno));
     } else if (!S_ISREG(found.st_mode) || found.st_size <= 0) {
-        snprintf(why, room, "%s: is empty, or no regular file", path);
+        tapebook_say(why, room, directory, name, "is empty, or no regular file");
     } else {
         *bytes = (size_t)found.st_size;
         at = mmap(NULL, *bytes, PROT_READ, MAP_SHARED, descriptor, 0);
         if (at == MAP_FAILED)
-            snprintf(why, room, "%s: %s", path, strerror(errno));
+            tapebook_say(why, room, directory, name, strerror(errno));
     }
     if (descriptor >= 0)
         close(descriptor);
@@ -625,7 +637,7 @@ static inline int tapebook_open_collector(tapebook_collector *collector, size_t 
     if (memory && found == TAPEBOOK_GOOD)
         return 0;
     if (memory)
-        snprintf(why, room, "%s/control: %s", directory, tapebook_words(found));
+        tapebook_say(why, room, directory, "control", tapebook_words(found));
     tapebook_unmap(memory, *bytes);
     memset(collector, 0, sizeof *collector);
     return -1;
@@ -658,10 +670,10 @@ static inline int tapebook_open(tapebook_open_book *open, const char *directory,
         if (memory && found == TAPEBOOK_GOOD)
             return 0;
         if (memory)
-            snprintf(why, room, "%s/%s: %s", directory, name, tapebook_words(found));
+            tapebook_say(why, room, directory, name, tapebook_words(found));
         open->book.file = (const tapebook_book_file *)memory;
     } else {
-        snprintf(why, room, "%s: found no book of %s among its %u topics", directory, topic, count);
+        tapebook_say(why, room, directory, topic, "no such book is published there");
     }
     open->book.collector = collector;
     tapebook_close(open);
@@ -678,7 +690,7 @@ static inline int tapebook_open_tape(tapebook_tape *tape, const tapebook_collect
     if (memory && found == TAPEBOOK_GOOD)
         return 0;
     if (memory)
-        snprintf(why, room, "%s/tape: %s", directory, tapebook_words(found));
+        tapebook_say(why, room, directory, "tape", tapebook_words(found));
     tapebook_unmap(memory, bytes);
     memset(tape, 0, sizeof *tape);
     return -1;

@@ -1,0 +1,1 @@
+"""Processes that write and read live books as fast as they can."""
