@@ -90,6 +90,10 @@ class Account:
         """The position, None where there never was one."""
         return self.positions.get((rules.category, rules.symbol, index))
 
+    def position_or_flat(self, rules: TradingRules, index: int) -> Position:
+        """The position; one that never was is told as flat, and not kept."""
+        return self.position(rules, index) or Position(rules, index)
+
     def position_for_fill(self, rules: TradingRules, index: int) -> Position:
         """The position, made if there is none yet."""
         return self.positions.setdefault((rules.category, rules.symbol, index), Position(rules, index))

@@ -14,6 +14,8 @@ from recorder.gateway.faults import parse_faults
 from recorder.gateway.listings import parse_listings
 from recorder.gateway.options import GatewayOptions, parse_speed
 from recorder.gateway.server import Gateway
+from recorder.gateway.trading.options import TradeOptions, parse_balances, parse_keys
+from schemas.errors import ConfigError
 from schemas.names import Category
 
 __all__ = ["gateway", "serve"]
@@ -91,7 +93,9 @@ def gateway(
             metavar="NAME=VALUE,...",
             help="Do damage. Shares of frames: drop, repeat, reorder, corrupt, cut, stall, half_open, late; of "
             "requests: refuse, slow_ack, data_first, lost_ack, double_ack; of handshakes: forbidden, too_many, "
-            "unavailable. Seconds: close, restart, until, delay. KiB: slow_reader. And seed=N. See docs/gateway.md.",
+            "unavailable; with --trade of orders: order_slow_ack, order_lost, order_lost_ack, order_cut, ... "
+            "Seconds: close, restart, trade_restart, until, delay. KiB: slow_reader. Milliseconds: skew. And seed=N. "
+            "See docs/gateway.md and docs/gateway-trading.md.",
         ),
     ] = None,
     lie: Annotated[
@@ -100,6 +104,25 @@ def gateway(
             metavar="orderbook.DEPTH|rest",
             help="Double a size in each book message of this depth, or in REST books: wrong, but it looks right.",
         ),
+    ] = None,
+    trade: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY:SECRET[:UID][:ro]",
+            help="Trade: serve /v5/private, /v5/trade and signed REST to this key, which opens an account of its own "
+            "or that of a UID; ro may only look. As often as you like. See docs/gateway-trading.md.",
+        ),
+    ] = None,
+    balance: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COIN=AMOUNT,...",
+            help="What each account starts with. [default: USDT=100000,USDC=100000,BTC=2,ETH=20]",
+        ),
+    ] = None,
+    order_limit: Annotated[
+        int | None,
+        typer.Option(help="Orders per second of an account, instead of the exchange's 10 to 20."),
     ] = None,
     symbol_count: Annotated[int, typer.Option(help="Symbols of each simulated category.")] = 4,
     rate: Annotated[float, typer.Option(help="Factor on the simulated order flow; 1 is realistic.")] = 1.0,
@@ -123,7 +146,7 @@ def gateway(
         typer.Option(help="Pushes of orderbook.full by which REST answers about the book are old, at most."),
     ] = 0,
 ) -> None:
-    """Run a local exchange, public WebSocket and REST, from a recording or a simulated market."""
+    """Run a local exchange, WebSocket and REST, from a recording or a simulated market; with --trade it trades."""
     options = GatewayOptions(
         replay=replay,
         simulate=simulate,
@@ -139,6 +162,7 @@ def gateway(
         ledger=ledger,
         ledgers_books=ledger_books,
         faults=parse_faults(fault or []),
+        trade=_trade_options(trade, balance, order_limit, simulate or 0),
         lies=tuple(lie or ()),
         symbol_count=symbol_count,
         rate=rate,
@@ -147,3 +171,13 @@ def gateway(
         full_lag=full_lag,
     )
     uvloop.run(serve(options))
+
+
+def _trade_options(
+    keys: list[str] | None, balances: list[str] | None, order_limit: int | None, seed: int
+) -> TradeOptions | None:
+    if not keys:
+        if balances or order_limit is not None:
+            raise ConfigError("--balance and --order-limit belong to --trade: give --trade KEY:SECRET too")
+        return None
+    return TradeOptions(parse_keys(keys), parse_balances(balances or []), order_limit, seed)

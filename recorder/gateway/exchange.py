@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from recorder.gateway.books import FrameInfo
 from recorder.gateway.connection import Connection, text_message
@@ -12,7 +13,7 @@ from recorder.gateway.lies import Lies
 from recorder.gateway.published import Published
 from recorder.gateway.venue import Venue
 
-__all__ = ["Exchange", "Subscriptions"]
+__all__ = ["Exchange", "Subscriptions", "WatchedExchange"]
 
 
 class Subscriptions:
@@ -135,3 +136,19 @@ class Exchange:
         if not subscribers:
             del self._subscribers[topic]
             self.venue.abandon(topic)
+
+
+class WatchedExchange(Exchange):
+    """An exchange that shows every frame that it publishes to somebody else as well, before anybody gets it.
+
+    Attributes:
+        witness: who is shown them; nobody while None.
+    """
+
+    witness: Callable[[FrameInfo, bytes], None] | None = None
+
+    def publish(self, info: FrameInfo, payload: bytes, touched: set[Connection]) -> None:
+        """Show a data frame, then hand it out."""
+        if self.witness is not None:
+            self.witness(info, payload)
+        super().publish(info, payload, touched)

@@ -16,6 +16,7 @@ __all__ = [
     "FRAME_DEEDS",
     "HANDSHAKE_DEEDS",
     "REQUEST_DEEDS",
+    "TRADE_DEEDS",
     "Deed",
     "FaultInjector",
     "FaultPlan",
@@ -49,6 +50,17 @@ class Deed(StrEnum):
     CUT_ONE = "cut_one"
     RESTART = "restart"
     SLOW_READER = "slow_reader"
+    ORDER_SLOW_ACK = "order_slow_ack"
+    ORDER_HELD = "order_held"
+    ORDER_LOST = "order_lost"
+    ORDER_LOST_ACK = "order_lost_ack"
+    ORDER_DOUBLE_ACK = "order_double_ack"
+    ORDER_CUT_BEFORE = "order_cut_before"
+    ORDER_CUT = "order_cut"
+    ORDER_ERROR = "order_error"
+    ORDER_LIMITED = "order_limited"
+    PRIVATE_CUT = "private_cut"
+    TRADE_RESTART = "trade_restart"
 
 
 FRAME_DEEDS: Final = (
@@ -66,6 +78,18 @@ REQUEST_DEEDS: Final = (Deed.REFUSE, Deed.SLOW_ACK, Deed.DATA_FIRST, Deed.LOST_A
 """Faults given as a share of requests to subscribe or unsubscribe."""
 HANDSHAKE_DEEDS: Final = (Deed.FORBIDDEN, Deed.TOO_MANY, Deed.UNAVAILABLE)
 """Faults given as a share of opening handshakes."""
+TRADE_DEEDS: Final = (
+    Deed.ORDER_SLOW_ACK,
+    Deed.ORDER_HELD,
+    Deed.ORDER_LOST,
+    Deed.ORDER_LOST_ACK,
+    Deed.ORDER_DOUBLE_ACK,
+    Deed.ORDER_CUT_BEFORE,
+    Deed.ORDER_CUT,
+    Deed.ORDER_ERROR,
+    Deed.ORDER_LIMITED,
+)
+"""Faults given as a share of order requests, of a gateway that trades."""
 
 _MEANINGS: Final = {
     "drop": "share of frames not sent",
@@ -88,11 +112,24 @@ _MEANINGS: Final = {
     "cut_one": "abort one of the open connections, drawn at random, after N/2 to 3N/2 seconds each time",
     "restart": "restart the push service each N seconds: snapshots with u=1 begin new chains",
     "slow_reader": "disconnect whoever leaves more than N KiB unread, also at full speed",
+    "order_slow_ack": "share of order requests carried out at once and answered after the delay",
+    "order_held": "share carried out, and answered, only after the delay",
+    "order_lost": "share that are never carried out nor answered",
+    "order_lost_ack": "share carried out and never answered",
+    "order_double_ack": "share answered twice",
+    "order_cut_before": "share not carried out, the connection being aborted instead",
+    "order_cut": "share carried out, the connection being aborted instead of an answer",
+    "order_error": "share answered 10016, half of them carried out all the same",
+    "order_limited": "share answered 10006 and not carried out",
+    "private_cut": "share of private frames that are lost with their connection",
+    "trade_restart": "restart the trade service each N seconds: 10019, then the delay, then a close",
+    "skew": "milliseconds by which the clock that requests are held against is ahead; may be below 0",
     "until": "seconds after the first subscription; no further fault from then on",
     "delay": "seconds, of late and slow_ack; 0.5 unless given",
     "seed": "whole number that decides which ones",
 }
-_NUMBERS: Final = {"close", "cut_one", "restart", "slow_reader", "until", "delay", "seed"}
+_WHOLE: Final = {"seed", "skew"}
+_NUMBERS: Final = {"close", "cut_one", "restart", "trade_restart", "slow_reader", "until", "delay", *_WHOLE}
 _MOST_SECONDS: Final = 1e6
 
 
@@ -110,6 +147,8 @@ class FaultPlan:
         until_seconds: after the first subscription no further fault happens from then on; None for never.
         slow_reader_kib: what a reader may leave unread, None for the gateway's own limit.
         delay_seconds: how long late frames and slow acknowledgements take.
+        trade_restart_seconds: life of the trade service, None for ever.
+        skew_ms: how far the clock that private requests are held against is ahead.
     """
 
     shares: dict[Deed, float]
@@ -120,6 +159,14 @@ class FaultPlan:
     until_seconds: float | None = None
     slow_reader_kib: float | None = None
     delay_seconds: float = 0.5
+    trade_restart_seconds: float | None = None
+    skew_ms: int = 0
+
+    @property
+    def is_about_trading(self) -> bool:
+        """Whether it asks for anything that only a gateway that trades can do."""
+        shares = any(self.shares.get(deed) for deed in (*TRADE_DEEDS, Deed.PRIVATE_CUT))
+        return shares or self.trade_restart_seconds is not None or bool(self.skew_ms)
 
     def thresholds(self, deeds: Iterable[Deed]) -> list[tuple[float, Deed]]:
         """Return the shares of these faults added up, for :func:`choose`."""
@@ -143,16 +190,17 @@ def parse_faults(specs: Iterable[str]) -> FaultPlan | None:
     """
     shares: dict[Deed, float] = {}
     numbers: dict[str, float] = {}
-    seed, given = 0, False
+    whole: dict[str, int] = {}
+    given = False
     for part in (part.strip() for spec in specs for part in spec.split(",")):
         given = True
         name, equals, text = part.partition("=")
         if not equals or name not in _MEANINGS:
             raise _bad(part, "no such fault")
-        if name == "seed":
+        if name in _WHOLE:
             if not re.fullmatch(r"-?\d{1,18}", text):
-                raise _bad(part, "a seed is a whole number")
-            seed = int(text)
+                raise _bad(part, f"a {name} is a whole number")
+            whole[name] = int(text)
             continue
         try:
             value = float(text)
@@ -172,6 +220,7 @@ def parse_faults(specs: Iterable[str]) -> FaultPlan | None:
         (FRAME_DEEDS, "frames"),
         (REQUEST_DEEDS, "requests"),
         (HANDSHAKE_DEEDS, "handshakes"),
+        (TRADE_DEEDS, "order requests"),
     ):
         if sum(shares.get(deed, 0.0) for deed in deeds) > 1:
             raise _bad(",".join(specs), f"the shares of {what} add up to more than 1")
@@ -179,13 +228,15 @@ def parse_faults(specs: Iterable[str]) -> FaultPlan | None:
         return None
     return FaultPlan(
         shares,
-        seed,
+        whole.get("seed", 0),
         close_seconds=numbers.get("close"),
         restart_seconds=numbers.get("restart"),
         cut_one_seconds=numbers.get("cut_one"),
         until_seconds=numbers.get("until"),
         slow_reader_kib=numbers.get("slow_reader"),
         delay_seconds=numbers.get("delay", 0.5),
+        trade_restart_seconds=numbers.get("trade_restart"),
+        skew_ms=whole.get("skew", 0),
     )
 
 

@@ -32,6 +32,9 @@ class Ledger:
         {"event":"close","connection":1}
         {"event":"calm","connection":0}
         {"event":"subscribe"|"unsubscribe","connection":1,"topic":…}
+        {"event":"request","connection":…,"uid":…,"op":"create",…,"retCode":"0","orderId":…,"orderLinkId":…}
+        {"event":"order"|"execution","connection":0,"uid":…,"orderId":…,…}     what an account is told, as it came to be
+        {"event":"told","connection":3,"topic":"order"}                      a private frame that went out
         {"event":"published","connection":0,"topic":…,"u":…,"seq":…,"type":…,"crc32":…,"book":…,"rebuilt":false}
 
     Raises:

@@ -8,6 +8,7 @@ from typing import Final
 
 from engine.market import MAX_LAG, MAX_RATE, MAX_SYMBOLS, MIN_RATE
 from recorder.gateway.faults import FaultPlan
+from recorder.gateway.trading.options import TradeOptions
 from schemas.errors import ConfigError
 from schemas.names import Category
 
@@ -56,6 +57,7 @@ class GatewayOptions:
         rate: factor on the simulated order flow.
         listings, delistings: symbols that come or go, so many seconds after the market's opening.
         full_lag: pushes by which answers of full_orderbook are old at most, in a simulated market.
+        trade: who may trade, and with what; None for a public side only.
         max_backlog_bytes: what a slow reader may leave unread before it is disconnected; at full speed the
             replay waits for it instead.
 
@@ -83,6 +85,7 @@ class GatewayOptions:
     listings: tuple[tuple[str, float], ...] = ()
     delistings: tuple[tuple[str, float], ...] = ()
     full_lag: int = 0
+    trade: TradeOptions | None = None
     max_backlog_bytes: int = 64 * 1024 * 1024
 
     def __post_init__(self) -> None:
@@ -100,6 +103,8 @@ class GatewayOptions:
             raise ConfigError("--ledger-books writes to the ledger: give --ledger FILE too")
         if (self.listings or self.delistings) and (self.simulate is None or self.category is None):
             raise ConfigError("--list and --delist need --simulate SEED and the --category of their symbols")
+        if self.faults is not None and self.faults.is_about_trading and self.trade is None:
+            raise ConfigError("faults of order requests and private connections need --trade KEY:SECRET")
         if not 0 <= self.settle_seconds <= 3600:
             raise ConfigError(f"settle {self.settle_seconds}: expected seconds from 0 to 3600")
         if not 0 <= self.port <= 65535:

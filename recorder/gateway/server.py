@@ -1,4 +1,4 @@
-"""The skin: one port that speaks the exchange's public WebSocket and REST."""
+"""The skin: one port that speaks the exchange's WebSocket and REST; the private side is in trading/."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from recorder.gateway.books import Feeds
 from recorder.gateway.connection import Connection
 from recorder.gateway.dialect import MAX_REQUEST_BYTES, Action, Dialect
-from recorder.gateway.exchange import Exchange, Subscriptions
+from recorder.gateway.exchange import Exchange, Subscriptions, WatchedExchange
 from recorder.gateway.faults import Deed, FaultInjector
 from recorder.gateway.histories import HISTORIES
 from recorder.gateway.ledger import Ledger
@@ -30,6 +30,7 @@ from recorder.gateway.rest import ENDPOINTS, SPREAD_ENDPOINTS, Query, RestError,
 from recorder.gateway.restarts import Renumbering
 from recorder.gateway.sources import ReplaySource
 from recorder.gateway.timeline import MarketTimeline, Outlet, ReplayTimeline, Timeline
+from recorder.gateway.trading.server import TradingServer, open_trading
 from recorder.gateway.venue import MarketVenue, ReplayVenue, Venue
 from recorder.tls import server_context
 from schemas.errors import ConfigError
@@ -46,7 +47,7 @@ _MS: Final = 1_000_000
 
 
 class Gateway:
-    """A local exchange, public side.
+    """A local exchange.
 
     ::
 
@@ -78,6 +79,7 @@ class Gateway:
         self._plan = options.faults
         self._handshakes = None if options.faults is None else HandshakeFaults(options.faults)
         self._subscriptions = Subscriptions()
+        self._trading: TradingServer | None = None
 
     def __repr__(self) -> str:
         return f"<Gateway {self.url} ({self.describe()}), {len(self._connections)} connections>"
@@ -110,10 +112,14 @@ class Gateway:
         async with AsyncExitStack() as stack:
             self._open_ledger(stack)
             self._timeline = self._build()
+            self._open_trading()
             await self._listen(stack)
             self._playing = asyncio.create_task(self._timeline.run(), name="gateway timeline")
             self._disturb(stack)
             stack.push_async_callback(self._close_connections)
+            if self._trading is not None:
+                self._trading.start()
+                stack.push_async_callback(self._trading.close)
             stack.push_async_callback(self._stop_playing)
             self._stack = stack.pop_all()
         return self
@@ -128,8 +134,20 @@ class Gateway:
             self._ledger = Ledger(self._options.ledger)
             stack.callback(self._ledger.close)
 
+    def _open_trading(self) -> None:
+        if self._options.trade is not None:
+            self._trading = open_trading(
+                self._options.trade,
+                self._exchanges,
+                self._timeline.now_ns,
+                self._next_number,
+                self._ledger,
+                self._plan,
+            )
+
     def _build(self) -> Timeline:
         options = self._options
+        make = Exchange if options.trade is None else WatchedExchange
         subscriptions, outlet = self._subscriptions, self._outlet
         if options.replay is not None:
             category = options.category or Category.LINEAR
@@ -137,7 +155,7 @@ class Gateway:
             survey = source.survey(category)
             feeds, renumbering = Feeds(category), Renumbering()
             venue = ReplayVenue(category, feeds, survey, renumbering)
-            exchange = Exchange(venue, subscriptions, self._published(category), Lies(options.lies))
+            exchange = make(venue, subscriptions, self._published(category), Lies(options.lies))
             self._exchanges = {category: exchange}
             self._status = exchange
             return ReplayTimeline(
@@ -161,9 +179,7 @@ class Gateway:
                 lambda category=category: timeline.open_market(category),  # type: ignore[misc]
                 full_lag=options.full_lag,
             )
-            exchanges[category] = Exchange(
-                market, subscriptions, self._published(category), Lies(options.lies)
-            )
+            exchanges[category] = make(market, subscriptions, self._published(category), Lies(options.lies))
         status = MarketVenue(Category.LINEAR, timeline.open_status)
         self._status = Exchange(status, subscriptions, self._published(Category.LINEAR))
         others.append(self._status)
@@ -181,6 +197,8 @@ class Gateway:
         application.router.add_get("/v5/market/time", self._time)
         application.router.add_get("/v5/market/{endpoint:.+}", self._market)
         application.router.add_get("/v5/spread/{endpoint}", self._spread)
+        if self._trading is not None:
+            self._trading.add_to(application)
         runner = web.AppRunner(
             application, access_log=None, handle_signals=False, shutdown_timeout=_CLOSE_PATIENCE_S
         )
@@ -247,18 +265,18 @@ class Gateway:
     def _open(
         self, exchange: Exchange, transport: asyncio.Transport, writer: Any, identity: str
     ) -> Connection:
-        self._connections_total += 1
+        number = self._next_number()
         plan = self._plan
         most = self._options.max_backlog_bytes if self._options.speed is not None else sys.maxsize
         if plan is not None and plan.slow_reader_kib is not None:
             most = int(plan.slow_reader_kib * 1024)
         connection = Connection(
-            self._connections_total,
+            number,
             transport,
             writer.drain,
             ledger=self._ledger,
-            injector=None if plan is None else FaultInjector(plan, self._connections_total),
-            requests=None if plan is None else RequestFaults(plan, self._connections_total),
+            injector=None if plan is None else FaultInjector(plan, number),
+            requests=None if plan is None else RequestFaults(plan, number),
             delay_seconds=0.0 if plan is None else plan.delay_seconds,
             max_backlog_bytes=most,
             on_lost=exchange.remove,
@@ -378,6 +396,8 @@ class Gateway:
         for connection in self._connections:
             connection.calm()
             connection.flush()
+        if self._trading is not None:
+            self._trading.calm()
         if self._ledger is not None:
             self._ledger.event("calm", 0)
             self._ledger.flush()
@@ -398,7 +418,11 @@ class Gateway:
     # REST
 
     async def _time(self, _: web.Request) -> web.Response:
-        return self._envelope(0, "OK", server_time(self._timeline.now_ns()))
+        now_ns = self._timeline.now_ns()
+        if self._trading is not None:
+            # Whoever sets its clock by this wants the one that its requests are held against.
+            now_ns = self._trading.desk.request_ms() * _MS
+        return self._envelope(0, "OK", server_time(now_ns))
 
     async def _market(self, request: web.Request) -> web.Response:
         endpoint = request.match_info["endpoint"]
@@ -450,6 +474,10 @@ class Gateway:
         return web.Response(body=msgspec.json.encode(body), content_type="application/json", charset="utf-8")
 
     # Shared
+
+    def _next_number(self) -> int:
+        self._connections_total += 1
+        return self._connections_total
 
     def _exchange(self, name: str) -> Exchange | None:
         return next(

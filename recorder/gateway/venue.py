@@ -30,6 +30,9 @@ class Venue(Protocol):
     def abandon(self, topic: str) -> None:
         """Nobody is subscribed to the topic any more."""
 
+    def pin(self, topic: str) -> None:
+        """Push the topic from now on, whether or not anybody is subscribed to it."""
+
     def restart(self, now_ms: int) -> list[tuple[FrameInfo, bytes]]:
         """Start the push service anew: every book begins a chain with update id 1; returns their snapshots."""
 
@@ -79,6 +82,9 @@ class ReplayVenue:
     def abandon(self, topic: str) -> None:
         """A replay goes on whoever listens."""
 
+    def pin(self, topic: str) -> None:
+        """A replay goes on whoever listens."""
+
     def restart(self, now_ms: int) -> list[tuple[FrameInfo, bytes]]:
         """Rebuild every book under update id 1; what follows in the recording is renumbered."""
         frames = []
@@ -124,6 +130,7 @@ class MarketVenue:
         self.category = category
         self._full_lag = full_lag
         self._full_answers = 0
+        self._pinned: set[str] = set()
         self._open_market = open_market
         self.opened: Market | None = None
 
@@ -147,7 +154,12 @@ class MarketVenue:
 
     def abandon(self, topic: str) -> None:
         """Stop building frames nobody wants."""
-        self.market.unfollow(topic)
+        if topic not in self._pinned:
+            self.market.unfollow(topic)
+
+    def pin(self, topic: str) -> None:
+        """Go on building the topic's frames."""
+        self._pinned.add(topic)
 
     def restart(self, now_ms: int) -> list[tuple[FrameInfo, bytes]]:  # noqa: ARG002 - has a clock
         """Restart the market's push service, if anybody has asked for anything yet."""
