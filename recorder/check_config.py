@@ -6,6 +6,7 @@ from pathlib import Path
 
 from recorder.fleet import Fleet, load_fleet
 from recorder.health import class_of
+from recorder.live_publisher import parse_live_depth
 from recorder.network import open_network
 from recorder.record import uvloop_runner
 from recorder.status_text import age, amount
@@ -40,6 +41,7 @@ def run_check(path: Path, *, offline: bool) -> None:
     for config in fleet.configs:
         try:
             open_network(config)
+            parse_live_depth(config.live_depth)
         except ConfigError as error:
             words.append(f"{path}: {config.collector}: {error}")
     if words:

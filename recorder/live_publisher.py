@@ -59,7 +59,7 @@ def parse_live_depth(text: str) -> int | None:
         return MOST_DEPTH
     if text.isascii() and text.isdigit() and 0 < int(text) <= MOST_DEPTH:
         return int(text)
-    raise ConfigError(f"found {text!r} for the depth of live books, expected 1 to {MOST_DEPTH}, or {ALL!r}")
+    raise ConfigError(f"--live-depth: found {text!r}, expected 1 to {MOST_DEPTH} levels a side, or {ALL!r}")
 
 
 def _ring_bytes(mib: float) -> int:

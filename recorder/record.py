@@ -17,6 +17,7 @@ from recorder.crashes import crashed_feeds
 from recorder.ending import signals_end
 from recorder.housekeeping import Housekeeping, housekeeping_of
 from recorder.journal import CollectorLock, Commit, SegmentReader, recover, segments
+from recorder.live_publisher import parse_live_depth
 from recorder.manifest import read_manifest
 from recorder.metrics_server import serving
 from recorder.network import Network, open_network
@@ -103,6 +104,7 @@ def prepare(config: RecordConfig) -> Prepared:
         raise ConfigError(
             f"found {config.lines} lines, expected 1 to {MOST_LINES} connections per feed (--lines)"
         )
+    parse_live_depth(config.live_depth)
     housekeeping = housekeeping_of(config)
     network = open_network(config)
     data = Path(config.data)

@@ -156,6 +156,16 @@ def _audits(audits: dict[str, Any]) -> str:
     )
 
 
+def _shared(shared: dict[str, Any]) -> str:
+    told = f"{shared['trouble']}" if shared["trouble"] else ""
+    if shared["directory"] is None:
+        return f"no books for other processes: {told or 'the recording ends'}"
+    books = (
+        f"{shared['books']:,} books for other processes ({amount(shared['bytes'])} in {shared['directory']})"
+    )
+    return f"{books}; {told}" if told else books
+
+
 def _live(live: dict[str, Any]) -> Iterator[str]:
     undecodable = sum(live.get("undecodable", {}).values())
     odd = f", {undecodable:,} undecodable" if undecodable else ""
@@ -197,6 +207,8 @@ def _live(live: dict[str, Any]) -> Iterator[str]:
             for name in ("applied", "journaled")
         )
         yield f"  behind    {ways}  (p50 / p99 from receive, last minute)"
+    if live.get("live"):
+        yield f"  live      {_shared(live['live'])}"
     if "vitals" in live:
         yield f"  memory    {amount(live['vitals']['resident_bytes'])}"
 

@@ -186,6 +186,7 @@ cdef extern from "tapebook_shared.h" nogil:
     int tapebook_attach_collector(tapebook_collector *collector, const void *memory, size_t bytes)
     int tapebook_attach_book(tapebook_book *book, const void *memory, size_t bytes, const tapebook_collector *collector)
     int tapebook_attach_tape(tapebook_tape *tape, const void *memory, size_t bytes, const tapebook_collector *collector)
+    int64_t tapebook_now_ns()  # where the header is included whole
     uint32_t tapebook_topic_count(const tapebook_collector *collector)
     int tapebook_writer(const tapebook_collector *collector, int64_t now_ns)
     int tapebook_trouble_at(const tapebook_book *book, int64_t now_ns)

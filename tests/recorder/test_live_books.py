@@ -134,7 +134,7 @@ def test_the_depth_of_books(begin: Begin, data: Path, asked: str, levels: tuple[
 
 @pytest.mark.parametrize("wrong", ["0", "-1", "32768", "some", "5.0", "٣"])
 def test_wrong_depths(wrong: str) -> None:
-    with pytest.raises(ConfigError, match="expected 1 to 32767, or 'all'"):
+    with pytest.raises(ConfigError, match="expected 1 to 32767 levels a side, or 'all'"):
         parse_live_depth(wrong)
 
 

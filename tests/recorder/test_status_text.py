@@ -18,6 +18,7 @@ def status(*feeds: dict[str, Any], **changes: Any) -> dict[str, Any]:
         "undecodable": {"not_json": 3}, "unknown_topics": 4,
         "pressure": {"held": 2, "held_seconds": 1.5, "level": "ease"},
         "vitals": {"resident_bytes": 100 << 20},
+        "live": {"directory": "/dev/shm/x", "books": 4, "bytes": 9 << 20, "trouble": ""},
         "lateness": {
             "classes": {
                 "tickers": {
@@ -55,12 +56,29 @@ def test_everything_that_is_known(capsys: pytest.CaptureFixture[str]) -> None:
         "0 bytes, paused 2 times, 1.5 s",
         "applied 0.1 ms / 0.2 ms, journaled 8.0 ms / 12.0 ms",
         "100.0 MiB",
+        "live      4 books for other processes (9.0 MiB in /dev/shm/x)",
         "1.2 ms / 20.0 ms, - / -",
         "tickers.X  live             10      1            100",
         "trouble   the sky is falling",
         "disk: 10.0 GiB of 20.0 GiB free, full in 12.3 days at this rate",
     ):
         assert part in text, f"{part!r} is missing from\n{text}"
+
+
+def test_live_books_that_are_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    told = status()
+    shared = told["collectors"][0]["live"]["live"]
+    shared.update(trouble="no memory for the book of orderbook.50.X: No space left on device")
+    assert any(
+        line.endswith("/dev/shm/x); no memory for the book of orderbook.50.X: No space left on device")
+        for line in printed(capsys, told)
+    )
+    shared.update(directory=None, trouble="none can be published: it is full")
+    assert "  live      no books for other processes: none can be published: it is full" in printed(
+        capsys, told
+    )
+    told["collectors"][0]["live"]["live"] = None  # --no-live
+    assert not any(line.startswith("  live ") for line in printed(capsys, told))
 
 
 def test_six_hundred_feeds_fit_on_a_screen(capsys: pytest.CaptureFixture[str]) -> None:
