@@ -28,6 +28,7 @@ from recorder.repair_command import repair
 from recorder.shell.command import sql
 from recorder.upload_command import upload
 from recorder.version import VERSION
+from recorder.watch.command import EPILOG, watch
 from schemas.config import RecordConfig
 from schemas.errors import TapebookError
 
@@ -60,6 +61,7 @@ app.command("upload")(upload)
 app.command("init")(init)
 app.command("check")(check)
 app.command("supervise")(supervise)
+app.command("watch", epilog=EPILOG)(watch)
 app.add_typer(journal)
 app.add_typer(importing)
 app.add_typer(exporting)

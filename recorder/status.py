@@ -32,6 +32,7 @@ __all__ = [
     "live_status",
     "require_data",
     "require_recording",
+    "supervised_collectors",
     "tell_age",
 ]
 
@@ -151,7 +152,7 @@ def data_status(data: Path, *, now_ns: int | None = None) -> dict[str, Any]:
             stamps = [feed["last_receive_ns"] for feed in live["feeds"] if feed["last_receive_ns"]]
             found["last_receive_time"] = max([found["last_receive_time"] or 0, *stamps]) or None
         tell_age(found, now_ns)
-    for name, supervised in _supervised(data).items():
+    for name, supervised in supervised_collectors(data).items():
         found = entry(name)
         found["supervised"] = supervised
     archive_bytes = sum(found["archive_bytes"] for found in collectors.values())
@@ -215,7 +216,7 @@ def tell_age(found: dict[str, Any], now_ns: int) -> None:
         found["last_receive_time"] = format_ns(found["last_receive_time"])
 
 
-def _supervised(data: Path) -> dict[str, dict[str, Any]]:
+def supervised_collectors(data: Path) -> dict[str, dict[str, Any]]:
     """What a supervisor that lives says of its collectors: state, restarts, exit code and last words, by collector."""
     if not _is_locked(data / "supervisor" / "lock"):
         return {}

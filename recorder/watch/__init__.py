@@ -1,0 +1,1 @@
+"""``tapebook watch``: a recorder at work, in a terminal (docs/watch.md)."""

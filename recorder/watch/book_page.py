@@ -1,0 +1,177 @@
+"""The page of one symbol: its book as a ladder, and its tape."""
+
+from __future__ import annotations
+
+from itertools import zip_longest
+
+from recorder.watch.condition import is_believable
+from recorder.watch.ladder import Rung, ladder_of
+from recorder.watch.list_pages import state_fragment
+from recorder.watch.model import BookSeen, Watch
+from recorder.watch.sheet import Sheet
+from recorder.watch.text import (
+    Line,
+    bar,
+    clean,
+    clock_text,
+    decimal_text,
+    fit,
+    line_width,
+    rate_text,
+    since_text,
+    size_text,
+    span_text,
+)
+from schemas.names import FeedState
+
+__all__ = ["book_page"]
+
+SIZE_WIDTH = 9
+TAPE_WIDTH = 32
+BESIDE = 74
+"""From so many cells on the tape stands beside the ladder; below that it has no room."""
+
+
+def book_page(watch: Watch, sheet: Sheet) -> list[Line]:
+    """Ladder and tape of the chosen symbol."""
+    chosen = watch.chosen
+    if chosen is None:
+        return [[], [("dim", " No symbol is recorded here yet.")]]
+    book = watch.book
+    state = (
+        "no book" if not book.topic else book.state.value if book.is_live or not book.trouble else "not live"
+    )
+    at = f"{watch.choices.index(chosen) + 1} of {len(watch.choices)} " if chosen in watch.choices else ""
+    title = sheet.two(
+        [
+            ("name", f" {clean(chosen.symbol)}"),
+            ("", f"  {chosen.category} "),
+            state_fragment(state, sheet),
+            ("dim", f"  {clean(book.topic) or '-'}"),
+        ],
+        [("dim", at)],
+    )
+    head = [title, *_figures(watch, book, sheet)]
+    room = max(0, sheet.height - len(head))
+    beside = sheet.width >= BESIDE
+    wide = sheet.width - TAPE_WIDTH - 1 if beside else sheet.width
+    left = _ladder(watch, book, sheet._replace(width=wide, height=room))
+    if not beside:
+        return head + left
+    right = _tape(watch, book, sheet._replace(width=TAPE_WIDTH, height=room))
+    wall = sheet.glyphs["wall"]
+    body = [
+        [*(one or [("", " " * wide)]), ("rule", wall), *(other or [])]
+        for one, other in zip_longest(left, right)
+    ]
+    return head + body
+
+
+def _figures(watch: Watch, book: BookSeen, sheet: Sheet) -> list[Line]:
+    """What is told of the book in figures; of one that isn't live none that could be taken for how things are."""
+    feed = watch.feed(book.topic) or {}
+    chosen = watch.chosen
+    assert chosen is not None
+    found = watch.conditions.get(chosen.collector)
+    told = found is not None and is_believable(found)
+    rate = (
+        watch.rates[chosen.collector].messages(book.topic)
+        if told and chosen.collector in watch.rates
+        else None
+    )
+    counted = f"{rate_text(rate)} messages  {feed.get('gaps', '-')} gaps"
+    if not book.is_live:
+        why = book.trouble or (f"the feed is {book.state.value}" if book.topic else "")
+        gap = feed.get("gap") or {}
+        if gap and not book.trouble:
+            why += f" ({gap['cause']}) {since_text(gap['since_ns'], sheet.now_ns)}"
+        last = "" if book.receive_ns is None else f"last heard {since_text(book.receive_ns, sheet.now_ns)}"
+        words = f" NOT LIVE: {clean(why)}" if why else " NOT LIVE"
+        return [[("banner", fit(words, sheet.width, cut=sheet.glyphs["cut"]))], [("dim", f" {last}")]]
+    bid, ask = (side[0][0] if len(side) else None for side in (book.bids, book.asks))
+    exponent = book.price_exponent
+    if bid is None or ask is None:
+        touch = "one side is empty"
+    else:
+        bid, ask = int(bid), int(ask)
+        points = (ask - bid) * 20_000 / (ask + bid) if ask + bid else 0.0
+        middle = decimal_text((bid + ask) * 5, exponent - 1)
+        touch = f"spread {decimal_text(ask - bid, exponent)} ({points:.2f} bp)  mid {middle}"
+    late = age = "-"
+    if book.receive_ns is not None:
+        age = span_text(sheet.now_ns - book.receive_ns)
+        if book.push_ms is not None:
+            # which clock is wrong by how much is not always known: what comes before it was sent says so
+            late_ns = book.receive_ns - book.push_ms * 1_000_000 + watch.ahead_ns(chosen.collector)
+            late = f"{'-' if late_ns < 0 else ''}{span_text(abs(late_ns))}"
+    return [
+        [("", f" {touch}")],
+        [("", f" late {late}  age {age}  {counted}"), ("dim", f"  update {book.update_id}")],
+    ]
+
+
+def _ladder(watch: Watch, book: BookSeen, sheet: Sheet) -> list[Line]:
+    if not book.topic:
+        return []
+    half = max(1, (sheet.height - 2) // 2)
+    ladder = ladder_of(book.bids, book.asks, most=half, step=watch.price_step)
+    exponent = book.price_exponent
+    prices = [decimal_text(rung.price, exponent) for side in ladder for rung in side]
+    wide = max([7, *(len(price) for price in prices)])
+    step = f"by {decimal_text(watch.price_step, exponent)}" if watch.price_step > 1 else ""
+    size_head = fit("size", SIZE_WIDTH, right=True)
+    sum_head = fit("sum", SIZE_WIDTH, right=True)
+    lines: list[Line] = [
+        sheet.line([("head", f"      {fit('price', wide + 2, right=True)} {size_head} {sum_head} {step}")])
+    ]
+    asks = [_rung(rung, "ask", index, wide, book, sheet) for index, rung in enumerate(ladder.asks)]
+    bids = [_rung(rung, "bid", index, wide, book, sheet) for index, rung in enumerate(ladder.bids)]
+    lines += [[]] * (half - len(asks)) + list(reversed(asks))
+    lines.append(sheet.rule())
+    return [sheet.line(line) for line in lines + bids]
+
+
+def _rung(rung: Rung, side: str, index: int, wide: int, book: BookSeen, sheet: Sheet) -> Line:
+    name = side if index == 0 else ""
+    price = decimal_text(rung.price, book.price_exponent)
+    size = size_text(rung.size, book.size_exponent, SIZE_WIDTH)
+    if not book.is_live:
+        bracketed = (
+            f"{fit(f'({price})', wide + 2, right=True)} {fit(f'({size})', SIZE_WIDTH + 1, right=True)}"
+        )
+        return [("stale", f" {fit(name, 4)} {bracketed}")]
+    total = size_text(rung.sum, book.size_exponent, SIZE_WIDTH)
+    line: Line = [
+        ("dim", f" {fit(name, 4)} "),
+        (f"{side}-best" if index == 0 else side, fit(price, wide + 1, right=True) + " "),
+        ("", f" {fit(size, SIZE_WIDTH, right=True)} "),
+        ("dim", f"{fit(total, SIZE_WIDTH, right=True)} "),
+    ]
+    return [*line, (f"bar-{side}", bar(rung.share, max(0, sheet.width - line_width(line) - 1), sheet.glyphs))]
+
+
+def _tape(watch: Watch, book: BookSeen, sheet: Sheet) -> list[Line]:
+    lines: list[Line] = [
+        sheet.line(
+            [("head", f" {fit('trades', 12)} {fit('price', 9, right=True)} {fit('size', 7, right=True)}")]
+        )
+    ]
+    for trade in watch.trades[: max(0, sheet.height - 1)]:
+        style = "ask" if trade.is_sell else "bid"
+        mark = f"{'S' if trade.is_sell else 'B'}{sheet.glyphs['down' if trade.is_sell else 'up']}"
+        price = decimal_text(trade.price, trade.price_exponent)
+        size = size_text(trade.size, trade.size_exponent, 7)
+        lines.append(
+            sheet.line(
+                [
+                    ("dim", f" {clock_text(trade.match_ms * 1_000_000)} "),
+                    (
+                        style if book.is_live or book.state is not FeedState.STALE else "stale",
+                        f"{mark} {fit(price, 11, right=True)} {fit(size, 7, right=True)}",
+                    ),
+                ]
+            )
+        )
+    if len(lines) == 1:
+        lines.append(sheet.line([("dim", " none since this watch began")]))
+    return lines
