@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from recorder.cli import app
+from tests import watch_pictures
 from tests.simulated import record_evening, record_hours
 
 __all__ = ["IMAGES", "OF_EVENING", "OF_HOURS"]
@@ -32,6 +33,7 @@ def main() -> None:
         _draw(hours, OF_HOURS)
         record_evening(evening, rate=1.0, depths=(1, 50, 200))
         _draw(evening, OF_EVENING)
+    watch_pictures.make(IMAGES)
 
 
 def _draw(data: Path, pictures: dict[str, str]) -> None:

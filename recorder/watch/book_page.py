@@ -28,6 +28,16 @@ __all__ = ["book_page"]
 
 SIZE_WIDTH = 9
 TAPE_WIDTH = 32
+WHY = {
+    "writer dead": "the recorder's heart has stopped",
+    "writer gone": "the recorder has ended",
+    "writer replaced": "the recorder was started again",
+    "reading paused": "the recorder's disk is behind, and reading is paused",
+    "feed ended": "it is recorded no longer (delisted, say)",
+    "not whole": "the recorder died in the midst of a change",
+    "crossed": "the best bid is not below the best ask",
+}
+"""What readers of shared books call it, and what is meant."""
 BESIDE = 74
 """From so many cells on the tape stands beside the ladder; below that it has no room."""
 
@@ -81,11 +91,14 @@ def _figures(watch: Watch, book: BookSeen, sheet: Sheet) -> list[Line]:
     )
     counted = f"{rate_text(rate)} messages  {feed.get('gaps', '-')} gaps"
     if not book.is_live:
-        why = book.trouble or (f"the feed is {book.state.value}" if book.topic else "")
+        why = WHY.get(book.trouble, book.trouble) or (f"the feed is {book.state.value}" if book.topic else "")
         gap = feed.get("gap") or {}
         if gap and not book.trouble:
             why += f" ({gap['cause']}) {since_text(gap['since_ns'], sheet.now_ns)}"
-        last = "" if book.receive_ns is None else f"last heard {since_text(book.receive_ns, sheet.now_ns)}"
+        last = ""
+        if book.receive_ns is not None:
+            ago = span_text(sheet.now_ns - book.receive_ns)
+            last = f"its last message came at {clock_text(book.receive_ns)}Z, {ago} ago"
         words = f" NOT LIVE: {clean(why)}" if why else " NOT LIVE"
         return [[("banner", fit(words, sheet.width, cut=sheet.glyphs["cut"]))], [("dim", f" {last}")]]
     bid, ask = (side[0][0] if len(side) else None for side in (book.bids, book.asks))
@@ -122,7 +135,7 @@ def _ladder(watch: Watch, book: BookSeen, sheet: Sheet) -> list[Line]:
     size_head = fit("size", SIZE_WIDTH, right=True)
     sum_head = fit("sum", SIZE_WIDTH, right=True)
     lines: list[Line] = [
-        sheet.line([("head", f"      {fit('price', wide + 2, right=True)} {size_head} {sum_head} {step}")])
+        sheet.line([("head", f"      {fit('price', wide + 1, right=True)}  {size_head} {sum_head} {step}")])
     ]
     asks = [_rung(rung, "ask", index, wide, book, sheet) for index, rung in enumerate(ladder.asks)]
     bids = [_rung(rung, "bid", index, wide, book, sheet) for index, rung in enumerate(ladder.bids)]
@@ -153,7 +166,7 @@ def _rung(rung: Rung, side: str, index: int, wide: int, book: BookSeen, sheet: S
 def _tape(watch: Watch, book: BookSeen, sheet: Sheet) -> list[Line]:
     lines: list[Line] = [
         sheet.line(
-            [("head", f" {fit('trades', 12)} {fit('price', 9, right=True)} {fit('size', 7, right=True)}")]
+            [("head", f" {fit('trades', 12)} {fit('price', 10, right=True)} {fit('size', 7, right=True)}")]
         )
     ]
     for trade in watch.trades[: max(0, sheet.height - 1)]:

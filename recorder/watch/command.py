@@ -73,7 +73,8 @@ def watch(
     )
     source = DataSource(data)
     source.look(made, time.time_ns())
-    _check_choice(made, symbol, collector)
+    _check_choice(made, symbol, category, collector)
+    _check_topic(made, topic)
     glyphs = ascii_glyphs() if ascii or not _shows_unicode() else nice_glyphs()
     if once:
         _print_once(made, source, glyphs)
@@ -82,15 +83,22 @@ def watch(
     asyncio.run(_show(made, source, glyphs, pictures, kib * 1024))
 
 
-def _check_choice(made: Watch, symbol: str | None, collector: str | None) -> None:
+def _check_choice(made: Watch, symbol: str | None, category: Category | None, collector: str | None) -> None:
     """Refuse what isn't recorded; where nothing is yet, it may come."""
     names = [told.collector for told in made.look.collectors]
     if collector is not None and names and collector not in names:
         raise ConfigError(f"--collector: found {collector!r}, expected one of {', '.join(names)}")
     if symbol is not None and made.choices and made.chosen is None:
         near = made.nearest(symbol)
-        told = f"; the nearest are {', '.join(near)}" if near else ""
-        raise ConfigError(f"{symbol} is recorded by no collector here{told}")
+        told = f"; the nearest are {', '.join(near)}" if near and symbol not in near else ""
+        what = symbol if category is None else f"{symbol} of {category.value}"
+        raise ConfigError(f"{what} is recorded by no collector here{told}")
+
+
+def _check_topic(made: Watch, topic: str | None) -> None:
+    if topic is not None and made.topics and not made.topic:
+        names = ", ".join(made.topics)
+        raise ConfigError(f"--topic: found {topic!r}, expected one of {names}, or without the symbol")
 
 
 def _shows_unicode() -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator
+from typing import Any
 
 from recorder.health import sum_by_class
 from recorder.status_text import amount
@@ -99,16 +100,16 @@ def _recorder(watch: Watch, told: Told, sheet: Sheet) -> Iterator[Line]:
     yield from _classes(watch, told, sheet)
 
 
-def _behind(live: dict[str, object]) -> str:
-    lateness = live.get("lateness")
+def _behind(live: dict[str, Any]) -> str:
     told = []
-    if isinstance(lateness, dict):
-        for name, says in (("applied", "to the book"), ("journaled", "to the disk")):
+    lateness = live.get("lateness")
+    if lateness:
+        for name, says in (("applied", "to book"), ("journaled", "to disk")):
             recent = lateness[name]["recent"]
             told.append(f"{says} {_ms(recent['p50_ms'])} / {_ms(recent['p99_ms'])}")
-    clock = live.get("clock")
-    if isinstance(clock, dict) and clock.get("offset_ns") is not None:
-        told.append(f"exchange's clock {clock['offset_ns'] / 1e6:+,.1f} ms")
+    offset_ns = (live.get("clock") or {}).get("offset_ns")
+    if offset_ns is not None:
+        told.append(f"clock off {offset_ns / 1e6:+,.1f} ms")
     return ("p50 / p99: " if lateness else "") + "; ".join(told)
 
 

@@ -17,6 +17,7 @@ from prompt_toolkit.input import Input
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.keys import Keys
 from prompt_toolkit.layout import FormattedTextControl, Layout, Window
+from prompt_toolkit.output.color_depth import ColorDepth
 from prompt_toolkit.output.vt100 import Vt100_Output
 from prompt_toolkit.styles import Style
 
@@ -84,7 +85,7 @@ class CountingOutput(Vt100_Output):
     @classmethod
     def of_terminal(cls, terminal: TextIO, term: str | None) -> Self:
         """Of a terminal that is there."""
-        made = cls.from_pty(terminal, term=term)
+        made = cls.from_pty(terminal, term=term, default_color_depth=_colours(terminal, term))
         assert isinstance(made, cls)
         return made
 
@@ -97,6 +98,25 @@ class CountingOutput(Vt100_Output):
         """Write control sequences."""
         self.sent += len(data)
         super().write_raw(data)
+
+
+def _colours(terminal: TextIO, term: str | None) -> ColorDepth | None:
+    """What colours a terminal has: what the environment says, such as NO_COLOR, else what is known of its kind."""
+    asked = ColorDepth.from_env()
+    if asked is not None:
+        return asked
+    try:
+        import curses
+    except ImportError:  # some builds of Python have none
+        return None
+    try:
+        curses.setupterm(term, terminal.fileno())
+        count = curses.tigetnum("colors")
+    except curses.error:  # nobody knows this kind
+        return None
+    if count < 8:
+        return ColorDepth.DEPTH_1_BIT
+    return ColorDepth.DEPTH_4_BIT if count < 256 else ColorDepth.DEPTH_8_BIT
 
 
 class Screen:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from engine.core.shared import SharedBook, SharedControl, SharedTape
-from engine.shared import StateChange, TradesSeen
+from engine.shared import SharedTrade, StateChange, TradesSeen
 from recorder import live_books
 from recorder.watch.condition import Beat
 from recorder.watch.look import Look, Looker
@@ -156,3 +156,14 @@ class DataSource:
             )
         except ConfigError as error:
             self._why = str(error).removeprefix(f"{self._data}: ")
+
+
+def _trade(trade: SharedTrade) -> TradeSeen:
+    return TradeSeen(
+        trade.match_ms,
+        trade.side is Side.SELL,
+        trade.price,
+        trade.size,
+        trade.price_exponent,
+        trade.size_exponent,
+    )

@@ -66,7 +66,7 @@ def test_what_happens_to_many_feeds_is_one_line() -> None:
     see(log, look(told(live(*(feed(name, gaps=3) for name in names)))))
     assert [text.partition(":")[0] for text in words(log)[:2]] == [
         "had a gap that is closed again",
-        "stale -> live",
+        "-> live",
     ]
 
 

@@ -207,8 +207,11 @@ def test_one_side_may_be_empty() -> None:
             BOOK._replace(state=FeedState.STALE),
             "NOT LIVE: the feed is stale (disconnect) since 11:59:48Z (12.0 s)",
         ),
-        (BOOK._replace(state=FeedState.STALE, trouble="writer dead"), "NOT LIVE: writer dead"),
-        (BOOK._replace(trouble="writer gone"), "NOT LIVE: writer gone"),
+        (
+            BOOK._replace(state=FeedState.STALE, trouble="writer dead"),
+            "NOT LIVE: the recorder's heart has stopped",
+        ),
+        (BOOK._replace(trouble="writer gone"), "NOT LIVE: the recorder has ended"),
         (BOOK._replace(state=FeedState.SYNCING), "NOT LIVE: the feed is syncing"),
         (BookSeen(trouble="linear publishes no books"), "NOT LIVE: linear publishes no books"),
     ],
@@ -217,6 +220,8 @@ def test_no_number_of_a_book_that_is_not_live_looks_live(book: BookSeen, words: 
     watch = made(View.BOOK, SICK, book=book)
     lines = shown(watch)
     assert words in lines[2]
+    if book.topic:
+        assert lines[3].strip() == "its last message came at 12:00:00Z, 10 ms ago"
     assert "● LIVE" not in lines[1]
     ladder = "\n".join(line.split("│")[0] for line in lines[4:22])
     for figure in ("spread", "mid", "late", "█"):
