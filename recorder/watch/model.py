@@ -21,7 +21,7 @@ from recorder.watch.rates import Rates
 from recorder.watch.text import clean
 from schemas.names import FeedState
 
-__all__ = ["BookSeen", "Choice", "FeedRow", "Sort", "TradeSeen", "Watch"]
+__all__ = ["BookSeen", "Choice", "FeedRow", "Sort", "TradeSeen", "Watch", "symbol_of"]
 
 TRADES_KEPT: Final = 100
 SYMBOLS_KEPT: Final = 2_000

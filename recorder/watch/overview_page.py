@@ -15,7 +15,7 @@ from recorder.watch.model import Watch
 from recorder.watch.sheet import Column, Sheet, scrolled, table
 from recorder.watch.text import Fragment, Line, clean, count_text, fit, rate_text, since_text, span_text
 
-__all__ = ["overview_page", "trouble_line"]
+__all__ = ["overview_page", "trouble_line", "trouble_lines"]
 
 _STYLES = {Condition.RECORDING: "good", Condition.STARTING: "warn", Condition.STOPPED: "dim"}
 

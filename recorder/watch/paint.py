@@ -11,7 +11,7 @@ from recorder.watch.overview_page import overview_page, trouble_line
 from recorder.watch.sheet import Sheet, scrolled
 from recorder.watch.text import Glyphs, Line, clean, clock_text, fit
 
-__all__ = ["paint"]
+__all__ = ["paint", "verdict"]
 
 _PAGES = {
     View.OVERVIEW: overview_page,

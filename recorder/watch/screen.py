@@ -27,7 +27,7 @@ from recorder.watch.pace import Pace
 from recorder.watch.paint import paint
 from recorder.watch.text import Glyphs, Line
 
-__all__ = ["STYLES", "Screen", "Source"]
+__all__ = ["STYLES", "CountingOutput", "Screen", "Source"]
 
 # Okabe and Ito's colours, told apart with any colour vision; and nothing is said by a colour alone.
 STYLES: Final = {
