@@ -10,7 +10,10 @@ from pathlib import Path
 
 import trustme
 
-__all__ = ["Certificates", "make_certificates"]
+__all__ = ["EXCHANGE_HOSTS", "Certificates", "make_certificates"]
+
+EXCHANGE_HOSTS = ("api.bybit.localhost", "stream.bybit.localhost")
+"""Names of the loopback that clients make of their own pattern, SUBDOMAIN.DOMAIN.TLD."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +22,7 @@ class Certificates:
 
     Attributes:
         ca_file: the authority's certificate.
-        certificate, key: of the server, for 127.0.0.1 and localhost.
+        certificate, key: of the server, for 127.0.0.1, localhost and EXCHANGE_HOSTS.
         other_name: certificate and key in one file, for another host.
         expired: certificate and key in one file, for 127.0.0.1 until the year 2000.
         stranger: certificate and key in one file, for 127.0.0.1, signed by another authority.
@@ -58,7 +61,7 @@ def make_certificates(directory: Path) -> Certificates:
         }
     )
     authority.cert_pem.write_to_path(str(files.ca_file))
-    server = authority.issue_cert("127.0.0.1", "localhost")
+    server = authority.issue_cert("127.0.0.1", "localhost", *EXCHANGE_HOSTS)
     files.certificate.write_bytes(b"".join(blob.bytes() for blob in server.cert_chain_pems))
     server.private_key_pem.write_to_path(str(files.key))
     past = datetime(2000, 1, 1, tzinfo=UTC)

@@ -70,7 +70,8 @@ _OPTION_SILENT: Final = frozenset({"orderbook", "kline"})
 class _Request(msgspec.Struct):
     op: str
     args: list[str] = []
-    req_id: str = ""
+    req_id: str | int = ""
+    """Some clients count; what they are answered is text all the same."""
 
 
 _REQUEST = msgspec.json.Decoder(_Request)
@@ -168,12 +169,12 @@ class Dialect:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             return Answer(self._refusal(f"Failed to decode incoming data:{error}", "", ""))
         if request.op == "ping":
-            return Answer(self._pong(request.req_id, now_ms))
+            return Answer(self._pong(str(request.req_id), now_ms))
         if request.op == "subscribe":
             return self._subscribe(request, subscribed)
         if request.op == "unsubscribe":
             return self._unsubscribe(request)
-        return Answer(self._refusal("error:invalid op", request.req_id, request.op))
+        return Answer(self._refusal("error:invalid op", str(request.req_id), request.op))
 
     def refuse(self, message: bytes, granted: Answer, refused: str) -> Answer:
         """Refuse one topic of a subscribe request that was granted, in the words for a topic that doesn't exist."""
@@ -183,26 +184,26 @@ class Dialect:
             fresh = [topic for topic in granted.topics if topic != refused]
             return Answer(self._option_ack(rest, [refused]), Action.SUBSCRIBE, fresh)
         words = f"error:handler not found,topic:{refused}"
-        return Answer(self._refusal(words, request.req_id, request.op))
+        return Answer(self._refusal(words, str(request.req_id), request.op))
 
     def _subscribe(self, request: _Request, subscribed: Collection[str]) -> Answer:
         problem = self._limit(request.args, subscribed)
         if problem:
-            return Answer(self._refusal(problem, request.req_id, request.op))
+            return Answer(self._refusal(problem, str(request.req_id), request.op))
         if self._category in _LIKE_OPTIONS:
             return self._subscribe_options(request.args, subscribed)
         wanted: dict[str, None] = {}
         for topic in request.args:
             if not self._is_topic(topic):
                 return Answer(
-                    self._refusal(f"error:handler not found,topic:{topic}", request.req_id, request.op)
+                    self._refusal(f"error:handler not found,topic:{topic}", str(request.req_id), request.op)
                 )
             if topic in subscribed or topic in wanted:
                 return Answer(
-                    self._refusal(f"error:already subscribed,topic:{topic}", request.req_id, request.op)
+                    self._refusal(f"error:already subscribed,topic:{topic}", str(request.req_id), request.op)
                 )
             wanted[topic] = None
-        return Answer(self._success(request.req_id, request.op), Action.SUBSCRIBE, list(wanted))
+        return Answer(self._success(str(request.req_id), request.op), Action.SUBSCRIBE, list(wanted))
 
     def _subscribe_options(self, args: list[str], subscribed: Collection[str]) -> Answer:
         succeeded: list[str] = []
@@ -227,9 +228,9 @@ class Dialect:
         for topic in topics:
             if not self._is_topic(topic):
                 return Answer(
-                    self._refusal(f"error:handler not found,topic:{topic}", request.req_id, request.op)
+                    self._refusal(f"error:handler not found,topic:{topic}", str(request.req_id), request.op)
                 )
-        return Answer(self._success(request.req_id, request.op), Action.UNSUBSCRIBE, topics)
+        return Answer(self._success(str(request.req_id), request.op), Action.UNSUBSCRIBE, topics)
 
     def _limit(self, args: list[str], subscribed: Collection[str]) -> str:
         """Return what the request exceeds, or an empty text."""

@@ -149,7 +149,7 @@ def test_invalid_op(category: Category) -> None:
         b'{"op":1}',
         b'{"op":"subscribe","args":"orderbook.50.BTCUSDT"}',
         b'{"op":"subscribe","args":[1]}',
-        b'{"op":"ping","req_id":7}',
+        b'{"op":"ping","req_id":[7]}',
         b'{"op":"subscribe"',
         b'{"op":"ping\xff"}',
         b'{"op":"p\x00ing"}',
@@ -160,6 +160,11 @@ def test_what_is_no_request(category: Category, raw: bytes) -> None:
     answer = json.loads(ask(category, raw).payload)
     assert answer["success"] is False
     assert answer["ret_msg"].startswith("Failed to decode incoming data:")
+
+
+def test_a_request_that_is_counted_rather_than_named() -> None:
+    """As ccxt does."""
+    assert json.loads(ask(Category.LINEAR, {"op": "ping", "req_id": 7}).payload)["req_id"] == "7"
 
 
 def test_spot_takes_ten_topics_a_request() -> None:
