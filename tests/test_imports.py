@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("schemas", "engine", "recorder", "execution")
-PURE = ("schemas", "engine")
+PURE = ("schemas", "engine", "execution/desk")
 ALLOWED = {
     "schemas": {"schemas"},
     "engine": {"schemas", "engine"},
@@ -67,6 +67,7 @@ def test_there_is_something_to_walk() -> None:
     assert len(_sources("schemas")) > 5
     assert len([path for path in _sources("engine") if path.suffix == ".pyx"]) > 4
     assert len(_sources("recorder")) > 30
+    assert len(_sources("execution/desk")) > 8
 
 
 @pytest.mark.parametrize("path", _sources(*PACKAGES), ids=_name)

@@ -1,0 +1,1 @@
+"""What a trader's side knows and decides, without I/O: bytes and times in, bytes and outcomes out."""

@@ -1,0 +1,130 @@
+"""The words of `execution.desk.requests`: a request, how far it is, and how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, Final
+
+import msgspec
+
+from execution.desk.orders import OrderKey
+from execution.desk.wire import Op
+from schemas.names import Category
+
+__all__ = [
+    "DEFAULT_TIMING",
+    "NO_CHANGE",
+    "Evidence",
+    "Identity",
+    "Lookup",
+    "OrderRequest",
+    "Outcome",
+    "OutcomeKind",
+    "RequestState",
+    "Timing",
+]
+
+NO_CHANGE: Final[Mapping[str, str]] = {}
+
+Identity = tuple[Category, str, str]
+"""Category, which of an order's names it goes by, and that name."""
+
+
+class RequestState(StrEnum):
+    """How far a request is."""
+
+    READY = "ready"
+    SENT = "sent"
+    UNKNOWN = "unknown"
+    DONE = "done"
+
+
+class OutcomeKind(StrEnum):
+    """How a request ended.
+
+    ACKED: the exchange took it. For an order that means accepted: what becomes of it is in the order's status.
+    REJECTED: the exchange refused it, with code and words.
+    EXPIRED: it had no effect and can have none any more.
+    """
+
+    ACKED = "acked"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+
+
+class Evidence(StrEnum):
+    """What told the outcome."""
+
+    REPLY = "reply"
+    STREAM = "stream"
+    REST = "rest"
+    LOCAL = "local"
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """The end of a request; `code` and `words` are the exchange's where it was rejected, ours where it expired."""
+
+    kind: OutcomeKind
+    evidence: Evidence
+    code: int = 0
+    words: str = ""
+    was_unknown: bool = False
+
+
+class OrderRequest(msgspec.Struct, eq=False):
+    """One request for one order.
+
+    Attributes:
+        request_id: ``reqId``, which the answer echoes.
+        fields: its object on the wire.
+        changed: of an amend, the new values under their wire names.
+        timestamp_ms, window_ms: as sent; the exchange takes it until their sum.
+        identity: of the order; stays as it was at the beginning, whatever is learnt of the order's names.
+        order_id: the exchange's id, once an answer told it.
+    """
+
+    request_id: str
+    op: Op
+    key: OrderKey
+    fields: dict[str, Any]
+    changed: Mapping[str, str] = NO_CHANGE
+    identity: Identity = (Category.LINEAR, "", "")
+    state: RequestState = RequestState.READY
+    timestamp_ms: int = 0
+    window_ms: int = 0
+    order_id: str = ""
+    outcome: Outcome | None = None
+
+    @property
+    def last_ms(self) -> int:
+        """The last moment at which the exchange takes it."""
+        return self.timestamp_ms + self.window_ms
+
+
+class Timing(msgspec.Struct, frozen=True, kw_only=True):
+    """How long the machine waits, ms.
+
+    Attributes:
+        reply_ms: for an answer, before the outcome counts as unknown.
+        confirm_ms: for the row that shows what was acknowledged, before REST is asked for it.
+        settle_ms: for what was taken to become visible to REST.
+        retry_ms, retry_cap_ms: between two lookups of one order; doubles from the first to the second.
+    """
+
+    reply_ms: int = 3_000
+    confirm_ms: int = 2_000
+    settle_ms: int = 1_000
+    retry_ms: int = 250
+    retry_cap_ms: int = 5_000
+
+
+DEFAULT_TIMING: Final = Timing()
+
+
+class Lookup(msgspec.Struct, frozen=True):
+    """A question for REST: ``/v5/order/realtime``, then ``/v5/order/history``, by the key's id; the answer is both."""
+
+    ordinal: int
+    key: OrderKey
+    asked_ms: int

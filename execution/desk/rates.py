@@ -1,0 +1,127 @@
+"""How many requests a second may go out: published limits first, then whatever the answers' headers say (section 7.3).
+
+One counter per operation and category, shared by the trade socket and REST, over a rolling second. An answer's headers
+name the limit in force and what is left of it; where they say that nothing is left, nothing goes out before the reset.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from execution.desk.wire import Op
+from schemas.names import Category
+
+__all__ = ["PUBLISHED", "RateHeaders", "RateLimiter", "read_headers"]
+
+WINDOW_MS: Final = 1_000
+_MAXIMUM_LIMIT: Final = 10_000
+_DERIVATIVES: Final = {Op.CREATE: 10, Op.AMEND: 10, Op.CANCEL: 10}
+PUBLISHED: Final[dict[Category, dict[Op, int]]] = {
+    Category.SPOT: {Op.CREATE: 20, Op.AMEND: 10, Op.CANCEL: 20},
+    Category.LINEAR: _DERIVATIVES,
+    Category.INVERSE: _DERIVATIVES,
+    Category.OPTION: _DERIVATIVES,
+}
+"""Requests a second of an account without raised limits (sections 6.3 and 7.3)."""
+
+
+class RateHeaders(msgspec.Struct, frozen=True):
+    """What an answer said: the limit, what is left of it, and when it is whole again (exchange's ms)."""
+
+    limit: int
+    left: int
+    reset_ms: int
+
+
+def read_headers(headers: Mapping[str, object]) -> RateHeaders | None:
+    """Read ``X-Bapi-Limit``, ``-Status`` and ``-Reset-Timestamp``, in any spelling; None without sensible ones."""
+    numbers: dict[str, int] = {}
+    for name, value in headers.items():
+        short = name.lower()
+        if not short.startswith("x-bapi-limit") or not isinstance(value, str):
+            continue
+        if value.isascii() and value.isdigit() and len(value) <= 16:
+            numbers[short] = int(value)
+    limit, left = numbers.get("x-bapi-limit"), numbers.get("x-bapi-limit-status")
+    if limit is None or left is None or not 0 < limit <= _MAXIMUM_LIMIT:
+        return None
+    return RateHeaders(limit, left, numbers.get("x-bapi-limit-reset-timestamp", 0))
+
+
+class _Bucket:
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.sent: deque[int] = deque()
+        self.closed_until_ms = 0
+
+    def forget(self, now_ms: int) -> None:
+        while self.sent and self.sent[0] + WINDOW_MS <= now_ms:
+            self.sent.popleft()
+
+
+class RateLimiter:
+    """Meters requests; times are ms of the exchange's clock.
+
+    Attributes:
+        refused: requests that had to wait or were refused.
+    """
+
+    def __init__(self) -> None:
+        self._buckets: dict[tuple[Category, Op], _Bucket] = {}
+        self.refused = 0
+
+    def __repr__(self) -> str:
+        limits = {f"{op.value} {category.value}": b.limit for (category, op), b in self._buckets.items()}
+        return f"<RateLimiter {limits} refused={self.refused}>"
+
+    def _bucket(self, category: Category, op: Op) -> _Bucket:
+        bucket = self._buckets.get((category, op))
+        if bucket is None:
+            bucket = self._buckets[category, op] = _Bucket(PUBLISHED[category][op])
+        return bucket
+
+    def limit(self, category: Category, op: Op) -> int:
+        """Requests a second as far as known."""
+        return self._bucket(category, op).limit
+
+    def wait_ms(self, category: Category, op: Op, now_ms: int, cost: int = 1) -> int:
+        """How long to wait until ``cost`` requests may go out; 0 when they may now.
+
+        Raises:
+            ValueError: more than ever may go out in a second.
+        """
+        bucket = self._bucket(category, op)
+        if cost > bucket.limit:
+            raise ValueError(f"{cost} requests at once: {bucket.limit} a second are allowed")
+        bucket.forget(now_ms)
+        wait = max(0, bucket.closed_until_ms - now_ms)
+        over = len(bucket.sent) + cost - bucket.limit
+        if over > 0:
+            wait = max(wait, bucket.sent[over - 1] + WINDOW_MS - now_ms)
+        return wait
+
+    def take(self, category: Category, op: Op, now_ms: int, cost: int = 1) -> int:
+        """Take what `wait_ms` allows; returns 0, or how long to wait where nothing was taken."""
+        wait = self.wait_ms(category, op, now_ms, cost)
+        if wait > 0:
+            self.refused += 1
+            return wait
+        self._bucket(category, op).sent.extend([now_ms] * cost)
+        return 0
+
+    def on_headers(self, category: Category, op: Op, headers: RateHeaders, now_ms: int) -> None:
+        """Believe what an answer said."""
+        bucket = self._bucket(category, op)
+        bucket.limit = headers.limit
+        # Never longer than a window: a reset far away would be a mistake of either clock.
+        reset_ms = min(headers.reset_ms, now_ms + WINDOW_MS)
+        bucket.closed_until_ms = reset_ms if headers.left == 0 else 0
+
+    def on_refusal(self, category: Category, op: Op, now_ms: int) -> None:
+        """Too many requests, says an answer (10006): wait for a window even if it named no time."""
+        bucket = self._bucket(category, op)
+        bucket.closed_until_ms = max(bucket.closed_until_ms, now_ms + WINDOW_MS)
