@@ -30,6 +30,7 @@ NAMES = (
     "journal",
     "query",
     "manifest",
+    "live",
 )
 INSTRUCTION_FRAMES = 5_000
 """Frames to count instructions with: valgrind is fifty times slower, and counts need no repetition."""
@@ -78,7 +79,8 @@ def parser() -> argparse.ArgumentParser:
         "--seconds",
         type=float,
         metavar="S",
-        help="load: length of the schedule (60); transport: of one measurement (2); roll: of all rolls together (10)",
+        help="load: length of the schedule (60); transport, live: of one measurement (2, 5); roll: of all rolls "
+        "together (10)",
     )
     out.add_argument(
         "--symbols",
@@ -181,6 +183,10 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
         return size(load(options.data, None, options.frames), options.topic)
     feed = load(options.data, options.topic, options.frames)
+    if options.name == "live":
+        from benchmarks.live import live
+
+        return live(feed, options.seconds or 5.0, options.repetitions)
     if options.name == "ranges":
         from benchmarks.ranges import ranges
 

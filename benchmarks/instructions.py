@@ -226,7 +226,14 @@ def _build(compiler: str, directory: Path) -> Path:
 
 
 def _count(
-    valgrind: str, program: Path, frames: Path, warm: int, columns: bool, feed: Feed, digests: int
+    valgrind: str,
+    program: Path,
+    frames: Path,
+    warm: int,
+    columns: bool,
+    feed: Feed,
+    digests: int,
+    publish: Path | None = None,
 ) -> Counts:
     """Run the harness under callgrind. Raises DataError unless it ends with the engine's books."""
     profile = program.with_name("profile")
@@ -246,6 +253,7 @@ def _count(
             "--toggle-collect=measured*",
             f"--callgrind-out-file={profile}",
             str(program),
+            *([] if publish is None else ["--publish", str(publish)]),
             str(frames),
             str(warm),
             str(int(columns)),

@@ -33,7 +33,8 @@ def clock_gettime_address() -> int:
 def make_file(path: Path, size: int, *, reserved: int | None = None) -> memoryview:
     """Make a file of zeros, readable by this user alone, and map it for writing.
 
-    The memory is reserved, so that writing can't fail later for want of it.
+    The memory is reserved, so that writing can't fail later for want of it. Where all of it is, it is mapped at once:
+    then no write waits for a page.
 
     Args:
         path: must not exist.
@@ -47,7 +48,7 @@ def make_file(path: Path, size: int, *, reserved: int | None = None) -> memoryvi
     try:
         os.ftruncate(descriptor, size)
         _reserve(descriptor, 0, size if reserved is None else reserved)
-        return _map(descriptor, size, writable=True)
+        return _map(descriptor, size, writable=True, populate=reserved is None)
     except BaseException:
         path.unlink(missing_ok=True)
         raise
@@ -88,9 +89,10 @@ def _reserve(descriptor: int, start: int, size: int) -> None:
         os.pwrite(descriptor, bytes(size), start)
 
 
-def _map(descriptor: int, size: int, *, writable: bool) -> memoryview:
+def _map(descriptor: int, size: int, *, writable: bool, populate: bool = False) -> memoryview:
     protection = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
-    address = _LIBC.mmap(None, size, protection, mmap.MAP_SHARED, descriptor, 0)
+    flags = mmap.MAP_SHARED | (getattr(mmap, "MAP_POPULATE", 0) if populate else 0)
+    address = _LIBC.mmap(None, size, protection, flags, descriptor, 0)
     if address == _FAILED:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
