@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ import pyarrow as pa
 from benchmarks.contenders import Orjson
 from benchmarks.feed import Feed, feed_of
 from benchmarks.load_frames import build_cycle
+from benchmarks.processes import peak_bytes
 from benchmarks.replay import Segment
 from benchmarks.timing import machine
 from recorder.arrow_memory import keep_pages
@@ -179,18 +179,6 @@ def _stages(segment: Segment, frames: int, whole_ns: float) -> dict[str, float]:
 
 
 def _resident_mib(segment: Segment) -> float:
-    """The most memory that ``tapebook roll`` of the segment had resident, in a process of its own."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "recorder", "roll", "--data", str(segment.data)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stderr is not None
-    told = process.stderr.read()
-    process.stderr.close()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise DataError(f"tapebook roll failed with exit code {process.returncode}: {told[-2000:]}")
-    return round(usage.ru_maxrss / 1024, 1)
+    """The most memory that ``tapebook roll`` of the segment had resident."""
+    command = [sys.executable, "-m", "recorder", "roll", "--data", str(segment.data)]
+    return round(peak_bytes(command) / 2**20, 1)

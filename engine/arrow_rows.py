@@ -41,6 +41,9 @@ def split_by_day(
     """File rows under (table, symbol, day), keeping their order."""
     starts = [0, *(np.flatnonzero(days[1:] != days[:-1]) + 1).tolist(), len(days)]
     found = [int(days[start]) for start in starts[:-1]]
+    if len(found) == 1:
+        out[table, symbol, found[0]] = rows  # as nearly always; a slice would be as many objects again
+        return
     if len(found) <= FEW_RUNS:
         # Few runs of a day, as midnight makes them: slices, without a copy.
         runs: dict[int, list[pa.Table]] = {}

@@ -150,6 +150,11 @@ class RawRecords:
         self._rows = []
         self.bytes = 0
 
+    @property
+    def remembered_bytes(self) -> int:
+        """Memory of the frames that later ones may repeat."""
+        return self._check.remembered_bytes
+
     def _payload(self, at: int) -> bytes:
         payloads, offsets = self._batch[:2]
         return payloads[offsets[at] : offsets[at + 1]].tobytes()

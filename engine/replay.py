@@ -161,6 +161,11 @@ class Replay:
         """Memory that rows not yet taken use."""
         return self.engine.row_bytes + self._raw.bytes
 
+    @property
+    def remembered_bytes(self) -> int:
+        """Memory of frames that copies of theirs may follow; it doesn't grow with a segment."""
+        return self._raw.remembered_bytes
+
     def checkpoints(self, run: int) -> list[Note]:
         """The notes with which a segment begins that goes on from here."""
         return checkpoints(self.engine, self._instruments, run)

@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recorder.list_writer import ListWriter
+from recorder.list_writer import ListWriter, pass_over
 from schemas.names import Table
 from schemas.stored import written_schema
 
@@ -91,17 +91,19 @@ def profile(purpose: Purpose, table: Table) -> Profile:
     return _roll(table) if purpose == "roll" else _compact(table)
 
 
-def open_writer(where: Any, table: Table, how: Profile) -> ListWriter | pq.ParquetWriter:
+def open_writer(where: Any, table: Table, how: Profile, at: int = 0) -> ListWriter | pq.ParquetWriter:
     """Begin a file of a table at a path or in a file object; it wants rows as ``engine.stored_rows.store`` makes them.
 
-    The file says of itself which table it is and of which schema version.
+    The file says of itself which table it is and of which schema version. A writer that goes on with a file, ``at`` a
+    place behind its start, writes so many bytes first that mean nothing: the file object is to leave them out.
     """
     schema = written_schema(table)
     writer: ListWriter | pq.ParquetWriter
     if how.lists_apart and any(pa.types.is_list(field.type) for field in schema):
-        writer = ListWriter(where, schema, how.writer)
+        writer = ListWriter(where, schema, how.writer, at)
     else:
         writer = pq.ParquetWriter(where, schema, **how.writer)
+        pass_over(where, at)
     writer.add_key_value_metadata(
         {key.decode(): value.decode() for key, value in (schema.metadata or {}).items()}
     )

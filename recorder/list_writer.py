@@ -22,7 +22,7 @@ from engine.core.pages import list_levels, split_bytes
 from recorder import thrift
 from recorder.thrift import BINARY, I32, I64, LIST, STRUCT, TRUE, Struct
 
-__all__ = ["ListWriter"]
+__all__ = ["ListWriter", "pass_over"]
 
 Column = np.ndarray[Any, Any]
 Levels = tuple[int, bytes, bytes]
@@ -42,6 +42,8 @@ _GROUPS_DEEP: Final = 2
 """Row groups are taken apart; what is said of each column, or of the schema's elements, stays as it is."""
 _TAIL: Final = 8
 """The length of the footer and ``PAR1``."""
+_MAGIC: Final = b"PAR1"
+_NOTHING: Final = bytes(64 << 10)
 
 
 class ListWriter:
@@ -51,9 +53,10 @@ class ListWriter:
         where: a path, or a file object that tells where it is.
         schema: of the rows.
         how: keyword arguments of ``ParquetWriter``; ``compression`` is lz4 or zstd.
+        at: as ``pass_over`` has it.
     """
 
-    def __init__(self, where: Any, schema: pa.Schema, how: dict[str, Any]) -> None:
+    def __init__(self, where: Any, schema: pa.Schema, how: dict[str, Any], at: int = 0) -> None:
         self._schema = schema
         self._lists = [field.name for field in schema if pa.types.is_list(field.type)]
         self._own = pa.OSFile(os.fspath(where), "wb") if isinstance(where, str | os.PathLike) else None
@@ -65,6 +68,7 @@ class ListWriter:
         # pyarrow counts what goes through it, so everything has to
         self._out = pa.PythonFile(self._sink, "w")
         self._writer = pq.ParquetWriter(self._out, flat, **_without(how, self._lists))
+        pass_over(self._out, at)
         self.is_open = True
         self._is_whole = True
 
@@ -171,6 +175,15 @@ class ListWriter:
         }
 
 
+def pass_over(out: Any, at: int) -> None:
+    """Let a writer go on ``at`` a place behind a file's start, while ``out`` leaves out as much: it has just written
+    ``PAR1``, as every file begins, and counts what goes through ``out``."""
+    left = at - len(_MAGIC)
+    while left > 0:
+        out.write(_NOTHING[:left])
+        left -= len(_NOTHING)
+
+
 class _Sink:
     """The file, for pyarrow; what comes at the end is caught, since that is the footer."""
 
@@ -231,7 +244,7 @@ def _parts(name: str, column: pa.ChunkedArray) -> tuple[Column, list[Column]]:
 def _read_footer(content: bytes) -> Struct:
     length = int.from_bytes(content[-_TAIL:-4], "little")
     footer, end = thrift.decode(content[-_TAIL - length : -_TAIL], _GROUPS_DEEP)
-    if end != length or content[-4:] != b"PAR1":
+    if end != length or content[-4:] != _MAGIC:
         raise ValueError("found no footer where pyarrow writes one")
     return footer
 
@@ -258,4 +271,4 @@ def _footer(written: bytes, schema: pa.Schema, lists: list[str], chunks: list[li
         for total, part in ((_GROUP_BYTES, 6), (_GROUP_COMPRESSED, 7)):
             group[total] = (I64, group[total][1] + sum(chunk[3][1][part][1] for chunk in ours))
     content = thrift.encode(footer)
-    return content + len(content).to_bytes(4, "little") + b"PAR1"
+    return content + len(content).to_bytes(4, "little") + _MAGIC

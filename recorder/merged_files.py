@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from engine.stored_rows import store
 from recorder.encodings import open_writer, profile
-from recorder.parquet_files import HashedFile
+from recorder.hashed_file import HashedFile
 from recorder.row_ranges import BOOK_TABLES, Ranges, RunRanges, receive_range
 from recorder.version import SOFTWARE
 from schemas.errors import StoreError

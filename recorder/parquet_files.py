@@ -6,21 +6,20 @@ The bytes of a file depend on its rows alone: row groups are cut by count, never
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import os
 import threading
+from array import array
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from engine.replay import Key
 from engine.stored_rows import store
-from recorder.encodings import open_writer, profile
+from recorder.encodings import profile
+from recorder.grouped_file import GroupedFile
 from recorder.row_ranges import BOOK_TABLES, Ranges, receive_range
 from recorder.row_scratch import Place, RowScratch
 from recorder.version import SOFTWARE
@@ -32,7 +31,6 @@ from schemas.tables import SCHEMA_VERSION, schema_of
 __all__ = [
     "MAX_WAITING_BYTES",
     "ArchiveFile",
-    "HashedFile",
     "Held",
     "date_of_day",
     "file_path",
@@ -41,8 +39,12 @@ __all__ = [
 
 MAX_WAITING_BYTES = 24 << 20
 """Rows that wait for their row groups in memory, those of all files of a roll together."""
-BUFFER_BYTES = 64 << 10
-"""Parquet writes page by page; the file is written and hashed in pieces of this size."""
+COLUMN_BYTES: Final = 1 << 10
+"""What a column of a table takes besides its rows: half a dozen objects of Arrow and Python."""
+MOST_OPEN = 16
+"""So many files of a roll keep a writer and a descriptor between two of their row groups; the others rest."""
+MOST_PIECES: Final = 512
+"""So many pieces that a file has set aside become one: what says where they are is memory too."""
 
 
 def date_of_day(day: int) -> str:
@@ -67,9 +69,11 @@ class Held:
         most_bytes: that may be held in memory.
 
     Attributes:
-        bytes: that are held.
+        bytes: that are held, with what the tables take besides their rows.
         peak_bytes: the most that were held at once.
         scratch: where the others are.
+        is_crowded: there are so many files that rows are set aside as they come: hardly any would see their row group
+            full before others need the room.
     """
 
     def __init__(self, archive: Path, most_bytes: int | None = None) -> None:
@@ -77,7 +81,9 @@ class Held:
         self.bytes = 0
         self.peak_bytes = 0
         self.scratch = RowScratch(archive)
+        self.is_crowded = False
         self._files: list[ArchiveFile] = []
+        self._open = 0
         self._lock = threading.Lock()
 
     def add(self, file: ArchiveFile) -> None:
@@ -95,12 +101,19 @@ class Held:
 
         Nobody may be at work on a file meanwhile.
         """
-        if self.bytes <= self.most_bytes:
+        most_bytes = 0 if self.is_crowded else self.most_bytes
+        if self.bytes <= most_bytes:
             return
         for file in sorted(self._files, key=lambda file: file.waiting_bytes, reverse=True):
-            if self.bytes <= self.most_bytes // 2:
+            if self.bytes <= most_bytes // 2:
                 break
             file.set_aside()
+
+    def may_stay_open(self) -> bool:
+        """Whether one more file may keep its writer between row groups. For any thread."""
+        with self._lock:
+            self._open += 1
+            return self._open <= MOST_OPEN
 
     def close(self) -> None:
         """Give back what was set aside."""
@@ -137,12 +150,12 @@ class ArchiveFile:
         self._profile = profile("roll", self.table)
         self._held = Held(archive) if held is None else held
         self._held.add(self)
-        self._waiting: list[pa.Table | Place] = []
+        self._aside = array("q")  # offset and length, of rows that come before those below
+        self._waiting: list[pa.Table] = []
         self._waiting_rows = self._waiting_levels = 0
         self.waiting_bytes = 0
-        self._file: HashedFile | None = None
-        self._sink: Any = None
-        self._writer: pq.ParquetWriter | None = None
+        self._file = GroupedFile(self._temporary, self.table, self._profile, self._held.scratch)
+        self._rests: bool | None = None  # once there is a row group
         self._ranges = Ranges(self.table, self.symbol)
         self.rows = 0
 
@@ -150,7 +163,8 @@ class ArchiveFile:
         """Take rows that follow the ones before."""
         while rows.num_rows:
             taken, levels = self._cut(rows)
-            part = rows.slice(0, taken)
+            # a slice of all is as many objects again
+            part = rows if taken == rows.num_rows else rows.slice(0, taken)
             rows = rows.slice(taken)
             self.rows += taken
             self._waiting_rows += taken
@@ -159,34 +173,35 @@ class ArchiveFile:
                 self._waiting_rows >= self._profile.row_group_rows
                 or self._waiting_levels >= self._profile.row_group_levels
             )
-            if not is_full and part.get_total_buffer_size() > 2 * part.nbytes:
-                part = _copied(part)
-            self._waiting.append(part)
             if is_full:
+                self._waiting.append(part)
                 self._write()
-            else:
-                self._wait(part.get_total_buffer_size())
+                continue
+            held_bytes = part.get_total_buffer_size()
+            if not self._held.is_crowded and held_bytes > 2 * part.nbytes:
+                part = _copied(part)
+                held_bytes = part.get_total_buffer_size()
+            self._waiting.append(part)
+            self._wait(held_bytes + COLUMN_BYTES * part.num_columns)
+            if self._held.is_crowded:
+                self.set_aside()
 
     def set_aside(self) -> None:
         """Move the waiting rows from memory to the scratch file. Raises StoreError."""
-        tables = [part for part in self._waiting if isinstance(part, pa.Table)]
-        if tables:
-            earlier = [part for part in self._waiting if isinstance(part, Place)]
-            self._waiting = [*earlier, self._held.scratch.put(pa.concat_tables(tables))]
+        if self._waiting:
+            if len(self._aside) >= 2 * MOST_PIECES:
+                self._waiting = self._pieces()
+                self._aside = array("q")
+            self._aside.extend(self._held.scratch.put(pa.concat_tables(self._waiting)))
+            self._waiting = []
         self._wait(-self.waiting_bytes)
 
     def finish(self, gaps: int) -> ManifestFile:
         """Write what is left, sync, take the final name, and describe the file for the manifest."""
-        if self._waiting or self._writer is None:
-            self._write()
-        assert self._writer is not None
-        assert self._file is not None
+        if self._waiting_rows or not self._file.is_begun:
+            self._write(is_last=True)
         try:
-            self._writer.close()
-            self._writer = None
-            self._sink.flush()
             sha256 = self._file.finish()
-            self._sink = None
             self._temporary.rename(self.path)
         except OSError as error:
             raise self._failure(error) from error
@@ -222,16 +237,7 @@ class ArchiveFile:
 
     def abandon(self) -> None:
         """Let go of the file as a kill would: what was written of it stays, under a name that counts for nobody."""
-        with contextlib.suppress(OSError):
-            if self._writer is not None:
-                self._writer.close()
-        with contextlib.suppress(OSError):
-            if self._sink is not None:
-                self._sink.close()  # else it writes what it holds to a closed file, and says so, when it is collected
-        self._writer = self._sink = None
-        with contextlib.suppress(OSError):
-            if self._file is not None:
-                self._file.close()
+        self._file.abandon()
 
     def _wait(self, change: int) -> None:
         self.waiting_bytes += change
@@ -248,8 +254,8 @@ class ArchiveFile:
         )
         return taken, int(ends[taken - 1])
 
-    def _write(self) -> None:
-        parts = [self._held.scratch.get(part) if isinstance(part, Place) else part for part in self._waiting]
+    def _write(self, *, is_last: bool = False) -> None:
+        parts = self._pieces()
         # one chunk a column, so that how rows arrived leaves no trace in the encoding
         rows = (
             _joined(parts, but_lists=self._profile.lists_apart)
@@ -258,19 +264,23 @@ class ArchiveFile:
         )
         parts.clear()
         self._waiting = []
+        self._aside = array("q")
         self._waiting_rows = self._waiting_levels = 0
         self._wait(-self.waiting_bytes)
         self._ranges.note(rows)
         rows = store(self.table, rows)
+        if self._rests is None and not is_last:
+            self._rests = not self._held.may_stay_open()
         try:
-            if self._writer is None:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                self._file = HashedFile(self._temporary)
-                self._sink = pa.BufferedOutputStream(pa.PythonFile(self._file, "w"), BUFFER_BYTES)
-                self._writer = open_writer(self._sink, self.table, self._profile)
-            self._writer.write_table(rows, row_group_size=max(rows.num_rows, 1))
+            self._file.write(rows, resting=bool(self._rests) and not is_last)
         except OSError as error:
             raise self._failure(error) from error
+
+    def _pieces(self) -> list[pa.Table]:
+        """The rows that wait, in their order, as they lie."""
+        numbers = iter(self._aside)
+        aside = map(Place._make, zip(numbers, numbers, strict=True))
+        return [*map(self._held.scratch.get, aside), *self._waiting]
 
     def _failure(self, error: OSError) -> StoreError:
         return StoreError(
@@ -302,43 +312,6 @@ def _list_ends(rows: pa.Table, name: str) -> np.ndarray[Any, Any]:
     offsets = np.frombuffer(lists.buffers()[1], np.int32, len(lists) + 1, lists.offset * 4).astype(np.int64)
     ends: np.ndarray[Any, Any] = offsets[1:] - offsets[0]
     return ends
-
-
-class HashedFile:
-    """A file that is written from front to end, hashed on the way."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = open(path, "wb", buffering=0)  # noqa: SIM115 (closed by whoever closes this)
-        self._sha256 = hashlib.sha256()
-        self.length = 0
-        self.closed = False
-
-    def write(self, content: Any) -> int:
-        """Append bytes."""
-        self._sha256.update(content)
-        left = memoryview(content)
-        while left:
-            left = left[self._file.write(left) :]
-        self.length += len(content)
-        return len(content)
-
-    def tell(self) -> int:
-        """Where the next bytes go."""
-        return self.length
-
-    def flush(self) -> None:
-        """Nothing is held back."""
-
-    def close(self) -> None:
-        """Let go of it, as it is."""
-        self.closed = True
-        self._file.close()
-
-    def finish(self) -> str:
-        """Make it last, close it, and return its sha256."""
-        os.fsync(self._file.fileno())
-        self.close()
-        return self._sha256.hexdigest()
 
 
 def sync_directory(path: Path) -> None:

@@ -25,7 +25,7 @@ from schemas.names import Table
 __all__ = ["RollFiles"]
 
 MANY_FILES = 100
-"""From so many files on the memory of rows that were written is given back at once."""
+"""From so many files on rows are set aside as they come, and the memory that they were in is given back at once."""
 
 
 class RollFiles:
@@ -70,18 +70,20 @@ class RollFiles:
         """
         self._wait()
         self.held.relieve()
-        for key, table in rows.items():
+        for key in list(rows):
+            # whoever writes them is the only one that has them
+            table = rows.pop(key)
             file = self._files.get(key)
             if file is None:
                 info = self._info
                 file = self._files[key] = ArchiveFile(
                     self._archive, key, info.category, info.collector, info.start_ns, self.held
                 )
+                self.held.is_crowded = len(self._files) > MANY_FILES
             self._run(file.append, table)
         if self._threads is None:
             self.held.relieve()
-        if len(self._files) > MANY_FILES:
-            rows.clear()
+        if self.held.is_crowded:
             give_back()
 
     def finish(self) -> list[ManifestFile]:

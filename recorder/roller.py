@@ -164,8 +164,8 @@ def main(arguments: list[str]) -> int:
         budget.check()
 
     while True:
+        listener.work.clear()  # first: what is said from here on is heard below, or ends the waiting
         finishing = listener.finishing
-        listener.work.clear()
         try:
             with roll_lock(data, wait=True):
                 budget.check()

@@ -74,8 +74,13 @@ cdef extern from "tb_wire.h" nogil:
     int64_t tb_wire_render(const tb_wire_form *form, const tb_wire_source *source, int64_t row, int64_t rows, uint8_t *out,
                            int64_t most)
     void tb_wire_free_form(tb_wire_form *form)
+    enum:
+        TB_WIRE_RECENT
+    ctypedef struct tb_wire_recent:
+        uint32_t capacity
     ctypedef struct tb_wire_feed:
         tb_wire_form *form
+        tb_wire_recent *recent
     ctypedef struct tb_wire:
         tb_wire_feed *feeds
         int32_t feed_count

@@ -206,6 +206,17 @@ cdef class WireCheck:
         if not tb_wire_remember(&self.wire, &self.batch, i):
             raise MemoryError
 
+    @property
+    def remembered_bytes(self):
+        """Memory of the frames that later ones may repeat, of all feeds."""
+        cdef size_t total = 0
+        cdef int feed, recent
+        for feed in range(self.wire.feed_count):
+            if self.wire.feeds[feed].recent != NULL:
+                for recent in range(TB_WIRE_RECENT):
+                    total += self.wire.feeds[feed].recent[recent].capacity
+        return total
+
     def symbol(self, int index):
         """Name of a symbol, by its number in what was made."""
         if not 0 <= index < self.engine.symbol_count:

@@ -334,6 +334,29 @@ def test_a_copy_of_a_frame_is_a_reference() -> None:
     assert rebuilt(Category.LINEAR, tables) == records
 
 
+def test_what_is_remembered_for_copies_takes_what_the_last_frames_take() -> None:
+    """Not 32 times what the largest frame ever took."""
+    topic = "orderbook.50.BTCUSDT"
+    snapshot, delta = LAYOUTS["linear book"][1][:2]
+    made = Replay("linear", Category.LINEAR, START_NS)
+    records: list[Pending] = [
+        (START_NS, line, RecordKind.SESSION, encode(Subscribed(topics=[topic]))) for line in (0, 1)
+    ]
+    records += [(START_NS, line, RecordKind.FRAME, snapshot) for line in (0, 1)]
+    held = []
+    update_id = 177400507
+    for blanks in (5_000, 0, 5_000):
+        for _ in range(40):
+            frame = delta.replace(b"177400507", b"%d" % update_id).replace(b'"a":[', b'"a":[' + b" " * blanks)
+            records += [(START_NS + update_id, line, RecordKind.FRAME, frame) for line in (0, 1)]
+            update_id += 1
+        made.batch(build_batch(made.records, records))
+        records = []
+        held.append(made.remembered_bytes)
+        assert 32 * len(frame) <= held[-1] <= 32 * (len(frame) + 128)
+    assert held[0] == held[2] > 10 * held[1]
+
+
 def test_a_feed_that_fits_no_form_is_not_learned_from_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     tried = []
 

@@ -159,7 +159,8 @@ def test_a_process_of_its_own(roller: Roller, tmp_path: Path) -> None:
     after.stop()
     roller.finish()
     assert len(read_manifest(tmp_path / "archive").segments) == 3
-    assert verify(tmp_path).findings == []
+    # the days may have been compacted meanwhile, which is worth a remark
+    assert not [finding for finding in verify(tmp_path).findings if finding.fails]
 
 
 def test_it_ends_with_its_parent(roller: Roller, tmp_path: Path) -> None:

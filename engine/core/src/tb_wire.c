@@ -534,6 +534,8 @@ static int reserve_scratch(tb_wire *wire, int64_t length)
     return 1;
 }
 
+#define RECENT_STEP 128 /* bytes */
+
 static int remember(tb_wire_feed *feed, const uint8_t *bytes, int64_t length, int64_t sequence)
 {
     if (!feed->recent && !(feed->recent = calloc(TB_WIRE_RECENT, sizeof *feed->recent)))
@@ -541,12 +543,14 @@ static int remember(tb_wire_feed *feed, const uint8_t *bytes, int64_t length, in
     if (length > TB_WIRE_RECENT_BYTES)
         return 1;
     tb_wire_recent *recent = &feed->recent[feed->next];
-    if (recent->capacity < length) {
-        uint8_t *grown = realloc(recent->bytes, (size_t)length);
+    /* as much as it needs: what a feed's largest frame once took, 32 times for each of thousands of feeds, would be most of all memory */
+    const uint32_t wanted = ((uint32_t)length / RECENT_STEP + 1) * RECENT_STEP;
+    if (recent->capacity < length || recent->capacity > 2 * wanted) {
+        uint8_t *grown = realloc(recent->bytes, wanted);
         if (!grown)
             return 0;
         recent->bytes = grown;
-        recent->capacity = (uint32_t)length;
+        recent->capacity = wanted;
     }
     if (length)
         memcpy(recent->bytes, bytes, (size_t)length);
