@@ -101,6 +101,13 @@ class Requests:
         return list(self._open.values())
 
     @property
+    def unseen(self) -> list[OrderRequest]:
+        """Creates and amends that have happened, or may, and that no row has shown yet."""
+        waiting = [request for request in self._open.values() if request.op is not Op.CANCEL]
+        waiting += [request for request, _ in self._awaited.values() if request.op is not Op.CANCEL]
+        return [request for request in waiting if not self._is_shown(request)]
+
+    @property
     def is_settled(self) -> bool:
         """Whether every request has its outcome and nothing is to be looked up."""
         return not (self._open or self._asks or self._awaited)

@@ -1,0 +1,319 @@
+"""How much may be risked: sizes, positions, rates, prices and a day's loss. Pure; held against before the wire.
+
+Nothing here is a forecast: each limit is arithmetic on what is known (own book, orders, positions, fills), on the side
+of refusing. A cancel is never refused. What closes a position (reduce-only) is held against prices and rates alone.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
+from typing import Any, Final
+
+import msgspec
+
+from engine.venue.rules import ZERO, decimal_of, plain
+from engine.venue.terms import Side
+from execution.desk.filters import Filters
+from execution.desk.live import Fill, LiveAccount, LiveOrder
+from execution.desk.orders import Change, NewOrder, Refused
+from execution.desk.outcomes import OrderRequest
+from execution.desk.wire import Op
+from schemas.errors import ConfigError
+from schemas.names import Category
+
+__all__ = ["Limits", "Quote", "RiskGate"]
+
+MS_PER_DAY: Final = 86_400_000
+_SECOND_MS: Final = 1_000
+
+
+class Quote(msgspec.Struct, frozen=True):
+    """The best prices of our own live book, and how old they are; a book that isn't LIVE has no quote."""
+
+    bid: Decimal
+    ask: Decimal
+    age_ms: int = 0
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What may be risked. Each has to be said; None, said so, switches one off.
+
+    Attributes:
+        order_notional: largest order, quote coin (USD on inverse).
+        position_notional: largest position of a symbol, either way, if everything that is open on its side filled.
+        requests_per_second: creates and amends together.
+        collar: how far beyond the best opposite price an order may reach, as a share (0.01 is 1 %).
+        daily_loss: by settle coin, what may be lost in a UTC day: realised by fills and fees, plus open losses.
+        order_quantity: largest order by symbol, base coins or contracts.
+        quote_age_ms: an older quote doesn't count.
+
+    Raises:
+        ConfigError: a limit that isn't positive.
+    """
+
+    order_notional: Decimal | None
+    position_notional: Decimal | None
+    requests_per_second: int | None
+    collar: Decimal | None
+    daily_loss: Mapping[str, Decimal] | None
+    order_quantity: Mapping[str, Decimal] = {}
+    quote_age_ms: int = 5_000
+
+    def __post_init__(self) -> None:
+        limits: dict[str, Any] = {
+            name: getattr(self, name)
+            for name in (
+                "order_notional",
+                "position_notional",
+                "requests_per_second",
+                "collar",
+                "quote_age_ms",
+            )
+        }
+        limits |= {f"daily_loss {coin}": amount for coin, amount in (self.daily_loss or {}).items()}
+        limits |= {f"order_quantity {symbol}": most for symbol, most in self.order_quantity.items()}
+        for name, value in limits.items():
+            if value is not None and not value > 0:
+                raise ConfigError(
+                    f"limit {name} is {value}: expected a positive one, or none to switch it off"
+                )
+        if self.collar is not None and self.collar >= 1:
+            raise ConfigError(f"limit collar is {self.collar}: expected a share such as 0.01, which is 1 %")
+
+
+class RiskGate:
+    """Holds orders and changes against the limits.
+
+    Args:
+        limits: what is allowed.
+        account: what there is.
+        quote_of: our own live book's best prices; None where there is no book that may be believed.
+        unseen: creates and amends that may have happened and that no row has shown yet.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        account: LiveAccount,
+        quote_of: Callable[[Category, str], Quote | None],
+        unseen: Callable[[], Iterable[OrderRequest]],
+    ) -> None:
+        self.limits = limits
+        self._account = account
+        self._quote_of = quote_of
+        self._unseen = unseen
+        self._sent: deque[int] = deque()
+        self._day = 0
+        self._realised: dict[str, Decimal] = {}
+
+    def __repr__(self) -> str:
+        return f"<RiskGate {self.limits} realised today: {self._realised}>"
+
+    # -- orders --------------------------------------------------------------------------------------------
+
+    def check(self, order: NewOrder, filters: Filters, now_ms: int) -> None:
+        """Hold a rounded new order against every limit.
+
+        Raises:
+            Refused: with the limit, what was found and what is allowed.
+        """
+        self._check_rate(now_ms)
+        quote = self._quote(order.category, order.symbol)
+        self._check_price(order.side, order.price, quote, order.symbol)
+        if order.reduce_only:
+            return
+        if order.in_quote_coin:
+            self._check_notional(order.quantity, filters)
+            quantity = ZERO if quote is None else order.quantity / quote.ask
+        else:
+            quantity = order.quantity
+            worth = self._worth(order.side, order.price or order.trigger_price, quantity, filters, quote)
+            self._check_notional(worth, filters)
+        self._check_quantity(order.symbol, quantity)
+        self._check_position(order.side, order.position_index, quantity, order.price, filters, quote)
+
+    def check_change(self, order: LiveOrder, change: Change, filters: Filters, now_ms: int) -> None:
+        """Hold a rounded change of an open order against them. Raises as `check` does."""
+        self._check_rate(now_ms)
+        quote = self._quote(order.category, order.symbol)
+        side = Side.SELL if order.side == Side.SELL else Side.BUY
+        price = change.price if change.price is not None else order.price
+        if change.price is not None:
+            self._check_price(side, change.price, quote, order.symbol)
+        if order.is_reduce_only:
+            return
+        quantity = order.quantity if change.quantity is None else change.quantity
+        self._check_notional(self._worth(side, price, quantity, filters, quote), filters)
+        self._check_quantity(order.symbol, quantity)
+        more = quantity - order.quantity
+        index = order.row.get("positionIdx")
+        self._check_position(side, index if index in (1, 2) else 0, more, price, filters, quote)
+
+    def sent(self, now_ms: int) -> None:
+        """Count a create or an amend that goes out."""
+        self._sent.append(now_ms)
+
+    def _quote(self, category: Category, symbol: str) -> Quote | None:
+        quote = self._quote_of(category, symbol)
+        if quote is None or quote.age_ms > self.limits.quote_age_ms or not 0 < quote.bid < quote.ask:
+            return None
+        return quote
+
+    def _check_rate(self, now_ms: int) -> None:
+        most = self.limits.requests_per_second
+        if most is None:
+            return
+        while self._sent and self._sent[0] + _SECOND_MS <= now_ms:
+            self._sent.popleft()
+        if len(self._sent) >= most:
+            raise Refused("requests per second", f"{len(self._sent)} went out in the last second, {most} may")
+
+    def _check_price(self, side: Side, price: Decimal | None, quote: Quote | None, symbol: str) -> None:
+        collar = self.limits.collar
+        if collar is None:
+            return
+        if quote is None:
+            raise Refused(
+                "price collar",
+                f"{symbol}: there is no live book to hold the price against: wait for it, or give no collar",
+            )
+        if price is None:
+            return
+        far = quote.ask * (1 + collar) if side is Side.BUY else quote.bid * (1 - collar)
+        if (price > far) if side is Side.BUY else (price < far):
+            best = quote.ask if side is Side.BUY else quote.bid
+            raise Refused(
+                "price collar",
+                f"{symbol}: {side.value} at {plain(price)} is beyond {plain(far)}, {plain(collar * 100)} % from the "
+                f"best price of {plain(best)}",
+            )
+
+    def _worth(
+        self, side: Side, price: Decimal | None, quantity: Decimal, filters: Filters, quote: Quote | None
+    ) -> Decimal:
+        if filters.is_inverse:
+            return quantity
+        if price is None:
+            if quote is None:
+                if self.limits.order_notional is None and self.limits.position_notional is None:
+                    return ZERO
+                raise Refused(
+                    "order notional",
+                    f"{filters.symbol}: what a market order is worth needs a live book: wait for it",
+                )
+            price = quote.ask if side is Side.BUY else quote.bid
+        return filters.notional(price, quantity)
+
+    def _check_notional(self, worth: Decimal, filters: Filters) -> None:
+        most = self.limits.order_notional
+        if most is not None and worth > most:
+            raise Refused(
+                "order notional",
+                f"{filters.symbol}: {plain(worth)} {filters.quote_coin}, {plain(most)} is allowed",
+            )
+
+    def _check_quantity(self, symbol: str, quantity: Decimal) -> None:
+        most = self.limits.order_quantity.get(symbol)
+        if most is not None and quantity > most:
+            raise Refused("order quantity", f"{symbol}: {plain(quantity)}, {plain(most)} is allowed")
+
+    def _check_position(
+        self,
+        side: Side,
+        index: int,
+        quantity: Decimal,
+        price: Decimal | None,
+        filters: Filters,
+        quote: Quote | None,
+    ) -> None:
+        most = self.limits.position_notional
+        if most is None or quantity <= 0:
+            return
+        closes = (index == 1 and side is Side.SELL) or (index == 2 and side is Side.BUY)
+        if closes or (filters.category is Category.SPOT and side is Side.SELL):
+            return
+        total = self._held(side, index, filters) + self._open(side, index, filters, quote) + quantity
+        if total <= 0:
+            return
+        worth = self._worth(side, price, total, filters, quote)
+        if worth > most:
+            raise Refused(
+                "position",
+                f"{filters.symbol}: with what is open it could become {plain(total)}, worth {plain(worth)} "
+                f"{filters.quote_coin}, {plain(most)} is allowed",
+            )
+
+    def _held(self, side: Side, index: int, filters: Filters) -> Decimal:
+        """What is held already in the direction of a side; negative if it is the other way."""
+        if filters.category is Category.SPOT:
+            coin = self._account.coins.get(filters.base_coin)
+            return ZERO if coin is None else coin.wallet_balance
+        position = self._account.positions.get((filters.category, filters.symbol, index))
+        return ZERO if position is None else position.signed * side.sign
+
+    def _open(self, side: Side, index: int, filters: Filters, quote: Quote | None) -> Decimal:
+        """What open and unseen orders of a side could add."""
+        total = ZERO
+        for order in self._account.open_orders:
+            is_meant = order.symbol == filters.symbol and order.category is filters.category
+            if is_meant and order.side == side and order.row.get("positionIdx", 0) == index:
+                total += ZERO if order.is_reduce_only else order.leaves
+        for request in self._unseen():
+            if request.key.symbol == filters.symbol and request.key.category is filters.category:
+                total += self._added(request, side, index, quote)
+        return total
+
+    def _added(self, request: OrderRequest, side: Side, index: int, quote: Quote | None) -> Decimal:
+        """What a request adds on a side that no row shows yet."""
+        fields, key = request.fields, request.key
+        if request.op is Op.AMEND:
+            order = self._account.order(key.category, order_id=key.order_id, link_id=key.link_id)
+            if order is None or order.side != side or order.is_reduce_only:
+                return ZERO
+            return max(ZERO, (decimal_of(request.changed.get("qty")) or ZERO) - order.quantity)
+        if fields.get("side") != side or fields.get("positionIdx", 0) != index or fields.get("reduceOnly"):
+            return ZERO
+        quantity = decimal_of(fields.get("qty")) or ZERO
+        if fields.get("marketUnit") == "quoteCoin":
+            return ZERO if quote is None else quantity / quote.ask
+        return quantity
+
+    # -- the day's loss ------------------------------------------------------------------------------------
+
+    def on_fill(self, fill: Fill, settle_coin: str) -> None:
+        """Count what a fill of a contract realised and cost; spot trades have no result of their own."""
+        if fill.category is Category.SPOT:
+            return
+        day = fill.executed_ms // MS_PER_DAY
+        if day > self._day:
+            self._day, self._realised = day, {}
+        if day == self._day:
+            amount = (fill.profit or ZERO) - (fill.fee or ZERO)
+            self._realised[settle_coin] = self._realised.get(settle_coin, ZERO) + amount
+
+    def realised(self, coin: str, now_ms: int) -> Decimal:
+        """What today's fills, fees and funding came to."""
+        return self._realised.get(coin, ZERO) if now_ms // MS_PER_DAY == self._day else ZERO
+
+    def excess_loss(self, filters_of: Callable[[Category, str], Filters | None], now_ms: int) -> str:
+        """Say which day's loss is beyond its limit; empty while none is."""
+        for coin, most in (self.limits.daily_loss or {}).items():
+            unrealised = ZERO
+            for position in self._account.positions.values():
+                filters = filters_of(position.category, position.symbol)
+                if position.size and filters is not None and filters.settle_coin == coin:
+                    unrealised += self._unrealised(position.signed, position.entry_price, filters)
+            result = self.realised(coin, now_ms) + unrealised
+            if result < -most:
+                return f"today's result is {plain(result)} {coin}, {plain(most)} may be lost"
+        return ""
+
+    def _unrealised(self, signed: Decimal, entry: Decimal, filters: Filters) -> Decimal:
+        """Result of closing now at our own book's price; without a book, nothing is known and nothing is counted."""
+        quote = self._quote(filters.category, filters.symbol)
+        if quote is None or not entry:
+            return ZERO
+        price = quote.bid if signed > 0 else quote.ask
+        return signed / entry - signed / price if filters.is_inverse else (price - entry) * signed

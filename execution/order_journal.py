@@ -1,0 +1,259 @@
+"""Everything that is asked of the exchange and what became of it, in whole lines, before and after the fact.
+
+A request's line is written before any of its bytes go out, its outcome's line when it is known. A request without an
+outcome is therefore in doubt, and the next start takes it over. ::
+
+    <directory>/orders/<start_ns>.jsonl     one file a run; lines are numbered by "n", from 0, without gaps
+    <directory>/orders/lock                 held while a run writes
+
+A run's file begins with what the run before left in doubt, so that the newest file alone says all that is open. It gets
+its name when that is on the disk.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, Self
+
+import msgspec
+
+from execution.desk.orders import OrderKey
+from execution.desk.outcomes import OrderRequest, Outcome
+from execution.desk.wire import Op
+from recorder.whole_files import sync_directories, write_synced
+from schemas.errors import ConfigError, Corrupt, StoreError
+from schemas.names import Category, Fsync
+
+__all__ = ["FORMAT", "OrderJournal", "Way", "read_orders"]
+
+FORMAT: Final = 1
+_ENDING: Final = ".jsonl"
+_encode = msgspec.json.Encoder().encode
+
+Way = str
+"""How a request went: ``socket`` or ``rest``."""
+
+
+class RequestLine(msgspec.Struct, frozen=True):
+    """A request as it is written down; `restored` makes it one again, in doubt."""
+
+    request_id: str
+    op: Op
+    category: Category
+    symbol: str
+    order_id: str
+    link_id: str
+    fields: dict[str, Any]
+    changed: Mapping[str, str]
+    timestamp_ms: int
+    window_ms: int
+    way: Way
+
+    @classmethod
+    def of(cls, request: OrderRequest, way: Way) -> Self:
+        """Write a request down."""
+        key = request.key
+        return cls(
+            request.request_id,
+            request.op,
+            key.category,
+            key.symbol,
+            key.order_id,
+            key.link_id,
+            request.fields,
+            request.changed,
+            request.timestamp_ms,
+            request.window_ms,
+            way,
+        )
+
+    def restored(self) -> OrderRequest:
+        """Make it a request again."""
+        key = OrderKey(self.category, self.symbol, self.order_id, self.link_id)
+        request = OrderRequest(self.request_id, self.op, key, self.fields, self.changed)
+        request.timestamp_ms, request.window_ms = self.timestamp_ms, self.window_ms
+        return request
+
+
+class _Line(msgspec.Struct, omit_defaults=True):
+    n: int
+    at_ns: int
+    kind: str
+    format: int | None = None
+    request: RequestLine | None = None
+    request_id: str = ""
+    outcome: Outcome | None = None
+    words: str = ""
+
+
+def read_orders(path: Path) -> tuple[dict[str, RequestLine], int, int]:
+    """Read a run's file.
+
+    Returns:
+        What is in doubt by request id, how many whole lines there are, and how many bytes of a torn last one (a crash
+        cuts only there; what it said was not acted on).
+
+    Raises:
+        Corrupt: a whole line that isn't what was written.
+        StoreError: the file can't be read.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read: {error.strerror or error}") from None
+    lines = content.split(b"\n")
+    torn = lines.pop()
+    open_requests: dict[str, RequestLine] = {}
+    for number, text in enumerate(lines):
+        try:
+            line = msgspec.json.decode(text, type=_Line)
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            raise Corrupt(path, f"line {number}: {error}") from None
+        if line.n != number:
+            raise Corrupt(path, f"line {number}: it says that it is line {line.n}")
+        if number == 0 and line.format != FORMAT:
+            raise Corrupt(path, f"format {line.format}, expected {FORMAT}")
+        if line.request is not None:
+            open_requests[line.request.request_id] = line.request
+        elif line.outcome is not None:
+            open_requests.pop(line.request_id, None)
+    return open_requests, len(lines), len(torn)
+
+
+class OrderJournal:
+    """The journal of one run; a context manager.
+
+    Args:
+        directory: of the account's trading; made where it is missing.
+        words: about the run: environment, endpoint, software.
+        fsync: COMMIT puts every request on the disk before it goes out; INTERVAL leaves it to `sync`, called once a
+            second; NEVER to the system. A killed process loses nothing with any of them, a power cut what wasn't put.
+
+    Attributes:
+        restored: what the run before left in doubt.
+        lines: written by this run.
+
+    Raises:
+        ConfigError: another run writes here.
+        Corrupt: the newest file isn't what was written.
+        StoreError: the disk.
+    """
+
+    def __init__(self, directory: Path, words: str = "", fsync: Fsync = Fsync.INTERVAL) -> None:
+        self._directory = directory / "orders"
+        self._fsync = fsync
+        self._dirty = False
+        self.lines = 0
+        self._descriptor = -1
+        self._lock = -1
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(self._directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._take_lock()
+            runs = sorted(self._directory.glob("*" + _ENDING))
+            open_requests = read_orders(runs[-1])[0] if runs else {}
+            self.restored = [line.restored() for line in open_requests.values()]
+            self._begin(runs[-1] if runs else None, words, open_requests)
+        except OSError as error:
+            self.close()
+            raise StoreError(f"{self._directory}: {error.strerror or error}") from None
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<OrderJournal {self.path} lines={self.lines}>"
+
+    def _take_lock(self) -> None:
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(
+                f"{self._directory}: another run writes here: end it, or give another directory"
+            ) from None
+
+    def _begin(self, newest: Path | None, words: str, open_requests: Mapping[str, RequestLine]) -> None:
+        start_ns = time.time_ns()
+        if newest is not None and newest.stem.isdigit():
+            start_ns = max(start_ns, int(newest.stem) + 1)
+        self.path = self._directory / f"{start_ns}{_ENDING}"
+        first = [_encode(_Line(0, start_ns, "opened", FORMAT, words=words))]
+        first += [
+            _encode(_Line(number, start_ns, "in doubt", request=line))
+            for number, line in enumerate(open_requests.values(), 1)
+        ]
+        self.lines = len(first)
+        temporary = self.path.with_suffix(".tmp")
+        write_synced(temporary, b"\n".join(first) + b"\n")
+        os.replace(temporary, self.path)  # noqa: PTH105
+        sync_directories(self._directory)
+        self._descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+
+    # -- writing -------------------------------------------------------------------------------------------
+
+    def request(self, request: OrderRequest, way: Way, now_ns: int) -> None:
+        """Write a request down, before it goes out.
+
+        Raises:
+            StoreError: it isn't written, so it must not go out.
+        """
+        self._append(_Line(self.lines, now_ns, "request", request=RequestLine.of(request, way)))
+        if self._fsync is Fsync.COMMIT:
+            self.sync()
+
+    def outcome(self, request: OrderRequest, now_ns: int) -> None:
+        """Write down how a request ended. Raises as `request` does."""
+        self._append(
+            _Line(self.lines, now_ns, "outcome", request_id=request.request_id, outcome=request.outcome)
+        )
+
+    def note(self, kind: str, words: str, now_ns: int) -> None:
+        """Write down what else happened: connections, the kill switch, cancel-all. Raises as `request` does."""
+        self._append(_Line(self.lines, now_ns, kind, words=words))
+
+    def _append(self, line: _Line) -> None:
+        payload = _encode(line) + b"\n"
+        try:
+            written = os.write(self._descriptor, payload)
+            if written != len(payload):
+                size = os.fstat(self._descriptor).st_size
+                os.ftruncate(self._descriptor, size - written)
+                raise OSError(28, f"only {written} of {len(payload)} bytes were written")
+        except OSError as error:
+            raise StoreError(f"{self.path}: {error.strerror or error}: nothing more is sent") from None
+        self.lines += 1
+        self._dirty = True
+
+    def sync(self) -> None:
+        """Put what was written on the disk.
+
+        Raises:
+            StoreError: the disk failed.
+        """
+        if not self._dirty or self._fsync is Fsync.NEVER:
+            return
+        try:
+            os.fdatasync(self._descriptor)
+        except OSError as error:
+            raise StoreError(f"{self.path}: {error.strerror or error}: nothing more is sent") from None
+        self._dirty = False
+
+    def close(self) -> None:
+        """Put everything on the disk and let others write."""
+        for name in ("_descriptor", "_lock"):
+            descriptor = getattr(self, name)
+            if descriptor >= 0:
+                setattr(self, name, -1)
+                if name == "_descriptor":
+                    os.fsync(descriptor)
+                os.close(descriptor)

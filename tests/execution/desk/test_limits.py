@@ -1,0 +1,286 @@
+"""Limits refuse before the wire, each for what it is there for."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from execution.desk.filters import parse_filters
+from execution.desk.limits import Limits, Quote, RiskGate
+from execution.desk.live import LiveAccount, LiveOrder
+from execution.desk.orders import Change, NewOrder, Refused, Side
+from execution.desk.outcomes import OrderRequest
+from execution.desk.wire import Op
+from schemas.errors import ConfigError
+from schemas.names import Category
+from tests.execution.desk.test_filters import LINEAR, LINEAR_ROW, SPOT
+
+D = Decimal
+NOW = 1_760_000_000_000
+OPEN: dict[str, Any] = {
+    "order_notional": None,
+    "position_notional": None,
+    "requests_per_second": None,
+    "collar": None,
+    "daily_loss": None,
+}
+QUOTE = Quote(D(49_990), D(50_010))
+
+
+class Bench:
+    def __init__(self, **limits: Any) -> None:
+        self.account = LiveAccount()
+        self.quote: Quote | None = QUOTE
+        self.unseen: list[OrderRequest] = []
+        self.gate = RiskGate(
+            Limits(**(OPEN | limits)), self.account, lambda *_: self.quote, lambda: self.unseen
+        )
+
+    def check(self, filters: Any = LINEAR, **more: Any) -> None:
+        values: dict[str, Any] = {"side": Side.BUY, "quantity": D("0.1"), "price": D(50_000)}
+        order = NewOrder(category=filters.category, symbol=filters.symbol, **(values | more))
+        self.gate.check(order, filters, NOW)
+
+    def refused(self, rule: str, filters: Any = LINEAR, **more: Any) -> None:
+        with pytest.raises(Refused) as caught:
+            self.check(filters, **more)
+        assert caught.value.rule == rule
+
+    def rest(self, side: str, quantity: str, identity: str = "o1", **more: Any) -> LiveOrder:
+        row = {
+            "category": "linear",
+            "symbol": "BTCUSDT",
+            "orderId": identity,
+            "side": side,
+            "orderStatus": "New",
+            "price": "50000",
+            "qty": quantity,
+            "positionIdx": 0,
+            **more,
+        }
+        order = self.account.on_order(row, NOW)
+        assert order is not None
+        return order
+
+    def hold(self, side: str, size: str, index: int = 0, entry: str = "50000") -> None:
+        self.account.on_position(
+            {
+                "category": "linear",
+                "symbol": "BTCUSDT",
+                "positionIdx": index,
+                "side": side,
+                "size": size,
+                "entryPrice": entry,
+                "seq": 1,
+            }
+        )
+
+
+def test_without_limits_everything_passes_even_without_a_book() -> None:
+    bench = Bench()
+    bench.quote = None
+    bench.check(quantity=D(1000))
+    bench.check(price=None)
+
+
+def test_order_notional_and_quantity() -> None:
+    bench = Bench(order_notional=D(5_000), order_quantity={"BTCUSDT": D("0.05")})
+    bench.check(quantity=D("0.05"))
+    bench.refused("order notional", quantity=D("0.101"))
+    bench.refused("order notional", price=None, quantity=D("0.1"))  # at the ask
+    bench.refused("order quantity", quantity=D("0.06"))
+    bench.check(SPOT, price=None, in_quote_coin=True, quantity=D(2_000))
+    bench.refused("order notional", SPOT, price=None, in_quote_coin=True, quantity=D(5_001))
+
+
+def test_a_market_order_is_worth_nothing_known_without_a_book() -> None:
+    bench = Bench(order_notional=D(5_000))
+    bench.quote = None
+    bench.refused("order notional", price=None)
+
+
+@pytest.mark.parametrize(
+    ("side", "price", "passes"),
+    [
+        (Side.BUY, "50510.1", True),
+        (Side.BUY, "50510.2", False),
+        (Side.SELL, "49490.1", True),
+        (Side.SELL, "49490.0", False),
+        # far away on the passive side harms nobody
+        (Side.BUY, "10000", True),
+        (Side.SELL, "90000", True),
+    ],
+)
+def test_the_collar_stops_prices_beyond_the_market(side: Side, price: str, passes: bool) -> None:
+    bench = Bench(collar=D("0.01"))
+    if passes:
+        bench.check(side=side, price=D(price))
+    else:
+        bench.refused("price collar", side=side, price=D(price))
+
+
+@pytest.mark.parametrize("quote", [None, Quote(D(1), D(2), 5_001), Quote(D(2), D(2)), Quote(D(0), D(2))])
+def test_a_collar_needs_a_book_that_may_be_believed(quote: Quote | None) -> None:
+    bench = Bench(collar=D("0.01"))
+    bench.quote = quote
+    bench.refused("price collar")
+    bench.refused("price collar", price=None)
+    bench.refused("price collar", reduce_only=True)
+
+
+def test_the_position_counts_what_is_held_open_and_unseen() -> None:
+    bench = Bench(position_notional=D(10_000))  # 0.2
+    bench.check(quantity=D("0.2"))
+    bench.hold("Buy", "0.05")
+    bench.rest("Buy", "0.05")
+    bench.rest("Sell", "9", "o2")
+    bench.rest("Buy", "9", "o3", reduceOnly=True)
+    bench.check(quantity=D("0.1"))
+    bench.refused("position", quantity=D("0.101"))
+    fields = {"side": "Buy", "qty": "0.1"}
+    bench.unseen.append(OrderRequest("r", Op.CREATE, LINEAR_KEY, fields))
+    bench.refused("position", quantity=D("0.001"))
+    bench.check(quantity=D("0.1"), reduce_only=True)
+
+
+LINEAR_KEY = NewOrder(
+    category=Category.LINEAR, symbol="BTCUSDT", side=Side.BUY, quantity=D(1), price=D(1), link_id="x"
+).key
+
+
+def test_the_other_way_a_position_makes_room() -> None:
+    bench = Bench(position_notional=D(10_000))
+    bench.hold("Sell", "0.1")
+    bench.check(quantity=D("0.3"))
+    bench.refused("position", quantity=D("0.301"))
+    bench.refused("position", side=Side.SELL, quantity=D("0.101"))
+
+
+def test_hedged_sides_are_positions_of_their_own() -> None:
+    bench = Bench(position_notional=D(10_000))
+    bench.hold("Buy", "0.2", 1)
+    bench.refused("position", quantity=D("0.001"), position_index=1)
+    bench.check(side=Side.SELL, quantity=D("0.2"), position_index=2)
+    bench.check(side=Side.SELL, quantity=D(5), position_index=1)  # closes
+
+
+def test_spot_counts_the_coins_that_are_held() -> None:
+    bench = Bench(position_notional=D(10_000))
+    bench.account.on_wallet({"coin": [{"coin": "BTC", "walletBalance": "0.15"}]}, 1)
+    bench.check(SPOT, quantity=D("0.05"))
+    bench.refused("position", SPOT, quantity=D("0.06"))
+    bench.check(SPOT, side=Side.SELL, quantity=D("0.15"))
+
+
+def test_a_change_is_held_against_the_same_limits() -> None:
+    bench = Bench(
+        order_notional=D(10_000), position_notional=D(20_000), collar=D("0.01"), requests_per_second=9
+    )
+    order = bench.rest("Buy", "0.1")
+    gate = bench.gate
+    gate.check_change(order, Change(quantity=D("0.2")), LINEAR, NOW)
+    for change, rule in (
+        (Change(quantity=D("0.21")), "order notional"),
+        (Change(price=D(60_000)), "price collar"),
+    ):
+        with pytest.raises(Refused) as caught:
+            gate.check_change(order, change, LINEAR, NOW)
+        assert caught.value.rule == rule
+    bench.hold("Buy", "0.3")
+    with pytest.raises(Refused) as caught:
+        gate.check_change(order, Change(quantity=D("0.11")), LINEAR, NOW)
+    assert caught.value.rule == "position"
+    gate.check_change(order, Change(quantity=D("0.05")), LINEAR, NOW)
+
+
+def test_an_amend_that_no_row_has_shown_counts_too() -> None:
+    bench = Bench(position_notional=D(20_000))  # 0.4
+    bench.rest("Buy", "0.1", orderLinkId="x")
+    bench.unseen.append(OrderRequest("r", Op.AMEND, LINEAR_KEY, {}, {"qty": "0.15"}))
+    bench.check(quantity=D("0.25"))
+    bench.refused("position", quantity=D("0.251"))
+
+
+def test_requests_a_second() -> None:
+    bench = Bench(requests_per_second=2)
+    for _ in range(2):
+        bench.check()
+        bench.gate.sent(NOW)
+    bench.refused("requests per second")
+    order = NewOrder(
+        category=Category.LINEAR, symbol="BTCUSDT", side=Side.BUY, quantity=D("0.1"), price=D(50_000)
+    )
+    bench.gate.check(order, LINEAR, NOW + 1_000)
+
+
+def fill(bench: Bench, identity: str, profit: str, fee: str, at_ms: int, **more: Any) -> None:
+    row = {
+        "category": "linear",
+        "symbol": "BTCUSDT",
+        "orderId": "o",
+        "execId": identity,
+        "execPrice": "1",
+        "execQty": "1",
+        "execPnl": profit,
+        "execFee": fee,
+        "execTime": str(at_ms),
+        **more,
+    }
+    read = bench.account.on_execution(row)
+    assert read is not None
+    bench.gate.on_fill(read, "USDT")
+
+
+def test_the_days_loss_is_realised_and_open() -> None:
+    bench = Bench(daily_loss={"USDT": D(100)})
+    filters = {(Category.LINEAR, "BTCUSDT"): LINEAR}
+
+    def excess(now_ms: int = NOW) -> str:
+        return bench.gate.excess_loss(lambda *key: filters.get(key), now_ms)
+
+    fill(bench, "e1", "-60", "5", NOW)
+    fill(bench, "e2", "0", "5", NOW, execType="Funding")
+    fill(bench, "e3", "-1000", "0", NOW, category="spot")
+    assert bench.gate.realised("USDT", NOW) == -70
+    assert excess() == ""
+    bench.hold("Buy", "1", entry="50020")  # at the bid of 49990: -30
+    assert excess() == "", "exactly what may be lost"
+    bench.hold("Buy", "1", entry="50021")
+    assert "today's result is -101 USDT" in excess()
+    bench.hold("Sell", "1", entry="49979")
+    assert "-101" in excess()
+    tomorrow = NOW + 86_400_000
+    assert excess(tomorrow) == ""
+    fill(bench, "e4", "-1", "0", tomorrow)
+    fill(bench, "e5", "-1000", "0", NOW)  # late, of yesterday
+    assert bench.gate.realised("USDT", tomorrow) == -1
+
+
+def test_inverse_losses_are_coins() -> None:
+    row = {**LINEAR_ROW, "symbol": "BTCUSD", "quoteCoin": "USD", "settleCoin": "BTC"}
+    inverse = parse_filters(Category.INVERSE, row)
+    bench = Bench(daily_loss={"BTC": D("0.001")})
+    bench.quote = Quote(D(40_000), D(40_001))
+    bench.account.on_position(
+        {"category": "inverse", "symbol": "BTCUSD", "positionIdx": 0, "side": "Buy", "size": "1000",
+         "entryPrice": "50000", "seq": 1}
+    )  # fmt: skip
+    words = bench.gate.excess_loss(lambda *_: inverse, NOW)
+    assert "-0.005 BTC" in words
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [{"order_notional": D(0)}, {"requests_per_second": -1}, {"collar": D(1)}, {"daily_loss": {"USDT": D(0)}},
+     {"order_quantity": {"BTCUSDT": D(-1)}}, {"quote_age_ms": 0}],
+)  # fmt: skip
+def test_limits_that_are_none(limits: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="limit"):
+        Limits(**(OPEN | limits))
+
+
+def test_every_limit_has_to_be_said() -> None:
+    with pytest.raises(TypeError):
+        Limits()  # type: ignore[call-arg]
