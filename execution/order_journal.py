@@ -28,7 +28,7 @@ from recorder.whole_files import sync_directories, write_synced
 from schemas.errors import ConfigError, Corrupt, StoreError
 from schemas.names import Category, Fsync
 
-__all__ = ["FORMAT", "OrderJournal", "Way", "read_orders"]
+__all__ = ["FORMAT", "OrderJournal", "RequestLine", "Way", "read_orders"]
 
 FORMAT: Final = 1
 _ENDING: Final = ".jsonl"
