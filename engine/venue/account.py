@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from decimal import Decimal
-from typing import Final
+from typing import Final, NamedTuple
 
 from engine.venue.order import Order
 from engine.venue.position import Position
@@ -18,7 +18,7 @@ from engine.venue.rules import ZERO, TradingRules, settled
 from engine.venue.terms import Side
 from schemas.names import Category
 
-__all__ = ["DEFAULT_LEVERAGE", "REMEMBERED_ORDERS", "Account", "PriceOf"]
+__all__ = ["DEFAULT_LEVERAGE", "REMEMBERED_ORDERS", "Account", "Claims", "PriceOf"]
 
 DEFAULT_LEVERAGE: Final = Decimal(10)
 REMEMBERED_ORDERS: Final = 10_000
@@ -26,6 +26,13 @@ REMEMBERED_ORDERS: Final = 10_000
 
 PriceOf = Callable[[TradingRules], Decimal | None]
 """The price that positions are valued at; None where there is none yet."""
+
+
+class Claims(NamedTuple):
+    """What open orders hold, by coin: spot orders of what they would spend, contract orders as margin."""
+
+    locked: dict[str, Decimal]
+    margins: dict[str, Decimal]
 
 
 class Account:
@@ -135,18 +142,22 @@ class Account:
         """Initial margin of a position."""
         return settled(position.cost / self.leverage_of(position.rules))
 
-    def contract_orders(self, coin: str) -> Iterator[Order]:
-        """Open orders of contracts that a coin settles."""
-        return (o for o in self.orders.values() if not o.rules.is_spot and o.rules.settle_coin == coin)
-
     def contract_positions(self, coin: str) -> Iterator[Position]:
         """Positions that a coin settles."""
         return (p for p in self.positions.values() if p.rules.settle_coin == coin)
 
-    def locked(self, coin: str) -> Decimal:
-        """What spot orders hold of a coin."""
-        locks = [self.spot_lock(order) for order in self.orders.values() if order.rules.is_spot]
-        return sum((amount for locked_coin, amount in locks if locked_coin == coin), ZERO)
+    def claims(self, price_of: PriceOf) -> Claims:
+        """What open orders hold of every coin."""
+        locked: dict[str, Decimal] = {}
+        margins: dict[str, Decimal] = {}
+        for order in self.orders.values():
+            if order.rules.is_spot:
+                coin, amount = self.spot_lock(order)
+                locked[coin] = locked.get(coin, ZERO) + amount
+            else:
+                coin, amount = order.rules.settle_coin, self.order_margin(order, price_of)
+                margins[coin] = margins.get(coin, ZERO) + amount
+        return Claims(locked, margins)
 
     def unrealised(self, coin: str, price_of: PriceOf) -> Decimal:
         """Profit of the open positions that a coin settles."""
@@ -157,9 +168,14 @@ class Account:
                 total += position.unrealised(mark)
         return total
 
-    def available(self, coin: str, price_of: PriceOf) -> Decimal:
-        """What may be spent of a coin."""
+    def available(self, coin: str, price_of: PriceOf, claims: Claims | None = None) -> Decimal:
+        """What may be spent of a coin.
+
+        Args:
+            claims: of all open orders, where they are known already.
+        """
+        held = self.claims(price_of) if claims is None else claims
         margins = sum((self.position_margin(p) for p in self.contract_positions(coin)), ZERO)
-        margins += sum((self.order_margin(o, price_of) for o in self.contract_orders(coin)), ZERO)
         loss = min(ZERO, self.unrealised(coin, price_of))
-        return self.balances.get(coin, ZERO) - self.locked(coin) - margins + loss
+        spoken_for = held.locked.get(coin, ZERO) + held.margins.get(coin, ZERO) + margins
+        return self.balances.get(coin, ZERO) - spoken_for + loss

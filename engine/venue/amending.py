@@ -59,6 +59,7 @@ class Amender:
             order.protection.take_profit = request.take_profit or None
         if request.stop_loss is not None:
             order.protection.stop_loss = request.stop_loss or None
+        self._outbox.position_of(account, order)
         self._outbox.wallet(account)
         if order.is_waiting or not loses_place:
             self._outbox.order(order)

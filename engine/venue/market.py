@@ -35,6 +35,7 @@ class SymbolMarket:
         resting: our orders in the book, first to trade first.
         waiting: conditional orders, in order of arrival.
         last, mark, index: latest prices, None before the first.
+        greeks: of one contract of an option, by name.
         funding_rate, next_funding_ms: what tickers tell; None and 0 where there is no funding.
     """
 
@@ -48,6 +49,7 @@ class SymbolMarket:
         self.index: Decimal | None = None
         self.funding_rate: Decimal | None = None
         self.next_funding_ms = 0
+        self.greeks: dict[str, Decimal] = {}
         self._arrivals = 0
 
     def __repr__(self) -> str:
@@ -98,7 +100,6 @@ class SymbolMarket:
         if order.queue_ahead is None and self._is_ahead_of_all(order):
             order.queue_ahead = ZERO
         insort(self.resting[order.side], order, key=_place)
-        order.is_ever_resting = True
 
     def _is_ahead_of_all(self, order: Order) -> bool:
         best = self.ladders[order.side].best

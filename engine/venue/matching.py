@@ -198,6 +198,7 @@ class Matcher:
         account = self._accounts[order.uid]
         account.close_order(order)
         self._outbox.order(order)
+        self._outbox.position_of(account, order)
         self._outbox.wallet(account)
         if order.filled and not order.rules.is_spot:
             self._on_ended(account, order, now_ms)

@@ -133,7 +133,6 @@ class Order:
     fees: dict[str, Decimal] = field(default_factory=dict)
     closed_pnl: Decimal = ZERO
     last_price_on_created: Decimal = ZERO
-    is_ever_resting: bool = False
 
     def __repr__(self) -> str:
         return (

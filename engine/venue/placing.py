@@ -11,6 +11,7 @@ from engine.venue.account import Account, PriceOf
 from engine.venue.market import SymbolMarket
 from engine.venue.matching import Identities, Matcher
 from engine.venue.order import Order, Trigger
+from engine.venue.outbox import Outbox
 from engine.venue.refusals import Refusal, invalid
 from engine.venue.requests import CreateRequest, read_create
 from engine.venue.rules import ZERO, TradingRules, settled
@@ -27,16 +28,26 @@ MAXIMUM_OPTION_ORDERS: Final = 50
 MAXIMUM_WAITING: Final = {Category.SPOT: 30}
 """Conditional orders of an account per symbol; 10 where nothing else is said."""
 
+_AMOUNT_STEP: Final = Decimal("0.0000001")
+_MAXIMUM_AMOUNT: Final = Decimal(7_999_999)
+"""``quotePrecision`` and ``maxOrderAmt`` of spot orders for an amount in quote coin."""
+
 
 class Placer:
     """Judges and places new orders."""
 
     def __init__(
-        self, matcher: Matcher, triggers: Triggers, identities: Identities, price_of: PriceOf
+        self,
+        matcher: Matcher,
+        triggers: Triggers,
+        identities: Identities,
+        outbox: Outbox,
+        price_of: PriceOf,
     ) -> None:
         self._matcher = matcher
         self._triggers = triggers
         self._identities = identities
+        self._outbox = outbox
         self._price_of = price_of
 
     def market(self, category: Category, symbol: str) -> SymbolMarket:
@@ -75,6 +86,8 @@ class Placer:
         if (order.trigger is None or order.reserves) and not self.is_affordable(account, order):
             raise refusals.balance(request.category)
         account.add_order(order)
+        self._outbox.position_of(account, order)
+        self._outbox.wallet(account)
         if order.trigger is None:
             self._matcher.enter(order, now_ms)
         else:
@@ -170,6 +183,10 @@ class Placer:
     def _check_size(self, market: SymbolMarket, order: Order) -> None:
         rules = order.rules
         if order.is_quote_sized:
+            if order.quantity % _AMOUNT_STEP:
+                raise Refusal(170148, "Market order amount decimal too long")
+            if order.quantity > _MAXIMUM_AMOUNT:
+                raise refusals.quantity_maximum(rules.category)
             if order.quantity < rules.minimum_notional:
                 raise refusals.notional(rules.category, rules.minimum_notional)
             return

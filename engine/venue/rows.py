@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any
 
-from engine.venue.account import Account, PriceOf
+from engine.venue.account import Account, Claims, PriceOf
 from engine.venue.order import Order
 from engine.venue.position import Position
-from engine.venue.rules import ZERO, plain, settled
+from engine.venue.rules import ZERO, TradingRules, plain, settled
 from schemas.names import Category
 
 __all__ = [
+    "GREEKS",
     "Row",
     "execution_row",
     "fast_row",
     "funding_row",
+    "greeks_row",
     "order_row",
     "position_row",
     "rest_position_row",
@@ -24,6 +26,7 @@ __all__ = [
 ]
 
 Row = dict[str, Any]
+GREEKS = ("delta", "gamma", "vega", "theta")
 _COINS_IN_USD = frozenset({"USD", "USDT", "USDC"})
 _MAINTENANCE = Decimal("0.005")
 
@@ -232,11 +235,16 @@ def fast_row(execution: Row) -> Row | None:
 
 
 def position_row(
-    account: Account, position: Position, price_of: PriceOf, protections: dict[str, Decimal | None]
+    account: Account,
+    position: Position,
+    price_of: PriceOf,
+    protections: dict[str, Decimal | None],
+    greeks: dict[str, Decimal],
 ) -> Row:
     """A position as the stream tells it (section 8.3).
 
     Args:
+        greeks: of one contract of an option.
         protections: triggers of ``takeProfit``, ``stopLoss`` and distance of ``trailingStop``, where there are any.
     """
     rules, mark = position.rules, price_of(position.rules)
@@ -282,7 +290,27 @@ def position_row(
         "updatedTime": str(position.updated_ms),
         "openTime": position.opened_ms,
         "seq": position.sequence,
-        **({"delta": "", "gamma": "", "vega": "", "theta": ""} if rules.category is Category.OPTION else {}),
+        **_greeks_of(position, greeks),
+    }
+
+
+def _greeks_of(position: Position, greeks: dict[str, Decimal]) -> Row:
+    if position.rules.category is not Category.OPTION:
+        return {}
+    return {name: plain(settled(position.signed * greeks.get(name, ZERO))) for name in GREEKS}
+
+
+def greeks_row(account: Account, coin: str, greeks_of: Callable[[TradingRules], dict[str, Decimal]]) -> Row:
+    """What an account's options on a coin add up to (section 8.5)."""
+    total = dict.fromkeys(GREEKS, ZERO)
+    for position in account.positions.values():
+        if position.rules.category is Category.OPTION and position.rules.base_coin == coin:
+            greeks = greeks_of(position.rules)
+            for name in GREEKS:
+                total[name] += position.signed * greeks.get(name, ZERO)
+    return {
+        "baseCoin": coin,
+        **{f"total{name.capitalize()}": plain(settled(amount)) for name, amount in total.items()},
     }
 
 
@@ -302,7 +330,8 @@ def wallet_row(
         coins: those to tell; None for all that the account has had.
     """
     names = sorted(account.balances) if coins is None else list(coins)
-    rows = [_coin_row(account, coin, price_of, usd_of) for coin in names]
+    claims = account.claims(price_of)
+    rows = [_coin_row(account, coin, price_of, usd_of, claims) for coin in names]
     total = {
         key: sum((Decimal(row[key] or 0) * _usd(row["coin"], usd_of) for row in rows), ZERO)
         for key in (
@@ -316,7 +345,7 @@ def wallet_row(
     }
     initial = total["totalPositionIM"] + total["totalOrderIM"]
     margin_balance = total["walletBalance"] + total["unrealisedPnl"]
-    free = sum((account.available(coin, price_of) * _usd(coin, usd_of) for coin in names), ZERO)
+    free = sum((account.available(coin, price_of, claims) * _usd(coin, usd_of) for coin in names), ZERO)
     texts = {
         "totalEquity": total["equity"],
         "totalWalletBalance": total["walletBalance"],
@@ -338,10 +367,11 @@ def _usd(coin: str, usd_of: dict[str, Decimal]) -> Decimal:
     return Decimal(1) if coin in _COINS_IN_USD else usd_of.get(coin, ZERO)
 
 
-def _coin_row(account: Account, coin: str, price_of: PriceOf, usd_of: dict[str, Decimal]) -> Row:
+def _coin_row(
+    account: Account, coin: str, price_of: PriceOf, usd_of: dict[str, Decimal], claims: Claims
+) -> Row:
     balance = account.balances.get(coin, ZERO)
     unrealised = account.unrealised(coin, price_of)
-    orders = sum((account.order_margin(order, price_of) for order in account.contract_orders(coin)), ZERO)
     positions = list(account.contract_positions(coin))
     margin = sum((account.position_margin(position) for position in positions), ZERO)
     maintenance = sum((settled(position.cost * _MAINTENANCE) for position in positions), ZERO)
@@ -351,12 +381,12 @@ def _coin_row(account: Account, coin: str, price_of: PriceOf, usd_of: dict[str, 
         "equity": plain(equity),
         "usdValue": plain(settled(equity * _usd(coin, usd_of))),
         "walletBalance": plain(balance),
-        "locked": plain(account.locked(coin)),
+        "locked": plain(claims.locked.get(coin, ZERO)),
         "spotHedgingQty": "0",
         "borrowAmount": "0",
         "spotBorrow": "0",
         "accruedInterest": "0",
-        "totalOrderIM": plain(orders),
+        "totalOrderIM": plain(claims.margins.get(coin, ZERO)),
         "totalPositionIM": plain(margin),
         "totalPositionMM": plain(maintenance),
         "unrealisedPnl": plain(unrealised),

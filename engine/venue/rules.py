@@ -18,7 +18,10 @@ PRICE_BAND: Final = Decimal("0.05")
 """How far from the market a limit may lie, and how far a market order goes."""
 _SCALE: Final = Decimal("1e-12")
 _CONTEXT: Final = Context(prec=60)
-_MAX_CHARACTERS: Final = 40
+_MAX_CHARACTERS: Final = 32
+_MAX_DIGITS: Final = 15
+"""Digits before, and decimals behind the point twenty: what is divided by a tick stays exact."""
+_MAX_DECIMALS: Final = 20
 _FEES: Final = {
     Category.SPOT: (Decimal("0.001"), Decimal("0.001")),
     Category.LINEAR: (Decimal("0.0002"), Decimal("0.00055")),
@@ -49,7 +52,10 @@ def decimal_of(text: object) -> Decimal | None:
         number = Decimal(text)
     except InvalidOperation:
         return None
-    if not number.is_finite() or abs(number.adjusted()) > _MAX_CHARACTERS // 2 or "_" in text:
+    if not number.is_finite() or "_" in text or (number and number.adjusted() >= _MAX_DIGITS):
+        return None
+    exponent = number.as_tuple().exponent
+    if not isinstance(exponent, int) or not -_MAX_DECIMALS <= exponent <= _MAX_DIGITS:
         return None
     return number
 

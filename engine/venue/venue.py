@@ -27,12 +27,12 @@ from engine.venue.order import Order
 from engine.venue.outbox import Outbox, VenueEvent
 from engine.venue.placing import Placer
 from engine.venue.position import Position
-from engine.venue.refusals import invalid
+from engine.venue.refusals import Refusal, invalid
 from engine.venue.requests import Fields, OrderKey, order_key, read_category
-from engine.venue.rows import Row, position_row, wallet_row
+from engine.venue.rows import Row, greeks_row, position_row, wallet_row
 from engine.venue.rules import TradingRules
 from engine.venue.settings import Settings
-from engine.venue.terms import CancelType, RejectReason, Side
+from engine.venue.terms import CancelType, OrderStatus, RejectReason, Side
 from engine.venue.triggers import Triggers
 from schemas.names import Category
 
@@ -57,7 +57,7 @@ class TradingVenue:
         self.accounts: dict[str, Account] = {}
         self.markets: dict[tuple[Category, str], SymbolMarket] = {}
         identities = Identities(seed)
-        self._outbox = Outbox(self.position_row, self.wallet_row)
+        self._outbox = Outbox(self.position_row, self.wallet_row, self.greeks_row)
         self._triggers = Triggers(self.accounts, identities, self._outbox, self._affordable)
         self._matcher = Matcher(
             self.accounts,
@@ -69,7 +69,7 @@ class TradingVenue:
             self._triggers.after_end,
         )
         self._triggers.matcher = self._matcher
-        self._placer = Placer(self._matcher, self._triggers, identities, self.price_of)
+        self._placer = Placer(self._matcher, self._triggers, identities, self._outbox, self.price_of)
         self._amender = Amender(self._matcher, self._placer, self._outbox)
         self.settings = Settings(self._triggers, self._outbox, self.price_of)
 
@@ -135,6 +135,7 @@ class TradingVenue:
         index: Decimal | None = None,
         funding_rate: Decimal | None = None,
         next_funding_ms: int = 0,
+        greeks: Mapping[str, Decimal] | None = None,
     ) -> None:
         """Take what a ticker tells; what it does not tell stays as it was."""
         market = self.markets.get((category, symbol))
@@ -146,6 +147,7 @@ class TradingVenue:
         if funding_rate is not None:
             market.funding_rate = funding_rate
         market.next_funding_ms = next_funding_ms or market.next_funding_ms
+        market.greeks.update(greeks or {})
         self._triggers.check(market, now_ms)
 
     def advance(self, now_ms: int) -> None:
@@ -184,13 +186,29 @@ class TradingVenue:
         """
         return self._amender.amend(self.accounts[uid], values, now_ms)
 
-    def cancel(self, uid: str, values: Mapping[str, Any], now_ms: int) -> Order:
+    def cancel(self, uid: str, values: Mapping[str, Any], now_ms: int, race_ms: int = 0) -> Order:
         """Cancel an open order.
+
+        Args:
+            race_ms: how long after its fill an order can be told to be cancelled, in vain (section 7.4).
 
         Raises:
             Refusal: there is none.
         """
-        order = self.find(uid, order_key(Fields(values)))
+        key = order_key(Fields(values))
+        try:
+            order = self.find(uid, key)
+        except Refusal:
+            found = self.accounts[uid].find(key.category, key.order_id, key.link_id)
+            if (
+                found is None
+                or found.status is not OrderStatus.FILLED
+                or found.rules.symbol != key.symbol
+                or now_ms - found.updated_ms >= race_ms
+            ):
+                raise
+            self._outbox.late_cancel(found)
+            return found
         self._matcher.end(order, now_ms, CancelType.BY_USER, RejectReason.BY_REQUEST)
         return order
 
@@ -257,7 +275,16 @@ class TradingVenue:
 
     def position_row(self, account: Account, position: Position) -> Row:
         """A position as the stream tells it."""
-        return position_row(account, position, self.price_of, self._triggers.texts(position))
+        return position_row(
+            account, position, self.price_of, self._triggers.texts(position), self._greeks_of(position.rules)
+        )
+
+    def greeks_row(self, account: Account, coin: str) -> Row:
+        """An account's greeks on a coin."""
+        return greeks_row(account, coin, self._greeks_of)
+
+    def _greeks_of(self, rules: TradingRules) -> dict[str, Decimal]:
+        return self.markets[rules.category, rules.symbol].greeks
 
     def wallet_row(self, account: Account, coins: Iterable[str] | None = None) -> Row:
         """A wallet as stream and REST tell it."""

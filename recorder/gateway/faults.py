@@ -119,7 +119,9 @@ _MEANINGS: Final = {
     "order_double_ack": "share answered twice",
     "order_cut_before": "share not carried out, the connection being aborted instead",
     "order_cut": "share carried out, the connection being aborted instead of an answer",
-    "order_error": "share answered 10016, half of them carried out all the same",
+    "order_error": "share answered 10016 or error_code, half of them carried out all the same",
+    "error_code": "whole number, of order_error; 10016 unless given",
+    "race": "milliseconds after a fill in which a cancel is acknowledged, and told by a second Filled",
     "order_limited": "share answered 10006 and not carried out",
     "private_cut": "share of private frames that are lost with their connection",
     "trade_restart": "restart the trade service each N seconds: 10019, then the delay, then a close",
@@ -128,7 +130,7 @@ _MEANINGS: Final = {
     "delay": "seconds, of late and slow_ack; 0.5 unless given",
     "seed": "whole number that decides which ones",
 }
-_WHOLE: Final = {"seed", "skew"}
+_WHOLE: Final = {"seed", "skew", "race", "error_code"}
 _NUMBERS: Final = {"close", "cut_one", "restart", "trade_restart", "slow_reader", "until", "delay", *_WHOLE}
 _MOST_SECONDS: Final = 1e6
 
@@ -148,6 +150,8 @@ class FaultPlan:
         slow_reader_kib: what a reader may leave unread, None for the gateway's own limit.
         delay_seconds: how long late frames and slow acknowledgements take.
         trade_restart_seconds: life of the trade service, None for ever.
+        race_ms: how long after its fill a cancel of an order is acknowledged.
+        error_code: what requests are answered that fail for no reason of their own.
         skew_ms: how far the clock that private requests are held against is ahead.
     """
 
@@ -161,12 +165,14 @@ class FaultPlan:
     delay_seconds: float = 0.5
     trade_restart_seconds: float | None = None
     skew_ms: int = 0
+    race_ms: int = 0
+    error_code: int = 10016
 
     @property
     def is_about_trading(self) -> bool:
         """Whether it asks for anything that only a gateway that trades can do."""
         shares = any(self.shares.get(deed) for deed in (*TRADE_DEEDS, Deed.PRIVATE_CUT))
-        return shares or self.trade_restart_seconds is not None or bool(self.skew_ms)
+        return shares or self.trade_restart_seconds is not None or bool(self.skew_ms or self.race_ms)
 
     def thresholds(self, deeds: Iterable[Deed]) -> list[tuple[float, Deed]]:
         """Return the shares of these faults added up, for :func:`choose`."""
@@ -237,6 +243,8 @@ def parse_faults(specs: Iterable[str]) -> FaultPlan | None:
         delay_seconds=numbers.get("delay", 0.5),
         trade_restart_seconds=numbers.get("trade_restart"),
         skew_ms=whole.get("skew", 0),
+        race_ms=whole.get("race", 0),
+        error_code=whole.get("error_code", 10016),
     )
 
 

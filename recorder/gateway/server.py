@@ -143,6 +143,7 @@ class Gateway:
                 self._next_number,
                 self._ledger,
                 self._plan,
+                lambda: self._subscriptions.add(1),  # a market runs for those who trade in it, too
             )
 
     def _build(self) -> Timeline:

@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from engine.venue import Order, SymbolMarket, TradingRules, TradingVenue, VenueEvent, rules_of
+from engine.venue import Order, Refusal, SymbolMarket, TradingRules, TradingVenue, VenueEvent, rules_of
 from engine.venue.requests import TRADED
 from engine.venue.rows import fast_row
 from recorder.gateway.books import FrameInfo
@@ -50,6 +50,8 @@ class Desk:
     Args:
         exchanges: of the categories that are served.
         market_ns: the market's clock.
+        race_ms: how long after its fill a cancel of an order is acknowledged.
+        on_watch: called for each symbol that is watched from now on.
         skew_ms: how far the clock that requests are held against lies ahead of the time of day.
     """
 
@@ -60,6 +62,8 @@ class Desk:
         market_ns: Callable[[], int],
         ledger: Ledger | None,
         skew_ms: int = 0,
+        race_ms: int = 0,
+        on_watch: Callable[[], None] = lambda: None,
     ) -> None:
         self.keys: Mapping[str, ApiKey] = options.keys
         self.venue = TradingVenue(options.seed)
@@ -69,6 +73,8 @@ class Desk:
         self._market_ns = market_ns
         self._ledger = ledger
         self._skew_ms = skew_ms
+        self._race_ms = race_ms
+        self._on_watch = on_watch
         self._listeners: dict[str, dict[Listener, None]] = {}
         self._watches: dict[Category, MarketWatch] = {}
         self._messages = 0
@@ -116,6 +122,7 @@ class Desk:
         watch = self._watches.get(category)
         if watch is None:
             watch = self._watches[category] = MarketWatch(category, exchange.venue, self.venue)
+        self._on_watch()
         watch.follow(symbol, found.base_coin, self.market_ms())
         return market
 
@@ -148,7 +155,10 @@ class Desk:
 
     def create(self, uid: str, values: Mapping[str, Any]) -> Order:
         """Place an order."""
-        self.market(str(values.get("category")), str(values.get("symbol")))
+        category, symbol = str(values.get("category")), str(values.get("symbol"))
+        market = self.market(category, symbol)
+        if market is not None and not self._exchanges[market.rules.category].venue.has_symbol(symbol):
+            raise Refusal(170157 if market.rules.is_spot else 110074, "This contract is not live")
         return self.venue.create(uid, values, self.market_ms())
 
     def amend(self, uid: str, values: Mapping[str, Any]) -> Order:
@@ -157,7 +167,7 @@ class Desk:
 
     def cancel(self, uid: str, values: Mapping[str, Any]) -> Order:
         """Cancel an order."""
-        return self.venue.cancel(uid, values, self.market_ms())
+        return self.venue.cancel(uid, values, self.market_ms(), self._race_ms)
 
     # What is told
 

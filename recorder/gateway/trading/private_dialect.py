@@ -21,13 +21,14 @@ _BY_CATEGORY: Final = {
     "position": ("linear", "inverse", "option"),
 }
 DCP_TOPICS: Final = ("dcp.future", "dcp.spot", "dcp.option")
-_SILENT: Final = ("greeks", "spread.order", "spread.execution", "strategy", *DCP_TOPICS)
+_SILENT: Final = ("spread.order", "spread.execution", "strategy", *DCP_TOPICS)
 """Topics that may be subscribed and never tell anything here."""
 _TOPICS: Final = frozenset(
     {
         *_BY_CATEGORY,
         *(f"{topic}.{category}" for topic, names in _BY_CATEGORY.items() for category in names),
         "wallet",
+        "greeks",
         *_SILENT,
     }
 )

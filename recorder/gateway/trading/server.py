@@ -37,7 +37,6 @@ _MAX_BODY_BYTES: Final = 256 * 1024
 _RESTART: Final = Outcome(
     10019, "ws trade service is restarting, do not accept new request; build a new connection", {}, {}, None
 )
-_INTERNAL: Final = Outcome(10016, "Internal error: the outcome is unknown", {}, {}, None)
 _Perform = Callable[[], Outcome]
 
 
@@ -64,6 +63,8 @@ class TradingServer:
         self._generation = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._rest_faults = OrderFaults(plan, "rest")
+        code = 10016 if plan is None else plan.error_code
+        self._error = Outcome(code, "An error for no reason: the outcome is unknown", {}, {}, None)
 
     def add_to(self, application: web.Application) -> None:
         """Serve the paths."""
@@ -263,7 +264,7 @@ class TradingServer:
             if session.faults.errs_after():
                 carry_out()
                 self.desk.publish()
-            answer(_INTERNAL)
+            answer(self._error)
         elif deed is None:
             self._finish(carry_out, answer)
         else:
@@ -371,7 +372,7 @@ class TradingServer:
         if deed is Deed.ORDER_LIMITED:
             return self._envelope(refused_by_rate(None))
         if deed is Deed.ORDER_ERROR and not self._rest_faults.errs_after():
-            return self._envelope(_INTERNAL)
+            return self._envelope(self._error)
         if deed is Deed.ORDER_HELD:
             await asyncio.sleep(delay_s)
         outcome = self._perform(key, operation, values)
@@ -380,7 +381,7 @@ class TradingServer:
             return await _cut(request)
         if deed is Deed.ORDER_SLOW_ACK:
             await asyncio.sleep(delay_s)
-        return self._envelope(_INTERNAL if deed is Deed.ORDER_ERROR else outcome)
+        return self._envelope(self._error if deed is Deed.ORDER_ERROR else outcome)
 
     def _envelope(self, outcome: Outcome) -> web.Response:
         now_ms = self.desk.request_ms()
@@ -407,9 +408,11 @@ def open_trading(
     next_number: Callable[[], int],
     ledger: Ledger | None,
     plan: FaultPlan | None,
+    on_watch: Callable[[], None],
 ) -> TradingServer:
     """Set up a desk over the exchanges of a gateway, and what serves it."""
-    desk = Desk(options, exchanges, market_ns, ledger, 0 if plan is None else plan.skew_ms)
+    skew_ms, race_ms = (0, 0) if plan is None else (plan.skew_ms, plan.race_ms)
+    desk = Desk(options, exchanges, market_ns, ledger, skew_ms, race_ms, on_watch)
     for category, exchange in exchanges.items():
         if isinstance(exchange, WatchedExchange):
             exchange.witness = desk.witness(category)

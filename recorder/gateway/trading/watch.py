@@ -9,6 +9,7 @@ import msgspec
 
 from engine.market import BOOK_DEPTHS
 from engine.venue import Side, TradingVenue
+from engine.venue.rows import GREEKS
 from engine.venue.rules import decimal_of
 from recorder.gateway.books import Feeds, FrameInfo
 from recorder.gateway.venue import Venue
@@ -18,7 +19,6 @@ __all__ = ["MarketWatch"]
 
 _PREFERRED: Final = (50, 25, 200, 100, 1000, 1)
 """Depths of books that orders trade against, the best first."""
-_MS_PER_SECOND: Final = 1000
 
 
 class _Trade(msgspec.Struct):
@@ -43,7 +43,6 @@ class MarketWatch:
     Args:
         source: what the category's exchange knows.
         venue: who is told.
-        now_ms: the market's clock.
     """
 
     def __init__(self, category: Category, source: Venue, venue: TradingVenue) -> None:
@@ -116,6 +115,7 @@ class MarketWatch:
             index=decimal_of(fields.get("indexPrice", fields.get("usdIndexPrice"))),
             funding_rate=decimal_of(fields.get("fundingRate")),
             next_funding_ms=int(due) if due.isascii() and due.isdecimal() and len(due) < 15 else 0,
+            greeks={name: value for name in GREEKS if (value := decimal_of(fields.get(name))) is not None},
         )
         return True
 

@@ -330,3 +330,30 @@ def test_as_many_orders_as_there_may_be(desk: Desk) -> None:
         desk.create("Buy", "0.001", "60000.0", uid="2", triggerPrice="61000", triggerDirection=1)
     trigger = {"triggerPrice": "61000", "triggerDirection": 1}
     assert refusal(desk, "Buy", "0.001", "60000.0", uid="2", **trigger) == 110009
+
+
+def test_a_cancel_that_comes_just_too_late_is_told_by_a_second_filled(desk: Desk) -> None:
+    order = desk.create("Buy", "1", "60000.1")
+    filled_ms = order.updated_ms
+    with pytest.raises(Refusal):
+        desk.venue.cancel("1", desk.key(order), filled_ms + 5, race_ms=5)
+    assert desk.venue.cancel("1", desk.key(order), filled_ms + 4, race_ms=5) is order
+    desk.tick()
+    first, second = desk.rows("order")
+    assert (first["orderStatus"], first["cancelType"]) == ("Filled", "UNKNOWN")
+    assert (second["orderStatus"], second["cancelType"], second["rejectReason"]) == (
+        "Filled",
+        "CancelByUser",
+        "EC_OrigClOrdIDDoesNotExist",
+    )
+    cancelled = desk.cancel(desk.create("Buy", "1", "59000.0"))
+    with pytest.raises(Refusal) as caught:
+        desk.venue.cancel("1", desk.key(cancelled), cancelled.updated_ms, race_ms=5)
+    assert caught.value.code == 110010
+
+
+def test_the_position_is_told_even_if_nothing_changes(desk: Desk) -> None:
+    order = desk.create("Buy", "1", "59000.0")
+    assert [(row["side"], row["size"], row["seq"]) for row in desk.rows("position")] == [("", "0", -1)]
+    desk.cancel(order)
+    assert len(desk.rows("position")) == 2

@@ -75,12 +75,12 @@ def test_spot_locks_what_an_order_may_cost(desk: Desk) -> None:
     desk.book([("60000", "1")], [("60000.5", "1")], Category.SPOT)
     order = desk.create("Buy", "1", "50000", category="spot")
     account = desk.venue.accounts["1"]
-    assert account.locked("USDT") == 50_000
+    assert account.claims(desk.venue.price_of).locked["USDT"] == 50_000
     assert account.available("USDT", desk.venue.price_of) == 50_000
     desk.amend(order, qty="1.5")
-    assert account.locked("USDT") == 75_000
+    assert account.claims(desk.venue.price_of).locked["USDT"] == 75_000
     desk.cancel(order)
-    assert account.locked("USDT") == 0
+    assert account.claims(desk.venue.price_of).locked == {}
 
 
 def test_margin_is_what_a_position_and_opening_orders_need(desk: Desk) -> None:
@@ -175,3 +175,30 @@ def test_funding_moves_money_from_longs_to_shorts(desk: Desk) -> None:
     assert [(row["execFee"], row["feeRate"]) for row in rows] == [("6", "0.0001")]
     desk.venue.advance(due_ms + 1)
     assert desk.balance(uid="1") == before[0] - 6
+
+
+def test_greeks_are_told_with_the_options_that_have_them(desk: Desk) -> None:
+    desk.book([("100", "5")], [("105", "5")], Category.OPTION)
+    desk.prices(Category.OPTION, mark="102", greeks={"delta": D("0.5"), "vega": D("12.25")})
+    assert desk.rows("greeks") == []
+    desk.create("Buy", "0.1", category="option", orderLinkId="a")
+    assert desk.rows("greeks")[-1] == {
+        "baseCoin": "BTC",
+        "totalDelta": "0.05",
+        "totalGamma": "0",
+        "totalVega": "1.225",
+        "totalTheta": "0",
+    }
+    assert desk.rows("position")[-1]["delta"] == "0.05"
+    desk.create("Sell", "0.3", category="option", orderLinkId="b")
+    assert desk.rows("greeks")[-1]["totalDelta"] == "-0.1"
+    desk.create("Buy", "0.01")
+    assert len(desk.rows("greeks")) == 2
+
+
+def test_an_amount_in_quote_coin_has_bounds_too(desk: Desk) -> None:
+    desk.book([("60000", "1")], [("60000", "1")], Category.SPOT)
+    for amount, code in (("100.00000001", 170148), ("8000000", 170124), ("4.99", 170140), ("100001", 170131)):
+        with pytest.raises(Refusal) as caught:
+            desk.create("Buy", amount, category="spot")
+        assert caught.value.code == code

@@ -49,7 +49,24 @@ def test_spreads_are_not_traded() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "x", "1e999", "NaN", "Infinity", "1_000", "1" * 41, "\uff11", 1, None, True]
+    "text",
+    [
+        "",
+        "x",
+        "1e999",
+        "NaN",
+        "Infinity",
+        "1_000",
+        "1" * 33,
+        "1" * 16,
+        "1e16",
+        "0." + "0" * 20 + "1",
+        "0e99",
+        "\uff11",
+        1,
+        None,
+        True,
+    ],
 )
 def test_what_is_no_number(text: object) -> None:
     assert decimal_of(text) is None
