@@ -122,7 +122,7 @@ def open_tape(data: Path | str, collector: str | None = None) -> SharedTape:
         except FileNotFoundError:
             if not tries_left:
                 raise ConfigError(
-                    f"{name} keeps no tape (it records with --tape-mib 0), or ended just now"
+                    f"{name} keeps no tape (it records with --tape-mib 0, or had no memory for one), or ended just now"
                 ) from None
     raise AssertionError
 

@@ -91,7 +91,9 @@ class LivePublisher:
         self._bytes = 0
         self._without = 0
         self._reserved_rows = 0
-        self._trouble = ""
+        self._no_rows = False
+        self._lacks = False
+        self._troubles: list[str] = []
 
     # ---- from beginning to end ----
 
@@ -106,8 +108,8 @@ class LivePublisher:
         except OSError as error:
             self._give_up(error)
             return
-        for words in refused:
-            log.warning("live books: %s", words)
+        if refused:
+            log.warning("live books: %s; they lie in %s instead", "; ".join(refused), directory)
         self._directory = directory
         try:
             self._open(directory, token)
@@ -159,14 +161,15 @@ class LivePublisher:
         if not self._wanted:
             return None
         publisher = self._publisher
+        unknown = 0 if publisher is None else self._engine.feed_count - publisher.feed_count
         return {
             "directory": None if self._directory is None else str(self._directory),
             "books": self._books,
             "bytes": self._bytes,
-            "without_memory": self._without,
+            "without_memory": self._without + unknown,
             "published": 0 if publisher is None else publisher.published,
             "told": 0 if publisher is None else publisher.told,
-            "trouble": self._trouble,
+            "trouble": "; ".join(self._troubles),
         }
 
     # ---- files ----
@@ -184,10 +187,8 @@ class LivePublisher:
                 tape = make_file(directory / TAPE, size)
                 self._bytes += size
             except OSError as error:
-                self._trouble = f"no memory for the tape of {self._tape_mib:g} MiB: {error.strerror}"
-                log.warning(
-                    "live books: %s in %s; there is none (--tape-mib asks for less)", self._trouble, directory
-                )
+                self._troubles.append(f"no memory for the tape of {self._tape_mib:g} MiB: {error.strerror}")
+                log.warning("live books: %s in %s (--tape-mib asks for less)", self._troubles[-1], directory)
         self._publisher = Publisher(
             self._engine,
             control,
@@ -222,6 +223,8 @@ class LivePublisher:
         assert publisher is not None
         assert directory is not None
         for feed in range(publisher.feed_count, self._engine.feed_count):
+            if self._no_rows:
+                return
             if feed >= self._reserved_rows:
                 try:
                     reserve(
@@ -230,6 +233,7 @@ class LivePublisher:
                         ROWS_AT_ONCE * TOPIC_BYTES,
                     )
                 except OSError as error:
+                    self._no_rows = True
                     self._lack(feed, error)
                     return
                 self._reserved_rows = feed + ROWS_AT_ONCE
@@ -246,6 +250,7 @@ class LivePublisher:
         try:
             memory = make_file(self._directory / book_name(feed), size)
         except OSError as error:
+            self._without += 1
             self._lack(feed, error)
             return 0
         self._books += 1
@@ -258,19 +263,19 @@ class LivePublisher:
         return depth if depth < FULL_DEPTH else FULL_BY_DEFAULT
 
     def _lack(self, feed: int, error: OSError) -> None:
-        self._without += 1
-        if self._trouble:
+        if self._lacks:
             return
-        self._trouble = f"no memory for the book of {self._engine.topics()[feed]}: {error.strerror}"
+        self._lacks = True
+        self._troubles.append(f"no memory for the book of {self._engine.topics()[feed]}: {error.strerror}")
         log.warning(
             "live books: %s in %s; it is recorded, but other processes can't read it (a smaller --live-depth or "
             "--tape-mib helps)",
-            self._trouble, self._directory,
+            self._troubles[-1], self._directory,
         )  # fmt: skip
 
     def _give_up(self, error: Exception) -> None:
         words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         place = f" ({error.filename})" if isinstance(error, OSError) and error.filename else ""
-        self._trouble = f"none can be published: {words}{place}"
-        log.warning("live books: %s; recording goes on without (--no-live asks for none)", self._trouble)
+        self._troubles = [f"none can be published: {words}{place}"]
+        log.warning("live books: %s; recording goes on without (--no-live asks for none)", self._troubles[-1])
         self.close()

@@ -401,6 +401,15 @@ async def test_memory_that_ends_while_it_runs(
     with pytest.raises(ConfigError, match="not where shared memory was short"):
         open_book(data, "ETHUSDT")
     assert open_book(data, "BTCUSDT").trouble() == ""
+    # nor for a row of the table of topics: those that come then are not told of, and it is tried once
+    for number in range(300):
+        engine.add_feed(f"orderbook.50.NEW{number}USDT")
+    await _beats(publisher, lambda: control.topic_count == 256)
+    publisher.tick()
+    status = publisher.status()
+    assert status is not None
+    assert status["without_memory"] == 302
+    assert len(caplog.records) == 1
 
 
 def test_no_memory_for_the_tape(
@@ -415,6 +424,8 @@ def test_no_memory_for_the_tape(
     engine, _ = begin(BOOK)
     snapshot(engine)
     assert "no memory for the tape of 8 MiB" in caplog.text
+    with pytest.raises(ConfigError, match="linear keeps no tape"):
+        open_tape(data)
     assert open_book(data, "BTCUSDT").best() is not None
 
 
@@ -451,7 +462,7 @@ def test_nor_that_then_the_data_directory_with_a_warning(
 ) -> None:
     memory.rmdir()
     _, publisher = begin(BOOK)
-    assert "no such directory" in caplog.text
+    assert f"no such directory; they lie in {data / 'live' / '.memory'}" in caplog.text
     assert len(list((data / "live" / ".memory").rglob("*.book"))) == 1
     assert len(live_feeds(data)) == 1
     publisher.close()
