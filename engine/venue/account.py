@@ -21,7 +21,7 @@ from schemas.names import Category
 __all__ = ["DEFAULT_LEVERAGE", "REMEMBERED_ORDERS", "Account", "Claims", "PriceOf"]
 
 DEFAULT_LEVERAGE: Final = Decimal(10)
-REMEMBERED_ORDERS: Final = 10_000
+REMEMBERED_ORDERS: Final = 50_000
 """Closed orders, and executions, that an account remembers."""
 
 PriceOf = Callable[[TradingRules], Decimal | None]

@@ -164,18 +164,16 @@ class SymbolMarket:
                     displayed if order.queue_ahead is None else min(order.queue_ahead, displayed)
                 )
 
-    def crossed(self) -> list[tuple[Order, Decimal]]:
-        """Our orders that the book outside has run into, and how much of it; first to trade first."""
-        found = []
-        for side in Side:
-            ladder = self.ladders[side.opposite]
-            for order in self.resting[side]:
-                assert order.price is not None
-                prices = ladder.prices_within(order.price)
-                if not prices:
-                    break
-                found.append((order, sum((ladder.available(price) for price in prices), ZERO)))
-        return found
+    def crossed(self) -> list[Order]:
+        """Our orders that the book outside has run into, first to trade first."""
+        return [order for side in Side for order in self.resting[side] if self.volume_against(order)]
+
+    def volume_against(self, order: Order) -> Decimal:
+        """How much of the book outside stands where it would trade with a resting order."""
+        if order.price is None:
+            return ZERO
+        ladder = self.ladders[order.side.opposite]
+        return sum((ladder.available(price) for price in ladder.prices_within(order.price)), ZERO)
 
     def print_trade(self, taker: Side, price: Decimal, size: Decimal) -> list[tuple[Order, Decimal]]:
         """Let a recorded trade pass through our orders; returns what it fills of them, in priority."""

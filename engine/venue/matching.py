@@ -31,6 +31,12 @@ class Identities:
     def __init__(self, seed: int) -> None:
         self._random = random.Random(f"venue/{seed}")
         self._sequence = 10**10
+        self._orders = 0
+
+    def ordinal(self) -> int:
+        """The next number of an order."""
+        self._orders += 1
+        return self._orders
 
     def unique(self) -> str:
         """A fresh id."""

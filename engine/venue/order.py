@@ -92,6 +92,7 @@ class Order:
     Attributes:
         quantity: base coins or contracts; quote coins if ``is_quote_sized``.
         price: of a limit order.
+        number: ordinal of its creation.
         priority: ordinal of its arrival at its price; a smaller one trades first.
         queue_ahead: volume outside that stands before it; None while nobody knows (beyond the displayed depth).
         group: orders of which one cancels the others by going off.
@@ -108,6 +109,7 @@ class Order:
     quantity: Decimal
     price: Decimal | None
     created_ms: int
+    number: int
     position_index: int = 0
     reduce_only: bool = False
     close_on_trigger: bool = False

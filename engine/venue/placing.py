@@ -111,6 +111,7 @@ class Placer:
             quantity=request.quantity,
             price=request.price,
             created_ms=now_ms,
+            number=self._identities.ordinal(),
             updated_ms=now_ms,
             position_index=request.position_index,
             reduce_only=request.reduce_only,

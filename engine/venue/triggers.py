@@ -261,6 +261,7 @@ class Triggers:
             quantity=quantity,
             price=limit,
             created_ms=now_ms,
+            number=self._identities.ordinal(),
             updated_ms=now_ms,
             position_index=position.index,
             reduce_only=True,

@@ -102,10 +102,10 @@ class TradingVenue:
         if market is None:
             return
         market.replace_book(bids, asks)
-        for order, volume in market.crossed():
+        for order in market.crossed():
             assert order.price is not None
-            ladder, left = market.ladders[order.side.opposite], volume
-            left = self._matcher.passive(order, left, now_ms)
+            left = self._matcher.passive(order, market.volume_against(order), now_ms)
+            ladder = market.ladders[order.side.opposite]
             for price in ladder.prices_within(order.price):
                 part = min(left, ladder.available(price))
                 if part > 0:

@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from engine.venue import Order, Refusal, SymbolMarket, TradingRules, TradingVenue, VenueEvent, rules_of
+from engine.venue.refusals import invalid
 from engine.venue.requests import TRADED
 from engine.venue.rows import fast_row
 from recorder.gateway.books import FrameInfo
@@ -20,6 +21,7 @@ from recorder.gateway.trading.private_dialect import feeds_of
 from recorder.gateway.trading.rates import Rates
 from recorder.gateway.trading.signed import check_request
 from recorder.gateway.trading.watch import MarketWatch
+from recorder.gateway.venue import Venue
 from schemas.names import Category
 
 __all__ = ["Desk", "Listener"]
@@ -125,6 +127,17 @@ class Desk:
         self._on_watch()
         watch.follow(symbol, found.base_coin, self.market_ms())
         return market
+
+    def source(self, category: Category) -> Venue:
+        """What the gateway knows of a category.
+
+        Raises:
+            Refusal: 10001, it does not serve it.
+        """
+        exchange = self._exchanges.get(category)
+        if exchange is None:
+            raise invalid(f"category {category} is not served here")
+        return exchange.venue
 
     def rules(self, category: Category) -> list[TradingRules]:
         """Rules of everything that a category lists."""

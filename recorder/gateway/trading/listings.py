@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
+from operator import attrgetter
 from typing import Any, Final
 from urllib.parse import quote, unquote
 
@@ -16,6 +17,7 @@ from schemas.names import Category
 __all__ = ["executions", "history", "page", "realtime"]
 
 _LATEST_CLOSED: Final = 500
+_LONGEST_CURSOR: Final = 100
 _WEEK_MS: Final = 7 * 86_400_000
 Result = dict[str, Any]
 
@@ -35,24 +37,36 @@ def _limit_of(query: Mapping[str, str], most: int, default: int) -> int:
 
 
 def page(
-    rows: Iterable[Result], query: Mapping[str, str], most: int, default: int, key: str, category: Category
+    rows: Iterable[tuple[str, Result]],
+    query: Mapping[str, str],
+    most: int,
+    default: int,
+    category: Category,
+    *,
+    ascending: bool = False,
 ) -> Result:
-    """Cut a page out of rows, and name the next one.
+    """Cut a page out of rows, and name the next one; rows that come or go meanwhile move no others.
 
     Args:
-        key: of what identifies a row.
+        rows: with the key of each, from the largest key to the smallest.
+        ascending: from the smallest to the largest instead.
     """
     limit, cursor = _limit_of(query, most, default), unquote(unquote(query.get("cursor", "")))
-    left = iter(rows)
-    if cursor:
-        for row in left:
-            if row[key] == cursor:
-                break
-        else:
-            raise invalid(f"cursor {cursor[:60]!r} is not one of ours")
+    if len(cursor) > _LONGEST_CURSOR:
+        raise invalid(f"cursor {cursor[:_LONGEST_CURSOR]!r} is not one of ours")
+    left = (pair for pair in rows if not cursor or (pair[0] > cursor if ascending else pair[0] < cursor))
     found = list(islice(left, limit + 1))
-    following = quote(found[limit - 1][key], safe="") if len(found) > limit else ""
-    return {"category": category.value, "nextPageCursor": following, "list": found[:limit]}
+    following = quote(found[limit - 1][0], safe="") if len(found) > limit else ""
+    return {
+        "category": category.value,
+        "nextPageCursor": following,
+        "list": [row for _, row in found[:limit]],
+    }
+
+
+def _newest_first(orders: Iterable[Order]) -> Iterator[tuple[str, Result]]:
+    for order in sorted(orders, key=attrgetter("number"), reverse=True):
+        yield f"{order.number:012d}", order_row(order)
 
 
 def _filter(query: Mapping[str, str], category: Category) -> Callable[[Order], bool]:
@@ -87,20 +101,23 @@ def realtime(account: Account, query: Mapping[str, str]) -> Result:
         named or query.get("symbol") or query.get("baseCoin") or query.get("settleCoin")
     ):
         raise invalid("symbol, baseCoin or settleCoin is required")
-    closed = list(reversed(account.closed))[:_LATEST_CLOSED]
-    opened = list(reversed(account.orders.values()))
-    orders = opened + closed if named else closed if query.get("openOnly") == "1" else opened
-    rows = (order_row(order) for order in filter(_filter(query, category), orders))
-    return page(rows, query, 50, 20, "orderId", category)
+    closed = list(account.closed)
+    if named:
+        orders = [*account.orders.values(), *closed]
+    elif query.get("openOnly") == "1":
+        orders = closed[-_LATEST_CLOSED:]
+    else:
+        orders = list(account.orders.values())
+    return page(_newest_first(filter(_filter(query, category), orders)), query, 50, 20, category)
 
 
 def history(account: Account, query: Mapping[str, str]) -> Result:
     """``/v5/order/history``: orders that are over."""
     category = read_category(Fields(query))
     begin, end = _span(query)
-    orders = filter(_filter(query, category), reversed(account.closed))
-    rows = (order_row(order) for order in orders if begin <= order.created_ms <= end)
-    return page(rows, query, 50, 20, "orderId", category)
+    orders = filter(_filter(query, category), account.closed)
+    rows = _newest_first(order for order in orders if begin <= order.created_ms <= end)
+    return page(rows, query, 50, 20, category)
 
 
 def executions(account: Account, query: Mapping[str, str]) -> Result:
@@ -118,13 +135,13 @@ def executions(account: Account, query: Mapping[str, str]) -> Result:
         if query.get(name)
     }
     rows = (
-        dict(row)
+        (f"{row['seq']:015d}", dict(row))
         for row in reversed(account.executions)
         if row["category"] == category.value
         and all(row[key] == value for key, value in wanted.items())
         and begin <= int(str(row["execTime"])) <= end
     )
-    return page(rows, query, 100, 50, "execId", category)
+    return page(rows, query, 100, 50, category)
 
 
 def _span(query: Mapping[str, str]) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from engine.venue import Account, Refusal
@@ -10,6 +11,7 @@ from engine.venue.refusals import invalid
 from engine.venue.requests import Fields, read_category
 from engine.venue.rows import rest_position_row
 from engine.venue.rules import ZERO, plain
+from recorder.gateway.rest import RestError, instruments_info
 from recorder.gateway.trading.desk import Desk
 from recorder.gateway.trading.listings import executions, history, page, realtime
 from recorder.gateway.trading.options import ApiKey
@@ -26,6 +28,7 @@ __all__ = [
     "coins_balance",
     "dcp_info",
     "fee_rate",
+    "instruments",
     "position_list",
     "set_dcp",
     "set_leverage",
@@ -207,14 +210,19 @@ def position_list(asked: Asked) -> Result:
             and settle in ("", position.rules.settle_coin)
             and base in ("", position.rules.base_coin)
         ]
-    rows = [
-        {**rest_position_row(venue.position_row(account, p)), "id": f"{p.rules.symbol}/{p.index}"}
-        for p in positions
-    ]
-    result = page(rows, values, 200, 20, "id", category)
-    for row in result["list"]:
-        del row["id"]
-    return result
+    rows = {
+        f"{position.rules.symbol}/{position.index}": rest_position_row(venue.position_row(account, position))
+        for position in positions
+    }
+    return page(sorted(rows.items(), key=itemgetter(0)), values, 200, 20, category, ascending=True)
+
+
+def instruments(asked: Asked) -> Result:
+    """``/v5/account/instruments-info``: what the account may trade, which is everything."""
+    try:
+        return instruments_info(asked.desk.source(asked.category), asked.values)
+    except RestError as error:
+        raise Refusal(error.code, error.message) from None
 
 
 def set_leverage(asked: Asked) -> Result:
@@ -277,6 +285,7 @@ GETS: Final[dict[str, Callable[[Asked], Result]]] = {
     "/v5/account/fee-rate": fee_rate,
     "/v5/account/info": account_info,
     "/v5/account/query-dcp-info": dcp_info,
+    "/v5/account/instruments-info": instruments,
     "/v5/asset/transfer/query-account-coins-balance": coins_balance,
     "/v5/asset/coin/query-info": coin_info,
     "/v5/user/query-api": api_key,

@@ -136,6 +136,14 @@ def test_the_book_running_into_an_order_fills_it_at_its_own_price(desk: Desk) ->
     assert taker.filled == 0
 
 
+def test_what_the_book_runs_into_is_filled_by_no_more_than_it_shows(desk: Desk) -> None:
+    first = desk.create("Buy", "1", "60000.0")
+    second = desk.create("Buy", "1", "60000.0", uid="2")
+    third = desk.create("Buy", "1", "59998.0", uid="2")
+    desk.book([("59990.0", "1")], [("59995.0", "1.2"), ("59999.0", "0.3"), ("60001.0", "4")])
+    assert (first.filled, second.filled, third.filled) == (1, D("0.5"), 0)
+
+
 def test_an_order_beyond_the_displayed_depth_learns_its_place_when_it_comes_into_sight(desk: Desk) -> None:
     order = desk.create("Buy", "1", "59000.0")
     assert order.queue_ahead is None
