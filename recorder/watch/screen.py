@@ -168,13 +168,17 @@ class Screen:
         self._app.timeoutlen = ESCAPE_S
 
     async def run(self) -> None:
-        """Show until the user leaves, or a signal ends it."""
+        """Show until the user leaves, or a signal ends it.
+
+        What goes wrong in reading is raised: a picture that stands still would look live.
+        """
         self._read()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGHUP):
-            with suppress(NotImplementedError, RuntimeError, ValueError):  # another thread's loop, in tests
+            with suppress(NotImplementedError, RuntimeError, ValueError):  # no main thread's loop
                 loop.add_signal_handler(number, self._leave)
         ticking = asyncio.create_task(self._ticks())
+        ticking.add_done_callback(lambda _: self._leave())
         try:
             with suppress(EOFError):  # the terminal is gone
                 await self._app.run_async()
@@ -185,19 +189,20 @@ class Screen:
 
     def _leave(self) -> None:
         self._watch.done = True
-        if self._app.is_running:
+        if self._app.is_running and not self._app.is_done:
             self._app.exit()
 
     async def _ticks(self) -> None:
         while True:
-            # at least a moment, so that keys get their turn
-            await asyncio.sleep(max(0.005, self._pace.wait_s(self._monotonic())))
+            # what the last picture took is known once it is drawn, while this sleeps
+            wait_s = self._pace.wait_s(self._monotonic())
+            if wait_s > 0:
+                await asyncio.sleep(wait_s)
+                continue
             self._read()
             if self._paint():
                 self._app.invalidate()
-                self._pace.drew(self._monotonic(), 0)  # what it takes is known when it is drawn
-            else:
-                self._pace.drew(self._monotonic(), 0)
+            self._pace.drew(self._monotonic(), 0)
 
     def _rendered(self, _app: Application[Any]) -> None:
         size, self._sent = self._output.sent - self._sent, self._output.sent

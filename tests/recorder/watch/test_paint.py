@@ -152,6 +152,27 @@ def test_all_in_one(collectors: list[Any], words: str) -> None:
     assert verdict(made(View.OVERVIEW, *collectors))[1] == words
 
 
+def test_a_status_with_the_least_that_it_can_have() -> None:
+    """As another version might write it (``recorder.status`` asks for no more)."""
+    least = {
+        "running": True, "written_ns": NOW, "paused": False, "backlog_bytes": 0,
+        "lines": [{"line": 0, "connected": True, "connects": 1}],
+        "feeds": [
+            {
+                "topic": topic, "state": "live", "messages": 1, "gaps": 0, "bytes": 1, "refused": None,
+                "last_receive_ns": None,
+            }
+            for topic in ("orderbook.50.BTCUSDT", "adlAlert", "")
+        ],
+    }  # fmt: skip
+    watch = Watch()
+    for second in range(2):
+        watch.looked(look(told(least | {"written_ns": NOW + second * SECOND}), now_ns=NOW + second * SECOND))
+    for view in View:
+        watch.view = view
+        assert ("linear" in text(watch)) == (view in (View.OVERVIEW, View.LINES))
+
+
 def test_nothing_there_yet() -> None:
     watch = Watch()
     watch.looked(look()._replace(collectors=()))
