@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import shutil
 import sys
@@ -146,5 +147,8 @@ async def _show(
     from recorder.watch.pace import Pace
     from recorder.watch.screen import CountingOutput, Screen
 
+    # Each picture leaves cycles behind; among the modules that stay, the collector would come to them late.
+    gc.collect()
+    gc.freeze()
     output = CountingOutput.of_terminal(sys.stdout, os.environ.get("TERM"))
     await Screen(made, source, output, glyphs, Pace(pictures, bytes_per_second)).run()

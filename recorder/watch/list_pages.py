@@ -145,12 +145,14 @@ def lines_page(watch: Watch, sheet: Sheet) -> list[Line]:
 def events_page(watch: Watch, sheet: Sheet) -> list[Line]:
     """What happened since the watch began."""
     happened = watch.happenings.all()
+    head: list[Line] = []
+    if watch.lost:
+        head.append([("warn", f" {watch.lost:,} entries of the tapes were gone before they could be read")])
     if not happened:
-        return [[("dim", " Nothing has happened since this watch began.")]]
-    lines, watch.offset = scrolled(
-        [happening_line(each, sheet) for each in happened], watch.offset, sheet.height
-    )
-    return lines
+        return [*head, [("dim", " Nothing has happened since this watch began.")]]
+    lines = [happening_line(each, sheet) for each in happened]
+    lines, watch.offset = scrolled(lines, watch.offset, sheet.height - len(head))
+    return head + lines
 
 
 def happening_line(each: Happening, sheet: Sheet) -> Line:

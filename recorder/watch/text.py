@@ -80,7 +80,8 @@ def _wide(text: str) -> int:
         get_cwidth,
     )  # not needed where everything is ASCII, and takes a while to import
 
-    return get_cwidth(text)
+    # one by one: it remembers for ever what it was asked
+    return sum(map(get_cwidth, text))
 
 
 def fit(text: str, width: int, *, right: bool = False, cut: str = "…") -> str:
