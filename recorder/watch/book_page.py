@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import zip_longest
 
+from recorder.health import LATE_MS
 from recorder.watch.condition import is_believable
 from recorder.watch.ladder import Rung, ladder_of
 from recorder.watch.list_pages import state_fragment
@@ -23,9 +24,12 @@ from recorder.watch.text import (
     span_text,
 )
 from schemas.names import FeedState
+from schemas.time import NS_PER_MS
 
 __all__ = ["book_page"]
 
+LATE_NS = LATE_MS * NS_PER_MS
+"""A book that came so late is not how things are, complete as it may be."""
 SIZE_WIDTH = 9
 TAPE_WIDTH = 32
 WHY = {
@@ -110,17 +114,25 @@ def _figures(watch: Watch, book: BookSeen, sheet: Sheet) -> list[Line]:
         points = (ask - bid) * 20_000 / (ask + bid) if ask + bid else 0.0
         middle = decimal_text((bid + ask) * 5, exponent - 1)
         touch = f"spread {decimal_text(ask - bid, exponent)} ({points:.2f} bp)  mid {middle}"
-    late = age = "-"
-    if book.receive_ns is not None:
-        age = span_text(sheet.now_ns - book.receive_ns)
-        if book.push_ms is not None:
-            # which clock is wrong by how much is not always known: what comes before it was sent says so
-            late_ns = book.receive_ns - book.push_ms * 1_000_000 + watch.ahead_ns(chosen.collector)
-            late = f"{'-' if late_ns < 0 else ''}{span_text(abs(late_ns))}"
+    age = "-" if book.receive_ns is None else span_text(sheet.now_ns - book.receive_ns)
+    late_ns = _late_ns(watch, book)
+    # which clock is wrong by how much is not always known: what comes before it was sent says so
+    late = "-" if late_ns is None else f"{'-' if late_ns < 0 else ''}{span_text(abs(late_ns))}"
     return [
         [("", f" {touch}")],
-        [("", f" late {late}  age {age}  {counted}"), ("dim", f"  update {book.update_id}")],
+        [
+            ("bad" if (late_ns or 0) > LATE_NS else "", f" late {late}"),
+            ("", f"  age {age}  {counted}"),
+            ("dim", f"  update {book.update_id}"),
+        ],
     ]
+
+
+def _late_ns(watch: Watch, book: BookSeen) -> int | None:
+    """How long the last message was under way, going by the exchange's clock."""
+    if book.receive_ns is None or book.push_ms is None or watch.chosen is None:
+        return None
+    return book.receive_ns - book.push_ms * NS_PER_MS + watch.ahead_ns(watch.chosen.collector)
 
 
 def _ladder(watch: Watch, book: BookSeen, sheet: Sheet) -> list[Line]:

@@ -258,6 +258,18 @@ def test_no_number_of_a_book_that_is_not_live_looks_live(book: BookSeen, words: 
     assert styles <= {"stale"}
 
 
+def test_a_book_that_comes_late_does_not_say_live() -> None:
+    def title(late_ms: int) -> str:
+        return shown(made(View.BOOK, book=BOOK._replace(push_ms=NOW // 10**6 - late_ms)))[1]
+
+    assert "● LIVE" in title(9_998)  # by a clock that is 2 ms ahead
+    assert "▲ LATE" in title(9_999)
+    assert "● LIVE" in title(-9_999)
+    late = shown(made(View.BOOK, book=BOOK._replace(push_ms=NOW // 10**6 - 86_000)))
+    assert late[3].startswith(" late 86.0 s  age 10 ms")
+    assert "█" in "".join(late)  # it is whole all the same
+
+
 def test_a_book_of_nothing_says_why() -> None:
     watch = Watch(View.BOOK)
     watch.looked(look()._replace(collectors=()))
