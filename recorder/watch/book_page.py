@@ -52,15 +52,12 @@ def book_page(watch: Watch, sheet: Sheet) -> list[Line]:
     if chosen is None:
         return [[], [("dim", " No symbol is recorded here yet.")]]
     book = watch.book
-    state = (
-        "no book" if not book.topic else book.state.value if book.is_live or not book.trouble else "not live"
-    )
     at = f"{watch.choices.index(chosen) + 1} of {len(watch.choices)} " if chosen in watch.choices else ""
     title = sheet.two(
         [
             ("name", f" {clean(chosen.symbol)}"),
             ("", f"  {chosen.category} "),
-            state_fragment(state, sheet),
+            state_fragment(_state(watch, book), sheet),
             ("dim", f"  {clean(book.topic) or '-'}"),
         ],
         [("dim", at)],
@@ -79,6 +76,15 @@ def book_page(watch: Watch, sheet: Sheet) -> list[Line]:
         for one, other in zip_longest(left, right)
     ]
     return head + body
+
+
+def _state(watch: Watch, book: BookSeen) -> str:
+    """What the book is, in a word or two; LIVE is how things are, and nothing else."""
+    if not book.topic:
+        return "no book"
+    if not book.is_live:
+        return "not live" if book.trouble else book.state.value
+    return "late" if (_late_ns(watch, book) or 0) > LATE_NS else book.state.value
 
 
 def _figures(watch: Watch, book: BookSeen, sheet: Sheet) -> list[Line]:
