@@ -8,7 +8,17 @@ from typing import Any, NamedTuple
 from recorder.disk_budget import EARLY
 from schemas.names import FeedState
 
-__all__ = ["DAY_S", "LATE_MS", "Finding", "class_of", "findings", "is_troubled", "most", "sum_by_class", "troubles"]
+__all__ = [
+    "DAY_S",
+    "LATE_MS",
+    "Finding",
+    "class_of",
+    "findings",
+    "is_troubled",
+    "most",
+    "sum_by_class",
+    "troubles",
+]
 
 SECOND_NS = 1_000_000_000
 DAY_S = 86_400
