@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import difflib
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -186,9 +185,17 @@ def _controls(data: Path, collector: str | None = None) -> list[tuple[str, Share
         raise ConfigError(f"{data}: {_nobody(data, collector)}{_others(names)}")
     if not names:
         raise ConfigError(f"{data}: {_nobody(data, None)}")
-    found = list(_opened(data, names if collector is None else [collector]))
+    found: list[tuple[str, SharedControl]] = []
+    unreadable: list[ConfigError] = []
+    for name in names if collector is None else [collector]:
+        try:
+            found.append((name, _open_control(live_link(data, name) / CONTROL)))
+        except FileNotFoundError:
+            continue  # it ended meanwhile; or the machine was started anew, and its memory is gone
+        except ConfigError as error:  # which is one collector's fault, and the others' books can be read
+            unreadable.append(error)
     if not found:
-        raise ConfigError(f"{data}: {_nobody(data, collector)}")
+        raise unreadable[0] if unreadable else ConfigError(f"{data}: {_nobody(data, collector)}")
     return found
 
 
@@ -201,15 +208,14 @@ def _names(data: Path) -> list[str]:
         raise ConfigError(f"{data / LIVE}: {error.strerror}") from None
 
 
-def _opened(data: Path, names: list[str]) -> Iterator[tuple[str, SharedControl]]:
-    for name in names:
-        path = live_link(data, name) / CONTROL
-        try:
-            yield name, SharedControl(_map(path))
-        except FileNotFoundError:
-            continue  # it ended meanwhile; or the machine was started anew, and its memory is gone
-        except ConfigError as error:
-            raise ConfigError(f"{path}: {error}") from None
+def _open_control(path: Path) -> SharedControl:
+    try:
+        control = SharedControl(_map(path))
+        if control.category not in list(Category):
+            raise ConfigError(f"found category {control.category!r}: it is damaged")
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    return control
 
 
 def _map(path: Path) -> memoryview:

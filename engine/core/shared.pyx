@@ -123,6 +123,20 @@ cdef int _set_text(char *at, size_t room, str text) except -1:
     return 0
 
 
+cdef object _new = tuple.__new__  # of a NamedTuple: without a call of Python's
+
+
+cdef object _levels(const tapebook_level *levels, Py_ssize_t count):
+    # A copy, (count, 2).
+    cdef Py_buffer view
+    out = np.empty((count, 2), np.int64)
+    if count:
+        PyObject_GetBuffer(out, &view, PyBUF_WRITABLE)
+        memcpy(view.buf, levels, count * sizeof(tapebook_level))
+        PyBuffer_Release(&view)
+    return out
+
+
 cdef object _cause(uint8_t cause):
     return _CAUSES[cause] if cause <= TB_CAUSE_COUNT else "unknown"
 
@@ -419,20 +433,16 @@ cdef class SharedBook:
             state = _STATES[got.state] if got.state <= TAPEBOOK_STALE else FeedState.STALE
             if trouble not in (TAPEBOOK_FINE, TAPEBOOK_FEED_ENDED):
                 state = FeedState.STALE
-            sides = []
-            for i in range(2):
-                side = np.empty((got.count[i], 2), np.int64)
-                if got.count[i]:
-                    memcpy(<void *><uintptr_t>side.ctypes.data, asks if i else bids, got.count[i] * sizeof(tapebook_level))
-                sides.append(side)
+            bid_side = _levels(bids, got.count[0])
+            ask_side = _levels(asks, got.count[1])
         finally:
             free(memory)
-        return Snapshot(
+        return _new(Snapshot, (
             state, _TROUBLES[trouble], _cause(got.cause), _optional(got.update_id), _optional(got.cross_sequence),
             _optional(got.match_ms), _optional(got.push_ms), _optional(got.receive_ns), got.published_ns, _optional(got.record),
-            got.price_exponent, got.size_exponent, sides[0], sides[1], (got.held[0], got.held[1]),
+            got.price_exponent, got.size_exponent, bid_side, ask_side, (got.held[0], got.held[1]),
             bool(got.flags & TAPEBOOK_CROSSED), got.digest, got.version,
-        )
+        ))
 
     # ---- without a copy ----
 
@@ -549,8 +559,6 @@ cdef class SharedTape:
         names = self.control._names_of(e.feed)
         cdef const char *data = <const char *>e + sizeof(tapebook_entry)
         cdef int64_t room = size - <int64_t>sizeof(tapebook_entry)
-        cdef list sides = []
-        cdef int s
         if names is None:
             return None
         topic = names[0]
@@ -561,17 +569,13 @@ cdef class SharedTape:
             return self._trades(e, room, topic, names[1])
         if e.type != TAPEBOOK_BOOK_CHANGE or (<int64_t>e.count[0] + e.count[1]) * <int64_t>sizeof(tapebook_level) > room:
             return None
-        for s in range(2):
-            side = np.empty((e.count[s], 2), np.int64)
-            if e.count[s]:
-                memcpy(<void *><uintptr_t>side.ctypes.data, data, e.count[s] * sizeof(tapebook_level))
-                data += e.count[s] * sizeof(tapebook_level)
-            sides.append(side)
-        return BookChange(
+        bids = _levels(<const tapebook_level *>data, e.count[0])
+        asks = _levels(<const tapebook_level *>data + e.count[0], e.count[1])
+        return _new(BookChange, (
             e.feed, topic, e.ordinal, bool(e.flags & TAPEBOOK_IS_SNAPSHOT), _optional(e.update_id), _optional(e.cross_sequence),
             _optional(e.match_ms), _optional(e.push_ms), _optional(e.receive_ns), e.published_ns, _optional(e.record),
-            e.price_exponent, e.size_exponent, sides[0], sides[1], bool(e.flags & TAPEBOOK_LEVELS_OMITTED),
-        )
+            e.price_exponent, e.size_exponent, bids, asks, bool(e.flags & TAPEBOOK_LEVELS_OMITTED),
+        ))
 
     cdef object _trades(self, const tapebook_entry *e, int64_t room, topic, symbol):
         cdef const char *data = <const char *>e + sizeof(tapebook_entry)
@@ -584,11 +588,11 @@ cdef class SharedTape:
             return None
         for i in range(e.count[0]):
             t = <const tapebook_trade *>(data + i * each)
-            out.append(SharedTrade(
+            out.append(_new(SharedTrade, (
                 _text(<const char *>(t + 1), TAPEBOOK_SYMBOL_BYTES) if named else symbol,
                 Side.SELL if t.flags & TAPEBOOK_SELL else Side.BUY, t.price, t.size, t.price_exponent, t.size_exponent,
                 t.match_ms, _optional(t.cross_sequence), bool(t.flags & TAPEBOOK_BLOCK), bool(t.flags & TAPEBOOK_RPI),
-            ))
+            )))
         return TradesSeen(e.feed, topic, e.ordinal, _optional(e.push_ms), _optional(e.receive_ns), e.published_ns,
                           _optional(e.record), tuple(out))
 

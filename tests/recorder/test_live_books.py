@@ -338,6 +338,7 @@ def test_permission_denied_has_its_words(data: Path, begin: Begin, monkeypatch: 
 
 def test_files_that_are_not_what_they_should_be_are_named(data: Path, begin: Begin) -> None:
     begin(BOOK)
+    begin("orderbook.50.ETHUSDT", name="well")
     book, control, tape = (data / "live" / "linear" / name for name in ("0.book", "control", "tape"))
     memory = shared_memory.map_file(book, writable=True)
     struct.pack_into("<I", memory, 8, 9)
@@ -346,7 +347,7 @@ def test_files_that_are_not_what_they_should_be_are_named(data: Path, begin: Beg
     ring = shared_memory.map_file(tape, writable=True)
     struct.pack_into("<I", ring, 8, 9)
     with pytest.raises(ConfigError, match="tape: found version 9"):
-        open_tape(data)
+        open_tape(data, "linear")
     # others under the names: what a writer has mapped is never cut
     whole = control.read_bytes()
     control.unlink()
@@ -354,7 +355,14 @@ def test_files_that_are_not_what_they_should_be_are_named(data: Path, begin: Beg
     with pytest.raises(
         ConfigError, match="control: found 4000 bytes of a collector's control file, expected"
     ):
+        open_book(data, "BTCUSDT", collector="linear")
+    assert {feed.collector for feed in live_feeds(data)} == {"well"}  # one's damage is not the others'
+    with pytest.raises(ConfigError, match="no order book of linear BTCUSDT is recorded; there is ETHUSDT"):
         open_book(data, "BTCUSDT")
+    shutil.rmtree((data / "live" / "well").resolve())
+    control.write_bytes(whole[:136] + b"futures" + whole[143:])
+    with pytest.raises(ConfigError, match="found category 'futures': it is damaged"):
+        live_feeds(data)
     control.unlink()
     control.touch()
     with pytest.raises(ConfigError, match="control: found no regular file with something in it"):

@@ -5,7 +5,8 @@
  * DIRECTORY is <data>/live/<collector>. Each read is of the whole book or, every fourth, of its best levels; it ends once so
  * many gave a state that may be believed, and it has seen so many starts of the writer. A writer in trouble is opened again until
  * another start takes its place. Prints one JSON object: how many reads gave such a state, how many were torn (levels that are not those of the digest, best levels that are not the first ones), and how
- * many went backward (an older update id, an older version of one start). */
+ * many went backward (an older update id, an older version of one start), and how many looks were thrown away because the
+ * writer was at it meanwhile (conflicts). */
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -30,7 +31,7 @@ int main(int count, char **arguments)
     static tapebook_level bids[DEPTH], asks[DEPTH];
     char why[512] = "";
     tapebook_open_book open = {0};
-    int64_t reads = 0, good = 0, torn = 0, backward = 0, starts = 0, in_trouble = 0, states = 0;
+    int64_t reads = 0, good = 0, torn = 0, backward = 0, starts = 0, in_trouble = 0, states = 0, conflicts = 0;
     int64_t newest = 0;
     uint64_t version = 0, token = 0;
     if (count != 5)
@@ -61,7 +62,14 @@ int main(int count, char **arguments)
             }
         } else {
             tapebook_snapshot got;
-            trouble = tapebook_read(&open.book, &got, bids, asks, DEPTH);
+            int64_t until_ns = 0;
+            int whole, waits = 1;
+            while (!(whole = tapebook_copy(&open.book, &got, bids, asks, DEPTH)) && waits) {
+                conflicts++;
+                waits = tapebook_may_wait(&open.book, &until_ns);
+            }
+            trouble = tapebook_trouble(&open.book);
+            trouble = !whole && !trouble ? TAPEBOOK_NOT_WHOLE : trouble;
             if (trouble == TAPEBOOK_FINE && got.state == TAPEBOOK_LIVE) {
                 good++;
                 states += got.update_id != newest;
@@ -79,7 +87,7 @@ int main(int count, char **arguments)
         }
     }
     printf("{\"reads\": %" PRId64 ", \"good\": %" PRId64 ", \"states\": %" PRId64 ", \"torn\": %" PRId64 ", \"backward\": %" PRId64
-           ", \"starts\": %" PRId64 ", \"in_trouble\": %" PRId64 "}\n",
-           reads, good, states, torn, backward, starts, in_trouble);
+           ", \"starts\": %" PRId64 ", \"in_trouble\": %" PRId64 ", \"conflicts\": %" PRId64 "}\n",
+           reads, good, states, torn, backward, starts, in_trouble, conflicts);
     return 0;
 }

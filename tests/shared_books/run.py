@@ -105,6 +105,7 @@ def run(readers: int, reads: int, kills: int, seconds_between: float) -> dict[st
         "reads": sum(each["reads"] for each in told),
         "believed": sum(each["good"] for each in told),
         "states_seen": sum(each["states"] for each in told),
+        "conflicts_caught": sum(each["conflicts"] for each in told),
         "torn": sum(each["torn"] for each in told),
         "backward": sum(each["backward"] for each in told),
         "starts_seen": sum(each["starts"] for each in told),
