@@ -25,6 +25,7 @@ from recorder.plots.command import plotting
 from recorder.query import query
 from recorder.range_commands import bars, snapshots
 from recorder.repair_command import repair
+from recorder.serving.command import serve
 from recorder.shell.command import sql
 from recorder.upload_command import upload
 from recorder.version import VERSION
@@ -61,6 +62,7 @@ app.command("upload")(upload)
 app.command("init")(init)
 app.command("check")(check)
 app.command("supervise")(supervise)
+app.command("serve")(serve)
 app.command("watch", epilog=EPILOG)(watch)
 app.add_typer(journal)
 app.add_typer(importing)

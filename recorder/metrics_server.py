@@ -29,8 +29,12 @@ Statuses = Callable[[], list[dict[str, Any]]]
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def parse_address(text: str) -> tuple[str, int]:
+def parse_address(text: str, *, option: str = "--metrics") -> tuple[str, int]:
     """Split ``HOST:PORT``, ``:PORT`` or ``PORT``; no host is the loopback address, an IPv6 one stands in brackets.
+
+    Args:
+        text: what was given.
+        option: as what.
 
     Raises:
         ConfigError: it is none of them.
@@ -39,7 +43,7 @@ def parse_address(text: str) -> tuple[str, int]:
     bare = host.removeprefix("[").removesuffix("]")
     if not port.isascii() or not port.isdigit() or int(port) > 65535 or (":" in bare and bare == host):
         raise ConfigError(
-            f"--metrics: found {text!r}, expected HOST:PORT or PORT, such as 127.0.0.1:9464 or [::1]:9464"
+            f"{option}: found {text!r}, expected HOST:PORT or PORT, such as 127.0.0.1:9464 or [::1]:9464"
         )
     return (bare if colon and bare else LOOPBACK), int(port)
 

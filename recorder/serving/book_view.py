@@ -1,0 +1,302 @@
+"""A book as the page shows it: the ladder, and what rested where over the last minutes. Pure: time is an argument.
+
+The heat map's rows are bands of price of equal width, numbered by the price that they begin at divided by the width, so
+that a row means the same in every column. Its columns come at a fixed pace; one in which the book wasn't to be believed
+says so and holds no sizes.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections import deque
+from typing import Any, Final, Protocol
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from engine.core.decimals import format_decimal
+from schemas.names import FeedState
+
+__all__ = ["COLUMNS", "COLUMN_MS", "LEVELS", "ROWS", "BookView", "Column", "band_width"]
+
+Ints = npt.NDArray[np.int64]
+
+LEVELS: Final = 20
+"""Of a side on the ladder."""
+COLUMNS: Final = 480
+COLUMN_MS: Final = 250
+ROWS: Final = 96
+"""Of the heat map, at most."""
+LEAST_ROWS: Final = 16
+ROOM: Final = 1.3
+"""It is so much taller than the book reaches, so that it needn't follow every step."""
+WIDEN: Final = 2.5
+"""The bands are chosen anew when the book reaches so many times as far as when they were chosen, or so much less."""
+LOWEST_EXPONENT: Final = -18
+SHADES: Final = 255
+TYPICAL_SHADE: Final = 64
+"""Of a band that holds what is usual; four times as much is twice as bright, up to the brightest."""
+
+
+class Copy(Protocol):
+    """What a shared book gives (``engine.Snapshot``)."""
+
+    state: FeedState
+    update_id: int
+    cross_sequence: int
+    match_ms: int
+    push_ms: int
+    receive_ns: int
+    price_exponent: int
+    size_exponent: int
+    bids: Ints
+    asks: Ints
+
+
+class Book(Protocol):
+    """A shared book (``engine.SharedBook``)."""
+
+    def begin(self) -> int:
+        """Return what changes when the book does."""
+
+    def state(self) -> FeedState:
+        """Return the state, STALE when the writer is gone."""
+
+    def trouble(self) -> str:
+        """Say why the state is not the feed's own; empty where it is."""
+
+    def read(self, depth: int | None = None) -> Copy:
+        """Return a consistent copy."""
+
+
+class Level(msgspec.Struct, array_like=True, frozen=True):
+    """One level: price and size as decimals, what rests up to here, and its and their share of the largest, 0..1."""
+
+    price: str
+    size: str
+    total: str
+    share: float
+    total_share: float
+
+
+class Column(msgspec.Struct, array_like=True, frozen=True):
+    """One moment of the heat map.
+
+    Attributes:
+        at_ms: when, since the epoch.
+        row: number of the first band; shades: of each from there on, a byte each, base64; empty where nothing is known.
+        bid, ask: bands of the best prices, with a fraction; None where there is none.
+        state: of the feed.
+    """
+
+    at_ms: int
+    row: int
+    shades: str
+    bid: float | None
+    ask: float | None
+    state: str
+
+
+class BookView:
+    """One feed's book: a channel of the hub.
+
+    Args:
+        collector, category, topic: which.
+        book: the shared one; None where the collector shares none.
+        words: why there is none.
+
+    Attributes:
+        version: rises when something is to be shown.
+    """
+
+    def __init__(self, collector: str, category: str, topic: str, book: Book | None, words: str = "") -> None:
+        self.collector = collector
+        self.category = category
+        self.topic = topic
+        self.book = book
+        self.words = words
+        self.version = 0
+        self._columns: deque[tuple[int, Column]] = deque(maxlen=COLUMNS)
+        self._ladder: dict[str, Any] = {"state": FeedState.EMPTY.value, "trouble": words}
+        self._seen: tuple[int, FeedState, str] | None = None
+        self._copy: Copy | None = None
+        self._column_ms = 0
+        self._band = 0
+        self._rows = ROWS
+        self._reach = 0
+        self._typical = 1.0
+        self._exponent = 0
+        self._laid_out = 0
+
+    def turn_to(self, book: Book | None, words: str) -> None:
+        """Look at another memory from now on: the collector has started anew, or shares no book any more."""
+        self.book = book
+        self.words = words
+        self._seen = None
+        if book is None:
+            self._copy = None
+            self._ladder = {"state": FeedState.EMPTY.value, "trouble": words}
+        self.version += 1
+
+    def look(self, now_ms: int) -> bool:
+        """Look at the book; whether there is something to show. ``now_ms`` is since the epoch."""
+        book = self.book
+        if book is None:
+            return False
+        seen = book.begin(), book.state(), book.trouble()
+        version = self.version + 1
+        moved = seen != self._seen
+        if moved:
+            self._seen = seen
+            self._copy = book.read()
+            state = seen[1] if seen[1] is not FeedState.LIVE else FeedState(self._copy.state)
+            self._ladder = _ladder(self._copy, state, seen[2])
+        if now_ms - self._column_ms >= COLUMN_MS:
+            self._column_ms = now_ms - now_ms % COLUMN_MS
+            self._columns.append((version, self._column(self._column_ms, version)))
+            moved = True
+        if moved:
+            self.version = version
+        return moved
+
+    def encode(self, since: int) -> bytes:
+        """Return the ladder, and the columns that came since a version; all where bands were chosen anew meanwhile."""
+        whole = since < self._laid_out or since < 0
+        message: dict[str, Any] = {
+            "channel": f"book/{self.collector}/{self.topic}",
+            "whole": whole,
+            "ladder": self._ladder,
+            "columns": [column for version, column in self._columns if whole or version > since],
+        }
+        if whole:
+            message["grid"] = {
+                "band": self._band,
+                "exponent": self._exponent,
+                "rows": self._rows,
+                "columns": COLUMNS,
+                "column_ms": COLUMN_MS,
+                "category": self.category,
+                "topic": self.topic,
+            }
+        return msgspec.json.encode(message)
+
+    def _column(self, at_ms: int, version: int) -> Column:
+        copy = self._copy
+        state = self._ladder["state"]
+        if copy is None or state != FeedState.LIVE.value or not (len(copy.bids) and len(copy.asks)):
+            return Column(at_ms, 0, "", None, None, state)
+        bids, asks = np.asarray(copy.bids), np.asarray(copy.asks)
+        reach = max(int(bids[0, 0] - bids[-1, 0]), int(asks[-1, 0] - asks[0, 0]), 1)
+        if (
+            not self._band
+            or copy.price_exponent != self._exponent
+            or reach > WIDEN * self._reach
+            or reach * WIDEN < self._reach
+        ):
+            self._columns.clear()
+            self._laid_out = version
+            self._exponent = copy.price_exponent
+            self._reach = reach
+            self._band = band_width(round(reach * ROOM), ROWS // 2)
+            self._rows = max(LEAST_ROWS, 2 * round(reach * ROOM / self._band))
+            self._typical = _typical(bids, asks, self._band)
+        row, shades = _shades(bids, asks, self._band, self._typical)
+        return Column(
+            at_ms,
+            row,
+            base64.b64encode(shades).decode(),
+            round(int(bids[0, 0]) / self._band, 2),
+            round(int(asks[0, 0]) / self._band, 2),
+            state,
+        )
+
+
+def band_width(reach: int, rows: int) -> int:
+    """Return how wide bands must be, 1, 2 or 5 times a power of ten, for so many to hold a reach of mantissas."""
+    power = 1
+    while True:
+        for step in (1, 2, 5):
+            if step * power * rows >= reach:
+                return step * power
+        power *= 10
+
+
+def _bands(bids: Ints, asks: Ints, band: int) -> tuple[int, npt.NDArray[np.float64]]:
+    """What rests in each band around the touch: number of the first band, and sums."""
+    middle = (int(bids[0, 0]) + int(asks[0, 0])) // 2 // band
+    first = middle - ROWS
+    sums = np.zeros(2 * ROWS, np.float64)
+    for side in (bids, asks):
+        index = side[:, 0] // band - first
+        inside = (index >= 0) & (index < len(sums))
+        np.add.at(sums, index[inside], side[inside, 1].astype(np.float64))
+    held = np.flatnonzero(sums)
+    if not len(held):
+        return first, sums[:0]
+    return first + int(held[0]), sums[held[0] : held[-1] + 1]
+
+
+def _typical(bids: Ints, asks: Ints, band: int) -> float:
+    """What a band usually holds."""
+    _, sums = _bands(bids, asks, band)
+    held = sums[sums > 0]
+    return float(np.median(held)) if len(held) else 1.0
+
+
+def _shades(bids: Ints, asks: Ints, band: int, typical: float) -> tuple[int, bytes]:
+    """Number of the first band, and how bright each is: the square root of what rests there."""
+    row, sums = _bands(bids, asks, band)
+    shades = np.minimum(np.ceil(np.sqrt(sums / typical) * TYPICAL_SHADE), SHADES).astype(np.uint8)
+    return row, shades.tobytes()
+
+
+def _ladder(copy: Copy, state: FeedState, trouble: str) -> dict[str, Any]:
+    """What the ladder shows of a copy; levels only where it is to be believed."""
+    told: dict[str, Any] = {
+        "state": state.value,
+        "trouble": trouble,
+        "update_id": copy.update_id,
+        "receive_ms": copy.receive_ns // 1_000_000 or None,
+        "lag_ms": round((copy.receive_ns - copy.push_ms * 1_000_000) / 1e6, 1)
+        if copy.push_ms and copy.receive_ns
+        else None,
+    }
+    if state is not FeedState.LIVE:
+        return told
+    bids, asks = np.asarray(copy.bids)[:LEVELS], np.asarray(copy.asks)[:LEVELS]
+    sizes = [int(size) for side in (bids, asks) for size in side[:, 1]]
+    totals = [int(side[:, 1].sum()) for side in (bids, asks)]
+    largest, deepest = max(sizes, default=1) or 1, max(totals, default=1) or 1
+    told["bids"] = _side(bids, copy, largest, deepest)
+    told["asks"] = _side(asks, copy, largest, deepest)
+    if len(bids) and len(asks):
+        bid, ask = int(bids[0, 0]), int(asks[0, 0])
+        told["spread"] = format_decimal(ask - bid, copy.price_exponent)
+        told["spread_bps"] = round((ask - bid) * 20_000 / (ask + bid), 3) if ask + bid else None
+        told["middle"] = _middle(bid, ask, copy.price_exponent)
+    return told
+
+
+def _middle(bid: int, ask: int, exponent: int) -> str:
+    """Half way between two prices; to the last place where an exponent has no further one."""
+    if exponent > LOWEST_EXPONENT:
+        return format_decimal((bid + ask) * 5, exponent - 1)
+    return format_decimal((bid + ask) // 2, exponent)
+
+
+def _side(side: Ints, copy: Copy, largest: int, deepest: int) -> list[Level]:
+    total = 0
+    levels = []
+    for price, size in side.tolist():
+        total += size
+        levels.append(
+            Level(
+                format_decimal(price, copy.price_exponent),
+                format_decimal(size, copy.size_exponent),
+                format_decimal(total, copy.size_exponent),
+                round(size / largest, 4),
+                round(total / deepest, 4),
+            )
+        )
+    return levels

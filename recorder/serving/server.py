@@ -1,0 +1,396 @@
+"""The page's server: aiohttp around ``recorder.serving.watching``. It reads and serves; it writes nothing anywhere.
+
+Nothing of a request is logged. Connections, messages and questions are bounded; who is slow harms nobody else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from ssl import SSLContext
+from typing import Any, Final, NamedTuple
+
+import msgspec
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from recorder.serving.access import SESSION_S, Access, Throttle
+from recorder.serving.history import History, Trust
+from recorder.serving.hub import Listener
+from recorder.serving.moment import moment_of
+from recorder.serving.pages import HEADERS, Asset, load_assets
+from recorder.serving.sources import Books, Statuses
+from recorder.serving.watching import Refused, Watching
+from recorder.version import VERSION
+from schemas.errors import ConfigError, TapebookError
+
+__all__ = ["MOST_BROWSERS", "MOST_CONNECTIONS", "Options", "PageServer"]
+
+MOST_BROWSERS: Final = 64
+MOST_CONNECTIONS: Final = 256
+MOST_QUESTIONS: Final = 4
+"""Asked of the archive and not answered yet."""
+ANSWER_S: Final = 20.0
+SEND_S: Final = 20.0
+"""A browser that takes nothing for so long is let go."""
+WORD_BYTES: Final = 4096
+FORM_BYTES: Final = 4096
+STATUS_S: Final = 1.0
+TRUST_S: Final = 300.0
+HEARTBEAT_S: Final = 20.0
+
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_ENCODER: Final = msgspec.json.Encoder()
+
+
+class Options(NamedTuple):
+    """What is served, where and to whom.
+
+    Attributes:
+        data: the data directory.
+        host, port: to listen on; port 0 takes a free one.
+        access: who may see it.
+        tls: certificate and key, where it speaks https.
+        rate: most updates a second.
+    """
+
+    data: Path
+    host: str
+    port: int
+    access: Access
+    tls: SSLContext | None = None
+    rate: float = 30.0
+
+
+class PageServer:
+    """Serves one data directory.
+
+    Args:
+        options: what, where and to whom.
+        statuses, books: what is read, once a second; ``read`` and ``refresh`` may block.
+        history: the archive's side.
+    """
+
+    def __init__(self, options: Options, statuses: Statuses, books: Books, history: History) -> None:
+        self._options = options
+        self._access = options.access
+        self._statuses = statuses
+        self._books = books
+        self._history = history
+        self._assets = load_assets()
+        self._throttle = Throttle()
+        self.watching = Watching(
+            options.data.resolve().name,
+            VERSION,
+            time.time_ns() // 1_000_000,
+            login=options.access.needs_token,
+        )
+        self._browsers: dict[Listener, asyncio.Event] = {}
+        self._woken = asyncio.Event()
+        self._trusted: dict[tuple[str, str], Trust] = {}
+        self._questions = 0
+        self._asking = ThreadPoolExecutor(1, "archive")
+        self._reading = ThreadPoolExecutor(1, "status")
+        self._tasks: list[asyncio.Task[None]] = []
+        self._runner: web.AppRunner | None = None
+        self._server: asyncio.Server | None = None
+        self._cookie = "tapebook"
+
+    async def start(self) -> str:
+        """Listen; returns the root URL.
+
+        Raises:
+            ConfigError: the address can't be listened on.
+        """
+        options = self._options
+        app = web.Application(middlewares=[self._guard], client_max_size=FORM_BYTES)
+        app.router.add_get("/", self._page)
+        app.router.add_get("/login", self._login_page)
+        app.router.add_post("/login", self._login)
+        app.router.add_post("/logout", self._logout)
+        app.router.add_get("/static/{name}", self._static)
+        app.router.add_get("/live", self._live)
+        app.router.add_get("/gaps", self._gaps)
+        self._runner = web.AppRunner(app, access_log=None, keepalive_timeout=30, shutdown_timeout=2)
+        await self._runner.setup()
+        handler = self._runner.server
+        assert handler is not None
+
+        def connection() -> asyncio.Protocol:
+            return handler() if len(handler.connections) < MOST_CONNECTIONS else _Full()
+
+        try:
+            self._server = await asyncio.get_running_loop().create_server(
+                connection, options.host, options.port, ssl=options.tls, backlog=64
+            )
+        except OSError as error:
+            await self.stop()
+            raise ConfigError(
+                f"--bind: cannot listen on {options.host}:{options.port}: {error.strerror or error}"
+            ) from None
+        address = self._server.sockets[0].getsockname()
+        self._cookie = f"tapebook-{address[1]}"  # cookies go by host alone, whatever the port
+        await self._read()
+        self._tasks = [
+            asyncio.create_task(task())
+            for task in (self._keep_reading, self._keep_looking, self._keep_judging)
+        ]
+        scheme = "http" if options.tls is None else "https"
+        return f"{scheme}://{f'[{address[0]}]' if ':' in address[0] else address[0]}:{address[1]}"
+
+    async def stop(self) -> None:
+        """Say goodbye to every browser and close the port."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+        self._history.interrupt()
+        self._asking.submit(self._history.close)
+        self._asking.shutdown()
+        self._reading.shutdown()
+
+    # What comes in
+
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
+        try:
+            answer = await self._judged(request, handler)
+        except web.HTTPException as error:
+            answer = web.Response(status=error.status, text=f"{error.status}: {error.reason}\n")
+            if "Location" in error.headers:
+                answer.headers["Location"] = error.headers["Location"]
+        if not answer.prepared:
+            answer.headers.update(HEADERS)
+            answer.headers.setdefault("Cache-Control", "no-store")
+        return answer
+
+    async def _judged(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
+        headers = request.headers
+        host = headers.get("Host")
+        if not self._access.knows_host(host):
+            return web.Response(
+                status=421,
+                text="This page goes by an address or by names that it was told (--allow-host), not by this one.\n",
+            )
+        is_open = request.path in ("/login", "/") or request.path.startswith("/static/")
+        if (request.method != "GET" or not is_open) and not self._access.same_origin(
+            headers.get("Origin"), headers.get("Sec-Fetch-Site"), host
+        ):
+            raise web.HTTPForbidden(reason="From another site")
+        if request.path.startswith("/static/") or request.path == "/login" or self._may_see(request):
+            return await handler(request)
+        if request.path == "/":
+            raise web.HTTPSeeOther("/login")
+        raise web.HTTPUnauthorized(reason="Log in, or send Authorization: Bearer and the token")
+
+    def _may_see(self, request: web.Request) -> bool:
+        if not self._access.needs_token:
+            return True
+        if self._access.accepts_session(request.cookies.get(self._cookie), int(time.time())):
+            return True
+        authorization = request.headers.get("Authorization")
+        if authorization is None:
+            return False
+        address = request.remote or ""
+        if self._throttle.wait_s(address, time.monotonic()):
+            raise web.HTTPTooManyRequests(reason="Too many wrong tokens; wait a minute")
+        if self._access.accepts_header(authorization):
+            return True
+        self._throttle.failed(address, time.monotonic())
+        return False
+
+    async def _page(self, request: web.Request) -> web.Response:
+        return self._asset(request, self._assets["index.html"])
+
+    async def _login_page(self, request: web.Request) -> web.Response:
+        if not self._access.needs_token:
+            raise web.HTTPSeeOther("/")
+        return self._asset(request, self._assets["login.html"])
+
+    async def _static(self, request: web.Request) -> web.Response:
+        asset = self._assets.get(request.match_info["name"])
+        if asset is None or asset.kind == "text/html":
+            raise web.HTTPNotFound
+        return self._asset(request, asset)
+
+    def _asset(self, request: web.Request, asset: Asset) -> web.Response:
+        is_page = asset.kind == "text/html"
+        headers = {"Cache-Control": "no-store" if is_page else "no-cache", "ETag": asset.tag}
+        if not is_page and request.headers.get("If-None-Match") == asset.tag:
+            return web.Response(status=304, headers=headers)
+        return web.Response(body=asset.content, content_type=asset.kind, charset="utf-8", headers=headers)
+
+    async def _login(self, request: web.Request) -> web.Response:
+        address = request.remote or ""
+        if self._throttle.wait_s(address, time.monotonic()):
+            raise web.HTTPTooManyRequests(reason="Too many wrong tokens; wait a minute")
+        try:
+            given = (await request.post()).get("token", "")
+        except ValueError:
+            raise web.HTTPBadRequest(reason="Not a form") from None
+        if not isinstance(given, str) or not self._access.accepts_token(given.strip()):
+            self._throttle.failed(address, time.monotonic())
+            return web.Response(
+                status=401, body=self._assets["wrong.html"].content, content_type="text/html", charset="utf-8"
+            )
+        answer = web.Response(status=303, headers={"Location": "/"})
+        answer.set_cookie(
+            self._cookie, self._access.session(int(time.time())),
+            max_age=SESSION_S, httponly=True, samesite="Strict", path="/", secure=self._options.tls is not None,
+        )  # fmt: skip
+        return answer
+
+    async def _logout(self, _: web.Request) -> web.Response:
+        answer = web.Response(status=303, headers={"Location": "/login"})
+        answer.del_cookie(self._cookie, path="/")
+        return answer
+
+    async def _gaps(self, request: web.Request) -> web.Response:
+        query = request.query
+        now_ns = time.time_ns()
+        try:
+            at, within = query.get("at", ""), query.get("within", "300")
+            if not within.isascii() or not within.isdigit() or len(within) > 6:
+                raise ConfigError("expected a whole number of seconds as span")
+            moment = moment_of(at, int(within), now_ns) if at.strip() else None
+        except ConfigError as error:
+            return web.json_response({"sentence": str(error), "gaps": []}, status=400)
+        feed = query.get("feed", "")[:80]
+        if self._questions >= MOST_QUESTIONS:
+            raise web.HTTPServiceUnavailable(reason="Too many questions at once")
+        self._questions += 1
+        try:
+            asked = asyncio.get_running_loop().run_in_executor(
+                self._asking, self._history.gaps, moment, feed, now_ns
+            )
+            try:
+                answer = await asyncio.wait_for(asyncio.shield(asked), ANSWER_S)
+            except TimeoutError:
+                self._history.interrupt()
+                with suppress(TapebookError):
+                    await asked
+                raise web.HTTPGatewayTimeout(reason="The archive took too long") from None
+        finally:
+            self._questions -= 1
+        return web.Response(body=_ENCODER.encode(answer), content_type="application/json")
+
+    # What goes out
+
+    async def _live(self, request: web.Request) -> web.StreamResponse:
+        if len(self._browsers) >= MOST_BROWSERS:
+            raise web.HTTPServiceUnavailable(reason="Too many browsers at once")
+        socket = web.WebSocketResponse(
+            heartbeat=HEARTBEAT_S, max_msg_size=WORD_BYTES, compress=False, timeout=2.0
+        )
+        if not socket.can_prepare(request).ok:
+            raise web.HTTPBadRequest(reason="Expected a WebSocket")
+        socket.headers.update(HEADERS)
+        listener, event = Listener(), asyncio.Event()
+        self._browsers[listener] = event
+        self.watching.hub.listeners.add(listener)
+        sending: asyncio.Task[None] | None = None
+        try:
+            await socket.prepare(request)
+            sending = asyncio.create_task(self._send(socket, request, listener, event))
+            async for message in socket:
+                if message.type is not WSMsgType.TEXT:
+                    await socket.close(code=WSCloseCode.UNSUPPORTED_DATA)
+                    break
+                try:
+                    self.watching.hear(listener, message.data)
+                except Refused as refused:
+                    await socket.close(code=WSCloseCode.POLICY_VIOLATION, message=str(refused).encode()[:120])
+                    break
+                event.set()
+                self._woken.set()
+        finally:
+            self.watching.hub.listeners.discard(listener)
+            del self._browsers[listener]
+            if sending is not None:
+                sending.cancel()
+                await asyncio.gather(sending, return_exceptions=True)
+        return socket
+
+    async def _send(
+        self, socket: web.WebSocketResponse, request: web.Request, listener: Listener, event: asyncio.Event
+    ) -> None:
+        while True:
+            await event.wait()
+            event.clear()
+            for message in self.watching.hub.due(listener):
+                try:
+                    async with asyncio.timeout(SEND_S):
+                        await socket.send_str(message)
+                except TimeoutError:
+                    if request.transport is not None:
+                        request.transport.abort()
+                    return
+                except ConnectionError:
+                    return
+
+    def _wake(self) -> None:
+        for event in self._browsers.values():
+            event.set()
+
+    # What is read
+
+    async def _read(self) -> None:
+        told = await asyncio.get_running_loop().run_in_executor(self._reading, self._read_once)
+        self.watching.take(
+            told,
+            self._books.books,
+            self._trusted,
+            wall_ns=time.time_ns(),
+            monotonic_ns=time.monotonic_ns(),
+            words=self._books.words,
+        )
+
+    def _read_once(self) -> Any:
+        told = self._statuses.read()
+        self._books.refresh()
+        return told
+
+    async def _keep_reading(self) -> None:
+        while True:
+            await asyncio.sleep(STATUS_S)
+            await self._read()
+            self._wake()
+
+    async def _keep_looking(self) -> None:
+        pause_s = 1 / self._options.rate
+        while True:
+            if not self.watching.is_watched():
+                self._woken.clear()
+                await self._woken.wait()
+            began = time.monotonic()
+            self.watching.look(time.time_ns() // 1_000_000)
+            self._wake()
+            await asyncio.sleep(max(pause_s - (time.monotonic() - began), pause_s / 4))
+
+    async def _keep_judging(self) -> None:
+        """Ask the archive now and then what the last day is worth, as long as somebody looks."""
+        while True:
+            if self._browsers or not self._trusted:
+                with suppress(TapebookError):
+                    self._trusted = await asyncio.get_running_loop().run_in_executor(
+                        self._asking, self._history.trusted, time.time_ns()
+                    )
+            await asyncio.sleep(TRUST_S)
+
+
+class _Full(asyncio.Protocol):
+    """What a connection gets when there are too many."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        transport.write(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        transport.close()
