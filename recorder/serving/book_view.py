@@ -16,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.core.decimals import format_decimal
+from engine.shared import Snapshot
+from recorder.serving.feed_table import lag_ms
 from schemas.names import FeedState
 
 __all__ = ["COLUMNS", "COLUMN_MS", "LEVELS", "ROWS", "BookView", "Column", "band_width"]
@@ -32,33 +34,21 @@ LEAST_ROWS: Final = 16
 ROOM: Final = 1.3
 """It is so much taller than the book reaches, so that it needn't follow every step."""
 WIDEN: Final = 2.5
+NARROW: Final = 8
 """The bands are chosen anew when the book reaches so many times as far as when they were chosen, or so much less."""
+SPREADS: Final = 12
+"""The picture is at least so many spreads high: a book of one level reaches no further than itself."""
 LOWEST_EXPONENT: Final = -18
 SHADES: Final = 255
 TYPICAL_SHADE: Final = 64
 """Of a band that holds what is usual; four times as much is twice as bright, up to the brightest."""
 
 
-class Copy(Protocol):
-    """What a shared book gives (``engine.Snapshot``)."""
-
-    state: FeedState
-    update_id: int
-    cross_sequence: int
-    match_ms: int
-    push_ms: int
-    receive_ns: int
-    price_exponent: int
-    size_exponent: int
-    bids: Ints
-    asks: Ints
-
-
 class Book(Protocol):
     """A shared book (``engine.SharedBook``)."""
 
     def begin(self) -> int:
-        """Return what changes when the book does."""
+        """Return what changes when the book does; odd while that happens."""
 
     def state(self) -> FeedState:
         """Return the state, STALE when the writer is gone."""
@@ -66,7 +56,7 @@ class Book(Protocol):
     def trouble(self) -> str:
         """Say why the state is not the feed's own; empty where it is."""
 
-    def read(self, depth: int | None = None) -> Copy:
+    def read(self, depth: int | None = None) -> Snapshot:
         """Return a consistent copy."""
 
 
@@ -120,7 +110,7 @@ class BookView:
         self._columns: deque[tuple[int, Column]] = deque(maxlen=COLUMNS)
         self._ladder: dict[str, Any] = {"state": FeedState.EMPTY.value, "trouble": words}
         self._seen: tuple[int, FeedState, str] | None = None
-        self._copy: Copy | None = None
+        self._copy: Snapshot | None = None
         self._column_ms = 0
         self._band = 0
         self._rows = ROWS
@@ -146,12 +136,12 @@ class BookView:
             return False
         seen = book.begin(), book.state(), book.trouble()
         version = self.version + 1
-        moved = seen != self._seen
+        is_written = bool(seen[0] & 1)  # just now, or its writer died doing it: to read would be to wait
+        moved = seen != self._seen and not (is_written and seen[1] is FeedState.LIVE)
         if moved:
             self._seen = seen
-            self._copy = book.read()
-            state = seen[1] if seen[1] is not FeedState.LIVE else FeedState(self._copy.state)
-            self._ladder = _ladder(self._copy, state, seen[2])
+            self._copy = None if is_written else book.read()
+            self._ladder = _told(self._copy, seen[1], seen[2])
         if now_ms - self._column_ms >= COLUMN_MS:
             self._column_ms = now_ms - now_ms % COLUMN_MS
             self._columns.append((version, self._column(self._column_ms, version)))
@@ -183,16 +173,17 @@ class BookView:
 
     def _column(self, at_ms: int, version: int) -> Column:
         copy = self._copy
-        state = self._ladder["state"]
+        state: str = self._ladder["state"]
         if copy is None or state != FeedState.LIVE.value or not (len(copy.bids) and len(copy.asks)):
             return Column(at_ms, 0, "", None, None, state)
         bids, asks = np.asarray(copy.bids), np.asarray(copy.asks)
-        reach = max(int(bids[0, 0] - bids[-1, 0]), int(asks[-1, 0] - asks[0, 0]), 1)
+        spread = int(asks[0, 0] - bids[0, 0])
+        reach = max(int(bids[0, 0] - bids[-1, 0]), int(asks[-1, 0] - asks[0, 0]), SPREADS // 2 * spread, 1)
         if (
             not self._band
             or copy.price_exponent != self._exponent
             or reach > WIDEN * self._reach
-            or reach * WIDEN < self._reach
+            or reach * NARROW < self._reach
         ):
             self._columns.clear()
             self._laid_out = version
@@ -251,17 +242,18 @@ def _shades(bids: Ints, asks: Ints, band: int, typical: float) -> tuple[int, byt
     return row, shades.tobytes()
 
 
-def _ladder(copy: Copy, state: FeedState, trouble: str) -> dict[str, Any]:
+def _told(copy: Snapshot | None, state: FeedState, trouble: str) -> dict[str, Any]:
     """What the ladder shows of a copy; levels only where it is to be believed."""
-    told: dict[str, Any] = {
-        "state": state.value,
-        "trouble": trouble,
-        "update_id": copy.update_id,
-        "receive_ms": copy.receive_ns // 1_000_000 or None,
-        "lag_ms": round((copy.receive_ns - copy.push_ms * 1_000_000) / 1e6, 1)
-        if copy.push_ms and copy.receive_ns
-        else None,
-    }
+    told: dict[str, Any] = {"state": state.value, "trouble": trouble}
+    if copy is None:
+        return told
+    if state is FeedState.LIVE:
+        state = copy.state
+        told["state"], told["trouble"] = state.value, copy.trouble
+    if copy.cause is not None and not told["trouble"]:
+        told["trouble"] = f"a gap is open: {copy.cause}"
+    told["update_id"] = None if copy.update_id is None else str(copy.update_id)
+    told["lag_ms"] = lag_ms(copy.receive_ns, copy.push_ms)
     if state is not FeedState.LIVE:
         return told
     bids, asks = np.asarray(copy.bids)[:LEVELS], np.asarray(copy.asks)[:LEVELS]
@@ -279,13 +271,13 @@ def _ladder(copy: Copy, state: FeedState, trouble: str) -> dict[str, Any]:
 
 
 def _middle(bid: int, ask: int, exponent: int) -> str:
-    """Half way between two prices; to the last place where an exponent has no further one."""
-    if exponent > LOWEST_EXPONENT:
+    """Half way between two prices, with one place more where it takes that and there is one."""
+    if (bid + ask) % 2 and exponent > LOWEST_EXPONENT:
         return format_decimal((bid + ask) * 5, exponent - 1)
     return format_decimal((bid + ask) // 2, exponent)
 
 
-def _side(side: Ints, copy: Copy, largest: int, deepest: int) -> list[Level]:
+def _side(side: Ints, copy: Snapshot, largest: int, deepest: int) -> list[Level]:
     total = 0
     levels = []
     for price, size in side.tolist():

@@ -60,7 +60,7 @@ class BookSource(Protocol):
     """What a row asks of a shared book (``engine.SharedBook``)."""
 
     def begin(self) -> int:
-        """Return what changes when the book does."""
+        """Return what changes when the book does; odd while that happens."""
 
     def state(self) -> FeedState:
         """Return the state, STALE when the writer is gone."""
@@ -224,8 +224,8 @@ class FeedTable:
             if row is None or row.rest.state in (REFUSED, DEAD, ENDED):
                 continue
             seen = book.begin(), book.state()
-            if seen == row.seen:
-                continue
+            if seen == row.seen or (seen[0] & 1 and seen[1] is FeedState.LIVE):
+                continue  # odd: it is being written just now
             row.seen = seen
             row.live = _live(book, seen[1])
             before = row.cell.state
@@ -243,6 +243,7 @@ class FeedTable:
         message: dict[str, Any] = {"channel": "feeds", "whole": whole}
         if whole:
             message["fixed"] = [row.fixed for row in self.rows]
+            message["first"] = self._first()
         message["cells"] = [
             (number, row.cell) for number, row in enumerate(self.rows) if whole or row.version > since
         ]
@@ -300,6 +301,16 @@ class FeedTable:
         row.version = version
         return True
 
+    def _first(self) -> int | None:
+        """Number of the row that is shown first: of the busiest symbol with a book, the deepest of its books."""
+        books = [row for row in self.rows if row.book == row.topic]
+        if not books:
+            return None
+        busiest = max(books, key=lambda row: (row.cell.state == FeedState.LIVE, row.cell.messages))
+        whose = busiest.collector, busiest.category, busiest.fixed[4]
+        own = [row for row in books if (row.collector, row.category, row.fixed[4]) == whose]
+        return self.rows.index(max(own, key=lambda row: _depth(row.fixed[3])))
+
     def _choose_books(self) -> None:
         """Show for every feed the deepest book of its symbol."""
         deepest: dict[tuple[str, str, str], tuple[int, str]] = {}
@@ -326,23 +337,24 @@ def _depth(kind: str) -> int:
 
 def _live(book: BookSource, state: FeedState) -> tuple[Any, ...]:
     """Of a shared book: state, best bid and ask, spread, lag, moment of receipt."""
-    found = book.read(1)
-    last_ms = found.receive_ns // 1_000_000 or None
-    lag_ms = (
-        (found.receive_ns - found.push_ms * 1_000_000) / 1e6 if found.receive_ns and found.push_ms else None
-    )
-    state = FeedState(found.state) if state is FeedState.LIVE else state
     if state is not FeedState.LIVE:
-        return state.value, None, None, None, None, last_ms
+        return state.value, None, None, None, None, None
+    found = book.read(1)
+    if found.state is not FeedState.LIVE:
+        return found.state.value, None, None, None, None, None
     bid = int(found.bids[0][0]) if len(found.bids) else None
     ask = int(found.asks[0][0]) if len(found.asks) else None
-    spread = round((ask - bid) * 20_000 / (ask + bid), 3) if bid and ask else None
     exponent = found.price_exponent
     return (
         state.value,
         None if bid is None else format_decimal(bid, exponent),
         None if ask is None else format_decimal(ask, exponent),
-        spread,
-        None if lag_ms is None else round(lag_ms, 1),
-        last_ms,
+        round((ask - bid) * 20_000 / (ask + bid), 3) if bid and ask else None,
+        lag_ms(found.receive_ns, found.push_ms),
+        None if not found.receive_ns else found.receive_ns // 1_000_000,
     )
+
+
+def lag_ms(receive_ns: int | None, push_ms: int | None) -> float | None:
+    """How long a message took from its push to us, with one decimal; None where one of both isn't known."""
+    return round((receive_ns - push_ms * 1_000_000) / 1e6, 1) if receive_ns and push_ms else None

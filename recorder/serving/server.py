@@ -39,7 +39,7 @@ SEND_S: Final = 20.0
 WORD_BYTES: Final = 4096
 FORM_BYTES: Final = 4096
 STATUS_S: Final = 1.0
-TRUST_S: Final = 300.0
+TRUST_S: Final = 30.0
 HEARTBEAT_S: Final = 20.0
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from recorder.serving.feed_table import Told
 from recorder.status import is_held, live_status
 from schemas.errors import TapebookError
 from schemas.names import FeedState
 
-__all__ = ["Books", "Statuses"]
+__all__ = ["Books", "Key", "LiveBook", "Shared", "Statuses"]
 
 MOST_COLLECTORS: Final = 256
 OPENED_AT_ONCE: Final = 400
@@ -73,20 +73,33 @@ Key = tuple[str, str]
 """Collector and topic."""
 
 
-class Books:
-    """The shared books of a data directory, opened once and again when their collector starts anew.
+class Shared(NamedTuple):
+    """A book that may be opened.
 
-    Args:
-        list_feeds: returns (collector, topic) of every feed that shares its book; raises TapebookError when it can't.
-        open_book: opens one of them; raises TapebookError when it can't.
+    Attributes:
+        token: of its writer's start; another one has other memory.
+        open: returns the book; raises TapebookError when it can't.
     """
 
-    def __init__(self, list_feeds: Callable[[], Iterable[Key]], open_book: Callable[[Key], LiveBook]) -> None:
-        self._list = list_feeds
-        self._open = open_book
+    token: int
+    open: Callable[[], LiveBook]
+
+
+class Books:
+    """The shared books of a data directory, opened once, and again when their collector has started anew.
+
+    Args:
+        list_shared: returns every book that may be opened; raises TapebookError when there are none.
+
+    Attributes:
+        words: why books are missing, where they are.
+    """
+
+    def __init__(self, list_shared: Callable[[], Mapping[Key, Shared]]) -> None:
+        self._list = list_shared
         self._books: dict[Key, LiveBook] = {}
+        self._tokens: dict[Key, int] = {}
         self.words = ""
-        """Why books are missing, where they are."""
 
     @property
     def books(self) -> Mapping[Key, LiveBook]:
@@ -95,24 +108,22 @@ class Books:
 
     def refresh(self) -> None:
         """Open what has come, let go of what has gone, open anew what was left by its writer."""
+        self.words = ""
+        listed: Mapping[Key, Shared] = {}
         try:
-            listed = set(self._list())
+            listed = self._list()
         except TapebookError as error:
-            listed = set()
             self.words = str(error)
-        else:
-            self.words = "" if listed else "no collector shares its books (tapebook record --live)"
-        books = {key: book for key, book in self._books.items() if key in listed}
+        books: dict[Key, LiveBook] = {}
+        tokens: dict[Key, int] = {}
         opened = 0
-        for key in sorted(listed):
-            book = books.get(key)
-            if book is not None and not book.trouble():
-                continue
-            if opened >= OPENED_AT_ONCE:
-                break
-            opened += 1
-            try:
-                books[key] = self._open(key)
-            except TapebookError as error:
-                self.words = str(error)
-        self._books = books  # whole, for readers in another thread
+        for key, shared in listed.items():
+            if self._tokens.get(key) == shared.token:
+                books[key], tokens[key] = self._books[key], shared.token
+            elif opened < OPENED_AT_ONCE:
+                opened += 1
+                try:
+                    books[key], tokens[key] = shared.open(), shared.token
+                except TapebookError as error:
+                    self.words = str(error)
+        self._books, self._tokens = books, tokens  # whole, for readers in another thread

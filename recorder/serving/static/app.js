@@ -51,8 +51,7 @@ function openBook(row) {
 function openFirst() {
   const slash = wanted.indexOf("/");
   if (slash > 0 && feeds.chooseNamed(wanted.slice(0, slash), wanted.slice(slash + 1))) return;
-  const row = feeds.busiestBook();
-  if (row) feeds.choose(row);
+  if (feeds.first) feeds.choose(feeds.first);
 }
 
 const takers = {

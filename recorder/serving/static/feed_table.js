@@ -133,13 +133,6 @@ export class FeedTable {
     this.onChosen(row);
   }
 
-  /** The busiest of the books that may be believed, else any that there is. */
-  busiestBook() {
-    const books = this.rows.filter((row) => row.fixed[BOOK] === row.fixed[TOPIC]);
-    const live = books.filter((row) => row.cell[STATE] === "live");
-    return (live.length ? live : books).reduce((best, row) => (!best || row.cell[MESSAGES] > best.cell[MESSAGES] ? row : best), null);
-  }
-
   /** Choose a feed by its names, such as the address says them. */
   chooseNamed(collector, topic) {
     const row = this.rows.find((each) => each.fixed[COLLECTOR] === collector && each.fixed[TOPIC] === topic);
@@ -181,6 +174,7 @@ export class FeedTable {
       [...this.rows].sort(bySymbol).forEach((row, place) => {
         row.place = place;
       });
+      this.first = message.first === null ? null : this.rows[message.first];
       this.several = new Set(this.rows.map((row) => row.fixed[COLLECTOR])).size > 1;
       this.stale = true;
       if (this.chosen && !this.rows.includes(this.chosen)) this.chosen = null;

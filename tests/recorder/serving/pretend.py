@@ -4,34 +4,19 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from engine.core.delays import Delays
+from engine.shared import Snapshot
 from recorder.lateness import summary
 from recorder.serving.feed_table import Told
+from recorder.serving.sources import Shared
 from schemas.names import FeedState
 
 NOW_NS = 1_700_000_000_000_000_000
 SECOND_NS = 1_000_000_000
-
-
-class Copy(NamedTuple):
-    """What a shared book gives."""
-
-    state: FeedState
-    update_id: int
-    cross_sequence: int
-    match_ms: int
-    push_ms: int
-    receive_ns: int
-    published_ns: int
-    price_exponent: int
-    size_exponent: int
-    bids: npt.NDArray[np.int64]
-    asks: npt.NDArray[np.int64]
 
 
 class PretendBook:
@@ -48,6 +33,7 @@ class PretendBook:
         self.version = 0
         self.feed_state = FeedState.LIVE
         self.words = ""
+        self.cause: str | None = None
         self.reads = 0
         self._middle = middle
         self._update_id = 1000
@@ -80,14 +66,14 @@ class PretendBook:
     def trouble(self) -> str:
         return self.words
 
-    def read(self, depth: int | None = None) -> Copy:
+    def read(self, depth: int | None = None) -> Snapshot:
         self.reads += 1
         bids = np.stack([self._middle - self._offsets, self._sizes[0]], axis=1)[:depth]
         asks = np.stack([self._middle + self._offsets, self._sizes[1]], axis=1)[:depth]
         push_ms = self._receive_ns // 1_000_000 - 3
-        return Copy(
-            self.feed_state, self._update_id, 10 * self._update_id, push_ms - 1, push_ms, self._receive_ns, 0, -1, -3,
-            bids, asks,
+        return Snapshot(
+            self.feed_state, self.words, self.cause, self._update_id, 10 * self._update_id, push_ms - 1, push_ms,
+            self._receive_ns, 0, 1, -1, -3, bids, asks, (len(bids), len(asks)), False, 0, self.version,
         )  # fmt: skip
 
 
@@ -169,6 +155,10 @@ class PretendRecorder:
         self.status["frames"] += messages * len(self.status["feeds"])
         self.status["frame_bytes"] += 400 * messages * len(self.status["feeds"])
         self.status["written_ns"] = now_ns
+
+    def shared(self) -> dict[tuple[str, str], Shared]:
+        """In place of what lists shared books."""
+        return {key: Shared(1, lambda book=book: book) for key, book in self.books.items()}  # type: ignore[misc]
 
     def read(self) -> list[Told]:
         return [Told("linear", self.held, self.status)]

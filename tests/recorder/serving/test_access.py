@@ -31,7 +31,8 @@ def test_names_of_the_loopback_address(host: str) -> None:
     "host",
     [
         None, "", " localhost", "localhost:x", "localhost:80:80", "evil.example", "localhost.evil.example",
-        "10.0.0.7:8710", "[::1", "[::1]80", "[2001:db8::1]", "127.0.0.1.evil.example", "@localhost", "x" * 300, "[]", ":8710",
+        "10.0.0.7:8710", "[::1", "[::1]80", "[2001:db8::1]", "127.0.0.1.evil.example",
+        "@localhost", "x" * 300, "[]", ":8710",
     ],
 )  # fmt: skip
 def test_names_of_others(host: str | None) -> None:

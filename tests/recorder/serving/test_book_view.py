@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.shared import Snapshot
 from recorder.serving.book_view import COLUMN_MS, COLUMNS, LEVELS, ROWS, BookView, band_width
 from schemas.names import FeedState
-from tests.recorder.serving.pretend import NOW_NS, Copy, PretendBook
+from tests.recorder.serving.pretend import NOW_NS, PretendBook
 
 NOW_MS = NOW_NS // 1_000_000
 
@@ -26,7 +27,7 @@ class Fixed(PretendBook):
         super().__init__(0)
         self.bids, self.asks = bids, asks
 
-    def read(self, depth: int | None = None) -> Copy:
+    def read(self, depth: int | None = None) -> Snapshot:
         sides = [np.array(side, np.int64).reshape(-1, 2)[:depth] for side in (self.bids, self.asks)]
         return super().read()._replace(bids=sides[0], asks=sides[1])
 
@@ -60,7 +61,7 @@ def test_the_ladder_is_exact() -> None:
 )
 def test_any_level_is_written_as_it_is(levels: list[tuple[int, int]], price: int, size: int) -> None:
     class Odd(Fixed):
-        def read(self, depth: int | None = None) -> Copy:
+        def read(self, depth: int | None = None) -> Snapshot:
             return super().read(depth)._replace(price_exponent=price, size_exponent=size)
 
     view = _view(Odd(levels, levels))
@@ -97,6 +98,29 @@ def test_nor_one_that_has_nothing_yet(state: FeedState) -> None:
     view.look(NOW_MS)
     assert _told(view)["ladder"]["state"] == state.value
     assert _told(view)["columns"][0][2:5] == ["", None, None]
+
+
+def test_why_it_must_not_be_believed() -> None:
+    book = PretendBook(1)
+    book.cause = "disconnect"
+    book.turn(FeedState.STALE)
+    view = _view(book)
+    view.look(NOW_MS)
+    assert _told(view)["ladder"]["trouble"] == "a gap is open: disconnect"
+
+
+def test_a_book_that_is_being_written_is_not_waited_for() -> None:
+    book = PretendBook(1)
+    view = _view(book)
+    view.look(NOW_MS)
+    before = _told(view)["ladder"]
+    book.version += 1
+    view.look(NOW_MS + 1)
+    assert (_told(view)["ladder"], book.reads) == (before, 1)
+    # its writer died in the midst of it: nobody can read it any more, and that is said
+    book.feed_state, book.words = FeedState.STALE, "writer dead"
+    assert view.look(NOW_MS + 2)
+    assert (_told(view)["ladder"], book.reads) == ({"state": "stale", "trouble": "writer dead"}, 1)
 
 
 def test_one_side_alone() -> None:
@@ -169,6 +193,14 @@ def test_bands_are_chosen_anew_when_the_book_reaches_elsewhere() -> None:
     assert told["whole"] is True, "what was painted before has other bands"
     assert told["grid"]["band"] > first["grid"]["band"]
     assert len(told["columns"]) == 1
+
+
+def test_a_book_of_one_level_has_room_around_it() -> None:
+    view = _view(Fixed([(1000, 1500)], [(1010, 1500)]))
+    view.look(NOW_MS)
+    told = _told(view)
+    assert told["grid"]["band"] * told["grid"]["rows"] >= 12 * 10
+    assert told["ladder"]["middle"] == "100.5"
 
 
 def test_a_collector_that_starts_anew() -> None:

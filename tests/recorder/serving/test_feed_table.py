@@ -142,6 +142,7 @@ def test_a_book_that_must_not_be_believed_shows_no_prices() -> None:
     changes = table.look(recorder.books)
     assert [change.after for change in changes] == ["stale"]
     assert _cells(table)[BOOK][:LAST] == ["stale", None, None, None, None]
+    assert recorder.books["linear", BOOK].reads == 1, "it need not be read for that"
     # what the status says later doesn't bring prices back
     table.take(recorder.read())
     assert _cells(table)[BOOK][:LAST] == ["stale", None, None, None, None]
@@ -184,6 +185,25 @@ def test_which_book_is_shown_for_which_feed() -> None:
     assert books["orderbook.rpi.X"] == "orderbook.rpi.X"
     assert books["tickers.Y"] == "orderbook.rpi.Y"
     assert books["system.status"] is None
+
+
+def test_what_is_shown_first() -> None:
+    """Of the busiest symbol, the deepest book."""
+    table = FeedTable()
+    assert json.loads(table.encode(-1))["first"] is None
+    table.take(
+        [
+            _told(
+                pretend_feed("orderbook.200.X", messages=50),
+                pretend_feed("orderbook.1.Y", messages=90),
+                pretend_feed("orderbook.50.Y", messages=70),
+                pretend_feed("orderbook.rpi.Y", messages=10),
+                pretend_feed("orderbook.50.Z", "stale", messages=900),
+                pretend_feed("tickers.Z", messages=900),
+            )
+        ]
+    )
+    assert table.rows[json.loads(table.encode(-1))["first"]].topic == "orderbook.50.Y"
 
 
 def test_what_the_archive_says_of_the_last_day() -> None:
