@@ -18,9 +18,10 @@ import numpy.typing as npt
 from engine.core.decimals import format_decimal
 from engine.shared import Snapshot
 from recorder.serving.feed_table import lag_ms
+from recorder.serving.hub import NEVER
 from schemas.names import FeedState
 
-__all__ = ["COLUMNS", "COLUMN_MS", "LEVELS", "ROWS", "BookView", "Column", "band_width"]
+__all__ = ["COLUMNS", "COLUMN_MS", "LEVELS", "ROWS", "Book", "BookView", "Column", "Level", "band_width"]
 
 Ints = npt.NDArray[np.int64]
 
@@ -97,7 +98,7 @@ class BookView:
         words: why there is none.
 
     Attributes:
-        version: rises when something is to be shown.
+        version: rises when something is to be shown; ``NEVER`` before the first look.
     """
 
     def __init__(self, collector: str, category: str, topic: str, book: Book | None, words: str = "") -> None:
@@ -106,7 +107,7 @@ class BookView:
         self.topic = topic
         self.book = book
         self.words = words
-        self.version = 0
+        self.version = NEVER if book is not None else 0
         self._columns: deque[tuple[int, Column]] = deque(maxlen=COLUMNS)
         self._ladder: dict[str, Any] = {"state": FeedState.EMPTY.value, "trouble": words}
         self._seen: tuple[int, FeedState, str] | None = None

@@ -22,6 +22,8 @@ __all__ = [
     "FeedTable",
     "Row",
     "Told",
+    "Trust",
+    "lag_ms",
 ]
 
 REFUSED: Final = "refused"

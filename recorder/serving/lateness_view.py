@@ -11,7 +11,7 @@ import msgspec
 from engine.latency import Histogram, Recent, edges_ns
 from recorder.serving.feed_table import Told
 
-__all__ = ["EDGES_NS", "LatenessView"]
+__all__ = ["EDGES_NS", "LatenessView", "bars"]
 
 DECADES: Final = (4, 10)
 """From 10 µs to 10 s."""

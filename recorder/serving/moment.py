@@ -13,6 +13,7 @@ __all__ = ["MOST_WITHIN_S", "Moment", "moment_of"]
 DAY_NS: Final = 86_400 * NS_PER_SECOND
 MOST_WITHIN_S: Final = 86_400
 MOST_CHARACTERS: Final = 40
+EXPECTED: Final = "expected a time such as 03:12 or 2026-11-21 03:12"
 _CLOCK: Final = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9]))?", re.ASCII)
 _BARE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9:.]+", re.ASCII)
 
@@ -38,7 +39,7 @@ def moment_of(text: str, within_s: int, now_ns: int) -> Moment:
     """
     text = text.strip()
     if len(text) > MOST_CHARACTERS:
-        raise ConfigError(f"expected a time such as 03:12 or 2026-11-21 03:12, found {len(text)} characters")
+        raise ConfigError(f"{EXPECTED}, found {len(text)} characters")
     if not 1 <= within_s <= MOST_WITHIN_S:
         raise ConfigError(f"expected a span of 1 to {MOST_WITHIN_S} seconds, found {within_s}")
     clock = _CLOCK.fullmatch(text)
@@ -48,5 +49,8 @@ def moment_of(text: str, within_s: int, now_ns: int) -> Moment:
         if at_ns > now_ns:
             at_ns -= DAY_NS
     else:
-        at_ns = parse_time(f"{text}Z" if _BARE.fullmatch(text) else text)
+        try:
+            at_ns = parse_time(f"{text}Z" if _BARE.fullmatch(text) else text)
+        except ConfigError as error:
+            raise ConfigError(f"{EXPECTED}: {error}") from None
     return Moment(at_ns, at_ns - within_s * NS_PER_SECOND, at_ns + within_s * NS_PER_SECOND)

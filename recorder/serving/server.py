@@ -6,6 +6,7 @@ Nothing of a request is logged. Connections, messages and questions are bounded;
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -41,6 +42,8 @@ FORM_BYTES: Final = 4096
 STATUS_S: Final = 1.0
 TRUST_S: Final = 30.0
 HEARTBEAT_S: Final = 20.0
+
+log = logging.getLogger("tapebook")
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _ENCODER: Final = msgspec.json.Encoder()
@@ -89,7 +92,9 @@ class PageServer:
             login=options.access.needs_token,
         )
         self._browsers: dict[Listener, asyncio.Event] = {}
+        self._sockets: set[web.WebSocketResponse] = set()
         self._woken = asyncio.Event()
+        self._looked_at = asyncio.Event()
         self._trusted: dict[tuple[str, str], Trust] = {}
         self._questions = 0
         self._asking = ThreadPoolExecutor(1, "archive")
@@ -98,6 +103,8 @@ class PageServer:
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
         self._cookie = "tapebook"
+        self.failures = 0
+        """Readings that could not be made sense of; the page goes on with the last good one."""
 
     async def start(self) -> str:
         """Listen; returns the root URL.
@@ -150,6 +157,8 @@ class PageServer:
         if self._server is not None:
             self._server.close()
             self._server = None
+        bye = [socket.close(code=WSCloseCode.GOING_AWAY) for socket in self._sockets]
+        await asyncio.gather(*bye, return_exceptions=True)
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
@@ -260,7 +269,7 @@ class PageServer:
         try:
             at, within = query.get("at", ""), query.get("within", "300")
             if not within.isascii() or not within.isdigit() or len(within) > 6:
-                raise ConfigError("expected a whole number of seconds as span")
+                raise ConfigError("expected a span in whole seconds")
             moment = moment_of(at, int(within), now_ns) if at.strip() else None
         except ConfigError as error:
             return web.json_response({"sentence": str(error), "gaps": []}, status=400)
@@ -296,10 +305,12 @@ class PageServer:
         socket.headers.update(HEADERS)
         listener, event = Listener(), asyncio.Event()
         self._browsers[listener] = event
+        self._looked_at.set()
         self.watching.hub.listeners.add(listener)
         sending: asyncio.Task[None] | None = None
         try:
             await socket.prepare(request)
+            self._sockets.add(socket)
             sending = asyncio.create_task(self._send(socket, request, listener, event))
             async for message in socket:
                 if message.type is not WSMsgType.TEXT:
@@ -315,6 +326,7 @@ class PageServer:
         finally:
             self.watching.hub.listeners.discard(listener)
             del self._browsers[listener]
+            self._sockets.discard(socket)
             if sending is not None:
                 sending.cancel()
                 await asyncio.gather(sending, return_exceptions=True)
@@ -362,7 +374,13 @@ class PageServer:
     async def _keep_reading(self) -> None:
         while True:
             await asyncio.sleep(STATUS_S)
-            await self._read()
+            try:
+                await self._read()
+            except Exception:
+                # Files of another version, or half a one: what was read last stays, and is known by its age.
+                if not self.failures:
+                    log.exception("a status could not be understood; the page goes on with what it knows")
+                self.failures += 1
             self._wake()
 
     async def _keep_looking(self) -> None:
@@ -379,12 +397,14 @@ class PageServer:
     async def _keep_judging(self) -> None:
         """Ask the archive now and then what the last day is worth, as long as somebody looks."""
         while True:
-            if self._browsers or not self._trusted:
-                with suppress(TapebookError):
-                    self._trusted = await asyncio.get_running_loop().run_in_executor(
-                        self._asking, self._history.trusted, time.time_ns()
-                    )
+            await self._looked_at.wait()
+            with suppress(TapebookError):
+                self._trusted = await asyncio.get_running_loop().run_in_executor(
+                    self._asking, self._history.trusted, time.time_ns()
+                )
             await asyncio.sleep(TRUST_S)
+            if not self._browsers:
+                self._looked_at.clear()
 
 
 class _Full(asyncio.Protocol):
