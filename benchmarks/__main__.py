@@ -31,6 +31,7 @@ NAMES = (
     "query",
     "manifest",
     "live",
+    "serve",
 )
 INSTRUCTION_FRAMES = 5_000
 """Frames to count instructions with: valgrind is fifty times slower, and counts need no repetition."""
@@ -73,7 +74,7 @@ def parser() -> argparse.ArgumentParser:
         type=float,
         default=20_000.0,
         metavar="N",
-        help="load, journal: frames a second (%(default)g)",
+        help="load, journal, serve: frames a second (%(default)g)",
     )
     out.add_argument(
         "--seconds",
@@ -86,7 +87,7 @@ def parser() -> argparse.ArgumentParser:
         "--symbols",
         type=int,
         metavar="N",
-        help="load, manifest: symbols (600); roll: simulated frames of so many symbols instead of two",
+        help="load, manifest: symbols (600); serve: (200); roll: simulated frames of so many symbols instead of two",
     )
     out.add_argument(
         "--segment-mib",
@@ -142,6 +143,10 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             options.tick_ms,
             options.segment_seconds,
         )
+    if options.name == "serve":
+        from benchmarks.serve import serve
+
+        return serve(options.rate, options.seconds or 20.0, options.symbols or 200, options.repetitions)
     if options.name == "manifest":
         from benchmarks.manifest import manifest
 

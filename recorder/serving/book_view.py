@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 from collections import deque
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
@@ -37,6 +37,8 @@ ROOM: Final = 1.3
 WIDEN: Final = 2.5
 NARROW: Final = 8
 """The bands are chosen anew when the book reaches so many times as far as when they were chosen, or so much less."""
+PATIENT_COLUMNS: Final = 12
+"""That don't fit before bands are chosen anew: a touch that jumps away and back is no reason."""
 SPREADS: Final = 12
 """The picture is at least so many spreads high: a book of one level reaches no further than itself."""
 LOWEST_EXPONENT: Final = -18
@@ -108,16 +110,13 @@ class BookView:
         self.book = book
         self.words = words
         self.version = NEVER if book is not None else 0
-        self._columns: deque[tuple[int, Column]] = deque(maxlen=COLUMNS)
-        self._ladder: dict[str, Any] = {"state": FeedState.EMPTY.value, "trouble": words}
+        self._moments: deque[tuple[int, _Moment]] = deque(maxlen=COLUMNS)
+        self._ladder: dict[str, Any] = {"state": None, "trouble": words}
         self._seen: tuple[int, FeedState, str] | None = None
         self._copy: Snapshot | None = None
         self._column_ms = 0
-        self._band = 0
-        self._rows = ROWS
-        self._reach = 0
-        self._typical = 1.0
-        self._exponent = 0
+        self._grid = _Grid()
+        self._unfit = 0
         self._laid_out = 0
 
     def turn_to(self, book: Book | None, words: str) -> None:
@@ -127,7 +126,7 @@ class BookView:
         self._seen = None
         if book is None:
             self._copy = None
-            self._ladder = {"state": FeedState.EMPTY.value, "trouble": words}
+            self._ladder = {"state": None, "trouble": words}
         self.version += 1
 
     def look(self, now_ms: int) -> bool:
@@ -145,7 +144,8 @@ class BookView:
             self._ladder = _told(self._copy, seen[1], seen[2])
         if now_ms - self._column_ms >= COLUMN_MS:
             self._column_ms = now_ms - now_ms % COLUMN_MS
-            self._columns.append((version, self._column(self._column_ms, version)))
+            self._fit(version)
+            self._moments.append((version, self._moment(self._column_ms)))
             moved = True
         if moved:
             self.version = version
@@ -158,13 +158,15 @@ class BookView:
             "channel": f"book/{self.collector}/{self.topic}",
             "whole": whole,
             "ladder": self._ladder,
-            "columns": [column for version, column in self._columns if whole or version > since],
+            "columns": [
+                moment.column(self._grid) for version, moment in self._moments if whole or version > since
+            ],
         }
         if whole:
             message["grid"] = {
-                "band": self._band,
-                "exponent": self._exponent,
-                "rows": self._rows,
+                "band": self._grid.band,
+                "exponent": self._grid.exponent,
+                "rows": self._grid.rows,
                 "columns": COLUMNS,
                 "column_ms": COLUMN_MS,
                 "category": self.category,
@@ -172,35 +174,97 @@ class BookView:
             }
         return msgspec.json.encode(message)
 
-    def _column(self, at_ms: int, version: int) -> Column:
+    def _moment(self, at_ms: int) -> _Moment:
+        """What is known now, in the bands that are in force."""
         copy = self._copy
         state: str = self._ladder["state"]
         if copy is None or state != FeedState.LIVE.value or not (len(copy.bids) and len(copy.asks)):
-            return Column(at_ms, 0, "", None, None, state)
-        bids, asks = np.asarray(copy.bids), np.asarray(copy.asks)
-        spread = int(asks[0, 0] - bids[0, 0])
-        reach = max(int(bids[0, 0] - bids[-1, 0]), int(asks[-1, 0] - asks[0, 0]), SPREADS // 2 * spread, 1)
-        if (
-            not self._band
-            or copy.price_exponent != self._exponent
-            or reach > WIDEN * self._reach
-            or reach * NARROW < self._reach
-        ):
-            self._columns.clear()
-            self._laid_out = version
-            self._exponent = copy.price_exponent
-            self._reach = reach
-            self._band = band_width(round(reach * ROOM), ROWS // 2)
-            self._rows = max(LEAST_ROWS, 2 * round(reach * ROOM / self._band))
-            self._typical = _typical(bids, asks, self._band)
-        row, shades = _shades(bids, asks, self._band, self._typical)
+            return _Moment(at_ms, 0, None, 0, 0, state)
+        grid = self._grid
+        row, sums = _bands(copy.bids, copy.asks, grid.band)
+        return _Moment(at_ms, row, sums, int(copy.bids[0, 0]), int(copy.asks[0, 0]), state)
+
+    def _fit(self, version: int) -> None:
+        """Choose bands, or choose them anew once they haven't fitted for a while; what is known moves into them."""
+        copy = self._copy
+        if copy is None or not (len(copy.bids) and len(copy.asks)):
+            return
+        grid, reach = self._grid, _reach(copy.bids, copy.asks)
+        fits = grid.band and reach <= WIDEN * grid.reach and reach * NARROW >= grid.reach
+        if copy.price_exponent == grid.exponent and fits:
+            self._unfit = 0
+            return
+        self._unfit += 1
+        if grid.band and copy.price_exponent == grid.exponent and self._unfit < PATIENT_COLUMNS:
+            return
+        self._unfit = 0
+        self._laid_out = version
+        self._grid = _Grid(reach, copy.price_exponent, _typical(copy.bids, copy.asks, reach))
+        factor = 10 ** (grid.exponent - copy.price_exponent) if grid.band else 1
+        if factor >= 1:
+            old, new = grid.band * factor, self._grid.band
+            moved = [(number, moment.moved(old, new, factor)) for number, moment in self._moments]
+            self._moments.clear()
+            self._moments.extend(moved)
+        else:
+            self._moments.clear()
+
+
+class _Grid:
+    """Bands that fit a book which reaches so far.
+
+    Attributes:
+        band: how wide each is, in mantissas; 0 before there is a book.
+        rows: how many the picture has.
+        reach, exponent: what they were chosen for.
+        typical: what a band usually holds.
+    """
+
+    __slots__ = ("band", "exponent", "reach", "rows", "typical")
+
+    def __init__(self, reach: int = 0, exponent: int = 0, typical: float = 1.0) -> None:
+        self.reach = reach
+        self.exponent = exponent
+        self.typical = typical
+        self.band = band_width(round(reach * ROOM), ROWS // 2) if reach else 0
+        self.rows = max(LEAST_ROWS, 2 * round(reach * ROOM / self.band)) if reach else ROWS
+
+
+class _Moment(NamedTuple):
+    """What was known at one moment: sums of bands from a row on (None: nothing), best prices, state."""
+
+    at_ms: int
+    row: int
+    sums: npt.NDArray[np.float64] | None
+    bid: int
+    ask: int
+    state: str
+
+    def moved(self, old: int, new: int, factor: int) -> _Moment:
+        """Put the sums into bands of another width, each parted evenly over what it covers; prices times a factor."""
+        if self.sums is None:
+            return self
+        edges = (self.row + np.arange(len(self.sums) + 1, dtype=np.float64)) * old
+        row, last = int(edges[0] // new), int(-(-edges[-1] // new))
+        below = np.interp(
+            np.arange(row, last + 1) * float(new), edges, np.concatenate([[0], np.cumsum(self.sums)])
+        )
+        return _Moment(self.at_ms, row, np.diff(below), self.bid * factor, self.ask * factor, self.state)
+
+    def column(self, grid: _Grid) -> Column:
+        """As it is painted: the square root of what rests in a band is how bright it is."""
+        if self.sums is None:
+            return Column(self.at_ms, 0, "", None, None, self.state)
+        shades = np.minimum(np.ceil(np.sqrt(self.sums / grid.typical) * TYPICAL_SHADE), SHADES).astype(
+            np.uint8
+        )
         return Column(
-            at_ms,
-            row,
-            base64.b64encode(shades).decode(),
-            round(int(bids[0, 0]) / self._band, 2),
-            round(int(asks[0, 0]) / self._band, 2),
-            state,
+            self.at_ms,
+            self.row,
+            base64.b64encode(shades.tobytes()).decode(),
+            round(self.bid / grid.band, 2),
+            round(self.ask / grid.band, 2),
+            self.state,
         )
 
 
@@ -229,18 +293,17 @@ def _bands(bids: Ints, asks: Ints, band: int) -> tuple[int, npt.NDArray[np.float
     return first + int(held[0]), sums[held[0] : held[-1] + 1]
 
 
-def _typical(bids: Ints, asks: Ints, band: int) -> float:
+def _reach(bids: Ints, asks: Ints) -> int:
+    """How far a book reaches from its touch; one of a level a side: some spreads."""
+    spread = int(asks[0, 0] - bids[0, 0])
+    return max(int(bids[0, 0] - bids[-1, 0]), int(asks[-1, 0] - asks[0, 0]), SPREADS // 2 * spread, 1)
+
+
+def _typical(bids: Ints, asks: Ints, reach: int) -> float:
     """What a band usually holds."""
-    _, sums = _bands(bids, asks, band)
+    _, sums = _bands(bids, asks, _Grid(reach).band)
     held = sums[sums > 0]
     return float(np.median(held)) if len(held) else 1.0
-
-
-def _shades(bids: Ints, asks: Ints, band: int, typical: float) -> tuple[int, bytes]:
-    """Number of the first band, and how bright each is: the square root of what rests there."""
-    row, sums = _bands(bids, asks, band)
-    shades = np.minimum(np.ceil(np.sqrt(sums / typical) * TYPICAL_SHADE), SHADES).astype(np.uint8)
-    return row, shades.tobytes()
 
 
 def _told(copy: Snapshot | None, state: FeedState, trouble: str) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -18,11 +17,12 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from recorder.serving.access import SESSION_S, Access, Throttle
+from recorder.serving.access import Access
+from recorder.serving.door import FORM_BYTES, Door, answer_of
 from recorder.serving.history import History, Trust
 from recorder.serving.hub import Listener
 from recorder.serving.moment import moment_of
-from recorder.serving.pages import HEADERS, Asset, load_assets
+from recorder.serving.pages import HEADERS, load_assets
 from recorder.serving.sources import Books, Statuses
 from recorder.serving.watching import Refused, Watching
 from recorder.version import VERSION
@@ -38,14 +38,12 @@ ANSWER_S: Final = 20.0
 SEND_S: Final = 20.0
 """A browser that takes nothing for so long is let go."""
 WORD_BYTES: Final = 4096
-FORM_BYTES: Final = 4096
 STATUS_S: Final = 1.0
 TRUST_S: Final = 30.0
 HEARTBEAT_S: Final = 20.0
 
 log = logging.getLogger("tapebook")
 
-_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _ENCODER: Final = msgspec.json.Encoder()
 
 
@@ -79,12 +77,11 @@ class PageServer:
 
     def __init__(self, options: Options, statuses: Statuses, books: Books, history: History) -> None:
         self._options = options
-        self._access = options.access
         self._statuses = statuses
         self._books = books
         self._history = history
         self._assets = load_assets()
-        self._throttle = Throttle()
+        self._door = Door(options.access, self._assets, secure=options.tls is not None)
         self.watching = Watching(
             options.data.resolve().name,
             VERSION,
@@ -102,7 +99,6 @@ class PageServer:
         self._tasks: list[asyncio.Task[None]] = []
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
-        self._cookie = "tapebook"
         self.failures = 0
         """Readings that could not be made sense of; the page goes on with the last good one."""
 
@@ -113,11 +109,9 @@ class PageServer:
             ConfigError: the address can't be listened on.
         """
         options = self._options
-        app = web.Application(middlewares=[self._guard], client_max_size=FORM_BYTES)
+        app = web.Application(middlewares=[self._door.guard], client_max_size=FORM_BYTES)
+        self._door.add_routes(app.router)
         app.router.add_get("/", self._page)
-        app.router.add_get("/login", self._login_page)
-        app.router.add_post("/login", self._login)
-        app.router.add_post("/logout", self._logout)
         app.router.add_get("/static/{name}", self._static)
         app.router.add_get("/live", self._live)
         app.router.add_get("/gaps", self._gaps)
@@ -127,7 +121,11 @@ class PageServer:
         assert handler is not None
 
         def connection() -> asyncio.Protocol:
-            return handler() if len(handler.connections) < MOST_CONNECTIONS else _Full()
+            if len(handler.connections) >= MOST_CONNECTIONS:
+                return _Full()
+            made = handler()
+            self._door.opened(made)
+            return made
 
         try:
             self._server = await asyncio.get_running_loop().create_server(
@@ -139,7 +137,7 @@ class PageServer:
                 f"--bind: cannot listen on {options.host}:{options.port}: {error.strerror or error}"
             ) from None
         address = self._server.sockets[0].getsockname()
-        self._cookie = f"tapebook-{address[1]}"  # cookies go by host alone, whatever the port
+        self._door.cookie = f"tapebook-{address[1]}"
         await self._read()
         self._tasks = [
             asyncio.create_task(task())
@@ -169,99 +167,14 @@ class PageServer:
 
     # What comes in
 
-    @web.middleware
-    async def _guard(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
-        try:
-            answer = await self._judged(request, handler)
-        except web.HTTPException as error:
-            answer = web.Response(status=error.status, text=f"{error.status}: {error.reason}\n")
-            if "Location" in error.headers:
-                answer.headers["Location"] = error.headers["Location"]
-        if not answer.prepared:
-            answer.headers.update(HEADERS)
-            answer.headers.setdefault("Cache-Control", "no-store")
-        return answer
-
-    async def _judged(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
-        headers = request.headers
-        host = headers.get("Host")
-        if not self._access.knows_host(host):
-            return web.Response(
-                status=421,
-                text="This page goes by an address or by names that it was told (--allow-host), not by this one.\n",
-            )
-        is_open = request.path in ("/login", "/") or request.path.startswith("/static/")
-        if (request.method != "GET" or not is_open) and not self._access.same_origin(
-            headers.get("Origin"), headers.get("Sec-Fetch-Site"), host
-        ):
-            raise web.HTTPForbidden(reason="From another site")
-        if request.path.startswith("/static/") or request.path == "/login" or self._may_see(request):
-            return await handler(request)
-        if request.path == "/":
-            raise web.HTTPSeeOther("/login")
-        raise web.HTTPUnauthorized(reason="Log in, or send Authorization: Bearer and the token")
-
-    def _may_see(self, request: web.Request) -> bool:
-        if not self._access.needs_token:
-            return True
-        if self._access.accepts_session(request.cookies.get(self._cookie), int(time.time())):
-            return True
-        authorization = request.headers.get("Authorization")
-        if authorization is None:
-            return False
-        address = request.remote or ""
-        if self._throttle.wait_s(address, time.monotonic()):
-            raise web.HTTPTooManyRequests(reason="Too many wrong tokens; wait a minute")
-        if self._access.accepts_header(authorization):
-            return True
-        self._throttle.failed(address, time.monotonic())
-        return False
-
     async def _page(self, request: web.Request) -> web.Response:
-        return self._asset(request, self._assets["index.html"])
-
-    async def _login_page(self, request: web.Request) -> web.Response:
-        if not self._access.needs_token:
-            raise web.HTTPSeeOther("/")
-        return self._asset(request, self._assets["login.html"])
+        return answer_of(request, self._assets["index.html"])
 
     async def _static(self, request: web.Request) -> web.Response:
         asset = self._assets.get(request.match_info["name"])
         if asset is None or asset.kind == "text/html":
             raise web.HTTPNotFound
-        return self._asset(request, asset)
-
-    def _asset(self, request: web.Request, asset: Asset) -> web.Response:
-        is_page = asset.kind == "text/html"
-        headers = {"Cache-Control": "no-store" if is_page else "no-cache", "ETag": asset.tag}
-        if not is_page and request.headers.get("If-None-Match") == asset.tag:
-            return web.Response(status=304, headers=headers)
-        return web.Response(body=asset.content, content_type=asset.kind, charset="utf-8", headers=headers)
-
-    async def _login(self, request: web.Request) -> web.Response:
-        address = request.remote or ""
-        if self._throttle.wait_s(address, time.monotonic()):
-            raise web.HTTPTooManyRequests(reason="Too many wrong tokens; wait a minute")
-        try:
-            given = (await request.post()).get("token", "")
-        except ValueError:
-            raise web.HTTPBadRequest(reason="Not a form") from None
-        if not isinstance(given, str) or not self._access.accepts_token(given.strip()):
-            self._throttle.failed(address, time.monotonic())
-            return web.Response(
-                status=401, body=self._assets["wrong.html"].content, content_type="text/html", charset="utf-8"
-            )
-        answer = web.Response(status=303, headers={"Location": "/"})
-        answer.set_cookie(
-            self._cookie, self._access.session(int(time.time())),
-            max_age=SESSION_S, httponly=True, samesite="Strict", path="/", secure=self._options.tls is not None,
-        )  # fmt: skip
-        return answer
-
-    async def _logout(self, _: web.Request) -> web.Response:
-        answer = web.Response(status=303, headers={"Location": "/login"})
-        answer.del_cookie(self._cookie, path="/")
-        return answer
+        return answer_of(request, asset)
 
     async def _gaps(self, request: web.Request) -> web.Response:
         query = request.query
@@ -381,6 +294,7 @@ class PageServer:
                 if not self.failures:
                     log.exception("a status could not be understood; the page goes on with what it knows")
                 self.failures += 1
+            self._door.close_silent()
             self._wake()
 
     async def _keep_looking(self) -> None:

@@ -43,7 +43,7 @@ function openBook(row) {
   open = name;
   heatMap.begin();
   ladder.begin(topic ?? row.fixed[TOPIC], collector, feeds.several);
-  if (name === null) say(ladder.words, "No book of this symbol is recorded.");
+  if (name === null) ladder.lack("No book of this symbol is recorded.");
   connection.listen(name === null ? ALWAYS : [...ALWAYS, name]);
 }
 

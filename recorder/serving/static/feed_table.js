@@ -44,6 +44,7 @@ export class FeedTable {
     this.dirty = false;
     this.stale = true;
     this.sortedAt = 0;
+    this.ranks = new Map();
     this.now = () => Date.now();
     this.lagOf = () => null;
     this.grid = document.getElementById("feeds");
@@ -170,10 +171,7 @@ export class FeedTable {
         row.number = number;
         return row;
       });
-      const bySymbol = (a, b) => compare(a.fixed[SYMBOL], b.fixed[SYMBOL]) || a.number - b.number;
-      [...this.rows].sort(bySymbol).forEach((row, place) => {
-        row.place = place;
-      });
+      this.isLaidOut = false;
       this.first = message.first === null ? null : this.rows[message.first];
       this.several = new Set(this.rows.map((row) => row.fixed[COLLECTOR])).size > 1;
       this.stale = true;
@@ -185,7 +183,20 @@ export class FeedTable {
       if (row.cell[STATE] !== cell[STATE]) this.stale = true;
       row.cell = cell;
     }
+    if (!this.isLaidOut) this.layOut();
     this.dirty = true;
+  }
+
+  /** Feeds of a symbol stand together, the busiest symbols first: as busy as they were when they were first seen. */
+  layOut() {
+    this.isLaidOut = true;
+    const busy = new Map();
+    for (const row of this.rows) {
+      const symbol = row.fixed[SYMBOL];
+      if (!this.ranks.has(symbol)) busy.set(symbol, (busy.get(symbol) ?? 0) + row.cell[MESSAGES]);
+    }
+    [...busy].sort((a, b) => b[1] - a[1] || compare(a[0], b[0])).forEach(([symbol]) => this.ranks.set(symbol, this.ranks.size));
+    for (const row of this.rows) row.place = this.ranks.get(row.fixed[SYMBOL]) * 1e5 + row.number;
   }
 
   order() {

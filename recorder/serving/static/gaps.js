@@ -60,7 +60,9 @@ export class Gaps {
 
 function gapRow(gap) {
   const row = element("tr");
-  const began = element("time", "", `${dateOf(gap.start_ms)} ${timeOfDay(gap.start_ms)}`);
+  const began = element("time");
+  began.append(element("span", "wide", `${dateOf(gap.start_ms)} `), document.createTextNode(timeOfDay(gap.start_ms)));
+  began.title = dateOf(gap.start_ms);
   began.dateTime = new Date(gap.start_ms).toISOString();
   const first = element("td");
   first.append(began);

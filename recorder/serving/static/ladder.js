@@ -11,6 +11,7 @@ export class Ladder {
     this.facts = document.getElementById("book-facts");
     this.words = document.getElementById("book-words");
     this.title = document.getElementById("book-title");
+    this.heat = document.getElementById("heat");
     this.told = null;
     this.dirty = false;
     this.bids = this.side("bids", ["total", "size", "price"], ["Sum", "Size", "Bid"]);
@@ -44,6 +45,17 @@ export class Ladder {
     this.words.hidden = false;
     say(this.words, "Opening the book");
     say(this.facts, "");
+    this.heat.hidden = false;
+    this.forgetState();
+  }
+
+  /** There is no book to show, and why. */
+  lack(words) {
+    this.heat.hidden = true;
+    say(this.words, words);
+  }
+
+  forgetState() {
     this.state.replaceChildren();
     delete this.state.dataset.state;
   }
@@ -57,7 +69,9 @@ export class Ladder {
     this.dirty = false;
     const { told } = this;
     if (!told) return;
-    showState(this.state, told.state);
+    if (told.state) showState(this.state, told.state);
+    else this.forgetState();
+    this.heat.hidden = !told.state; // No book is shared: then there is no picture either.
     const isShown = Boolean(told.bids);
     this.root.hidden = !isShown;
     this.words.hidden = isShown;

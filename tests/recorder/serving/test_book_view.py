@@ -13,7 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.shared import Snapshot
-from recorder.serving.book_view import COLUMN_MS, COLUMNS, LEVELS, ROWS, BookView, band_width
+from recorder.serving.book_view import (
+    COLUMN_MS,
+    COLUMNS,
+    LEVELS,
+    PATIENT_COLUMNS,
+    ROWS,
+    BookView,
+    _Moment,
+    band_width,
+)
 from schemas.names import FeedState
 from tests.recorder.serving.pretend import NOW_NS, PretendBook
 
@@ -180,19 +189,75 @@ def test_shades_are_of_the_bands_that_hold_something() -> None:
     assert min(found) > 0
 
 
-def test_bands_are_chosen_anew_when_the_book_reaches_elsewhere() -> None:
-    book = Fixed([(10_000 - n, 1) for n in range(50)], [(10_001 + n, 1) for n in range(50)])
+def test_bands_are_chosen_anew_when_the_book_reaches_elsewhere_for_good() -> None:
+    near = [(10_000 - n, 10) for n in range(50)], [(10_001 + n, 10) for n in range(50)]
+    far = [(10_000 - 20 * n, 10) for n in range(50)], [(10_001 + 20 * n, 10) for n in range(50)]
+    book = Fixed(*near)
     view = _view(book)
     view.look(NOW_MS)
     first = _told(view)
-    book.bids = [(10_000 - 20 * n, 1) for n in range(50)]
-    book.version += 2
     seen = view.version
-    view.look(NOW_MS + COLUMN_MS)
-    told = _told(view, seen)
-    assert told["whole"] is True, "what was painted before has other bands"
+
+    def step(number: int, levels: Any) -> dict[str, Any]:
+        book.bids, book.asks = levels
+        book.version += 2
+        view.look(NOW_MS + number * COLUMN_MS)
+        return _told(view, seen)
+
+    assert not step(1, far)["whole"], "once may be an accident"
+    assert not step(2, near)["whole"]
+    told = first
+    for number in range(3, 3 + PATIENT_COLUMNS):
+        told = step(number, far)
+    assert told["whole"], "what was painted before has other bands"
     assert told["grid"]["band"] > first["grid"]["band"]
-    assert len(told["columns"]) == 1
+    assert len(told["columns"]) == 3 + PATIENT_COLUMNS, "it is painted again, in the new ones"
+
+
+@given(
+    st.lists(st.integers(0, 10**9), min_size=1, max_size=60), st.integers(0, 10**6), st.sampled_from([1, 2, 5, 10, 50]),
+    st.sampled_from([1, 2, 5, 10, 50]),
+)  # fmt: skip
+def test_nothing_is_lost_when_sums_move_into_other_bands(
+    sums: list[int], row: int, old: int, new: int
+) -> None:
+    moment = _Moment(1, row, np.array(sums, np.float64), 7, 9, "live")
+    moved = moment.moved(old, new, 1)
+    assert moved.sums is not None
+    assert moved.sums.sum() == pytest.approx(sum(sums))
+    assert moved.sums.min() >= 0
+    assert moved.row * new <= row * old
+    assert (moved.row + len(moved.sums)) * new >= (row + len(sums)) * old
+    if old % new == 0:
+        whole = moved.sums[(row * old) // new - moved.row :]
+        back = [whole[at : at + old // new].sum() for at in range(0, len(whole), old // new)]
+        assert back[: len(sums)] == pytest.approx(sums)
+
+
+def test_a_wider_price_moves_the_picture_along() -> None:
+    """The exponent in force is the widest seen: the same prices become ten times as many mantissas."""
+    book = Fixed([(1000 - n, 10) for n in range(50)], [(1001 + n, 10) for n in range(50)])
+    view = _view(book)
+    view.look(NOW_MS)
+    before = _told(view)
+
+    class Wider(Fixed):
+        def read(self, depth: int | None = None) -> Snapshot:
+            return super().read(depth)._replace(price_exponent=-2)
+
+    view.turn_to(
+        Wider([(10_000 - 10 * n, 10) for n in range(50)], [(10_010 + 10 * n, 10) for n in range(50)]), ""
+    )
+    view.look(NOW_MS + COLUMN_MS)
+    after = _told(view)
+    assert after["grid"]["exponent"] == -2
+    assert len(after["columns"]) == 2
+    price = [
+        each["columns"][0][3] * each["grid"]["band"] * 10.0 ** each["grid"]["exponent"]
+        for each in (before, after)
+    ]
+    assert price[0] == pytest.approx(price[1], rel=1e-3)
+    assert price[0] == pytest.approx(100, rel=1e-3)
 
 
 def test_a_book_of_one_level_has_room_around_it() -> None:
@@ -208,7 +273,7 @@ def test_a_collector_that_starts_anew() -> None:
     view = _view(book)
     view.look(NOW_MS)
     view.turn_to(None, "no recorder runs")
-    assert _told(view)["ladder"] == {"state": "empty", "trouble": "no recorder runs"}
+    assert _told(view)["ladder"] == {"state": None, "trouble": "no recorder runs"}
     assert not view.look(NOW_MS + COLUMN_MS)
     view.turn_to(PretendBook(2), "")
     assert view.look(NOW_MS + 2 * COLUMN_MS)

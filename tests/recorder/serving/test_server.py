@@ -8,16 +8,19 @@ import logging
 import re
 import ssl
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
+import recorder.serving.door as door_module
 import recorder.serving.server as server_module
+from recorder.serving.door import FORM_BYTES
 from recorder.serving.hub import WINDOW
 from recorder.serving.pages import CONTENT_SECURITY_POLICY, HEADERS, load_assets
-from recorder.serving.server import FORM_BYTES, WORD_BYTES
+from recorder.serving.server import WORD_BYTES
 from tests.processes import PATIENCE_S
 from tests.recorder.serving.pretend import NOW_NS, PretendRecorder, pretend_market
 from tests.recorder.serving.served import TOKEN, Served, heard, serving
@@ -362,6 +365,20 @@ async def test_too_many_connections(served: Served, monkeypatch: pytest.MonkeyPa
         await each.wait_closed()
     await until(lambda: not handler.connections, "all were let go")  # type: ignore[union-attr]
     assert (await served.ask("/"))[0] == 200
+
+
+async def test_who_asks_for_nothing_is_let_go(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(door_module, "SILENT_S", 0.0)
+    async with aiohttp.ClientSession() as session, session.ws_connect(f"{served.url}/live") as socket:
+        await socket.send_str('{"listen":["summary"]}')
+        reader, writer = await asyncio.open_connection(*served.host.split(":"))
+        writer.write(b"GET / HT")
+        async with asyncio.timeout(PATIENCE_S):
+            with suppress(ConnectionResetError):
+                assert await reader.read() == b""
+        writer.close()
+        for _ in range(3):
+            await heard(socket, "summary")  # who has asked stays, however little he says
 
 
 async def test_who_talks_nonsense_is_let_go(served: Served) -> None:
