@@ -39,6 +39,7 @@ NARROW: Final = 8
 """The bands are chosen anew when the book reaches so many times as far as when they were chosen, or so much less."""
 PATIENT_COLUMNS: Final = 12
 """That don't fit before bands are chosen anew: a touch that jumps away and back is no reason."""
+MOST: Final = 0.75
 SPREADS: Final = 12
 """The picture is at least so many spreads high: a book of one level reaches no further than itself."""
 LOWEST_EXPONENT: Final = -18
@@ -294,9 +295,13 @@ def _bands(bids: Ints, asks: Ints, band: int) -> tuple[int, npt.NDArray[np.float
 
 
 def _reach(bids: Ints, asks: Ints) -> int:
-    """How far a book reaches from its touch; one of a level a side: some spreads."""
+    """How far from the touch most of a book lies, on its wider side; of one of a level a side: some spreads.
+
+    Single levels far away, which many books have, would make everything that matters small.
+    """
     spread = int(asks[0, 0] - bids[0, 0])
-    return max(int(bids[0, 0] - bids[-1, 0]), int(asks[-1, 0] - asks[0, 0]), SPREADS // 2 * spread, 1)
+    farthest = (abs(int(side[round((len(side) - 1) * MOST), 0] - side[0, 0])) for side in (bids, asks))
+    return max(*farthest, SPREADS // 2 * spread, 1)
 
 
 def _typical(bids: Ints, asks: Ints, reach: int) -> float:

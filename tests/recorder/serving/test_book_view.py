@@ -179,7 +179,7 @@ def test_shades_are_of_the_bands_that_hold_something() -> None:
     view.look(NOW_MS)
     told = _told(view)
     band, rows = told["grid"]["band"], told["grid"]["rows"]
-    assert 200 <= band * rows <= band * ROWS
+    assert 150 <= band * rows <= band * ROWS, "three quarters of the levels have room"
     _, row, shades, bid, ask, state = told["columns"][0]
     found = base64.b64decode(shades)
     assert (bid, ask, state) == (round(10_000 / band, 2), round(10_001 / band, 2), "live")
@@ -266,6 +266,16 @@ def test_a_book_of_one_level_has_room_around_it() -> None:
     told = _told(view)
     assert told["grid"]["band"] * told["grid"]["rows"] >= 12 * 10
     assert told["ladder"]["middle"] == "100.5"
+
+
+def test_levels_far_away_dont_make_the_rest_small() -> None:
+    near = [(10_000 - n, 10) for n in range(40)], [(10_001 + n, 10) for n in range(40)]
+    views = []
+    for far in ([], [(1_000, 10)]):
+        view = _view(Fixed(near[0] + far, near[1]))
+        view.look(NOW_MS)
+        views.append(_told(view)["grid"])
+    assert views[0]["band"] == views[1]["band"]
 
 
 def test_a_collector_that_starts_anew() -> None:
