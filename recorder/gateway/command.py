@@ -122,7 +122,9 @@ def gateway(
     ] = None,
     order_limit: Annotated[
         int | None,
-        typer.Option(help="Orders per second of an account, instead of the exchange's 10 to 20."),
+        typer.Option(
+            help="Orders per second of an account, instead of the exchange's 10 to 20; of queries too if more."
+        ),
     ] = None,
     symbol_count: Annotated[int, typer.Option(help="Symbols of each simulated category.")] = 4,
     rate: Annotated[float, typer.Option(help="Factor on the simulated order flow; 1 is realistic.")] = 1.0,

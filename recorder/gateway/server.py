@@ -6,13 +6,10 @@ import asyncio
 import random
 import sys
 import uuid
-from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
-from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self
 
-import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from recorder.gateway.books import Feeds
@@ -20,18 +17,17 @@ from recorder.gateway.connection import Connection
 from recorder.gateway.dialect import MAX_REQUEST_BYTES, Action, Dialect
 from recorder.gateway.exchange import Exchange, Subscriptions, WatchedExchange
 from recorder.gateway.faults import Deed, FaultInjector
-from recorder.gateway.histories import HISTORIES
 from recorder.gateway.ledger import Ledger
 from recorder.gateway.lies import Lies
+from recorder.gateway.market_rest import MarketRest
 from recorder.gateway.options import GatewayOptions
 from recorder.gateway.published import Published
 from recorder.gateway.request_faults import STATUS_OF, HandshakeFaults, RequestFaults
-from recorder.gateway.rest import ENDPOINTS, SPREAD_ENDPOINTS, Query, RestError, server_time
 from recorder.gateway.restarts import Renumbering
 from recorder.gateway.sources import ReplaySource
 from recorder.gateway.timeline import MarketTimeline, Outlet, ReplayTimeline, Timeline
 from recorder.gateway.trading.server import TradingServer, open_trading
-from recorder.gateway.venue import MarketVenue, ReplayVenue, Venue
+from recorder.gateway.venue import MarketVenue, ReplayVenue
 from recorder.tls import server_context
 from schemas.errors import ConfigError
 from schemas.names import Category
@@ -195,9 +191,9 @@ class Gateway:
         application = web.Application()
         application.router.add_get("/v5/public/misc/status", self._public)
         application.router.add_get("/v5/public/{category}", self._public)
-        application.router.add_get("/v5/market/time", self._time)
-        application.router.add_get("/v5/market/{endpoint:.+}", self._market)
-        application.router.add_get("/v5/spread/{endpoint}", self._spread)
+        # Whoever sets its clock by /v5/market/time wants the one that its requests are held against.
+        clock = self._timeline.now_ns if self._trading is None else self._trading.now_ns
+        MarketRest(self._exchanges, self._timeline.now_ns, clock).add_to(application)
         if self._trading is not None:
             self._trading.add_to(application)
         runner = web.AppRunner(
@@ -415,64 +411,6 @@ class Gateway:
             await asyncio.wait({self._playing})
             if not self._playing.cancelled():
                 self._playing.exception()
-
-    # REST
-
-    async def _time(self, _: web.Request) -> web.Response:
-        now_ns = self._timeline.now_ns()
-        if self._trading is not None:
-            # Whoever sets its clock by this wants the one that its requests are held against.
-            now_ns = self._trading.desk.request_ms() * _MS
-        return self._envelope(0, "OK", server_time(now_ns))
-
-    async def _market(self, request: web.Request) -> web.Response:
-        endpoint = request.match_info["endpoint"]
-        answer = ENDPOINTS.get(endpoint)
-        if (history := HISTORIES.get(endpoint)) is not None:
-            answer = partial(history, self._timeline.now_ns() // _MS)
-        if answer is None:
-            served = ", ".join(sorted([*ENDPOINTS, *HISTORIES]))
-            raise web.HTTPNotFound(text=f"no such endpoint here; served: {served}, time\n")
-        category = request.query.get("category", "")
-        return self._answer(
-            answer, self._exchange(category) if category != Category.SPREAD else None, request
-        )
-
-    async def _spread(self, request: web.Request) -> web.Response:
-        answer = SPREAD_ENDPOINTS.get(request.match_info["endpoint"])
-        if answer is None:
-            raise web.HTTPNotFound(
-                text=f"no such endpoint here; served: {', '.join(sorted(SPREAD_ENDPOINTS))}\n"
-            )
-        return self._answer(answer, self._exchange(Category.SPREAD.value), request)
-
-    def _answer(
-        self,
-        answer: Callable[[Venue, Query], dict[str, Any]],
-        exchange: Exchange | None,
-        request: web.Request,
-    ) -> web.Response:
-        try:
-            if exchange is None:
-                raise RestError(10001, "params error: category is not one of " + self._categories())
-            result = answer(exchange.venue, request.query)
-            return self._envelope(0, "OK", exchange.lies.answer(request.match_info["endpoint"], result))
-        except RestError as refusal:
-            return self._envelope(refusal.code, refusal.message, {})
-
-    def _categories(self) -> str:
-        """Those that the market endpoints serve: spreads have paths of their own."""
-        return ", ".join(category for category in self._exchanges if category is not Category.SPREAD)
-
-    def _envelope(self, code: int, message: str, result: dict[str, Any]) -> web.Response:
-        body = {
-            "retCode": code,
-            "retMsg": message,
-            "result": result,
-            "retExtInfo": {},
-            "time": self._timeline.now_ns() // _MS,
-        }
-        return web.Response(body=msgspec.json.encode(body), content_type="application/json", charset="utf-8")
 
     # Shared
 

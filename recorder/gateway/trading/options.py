@@ -46,7 +46,8 @@ class TradeOptions:
     Attributes:
         keys: by key; several may open one account.
         balances: what each account starts with.
-        order_limit: orders per second of each account, operation and category, instead of the exchange's defaults.
+        order_limit: orders per second of each account, operation and category, instead of the exchange's defaults;
+            other requests have it too where it is more.
         seed: decides order and execution ids.
     """
 

@@ -64,7 +64,7 @@ class Rates:
     """Counts requests.
 
     Args:
-        limit_of_orders: instead of the defaults of order operations.
+        limit_of_orders: instead of the defaults of order operations; of other requests where it is more.
     """
 
     def __init__(self, limit_of_orders: int | None = None) -> None:
@@ -80,6 +80,11 @@ class Rates:
         if category is Category.OPTION and state.granted:
             return state._replace(granted=units)
         return state
+
+    def query(self, uid: str, path: str, now_ms: int) -> RateState | None:
+        """Count a request that is no order operation; None where the exchange does not count it."""
+        limit = QUERY_LIMITS.get(path)
+        return None if limit is None else self.take(uid, path, max(limit, self._limit_of_orders or 0), now_ms)
 
     def take(self, who: str, what: str, limit: int, now_ms: int, units: int = 1) -> RateState:
         """Take as many units as are left of those asked for."""

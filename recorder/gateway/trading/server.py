@@ -1,4 +1,4 @@
-"""The skin of the trading side: sockets and paths of an application, and a clock that ticks."""
+"""The skin of the trading side: its sockets, and a clock that ticks; REST is in signed_rest."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from typing import Any, Final
 import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from engine.venue import Refusal
 from recorder.gateway.dialect import MAX_REQUEST_BYTES
 from recorder.gateway.exchange import Exchange, WatchedExchange
 from recorder.gateway.faults import Deed, FaultPlan
 from recorder.gateway.ledger import Ledger
 from recorder.gateway.trading.desk import Desk
 from recorder.gateway.trading.faults import OrderFaults
-from recorder.gateway.trading.operations import OPERATIONS, Outcome, perform, refused_by_rate
-from recorder.gateway.trading.options import ApiKey, TradeOptions
+from recorder.gateway.trading.noted import NotedDesk
+from recorder.gateway.trading.operations import Outcome, refused_by_rate
+from recorder.gateway.trading.options import TradeOptions
 from recorder.gateway.trading.private_dialect import PrivateDialect
-from recorder.gateway.trading.rates import IP_REQUESTS_PER_SECOND, QUERY_LIMITS, RateState
-from recorder.gateway.trading.rest import GETS, POSTS, Asked
+from recorder.gateway.trading.rates import IP_REQUESTS_PER_SECOND
 from recorder.gateway.trading.session import Session, active_seconds
+from recorder.gateway.trading.signed_rest import SignedRest
 from recorder.gateway.trading.trade_dialect import OrderRequest, TradeDialect
 from schemas.errors import ConfigError
 from schemas.names import Category
@@ -32,8 +32,8 @@ __all__ = ["TradingServer", "open_trading"]
 
 MAX_SESSIONS: Final = 500
 _TICK_S: Final = 0.05
+_MS: Final = 1_000_000
 _CLOSE_PATIENCE_S: Final = 2.0
-_MAX_BODY_BYTES: Final = 256 * 1024
 _RESTART: Final = Outcome(
     10019, "ws trade service is restarting, do not accept new request; build a new connection", {}, {}, None
 )
@@ -62,21 +62,17 @@ class TradingServer:
         self._sessions: dict[Session, web.WebSocketResponse] = {}
         self._generation = 0
         self._tasks: set[asyncio.Task[None]] = set()
-        self._rest_faults = OrderFaults(plan, "rest")
         code = 10016 if plan is None else plan.error_code
         self._error = Outcome(code, "An error for no reason: the outcome is unknown", {}, {}, None)
+        self._noted = NotedDesk(desk, ledger)
+        self._rest = SignedRest(self._noted, plan, self._error)
 
     def add_to(self, application: web.Application) -> None:
         """Serve the paths."""
         router = application.router
         router.add_get("/v5/private", self._private)
         router.add_get("/v5/trade", self._trade)
-        for path in GETS:
-            router.add_get(path, self._get)
-        for path in POSTS:
-            router.add_post(path, self._post)
-        for operation in OPERATIONS:
-            router.add_post(f"/v5/order/{operation}", self._order)
+        self._rest.add_to(application)
 
     def start(self) -> None:
         """Let time pass."""
@@ -91,10 +87,14 @@ class TradingServer:
             task.cancel()
         await asyncio.gather(*(self._end(session) for session in list(self._sessions)))
 
+    def now_ns(self) -> int:
+        """The time that requests are held against."""
+        return self.desk.request_ms() * _MS
+
     def calm(self) -> None:
         """No further fault."""
         self._plan = None
-        self._rest_faults.calm()
+        self._rest.faults.calm()
         for session in self._sessions:
             session.faults.calm()
 
@@ -231,13 +231,13 @@ class TradingServer:
         """Carry out an order request of a trade socket, as a fault has it."""
 
         def carry_out() -> Outcome:
-            return self._perform(request.key, request.operation, request.values)
+            return self._noted.perform(session.number, request.key, request.operation, request.values)
 
         def answer(outcome: Outcome) -> None:
             session.send(msgspec.json.encode(dialect.reply(request, outcome, self.desk.request_ms())))
 
         if session.generation <= self._generation:
-            self._note_request(session.number, request.key, request.operation, request.values, _RESTART)
+            self._noted.note(session.number, request.key, request.operation, request.values, _RESTART)
             answer(_RESTART)
             return
         if not self.desk.rates.take(address, "ip", IP_REQUESTS_PER_SECOND, now_ms).granted:
@@ -245,7 +245,7 @@ class TradingServer:
             return
         deed = session.faults.next()
         if deed is not None:
-            self._note_fault(session.number, deed, request.values)
+            self._noted.note_fault(session.number, deed, request.values)
         self._befall(session, deed, carry_out, answer)
 
     def _befall(
@@ -283,123 +283,6 @@ class TradingServer:
         answer(outcome)
         self.desk.publish()
 
-    def _perform(self, key: ApiKey, operation: str, values: Any, number: int = 0) -> Outcome:
-        outcome = perform(self.desk, key, operation, values, self.desk.request_ms())
-        self._note_request(number, key, operation, values, outcome)
-        return outcome
-
-    def _note_request(self, number: int, key: ApiKey, operation: str, values: Any, outcome: Outcome) -> None:
-        if self._ledger is None:
-            return
-        given = values if isinstance(values, dict) else {}
-        self._ledger.event(
-            "request",
-            number,
-            uid=key.uid,
-            op=operation,
-            retCode=str(outcome.code),
-            orderId=str(outcome.data.get("orderId", given.get("orderId", ""))),
-            orderLinkId=str(given.get("orderLinkId", "")),
-        )
-        for row, result in zip(outcome.data.get("list", ()), outcome.extra.get("list", ()), strict=False):
-            self._ledger.event(
-                "request",
-                number,
-                uid=key.uid,
-                op=operation,
-                retCode=str(result["code"]),
-                orderId=row["orderId"],
-                orderLinkId=row["orderLinkId"],
-            )
-
-    def _note_fault(self, number: int, deed: Deed, values: Any) -> None:
-        given = values if isinstance(values, dict) else {}
-        self._note("fault", number, fault=deed.value, orderLinkId=str(given.get("orderLinkId", ""))[:60])
-
-    # REST
-
-    async def _get(self, request: web.Request) -> web.Response:
-        query = request.raw_path.partition("?")[2]
-        return await self._answer(request, query, dict(request.query), GETS[request.path])
-
-    async def _post(self, request: web.Request) -> web.Response:
-        read = await _body(request)
-        if isinstance(read, web.Response):
-            return read
-        return await self._answer(request, read[0], read[1], POSTS[request.path])
-
-    async def _answer(
-        self,
-        request: web.Request,
-        payload: str,
-        values: Mapping[str, Any],
-        ask: Callable[[Asked], dict[str, Any]],
-    ) -> web.Response:
-        rate: RateState | None = None
-        try:
-            key = self._whose(request, payload)
-            limit = QUERY_LIMITS.get(request.path)
-            if limit is not None:
-                rate = self.desk.rates.take(key.uid, request.path, limit, self.desk.request_ms())
-                if not rate.granted:
-                    return self._envelope(refused_by_rate(rate))
-            if request.method == "POST" and key.is_read_only:
-                raise Refusal(10005, "Permission denied, please check your API key permissions.")
-            result = ask(Asked(self.desk, key, values))
-        except Refusal as refusal:
-            return self._envelope(Outcome(refusal.code, refusal.message, {}, {}, rate))
-        self.desk.publish()
-        return self._envelope(Outcome(0, "OK", result, {}, rate))
-
-    def _whose(self, request: web.Request, payload: str) -> ApiKey:
-        return self.desk.whose(request.headers, payload)
-
-    async def _order(self, request: web.Request) -> web.Response:
-        operation = request.path.rpartition("/")[2]
-        read = await _body(request)
-        if isinstance(read, web.Response):
-            return read
-        payload, values = read
-        try:
-            key = self._whose(request, payload)
-        except Refusal as refusal:
-            return self._envelope(Outcome(refusal.code, refusal.message, {}, {}, None))
-        deed, delay_s = self._rest_faults.next(), self._rest_faults.delay_seconds
-        if deed is not None:
-            self._note_fault(0, deed, values)
-        if deed in (Deed.ORDER_LOST, Deed.ORDER_CUT_BEFORE):
-            return await _cut(request)
-        if deed is Deed.ORDER_LIMITED:
-            return self._envelope(refused_by_rate(None))
-        if deed is Deed.ORDER_ERROR and not self._rest_faults.errs_after():
-            return self._envelope(self._error)
-        if deed is Deed.ORDER_HELD:
-            await asyncio.sleep(delay_s)
-        outcome = self._perform(key, operation, values)
-        self.desk.publish()
-        if deed in (Deed.ORDER_LOST_ACK, Deed.ORDER_CUT):
-            return await _cut(request)
-        if deed is Deed.ORDER_SLOW_ACK:
-            await asyncio.sleep(delay_s)
-        return self._envelope(self._error if deed is Deed.ORDER_ERROR else outcome)
-
-    def _envelope(self, outcome: Outcome) -> web.Response:
-        now_ms = self.desk.request_ms()
-        body = {
-            "retCode": outcome.code,
-            "retMsg": outcome.message,
-            "result": outcome.data,
-            "retExtInfo": outcome.extra,
-            "time": now_ms,
-        }
-        headers = {} if outcome.rate is None else outcome.rate.headers()
-        return web.Response(
-            body=msgspec.json.encode(body),
-            content_type="application/json",
-            charset="utf-8",
-            headers={**headers, "Traceid": uuid.uuid4().hex, "Timenow": str(now_ms)},
-        )
-
 
 def open_trading(
     options: TradeOptions,
@@ -425,24 +308,3 @@ async def _messages(socket: web.WebSocketResponse) -> AsyncIterator[bytes]:
             yield message.data.encode()
         elif message.type is WSMsgType.BINARY:
             yield message.data
-
-
-async def _body(request: web.Request) -> tuple[str, dict[str, Any]] | web.Response:
-    raw = await request.content.read(_MAX_BODY_BYTES + 1)
-    if len(raw) > _MAX_BODY_BYTES:
-        return web.Response(status=413, text=f"a body of at most {_MAX_BODY_BYTES} bytes is expected\n")
-    try:
-        values = msgspec.json.decode(raw)
-        if not isinstance(values, dict):
-            raise msgspec.DecodeError("expected an object")
-        return raw.decode(), values
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        body = {"retCode": 10001, "retMsg": "params error: the body is no JSON object", "result": {}}
-        return web.Response(body=msgspec.json.encode(body), content_type="application/json")
-
-
-async def _cut(request: web.Request) -> web.Response:
-    """Drop the connection without an answer."""
-    if request.transport is not None:
-        request.transport.abort()
-    return web.Response(status=499)

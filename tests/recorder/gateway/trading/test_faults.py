@@ -148,7 +148,10 @@ async def test_the_ledger_accounts_for_every_request_order_and_fill(
     assert noted == [(row["orderId"], row["orderStatus"]) for row in told]
     fills = [row for frame in private.frames if frame["topic"] == "execution" for row in frame["data"]]
     assert [line["execId"] for line in lines(ledger, "execution")] == [row["execId"] for row in fills]
+    await place.rest.post("/v5/order/create", **MARKET, orderLinkId="fills")  # refused: nothing else is noted
     opened = {line["connection"]: line["path"] for line in lines(ledger, "open") if "path" in line}
+    came_by = [opened.get(line["connection"], "rest") for line in lines(ledger, "request")]
+    assert came_by == ["/v5/trade"] * 6 + ["rest"]
     assert sorted(opened.values()) == ["/v5/private", "/v5/trade"]
     told_on = {line["connection"] for line in lines(ledger, "told")}
     assert {opened[number] for number in told_on} == {"/v5/private"}

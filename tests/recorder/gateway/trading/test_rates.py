@@ -49,3 +49,16 @@ def test_batches_cost_their_orders_and_those_of_options_one() -> None:
     for _ in range(10):
         assert rates.order("1", Category.OPTION, "create-batch", 0, 20).granted == 20
     assert rates.order("1", Category.OPTION, "create-batch", 0, 20).granted == 0
+
+
+def test_queries_have_limits_of_their_own() -> None:
+    rates, generous = Rates(), Rates(1_000)
+    states = [rates.query("1", "/v5/account/fee-rate", 0) for _ in range(6)]
+    assert [state.granted for state in states if state is not None] == [1, 1, 1, 1, 1, 0]
+    assert rates.query("1", "/v5/order/pre-check", 0) is None
+    wide = generous.query("1", "/v5/account/fee-rate", 0)
+    assert wide is not None
+    assert wide.limit == 1_000
+    few = Rates(1).query("1", "/v5/order/realtime", 0)
+    assert few is not None
+    assert few.limit == 50
