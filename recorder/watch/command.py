@@ -71,6 +71,7 @@ def watch(
         category="" if category is None else category.value,
         collector=collector or "",
         topic=topic or "",
+        data=str(data),
     )
     source = DataSource(data)
     source.look(made, time.time_ns())

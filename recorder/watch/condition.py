@@ -18,6 +18,8 @@ MUTE_NS: Final = 5 * SECOND_NS
 """A status is written every second; this old, and something is stuck."""
 MUTE_UNDER_PRESSURE_NS: Final = 25 * SECOND_NS
 """Likewise where the disk is behind: then it is every ten."""
+SLOW_START_NS: Final = 60 * SECOND_NS
+"""Until then a recorder may recover from a crash, or wait for what is listed."""
 GRAVE: Final = (
     "nothing",
     "died",
@@ -145,6 +147,8 @@ class Troubles:
         for told, found in _all(look, conditions, hearts, days_left):
             name = "" if told is None else told.collector
             first = seen[name, found.kind] = self._seen.get((name, found.kind), (now_ns, not self._looked))
+            if found.kind == "starting" and now_ns - first[0] < SLOW_START_NS:
+                continue
             since_ns = None if told is None else _told_since_ns(told, found.kind)
             if found.kind == "mute" and since_ns is not None:
                 since_ns = now_ns - _mute_ns(since_ns, now_ns, hearts.get(name))
@@ -190,6 +194,8 @@ def _of(
     elif found is Condition.MUTE and live is not None:
         span = span_text(_mute_ns(live["written_ns"], now_ns, heart))
         yield Finding("mute", f"it has told nothing for {span}: is it stopped, or its disk hanging?")
+    elif found is Condition.STARTING:
+        yield Finding("starting", "its process is there and has told nothing: is the exchange out of reach?")
     elif found is Condition.DEAD and live is not None:
         yield from findings(live, running=False, now_ns=now_ns)
     elif is_believable(found) and live is not None:

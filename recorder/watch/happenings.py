@@ -52,11 +52,15 @@ class Happenings:
         self._feeds: dict[tuple[str, str], tuple[str, int]] = {}
 
     def all(self) -> list[Happening]:
-        """The newest first."""
-        return list(reversed(self._kept))
+        """The newest first: a tape tells of earlier things than a look that came before it."""
+        found = list(self._kept)
+        found.reverse()  # of one moment, what was told last comes first
+        found.sort(key=lambda each: -each.time_ns)
+        return found
 
     def add(self, time_ns: int, collector: str, what: str, topic: str = "", *, grave: bool = False) -> None:
         """Something happened; to a feed, where one is named."""
+        what, topic = clean(what), clean(topic)
         if topic:
             for index in range(len(self._kept) - 1, max(-1, len(self._kept) - 8), -1):
                 before = self._kept[index]
@@ -111,7 +115,7 @@ class Happenings:
             if before is None or before == (connected, connects):
                 continue
             at_ns = line.get("changed_ns") or now_ns
-            reason = clean(line.get("last_reason") or "")
+            reason = line.get("last_reason") or ""
             if not connected:
                 self.add(
                     at_ns,
@@ -133,10 +137,9 @@ class Happenings:
             self._feeds[key] = (state, gaps)
             if before is None or before == (state, gaps) or quiet:
                 continue
-            topic = clean(feed["topic"])
             if state != before[0]:
                 gap = feed.get("gap")
                 cause = f" ({gap['cause']})" if state == "stale" and gap else ""
-                self.add(now_ns, told.collector, f"-> {state}{cause}", topic, grave=state == "stale")
+                self.add(now_ns, told.collector, f"-> {state}{cause}", feed["topic"], grave=state == "stale")
             elif gaps > before[1]:
-                self.add(now_ns, told.collector, "had a gap that is closed again", topic, grave=True)
+                self.add(now_ns, told.collector, "had a gap that is closed again", feed["topic"], grave=True)

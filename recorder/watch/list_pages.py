@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from recorder.watch.condition import Condition, is_believable
+from recorder.watch.feed_list import FeedRow
 from recorder.watch.happenings import Happening
-from recorder.watch.model import FeedRow, Watch
+from recorder.watch.model import Watch
 from recorder.watch.sheet import Column, Sheet, scrolled, table
 from recorder.watch.text import (
     Fragment,
@@ -33,20 +34,20 @@ def state_fragment(state: str, sheet: Sheet) -> Fragment:
 
 def feeds_page(watch: Watch, sheet: Sheet) -> list[Line]:
     """All feeds, the troubled ones first."""
-    rows = watch.feeds()
+    rows = watch.feeds.rows
     troubled = sum(row.is_troubled for row in rows)
     title: Line = [
         ("", f" {len(rows):,} feeds, "),
         ("bad" if troubled else "", f"{troubled:,} not live" if troubled else "all live"),
-        ("dim", f"; sorted by {watch.sort.value}"),
+        ("dim", f"; sorted by {watch.feeds.sort.value}"),
     ]
     room = max(1, sheet.height - 2)
     watch.page = room
     first = min(max(0, watch.offset), max(0, len(rows) - room))
-    if watch.cursor < first:
-        first = watch.cursor
-    elif watch.cursor >= first + room:
-        first = watch.cursor - room + 1
+    if watch.feeds.cursor < first:
+        first = watch.feeds.cursor
+    elif watch.feeds.cursor >= first + room:
+        first = watch.feeds.cursor - room + 1
     watch.offset = first
     named = len({row.collector for row in rows}) > 1
     columns = [
@@ -62,7 +63,7 @@ def feeds_page(watch: Watch, sheet: Sheet) -> list[Line]:
     shown = rows[first : first + room]
     lines = table(sheet, columns, [_feed(row, sheet, named=named) for row in shown])
     for index, row in enumerate(shown, 1):
-        if first + index - 1 == watch.cursor:
+        if first + index - 1 == watch.feeds.cursor:
             lines[index] = [("cursor", text) for _, text in lines[index]]
         elif row.state != "live":
             lines[index] = [

@@ -8,11 +8,11 @@ from __future__ import annotations
 import difflib
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
-from recorder.health import class_of, is_troubled
+from recorder.health import class_of
 from recorder.watch.condition import Beat, Condition, Trouble, Troubles, condition, is_believable
+from recorder.watch.feed_list import FeedList, feed_rows, symbol_of
 from recorder.watch.happenings import Happenings
 from recorder.watch.keys import Action, View
 from recorder.watch.ladder import STEPS
@@ -21,7 +21,7 @@ from recorder.watch.rates import Rates
 from recorder.watch.text import clean
 from schemas.names import FeedState
 
-__all__ = ["BookSeen", "Choice", "FeedRow", "Sort", "TradeSeen", "Watch", "symbol_of"]
+__all__ = ["VIEWS", "BookSeen", "Choice", "TradeSeen", "Watch"]
 
 TRADES_KEPT: Final = 100
 SYMBOLS_KEPT: Final = 2_000
@@ -30,17 +30,6 @@ SEARCH_LENGTH: Final = 40
 
 
 VIEWS: Final = tuple(View)
-
-
-class Sort(StrEnum):
-    """In which order feeds stand."""
-
-    TROUBLE = "trouble"
-    NAME = "name"
-    RATE = "rate"
-
-
-SORTS: Final = tuple(Sort)
 
 
 class Choice(NamedTuple):
@@ -92,39 +81,12 @@ class TradeSeen(NamedTuple):
     size_exponent: int
 
 
-class FeedRow(NamedTuple):
-    """A feed in the list.
-
-    Attributes:
-        state: live, syncing, stale, empty, refused; or the recorder's condition, if that is nothing to believe in.
-        since_ns: since when it has been in trouble, if it is, and if that is known.
-        rate: messages a second.
-        last_ns: how long before the status its last message was; before now, of a recorder that isn't at work.
-    """
-
-    collector: str
-    category: str
-    topic: str
-    state: str
-    is_troubled: bool
-    since_ns: int | None
-    cause: str
-    rate: float | None
-    gaps: int
-    messages: int
-    last_ns: int | None
-
-
-def symbol_of(topic: str) -> str:
-    """The symbol of a topic: what stands behind its class."""
-    return topic[len(class_of(topic)) + 1 :]
-
-
 class Watch:
     """The state of one watch.
 
     Args:
         view: the first page.
+        data: how the data directory is called.
         symbol, category, collector, topic: what the book's page shows first; empty for whatever comes first.
 
     Attributes:
@@ -132,7 +94,7 @@ class Watch:
         conditions, troubles: what came of it.
         book: of the chosen symbol.
         search: what is being typed, or None.
-        cursor: in the list of feeds.
+        feeds: all of all recorders.
         offset: of the first line that other lists show.
         page: lines that the page on show had room for when it was painted last.
         lost: entries of the tape that came too fast for us.
@@ -146,7 +108,9 @@ class Watch:
         category: str = "",
         collector: str = "",
         topic: str = "",
+        data: str = "",
     ) -> None:
+        self.data = data
         self.view = view
         self.look = Look(0)
         self.conditions: dict[str, Condition] = {}
@@ -157,9 +121,8 @@ class Watch:
         self.choices: list[Choice] = []
         self.search: str | None = None
         self.helping = False
-        self.sort = Sort.TROUBLE
+        self.feeds = FeedList()
         self.step = 0
-        self.cursor = 0
         self.offset = 0
         self.page = 1
         self.lost = 0
@@ -169,8 +132,6 @@ class Watch:
         self._chosen: Choice | None = None
         self._troubles = Troubles()
         self._trades: dict[Choice, deque[TradeSeen]] = {}
-        self._rows: tuple[object, list[FeedRow]] | None = None
-        self._marked: tuple[str, str] | None = None
 
     # ---- what comes in ----
 
@@ -210,7 +171,13 @@ class Watch:
             },
             key=lambda choice: (choice.symbol, choice.category, choice.collector),
         )
-        self._rows = None
+        self.feeds.put(
+            row
+            for told in look.collectors
+            for row in feed_rows(
+                told, self.conditions[told.collector], self.rates[told.collector], self.told_ns(told)
+            )
+        )
 
     def seen(self, book: BookSeen) -> None:
         """A look at the chosen symbol's book."""
@@ -292,52 +259,6 @@ class Watch:
             return int(told.live["written_ns"])
         return self.look.now_ns
 
-    def feeds(self) -> list[FeedRow]:
-        """All feeds of all recorders, in order."""
-        if self._rows is None or self._rows[0] is not self.sort:
-            rows = [row for told in self.look.collectors for row in self._feeds_of(told)]
-            self._rows = (self.sort, sorted(rows, key=_ORDER[self.sort]))
-            self._find_cursor()
-        return self._rows[1]
-
-    def _find_cursor(self) -> None:
-        """The cursor stays on its feed, wherever that has gone."""
-        assert self._rows is not None
-        rows = self._rows[1]
-        places = (index for index, row in enumerate(rows) if (row.collector, row.topic) == self._marked)
-        self.cursor = next(places, min(self.cursor, max(0, len(rows) - 1)))
-
-    def _feeds_of(self, told: Told) -> Iterable[FeedRow]:
-        found = self.conditions[told.collector]
-        if told.live is None or found is Condition.STOPPED:
-            return
-        believable = is_believable(found)
-        rates = self.rates[told.collector]
-        for feed in told.live["feeds"]:
-            gap = feed.get("gap") or {}
-            if not believable:
-                state = found.value
-            elif feed.get("refused") is not None:
-                state = "refused"
-            else:
-                state = feed["state"]
-            troubled = not believable or is_troubled(feed)
-            since_ns = gap.get("since_ns") if believable else told.live["written_ns"]
-            heard_ns = feed.get("last_receive_ns")
-            yield FeedRow(
-                told.collector,
-                told.live.get("category", ""),
-                feed["topic"],
-                state,
-                troubled,
-                (since_ns or heard_ns) if troubled else None,
-                clean(str(feed.get("refused") or gap.get("cause", ""))) if believable else "",
-                rates.messages(feed["topic"]) if believable else None,
-                feed["gaps"],
-                feed["messages"],
-                None if heard_ns is None else self.told_ns(told) - heard_ns,
-            )
-
     # ---- what keys do ----
 
     def act(self, action: Action) -> None:
@@ -401,21 +322,12 @@ class Watch:
     def _coarser(self, by: int) -> None:
         self.step = min(max(0, self.step + by), len(STEPS) - 1)
 
-    def _next_sort(self) -> None:
-        self.sort = SORTS[(SORTS.index(self.sort) + 1) % len(SORTS)]
-        self.cursor, self._marked = 0, None
-
     def _open(self) -> None:
-        if self.view is not View.FEEDS:
-            return
-        rows = self.feeds()
-        if rows:
-            row = rows[min(self.cursor, len(rows) - 1)]
-            symbol = symbol_of(row.topic)
-            if symbol:
-                self._choose(Choice(row.collector, row.category, symbol))
-                if row.topic.startswith("orderbook."):
-                    self._topic = row.topic
+        row = self.feeds.marked()
+        if self.view is View.FEEDS and row is not None and symbol_of(row.topic):
+            self._choose(Choice(row.collector, row.category, symbol_of(row.topic)))
+            if row.topic.startswith("orderbook."):
+                self._topic = row.topic
 
     def _move(self, action: Action) -> None:
         by = {
@@ -423,10 +335,7 @@ class Watch:
             Action.FIRST: -(10**9), Action.LAST: 10**9,
         }[action]  # fmt: skip
         if self.view is View.FEEDS:
-            rows = self.feeds()
-            self.cursor = min(max(0, self.cursor + by), max(0, len(rows) - 1))
-            # at the top it stays there, so that new trouble comes into sight
-            self._marked = (rows[self.cursor].collector, rows[self.cursor].topic) if self.cursor else None
+            self.feeds.move(by)
         else:
             # whoever paints knows how long the list is, and brings it back
             self.offset = max(0, self.offset + by)
@@ -471,11 +380,6 @@ def _depth_key(topic: str) -> tuple[int, str]:
     return (int(depth) if depth.isdigit() else 10**9, depth)
 
 
-_ORDER: Final[dict[Sort, Callable[[FeedRow], Any]]] = {
-    Sort.TROUBLE: lambda row: (not row.is_troubled, row.since_ns or 0, row.topic, row.collector),
-    Sort.NAME: lambda row: (symbol_of(row.topic), row.topic, row.collector),
-    Sort.RATE: lambda row: (-(row.rate or 0.0), row.topic, row.collector),
-}
 _MOVES: Final = {Action.UP, Action.DOWN, Action.PAGE_UP, Action.PAGE_DOWN, Action.FIRST, Action.LAST}
 _DO: Final[dict[Action, Callable[[Watch], None]]] = {
     Action.OVERVIEW: lambda watch: watch._show(View.OVERVIEW),
@@ -490,6 +394,6 @@ _DO: Final[dict[Action, Callable[[Watch], None]]] = {
     Action.DEPTH: Watch._next_depth,
     Action.COARSER: lambda watch: watch._coarser(1),
     Action.FINER: lambda watch: watch._coarser(-1),
-    Action.SORT: Watch._next_sort,
+    Action.SORT: lambda watch: watch.feeds.next_sort(),
     Action.OPEN: Watch._open,
 }

@@ -164,4 +164,5 @@ def _ms(value: float | None) -> str:
 def _disk(watch: Watch) -> Iterator[Line]:
     look = watch.look
     if look.free_bytes is not None and look.total_bytes:
-        yield [("", f" disk: {amount(look.free_bytes)} of {amount(look.total_bytes)} free")]
+        where = f" {clean(watch.data)}:" if watch.data else ""
+        yield [("", f"{where} disk: {amount(look.free_bytes)} of {amount(look.total_bytes)} free")]

@@ -146,11 +146,14 @@ class DataSource:
 
     def _open_book(self, chosen: Choice, topic: str) -> None:
         self._book = None
+        if chosen.category not in set(Category):
+            self._why = f"its recorder names no category that is known here ({chosen.category!r})"
+            return
         try:
             self._book = live_books.open_book(
                 self._data,
                 chosen.symbol,
-                category=Category(chosen.category),
+                category=chosen.category,
                 topic=topic or None,
                 collector=chosen.collector,
             )

@@ -134,6 +134,16 @@ def test_what_does_not_tell_counts_from_when_it_was_seen() -> None:
     assert (again.since_ns, again.before) == (NOW + 30 * SECOND, False)
 
 
+def test_a_start_that_takes_long_is_a_trouble_and_one_that_does_not_is_none() -> None:
+    tracker = Troubles()
+    starting = told(live(running=False))
+    assert troubles(tracker, look(starting)) == []
+    assert troubles(tracker, look(starting, now_ns=NOW + 59 * SECOND)) == []
+    (found,) = troubles(tracker, look(starting, now_ns=NOW + 60 * SECOND))
+    assert (found.kind, found.since_ns) == ("starting", NOW)
+    assert troubles(tracker, look(told(live(written_ns=NOW + 61 * SECOND)), now_ns=NOW + 61 * SECOND)) == []
+
+
 def test_the_gravest_come_first() -> None:
     many = live(
         feed("a.X", "stale", gap={"cause": "lost", "since_ns": NOW}),

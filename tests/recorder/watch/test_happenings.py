@@ -45,13 +45,13 @@ def test_lines_with_their_reasons_and_moments() -> None:
     lost = line(connected=False, changed_ns=NOW + 7, last_reason="no \x1b[31mpong")
     see(log, look(told(live(lines=[lost]))))
     see(log, look(told(live(lines=[line(connects=2, changed_ns=NOW + 9)]))))
-    see(log, look(told(live(lines=[line(connects=3)]))))
+    see(log, look(told(live(lines=[line(connects=3, changed_ns=NOW + 11)]))))
     assert words(log) == [
         "line 0 was lost and is up again",
         "line 0 is up",
         "line 0 lost: no ?[31mpong",
     ]
-    assert [each.time_ns for each in log.all()][1:] == [NOW + 9, NOW + 7]
+    assert [each.time_ns for each in log.all()] == [NOW + 11, NOW + 9, NOW + 7]
 
 
 def test_what_happens_to_many_feeds_is_one_line() -> None:
@@ -87,6 +87,13 @@ def test_only_what_is_close_in_time_is_told_together() -> None:
     assert words(log) == ["x: a.S5, a.S6", "x: a.S0, a.S1"]
     log.add(NOW + 6 * SECOND, "linear", "x", "a.S6")
     assert words(log)[0] == "x: a.S5, a.S6"
+
+
+def test_what_is_told_late_stands_where_it_belongs() -> None:
+    log = Happenings()
+    log.add(NOW + SECOND, "linear", "now")
+    log.add(NOW, "linear", "-> live\x1b", "a.\x07X")
+    assert words(log) == ["now", "-> live?: a.?X"]
 
 
 def test_the_log_is_bounded() -> None:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from recorder.watch.feed_list import Sort, symbol_of
 from recorder.watch.keys import KEYS, Action, View, keys_text
 from recorder.watch.model import (
     SYMBOLS_KEPT,
     TRADES_KEPT,
     BookSeen,
     Choice,
-    Sort,
     TradeSeen,
     Watch,
-    symbol_of,
 )
 from schemas.names import FeedState
 from tests.recorder.watch.statuses import NOW, SECOND, feed, live, look, told
@@ -45,12 +44,6 @@ def made(**options: str) -> Watch:
 def press(watch: Watch, *actions: Action) -> None:
     for action in actions:
         watch.act(action)
-
-
-def test_symbols_of_topics() -> None:
-    assert [symbol_of(topic) for topic in ("orderbook.50.BTCUSDT", "publicTrade.BTC-26DEC.1", "adlAlert")] == [
-        "BTCUSDT", "BTC-26DEC.1", "",
-    ]  # fmt: skip
 
 
 def test_what_can_be_chosen_and_what_is_first() -> None:
@@ -148,7 +141,7 @@ def test_a_search_takes_the_likeliest() -> None:
 
 def test_feeds_with_trouble_come_first() -> None:
     watch = made()
-    rows = watch.feeds()
+    rows = watch.feeds.rows
     assert len(rows) == 7
     assert (rows[0].topic, rows[0].state, rows[0].cause, rows[0].gaps) == (
         "orderbook.50.ETHUSDT",
@@ -159,8 +152,8 @@ def test_feeds_with_trouble_come_first() -> None:
     assert rows[0].since_ns == NOW - 9 * SECOND
     assert [row.is_troubled for row in rows] == [True] + [False] * 6
     press(watch, Action.SORT)
-    assert watch.sort is Sort.NAME
-    assert [row.topic for row in watch.feeds()][-1] == "tickers.ETHUSDT"
+    assert watch.feeds.sort is Sort.NAME
+    assert [row.topic for row in watch.feeds.rows][-1] == "tickers.ETHUSDT"
 
 
 def test_the_fastest_feeds_come_first_where_rates_are_asked_for() -> None:
@@ -177,7 +170,11 @@ def test_the_fastest_feeds_come_first_where_rates_are_asked_for() -> None:
     watch.looked(look(told(live(*(feed(f"a.S{number}") for number in range(3))))))
     watch.looked(look(told(faster | {"written_ns": NOW + SECOND, "frames": 5003})))
     press(watch, Action.SORT, Action.SORT)
-    assert [(row.topic, row.rate) for row in watch.feeds()] == [("a.S2", 2.0), ("a.S1", 1.0), ("a.S0", 0.0)]
+    assert [(row.topic, row.rate) for row in watch.feeds.rows] == [
+        ("a.S2", 2.0),
+        ("a.S1", 1.0),
+        ("a.S0", 0.0),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -190,20 +187,20 @@ def test_the_fastest_feeds_come_first_where_rates_are_asked_for() -> None:
 def test_no_feed_of_a_recorder_that_is_dead_or_mute_looks_live(status: object, state: str) -> None:
     watch = Watch()
     watch.looked(look(status))  # type: ignore[arg-type]
-    assert {row.state for row in watch.feeds()} == {state}
-    assert all(row.is_troubled and row.rate is None for row in watch.feeds())
+    assert {row.state for row in watch.feeds.rows} == {state}
+    assert all(row.is_troubled and row.rate is None for row in watch.feeds.rows)
 
 
 def test_feeds_of_a_recorder_that_was_stopped_are_not_in_the_list() -> None:
     watch = Watch()
     watch.looked(look(told(live(running=False), held=False)))
-    assert watch.feeds() == []
+    assert watch.feeds.rows == []
 
 
 def test_enter_opens_the_book_under_the_cursor() -> None:
     watch = made()
     press(watch, Action.FEEDS, Action.SORT, Action.DOWN, Action.DOWN)
-    row = watch.feeds()[2]
+    row = watch.feeds.rows[2]
     press(watch, Action.OPEN)
     assert watch.view is View.BOOK
     assert watch.chosen is not None
@@ -215,18 +212,18 @@ def test_enter_opens_the_book_under_the_cursor() -> None:
 def test_the_cursor_stays_on_its_feed_and_within_the_list() -> None:
     watch = made()
     press(watch, Action.FEEDS, Action.LAST)
-    assert watch.cursor == 6
-    marked = watch.feeds()[6].topic
+    assert watch.feeds.cursor == 6
+    marked = watch.feeds.rows[6].topic
     press(watch, Action.DOWN)
-    assert watch.cursor == 6
+    assert watch.feeds.cursor == 6
     second = live(feed("orderbook.50.AAA", "stale"), *(LINEAR.live or {})["feeds"])
     watch.looked(look(told(second), OF_SPOT))
-    assert watch.feeds()[watch.cursor].topic == marked
-    assert watch.cursor == 7
+    assert watch.feeds.rows[watch.feeds.cursor].topic == marked
+    assert watch.feeds.cursor == 7
     watch.looked(look(told(live(feed("a.X")))))
-    assert watch.feeds()[watch.cursor].topic == "a.X"
+    assert watch.feeds.rows[watch.feeds.cursor].topic == "a.X"
     press(watch, Action.FIRST)
-    assert watch.cursor == 0
+    assert watch.feeds.cursor == 0
 
 
 def test_at_the_top_new_trouble_comes_into_sight() -> None:
@@ -237,7 +234,7 @@ def test_at_the_top_new_trouble_comes_into_sight() -> None:
         *(LINEAR.live or {})["feeds"],
     ]
     watch.looked(look(told(live(*worse)), OF_SPOT))
-    assert watch.feeds()[watch.cursor].topic == "a.X"
+    assert watch.feeds.rows[watch.feeds.cursor].topic == "a.X"
 
 
 def test_tapes_are_bounded() -> None:

@@ -290,7 +290,7 @@ def test_feeds_scroll_with_the_cursor() -> None:
     watch.act(Action.PAGE_DOWN)
     lines = shown(watch)
     assert "100 feeds, all live" in lines[1]
-    cursor = watch.feeds()[watch.cursor].topic
+    cursor = watch.feeds.rows[watch.feeds.cursor].topic
     (row,) = [line for line in paint(watch, 80, 24, NOW, nice_glyphs()) if line[0][0] == "cursor"]
     assert cursor in words(row)
     watch.act(Action.LAST)

@@ -16,7 +16,6 @@ import pytest
 from engine.core.feeds import Engine
 from recorder.live_publisher import LivePublisher
 from recorder.watch.condition import Condition
-from recorder.watch.look import Looker
 from recorder.watch.model import Watch
 from recorder.watch.source import DataSource
 from schemas.config import RecordConfig
@@ -188,30 +187,11 @@ async def test_without_live_books_it_says_so(tmp_path: Path) -> None:
         await collector.end()
 
 
-def test_foreign_things_in_the_journal_are_passed_by(tmp_path: Path) -> None:
-    (tmp_path / "journal" / ".hidden dir!").mkdir(parents=True)
-    (tmp_path / "journal" / ".hidden dir!" / "lock").touch()
-    (tmp_path / "journal" / "linear").mkdir()
-    (tmp_path / "journal" / "housekeeping.json").write_text("{}")
-    looker = Looker(tmp_path)
-    assert looker.look(1).collectors == ()
-    (tmp_path / "journal" / "linear" / "lock").write_bytes(b"no number")
-    (tmp_path / "journal" / "linear" / "status.json").write_bytes(b"{torn")
-    (found,) = looker.look(1).collectors
-    assert (found.live, found.held, found.holder) == (None, False, None)
-    assert Looker(tmp_path / "nowhere").look(1).free_bytes is None
-
-
-def test_a_status_is_decoded_again_only_when_it_has_changed(tmp_path: Path) -> None:
-    path = tmp_path / "journal" / "linear" / "status.json"
-    path.parent.mkdir(parents=True)
-    path.write_bytes(msgspec.json.encode(live()))
-    looker = Looker(tmp_path)
-    (first,), (second,) = looker.look(1).collectors, looker.look(2).collectors
-    assert first.live is second.live
-    temporary = path.with_suffix(".tmp")
-    temporary.write_bytes(msgspec.json.encode(live(frames=1)))
-    temporary.replace(path)
-    (third,) = looker.look(3).collectors
-    assert third.live is not None
-    assert third.live["frames"] == 1
+async def test_a_category_that_nobody_knows_here_is_no_crash(tmp_path: Path) -> None:
+    collector = Collector(tmp_path)
+    try:
+        told = live(feed(BOOK), category="futures", written_ns=time.time_ns())
+        (tmp_path / "journal" / "linear" / "status.json").write_bytes(msgspec.json.encode(told))
+        assert "'futures'" in Reader(tmp_path).look().book.trouble
+    finally:
+        await collector.end()
