@@ -4,6 +4,7 @@
 #define TB_FUZZ_H
 
 #include "tb_engine.h"
+#include "tb_shared.h"
 #include "text.h"
 
 #define FUZZ_FEEDS 6
@@ -28,6 +29,21 @@ void fuzz_compose_trades(fuzz_text *out, const tb_feed *feed, int64_t push_ms, c
 /* `text` with each `~` and the digit behind it replaced by the next update id of that feed, and `\r` by a newline. */
 void fuzz_fill_template(fuzz_text *out, const tb_engine *engine, const uint8_t *text, size_t size);
 int64_t fuzz_next_update_id(const tb_feed *feed);
+
+/* ---- shared.c: live books of an engine, and their reader ---- */
+
+typedef struct {
+    tb_shared writer;
+    tapebook_book books[FUZZ_BOOKS];
+    tapebook_tape tape;
+    uint64_t entries;
+    uint8_t states[FUZZ_FEEDS];
+} fuzz_shared;
+
+void fuzz_share(fuzz_shared *shared, tb_engine *engine);
+/* `result`: the feed of the step's frame, or below 0. */
+void fuzz_check_shared(fuzz_shared *shared, const tb_engine *engine, int32_t result);
+void fuzz_unshare(fuzz_shared *shared, tb_engine *engine);
 
 /* ---- checks.c ---- */
 

@@ -16,6 +16,7 @@ fuzz_counts fuzz_total;
 typedef struct {
     /* 0 takes frames as they are; 1 takes them so that only the complete decoder can, or reads levels portably */
     fuzz_side sides[2];
+    fuzz_shared shared; /* 0 is published too, and must be none the worse for it */
     fuzz_text text;
     int same_columns, batch, portable;
     int64_t sequence, push_ms, frames;
@@ -206,6 +207,7 @@ static void step(fuzz_world *world, const uint8_t *line, size_t length)
         if (world->sides[i].engine.columns)
             fuzz_check_rows(&world->sides[i], world->result);
     }
+    fuzz_check_shared(&world->shared, &world->sides[0].engine, world->result);
 }
 
 void fuzz_run(const uint8_t *data, size_t size)
@@ -224,6 +226,7 @@ void fuzz_run(const uint8_t *data, size_t size)
     open_engine(&world.sides[0].engine, options & COLUMNS, (options & WHOLE_TICKERS) != 0);
     open_engine(&world.sides[1].engine, (options & COLUMNS) ^ ((options & OTHER_COLUMNS) >> 1),
                 (options & WHOLE_TICKERS) != 0);
+    fuzz_share(&world.shared, &world.sides[0].engine);
     const uint8_t *at = data + 1, *end = data + size;
     for (int steps = 0; at < end && steps < FUZZ_MAX_STEPS; steps++) {
         const uint8_t *newline = memchr(at, '\n', (size_t)(end - at));
@@ -233,6 +236,7 @@ void fuzz_run(const uint8_t *data, size_t size)
         at = newline ? newline + 1 : end;
     }
     take_rows(&world);
+    fuzz_unshare(&world.shared, &world.sides[0].engine);
     for (int i = 0; i < 2; i++) {
         tb_engine *engine = &world.sides[i].engine;
         int64_t counted = engine->controls + engine->unknown_topics;

@@ -31,7 +31,7 @@ int main(int count, char **arguments)
     static tapebook_level bids[DEPTH], asks[DEPTH];
     char why[512] = "";
     tapebook_open_book open = {0};
-    int64_t reads = 0, good = 0, torn = 0, backward = 0, starts = 0, in_trouble = 0, states = 0, conflicts = 0;
+    int64_t reads = 0, good = 0, torn = 0, backward = 0, starts = 0, in_trouble = 0, states = 0, conflicts = 0, same = 0;
     int64_t newest = 0;
     uint64_t version = 0, token = 0;
     if (count != 5)
@@ -72,7 +72,10 @@ int main(int count, char **arguments)
             trouble = !whole && !trouble ? TAPEBOOK_NOT_WHOLE : trouble;
             if (trouble == TAPEBOOK_FINE && got.state == TAPEBOOK_LIVE) {
                 good++;
-                states += got.update_id != newest;
+                if (got.update_id != newest)
+                    states++;
+                else if (++same % 16 == 0)
+                    sched_yield(); /* the writer may wait for this processor */
                 backward += got.update_id < newest || got.version < version;
                 newest = got.update_id;
                 version = got.version;
