@@ -211,8 +211,3 @@ class Order:
             status = OrderStatus.CANCELLED
         self.cancel_type, self.reject_reason = cancel_type, reason
         self.move(status, now_ms)
-
-    def reject(self, now_ms: int, reason: RejectReason) -> None:
-        """Refuse it, once it had been accepted."""
-        self.reject_reason = reason
-        self.move(OrderStatus.REJECTED, now_ms)

@@ -78,6 +78,7 @@ class OrderStatus(StrEnum):
     UNTRIGGERED = "Untriggered"
     TRIGGERED = "Triggered"
     REJECTED = "Rejected"
+    """The exchange has it; here a request is refused before there is an order, or its order is cancelled."""
     FILLED = "Filled"
     CANCELLED = "Cancelled"
     PARTIALLY_FILLED_CANCELED = "PartiallyFilledCanceled"
@@ -122,17 +123,10 @@ CLOSED: Final = frozenset(
         OrderStatus.DEACTIVATED,
     }
 )
-_ENDS: Final = frozenset(
-    {
-        OrderStatus.FILLED,
-        OrderStatus.CANCELLED,
-        OrderStatus.PARTIALLY_FILLED_CANCELED,
-        OrderStatus.REJECTED,
-    }
-)
+_ENDS: Final = frozenset({OrderStatus.FILLED, OrderStatus.CANCELLED, OrderStatus.PARTIALLY_FILLED_CANCELED})
 TRANSITIONS: Final[dict[OrderStatus, frozenset[OrderStatus]]] = {
     OrderStatus.NEW: _ENDS | {OrderStatus.PARTIALLY_FILLED},
-    OrderStatus.PARTIALLY_FILLED: _ENDS - {OrderStatus.REJECTED} | {OrderStatus.PARTIALLY_FILLED},
+    OrderStatus.PARTIALLY_FILLED: _ENDS | {OrderStatus.PARTIALLY_FILLED},
     OrderStatus.UNTRIGGERED: frozenset({OrderStatus.TRIGGERED, OrderStatus.DEACTIVATED}),
     OrderStatus.TRIGGERED: frozenset({OrderStatus.NEW}),
 }

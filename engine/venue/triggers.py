@@ -97,9 +97,8 @@ class Triggers:
                 return
             order.quantity = min(order.quantity, reducible)
         elif not self._affordable(account, order):
-            order.reject(now_ms, RejectReason.OTHERS)
-            account.close_order(order)
-            self._outbox.order(order)
+            # As the exchange's page on conditional orders has it.
+            self.matcher.end(order, now_ms, CancelType.UNKNOWN, RejectReason.OTHERS)
             return
         self.matcher.enter(order, now_ms)
 

@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from engine.venue.account import Account
 from engine.venue.amending import Amender
+from engine.venue.holdings import greeks_row, position_row, wallet_row
 from engine.venue.market import SymbolMarket
 from engine.venue.matching import Identities, Matcher
 from engine.venue.order import Order
@@ -29,7 +30,7 @@ from engine.venue.placing import Placer
 from engine.venue.position import Position
 from engine.venue.refusals import Refusal, invalid
 from engine.venue.requests import Fields, OrderKey, order_key, read_category
-from engine.venue.rows import Row, greeks_row, position_row, wallet_row
+from engine.venue.rows import Row
 from engine.venue.rules import TradingRules
 from engine.venue.settings import Settings
 from engine.venue.terms import CancelType, OrderStatus, RejectReason, Side

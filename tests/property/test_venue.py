@@ -271,7 +271,7 @@ def test_the_draws_reach_what_they_are_for() -> None:
             if event.topic == "execution":
                 kinds.add((event.row["category"], event.row["isMaker"]))
                 funded += event.row["execType"] == "Funding"
-    assert statuses == ENDED | {"New", "PartiallyFilled", "Untriggered", "Triggered"}
+    assert statuses == ENDED - {"Rejected"} | {"New", "PartiallyFilled", "Untriggered", "Triggered"}
     assert {"TakeProfit", "StopLoss", "PartialTakeProfit", "PartialStopLoss", "Stop"} <= stops
     assert kinds == {(category.value, maker) for category in CATEGORIES for maker in (True, False)}
     assert funded > 10

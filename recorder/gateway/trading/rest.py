@@ -7,9 +7,9 @@ from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from engine.venue import Account, Refusal
+from engine.venue.holdings import rest_position_row
 from engine.venue.refusals import invalid
 from engine.venue.requests import Fields, read_category
-from engine.venue.rows import rest_position_row
 from engine.venue.rules import ZERO, plain
 from recorder.gateway.rest import RestError, instruments_info
 from recorder.gateway.trading.desk import Desk

@@ -9,7 +9,7 @@ import msgspec
 
 from engine.market import BOOK_DEPTHS
 from engine.venue import Side, TradingVenue
-from engine.venue.rows import GREEKS
+from engine.venue.holdings import GREEKS
 from engine.venue.rules import decimal_of
 from recorder.gateway.books import Feeds, FrameInfo
 from recorder.gateway.venue import Venue

@@ -202,3 +202,17 @@ def test_an_amount_in_quote_coin_has_bounds_too(desk: Desk) -> None:
         with pytest.raises(Refusal) as caught:
             desk.create("Buy", amount, category="spot")
         assert caught.value.code == code
+
+
+def test_keys_that_some_categories_do_not_have(desk: Desk) -> None:
+    desk.book([("100", "5")], [("105", "5")], Category.OPTION)
+    desk.book([("60000", "1")], [("60000.5", "1")], Category.SPOT)
+    for category, absent in (
+        ("linear", set()),
+        ("option", {"createType"}),
+        ("spot", {"createType", "tpslMode"}),
+    ):
+        desk.create("Buy", "0.01", category=category, orderLinkId=f"k-{category}", marketUnit="baseCoin")
+        row, fill = desk.rows("order")[-1], desk.rows("execution")[-1]
+        assert {"createType", "tpslMode"} - set(row) == absent
+        assert ("createType" in fill) == (category == "linear")

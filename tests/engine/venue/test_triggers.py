@@ -73,10 +73,10 @@ def test_cancelled_while_it_waits_it_is_deactivated(desk: Desk) -> None:
     assert order.filled == 0
 
 
-def test_what_can_not_be_paid_when_it_goes_off_is_rejected(desk: Desk) -> None:
+def test_what_can_not_be_paid_when_it_goes_off_is_cancelled(desk: Desk) -> None:
     order = desk.create("Buy", "100", triggerPrice="60500", triggerDirection=1)
     desk.trade("Buy", "60500", "1")
-    assert (order.status, desk.size()) == (OrderStatus.REJECTED, 0)
+    assert (order.status, order.reject_reason, desk.size()) == ("Cancelled", "EC_Others", 0)
     assert desk.venue.accounts["1"].orders == {}
 
 
@@ -94,7 +94,7 @@ def test_spot_stops_reserve_or_do_not(desk: Desk) -> None:
     free = desk.create("Sell", "2", category="spot", orderFilter="StopOrder", triggerPrice="59500")
     desk.create("Sell", "2", "61000", category="spot")
     desk.trade("Sell", "59400", "1", Category.SPOT)
-    assert free.status is OrderStatus.REJECTED
+    assert free.status is OrderStatus.CANCELLED
     with pytest.raises(Refusal) as caught:
         desk.create("Sell", "0.1", "61000", category="spot", triggerPrice="59000")
     assert caught.value.code == 10001
@@ -212,6 +212,7 @@ def test_a_trailing_stop_follows(desk: Desk) -> None:
     desk.create("Buy", "1")
     trading_stop(desk, trailingStop="100", activePrice="60200")
     assert position(desk)["trailingStop"] == "100"
+    assert desk.rows("order")[-1]["triggerPrice"] == "60200"
     (stop,) = desk.venue.accounts["1"].orders.values()
     desk.trade("Sell", "59900", "1")  # not active yet
     assert stop.is_waiting

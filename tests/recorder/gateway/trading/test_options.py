@@ -44,15 +44,7 @@ def test_active_time(text: str | None, seconds: int) -> None:
     assert active_seconds(text) == seconds
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["--balance", "USDT=1"], "belong to --trade"),
-        (["--trade", "a"], "KEY:SECRET"),
-        (["--trade", "a:b", "--order-limit", "0"], "--order-limit"),
-    ],
-)
-def test_the_command_says_what_is_wrong(arguments: list[str], words: str) -> None:
-    done = tapebook("gateway", "--simulate", 1, *arguments)
+def test_the_command_says_what_is_wrong() -> None:
+    done = tapebook("gateway", "--simulate", 1, "--balance", "USDT=1")
     assert done.code == 2
-    assert words in done.err
+    assert "belong to --trade" in done.err
