@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -138,7 +139,7 @@ class PageServer:
             ) from None
         address = self._server.sockets[0].getsockname()
         self._door.cookie = f"tapebook-{address[1]}"
-        await self._read()
+        await self._trying(self._read)
         self._tasks = [
             asyncio.create_task(task())
             for task in (self._keep_reading, self._keep_looking, self._keep_judging)
@@ -284,16 +285,19 @@ class PageServer:
         self._books.refresh()
         return told
 
+    async def _trying(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do something that may fail on files of another version, or half a one; then the page shows what it knows."""
+        try:
+            await work()
+        except Exception:
+            if not self.failures:
+                log.exception("what was found could not be understood; the page goes on with what it knows")
+            self.failures += 1
+
     async def _keep_reading(self) -> None:
         while True:
             await asyncio.sleep(STATUS_S)
-            try:
-                await self._read()
-            except Exception:
-                # Files of another version, or half a one: what was read last stays, and is known by its age.
-                if not self.failures:
-                    log.exception("a status could not be understood; the page goes on with what it knows")
-                self.failures += 1
+            await self._trying(self._read)
             self._door.close_silent()
             self._wake()
 
@@ -304,21 +308,27 @@ class PageServer:
                 self._woken.clear()
                 await self._woken.wait()
             began = time.monotonic()
-            self.watching.look(time.time_ns() // 1_000_000)
+            await self._trying(self._look)
             self._wake()
             await asyncio.sleep(max(pause_s - (time.monotonic() - began), pause_s / 4))
+
+    async def _look(self) -> None:
+        self.watching.look(time.time_ns() // 1_000_000)
 
     async def _keep_judging(self) -> None:
         """Ask the archive now and then what the last day is worth, as long as somebody looks."""
         while True:
             await self._looked_at.wait()
-            with suppress(TapebookError):
-                self._trusted = await asyncio.get_running_loop().run_in_executor(
-                    self._asking, self._history.trusted, time.time_ns()
-                )
+            await self._trying(self._judge)
             await asyncio.sleep(TRUST_S)
             if not self._browsers:
                 self._looked_at.clear()
+
+    async def _judge(self) -> None:
+        with suppress(TapebookError):  # said where one asks
+            self._trusted = await asyncio.get_running_loop().run_in_executor(
+                self._asking, self._history.trusted, time.time_ns()
+            )
 
 
 class _Full(asyncio.Protocol):
