@@ -14,6 +14,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+import uvloop
 
 import recorder.serving.door as door_module
 import recorder.serving.server as server_module
@@ -352,19 +353,30 @@ async def test_too_many_browsers(served: Served, monkeypatch: pytest.MonkeyPatch
         await three.close()
 
 
-async def test_too_many_connections(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+def test_too_many_connections(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With the loop that the tests have, and with the one that the command has."""
     monkeypatch.setattr(server_module, "MOST_CONNECTIONS", 5)
-    host, port = served.host.split(":")
-    idle = [await asyncio.open_connection(host, port) for _ in range(5)]
-    handler = served.server._runner.server  # type: ignore[union-attr]
-    await until(lambda: len(handler.connections) == 5, "all were taken in")  # type: ignore[union-attr]
-    reader, writer = await asyncio.open_connection(host, port)
-    assert (await reader.read()).startswith(b"HTTP/1.1 503")
-    for _, each in [*idle, (reader, writer)]:
-        each.close()
-        await each.wait_closed()
-    await until(lambda: not handler.connections, "all were let go")  # type: ignore[union-attr]
-    assert (await served.ask("/"))[0] == 200
+    (tmp_path / "journal").mkdir()
+    run(_crowd(tmp_path))
+    assert caplog.text == ""
+
+
+async def _crowd(data: Path) -> None:
+    async with serving(data, PretendRecorder(pretend_market(3))) as served:
+        host, port = served.host.split(":")
+        idle = [await asyncio.open_connection(host, port) for _ in range(5)]
+        handler: Any = served.server._runner.server  # type: ignore[union-attr]
+        await until(lambda: len(handler.connections) == 5, "all were taken in")
+        reader, writer = await asyncio.open_connection(host, port)
+        assert (await reader.read()).startswith(b"HTTP/1.1 503")
+        for _, each in [*idle, (reader, writer)]:
+            each.close()
+            await each.wait_closed()
+        await until(lambda: not handler.connections, "all were let go")
+        assert (await served.ask("/"))[0] == 200
 
 
 async def test_who_asks_for_nothing_is_let_go(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
