@@ -22,6 +22,7 @@ from recorder.collector import Collector, Report
 from recorder.health import troubles
 from recorder.journal import JournalWriter, Record, SegmentReader, segments
 from recorder.journal.disk import Disk
+from recorder.live_books import open_book
 from recorder.network import Network
 from recorder.roll import roll_data
 from recorder.verify import verify
@@ -384,11 +385,14 @@ async def test_reading_pauses_while_the_disk_is_behind(
     monkeypatch.setattr(type(recording.collector.journal), "backlog_bytes", property(lambda _: backlog))
     await until(lambda: connection.paused, "a pause")
     assert recording.collector.status()["paused"]
+    book = open_book(recording.data, "BTCUSDT")
+    assert book.trouble() == "reading paused"  # other processes learn it: what they read gets old
     backlog = 20 << 20  # between the marks: it stays
     await asyncio.sleep(0.02)
     assert connection.paused
     backlog = 1 << 20
     await until(lambda: not connection.paused, "an end of the pause")
+    assert book.trouble() == ""
 
 
 async def test_a_slow_disk_costs_no_frame_and_no_gap(
