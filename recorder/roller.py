@@ -20,7 +20,7 @@ from pathlib import Path
 
 import msgspec
 
-from recorder.arrow_memory import keep_pages
+from recorder.arrow_memory import give_back, keep_pages
 from recorder.disk_budget import DiskBudget
 from recorder.housekeeping import Housekeeping, finish_house, keep_house, publish
 from recorder.roll import Rolled, roll_data, roll_lock
@@ -179,7 +179,9 @@ def main(arguments: list[str]) -> int:
             if code == 0:
                 _finish_house(data, housekeeping, listener)
             return code
+        give_back()  # what one kind of work leaves between its pieces is of no use to the next
         _keep_house(data, housekeeping, listener)
+        give_back()
         listener.work.wait()
 
 

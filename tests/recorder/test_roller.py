@@ -56,6 +56,30 @@ def test_finish_rolls_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.usefixtures("quiet")
+def test_it_finishes_whenever_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Just when it looks whether there is something to do, for one."""
+
+    class Work(threading.Event):
+        def clear(self) -> None:
+            listener.finishing = True
+            self.set()
+            super().clear()
+
+        def wait(self, timeout: float | None = None) -> bool:
+            raise AssertionError("it waits, and nobody will say anything any more")
+
+    monkeypatch.setattr(sys, "stdin", Input())
+    monkeypatch.setattr(os, "_exit", lambda _: None)  # of the listening thread, whose input ends here
+    listener = _Listener()
+    listener._thread.join()
+    listener.work = Work()
+    monkeypatch.setattr(recorder.roller, "_Listener", lambda: listener)
+    _recorded(tmp_path)
+    assert main([str(tmp_path)]) == 0
+    assert len(read_manifest(tmp_path / "archive").segments) == 2
+
+
+@pytest.mark.usefixtures("quiet")
 def test_nothing_is_rolled_below_the_floor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
