@@ -7,13 +7,9 @@
 
 #if TB_HAS_SWAR
 
-#define TEXT2(a, b) ((uint64_t)(a) | (uint64_t)(b) << 8)
-#define TEXT4(a, b, c, d) (TEXT2(a, b) | TEXT2(c, d) << 16)
-#define BYTES(n) ((UINT64_C(1) << (8 * (n))) - 1)
-#define BETWEEN_NUMBERS TEXT4('"', ',', '"', 0)
-#define BETWEEN_LEVELS (TEXT4('"', ']', ',', '[') | (uint64_t)'"' << 32)
-#define BEHIND_LEVELS TEXT4('"', ']', ']', 0)
-#define BETWEEN_SIDES (TEXT4(',', '"', 'a', '"') | TEXT2(':', '[') << 32)
+#define BETWEEN_NUMBERS TB_TEXT4('"', ',', '"', 0)
+#define BETWEEN_LEVELS (TB_TEXT4('"', ']', ',', '[') | (uint64_t)'"' << 32)
+#define BEHIND_LEVELS TB_TEXT4('"', ']', ']', 0)
 
 /* Brings a mantissa of `whole` digits before the point and `places` behind it to the decimals in force. Not 0 in *bad when
  * that may not fit, or would lose digits. */
@@ -96,7 +92,7 @@ static const uint8_t *read_side_portably(tb_frame *f, int side, const uint8_t *p
         f->count[side] = 0;
         return p + 1;
     }
-    if ((tb_load8(p) & BYTES(2)) != TEXT2('[', '"'))
+    if ((tb_load8(p) & TB_BYTES(2)) != TB_TEXT2('[', '"'))
         return NULL;
     p += 2;
     for (;; p += 5) {
@@ -105,7 +101,7 @@ static const uint8_t *read_side_portably(tb_frame *f, int side, const uint8_t *p
         if (TB_UNLIKELY(p > safe || n == f->capacity[side]))
             return NULL;
         p = decimal(p, &price, &whole, &places);
-        if (TB_UNLIKELY(!p || (tb_load4(p) & BYTES(3)) != BETWEEN_NUMBERS))
+        if (TB_UNLIKELY(!p || (tb_load4(p) & TB_BYTES(3)) != BETWEEN_NUMBERS))
             return NULL;
         odd |= places ^ f->expected_price;
         prices[n] = at_decimals(price, whole, places, f->expected_price, &bad);
@@ -117,9 +113,9 @@ static const uint8_t *read_side_portably(tb_frame *f, int side, const uint8_t *p
         bad |= (uint64_t)out_of_order(prices[n], before, side);
         before = prices[n++];
         uint64_t behind = tb_load8(p);
-        if ((behind & BYTES(5)) == BETWEEN_LEVELS)
+        if ((behind & TB_BYTES(5)) == BETWEEN_LEVELS)
             continue;
-        if (TB_UNLIKELY((behind & BYTES(3)) != BEHIND_LEVELS))
+        if (TB_UNLIKELY((behind & TB_BYTES(3)) != BEHIND_LEVELS))
             return NULL;
         break;
     }
@@ -132,7 +128,7 @@ static const uint8_t *read_portably(tb_frame *f, const uint8_t *p, const uint8_t
 {
     f->exact = 1;
     p = read_side_portably(f, 0, p, end);
-    if (TB_UNLIKELY(!p || end - p < PORTABLE_MARGIN || (tb_load8(p) & BYTES(6)) != BETWEEN_SIDES))
+    if (TB_UNLIKELY(!p || end - p < PORTABLE_MARGIN || (tb_load8(p) & TB_BYTES(6)) != TB_BETWEEN_SIDES))
         return NULL;
     return read_side_portably(f, 1, p + 6, end);
 }
@@ -208,25 +204,18 @@ typedef struct {
     uint64_t price_full, size_full; /* characters from the point on, where all decimals are there */
 } tb_held;
 
-TB_INLINE __attribute__((target("avx2,bmi,bmi2"))) const uint8_t *read_side(tb_frame *f, const int side, const tb_held *h,
-                                                                           const uint8_t *p, const uint8_t *end)
+/* From the first digit of a level on, behind `n` others that have been read. */
+TB_INLINE __attribute__((target("avx2,bmi,bmi2"))) const uint8_t *read_rest(tb_frame *f, const int side, const tb_held *h,
+                                                                           const uint8_t *p, const uint8_t *end, int64_t n)
 {
     int64_t *const prices = f->prices[side], *const sizes = f->sizes[side];
     const int64_t capacity = f->capacity[side];
-    int64_t n = 0;
     __m256i highest = _mm256_setzero_si256();
-    int64_t before = side ? -1 : INT64_MAX, wrong = 0;
+    int64_t before = n ? prices[n - 1] : side ? -1 : INT64_MAX, wrong = 0;
     uint64_t odd = 0;
-    if (end - p < VECTOR_MARGIN || !prices) /* the complete decoder makes the room, once */
+    if (end - p < VECTOR_MARGIN)
         return NULL;
     const uint8_t *safe = end - VECTOR_MARGIN;
-    if (*p == ']') {
-        f->count[side] = 0;
-        return p + 1;
-    }
-    if ((tb_load8(p) & BYTES(2)) != TEXT2('[', '"'))
-        return NULL;
-    p += 2;
     for (;;) {
         if (TB_UNLIKELY(p > safe || n == capacity))
             return NULL;
@@ -275,19 +264,31 @@ TB_INLINE __attribute__((target("avx2,bmi,bmi2"))) const uint8_t *read_side(tb_f
         const int digital = _mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_max_epu8(highest, nine), nine)) == -1;
         f->count[side] = (int32_t)n;
         f->exact &= odd == 0;
-        return wrong >= 0 && digital && (between & BYTES(3)) == BETWEEN_NUMBERS && (behind & BYTES(3)) == BEHIND_LEVELS
+        return wrong >= 0 && digital && (between & TB_BYTES(3)) == BETWEEN_NUMBERS && (behind & TB_BYTES(3)) == BEHIND_LEVELS
                    ? p + size_end + 3
                    : NULL;
     }
 }
 
-__attribute__((target("avx2,bmi,bmi2"))) static const uint8_t *read_vectors(tb_frame *f, const uint8_t *p, const uint8_t *end)
+/* A side begins with its first level, or ends at once. */
+TB_INLINE __attribute__((target("avx2,bmi,bmi2"))) const uint8_t *read_side(tb_frame *f, const int side, const tb_held *h,
+                                                                           const uint8_t *p, const uint8_t *end)
+{
+    if (end - p < VECTOR_MARGIN || !f->prices[side]) /* the complete decoder makes the room, once */
+        return NULL;
+    if (*p == ']') {
+        f->count[side] = 0;
+        return p + 1;
+    }
+    return (tb_load8(p) & TB_BYTES(2)) == TB_TEXT2('[', '"') ? read_rest(f, side, h, p + 2, end, 0) : NULL;
+}
+
+TB_INLINE __attribute__((target("avx2,bmi,bmi2"))) tb_held held(const tb_frame *f)
 {
     tb_held h = {constants[0].vector, constants[1].vector, constants[2].vector, constants[3].vector, constants[4].vector,
                  constants[5].vector, constants[6].vector, &price_rules[f->expected_price], &size_rules[f->expected_size],
                  arrangements, f->expected_price ? f->expected_price + UINT64_C(1) : 0,
                  f->expected_size ? f->expected_size + UINT64_C(1) : 0};
-    f->exact = 1;
     HOLD(h.quote);
     HOLD(h.zero);
     HOLD(h.dot);
@@ -298,48 +299,66 @@ __attribute__((target("avx2,bmi,bmi2"))) static const uint8_t *read_vectors(tb_f
     HOLD_ADDRESS(h.price_rule);
     HOLD_ADDRESS(h.size_rule);
     HOLD_ADDRESS(h.arrange);
+    return h;
+}
+
+__attribute__((target("avx2,bmi,bmi2"), noinline)) const uint8_t *tb_read_other_levels(tb_frame *f, int side, const uint8_t *p,
+                                                                                       const uint8_t *end, int64_t n)
+{
+    const tb_held h = held(f);
+    return side ? read_rest(f, 1, &h, p, end, n) : read_rest(f, 0, &h, p, end, n);
+}
+
+__attribute__((target("avx2,bmi,bmi2"))) const uint8_t *tb_read_levels_singly(tb_frame *f, const uint8_t *p, const uint8_t *end)
+{
+    const tb_held h = held(f);
+    f->exact = 1;
     p = read_side(f, 0, &h, p, end);
-    if (TB_UNLIKELY(!p || end - p < VECTOR_MARGIN || (tb_load8(p) & BYTES(6)) != BETWEEN_SIDES))
+    if (TB_UNLIKELY(!p || end - p < VECTOR_MARGIN || (tb_load8(p) & TB_BYTES(6)) != TB_BETWEEN_SIDES))
         return NULL;
     return read_side(f, 1, &h, p + 6, end);
 }
 
-static tb_levels_reader fastest(void)
-{
-    __builtin_cpu_init();
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2")
-               ? read_vectors
-               : read_portably;
-}
-
-#else
-
-static tb_levels_reader fastest(void)
-{
-    return read_portably;
-}
-
 #endif
+
+/* The fastest of those up to `most`. */
+static tb_levels_way fastest(tb_levels_way most)
+{
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (most >= TB_LEVELS_AVX512 && tb_can_read_pairs())
+        return TB_LEVELS_AVX512;
+    if (most >= TB_LEVELS_AVX2 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
+        __builtin_cpu_supports("bmi2"))
+        return TB_LEVELS_AVX2;
+#else
+    (void)most;
+#endif
+    return TB_LEVELS_PORTABLE;
+}
 
 tb_levels_reader tb_read_levels = read_portably;
 
-__attribute__((constructor)) static void choose(void)
+tb_levels_way tb_choose_levels_reader(tb_levels_way most)
 {
-    tb_read_levels = fastest();
+    const tb_levels_way way = fastest(most);
+#if defined(__x86_64__)
+    tb_read_levels = way == TB_LEVELS_AVX512 ? tb_read_levels_in_pairs : way == TB_LEVELS_AVX2 ? tb_read_levels_singly : read_portably;
+#endif
+    return way;
 }
 
-int tb_read_levels_portably(int portably)
+__attribute__((constructor)) static void choose(void)
 {
-    tb_read_levels = portably ? read_portably : fastest();
-    return tb_read_levels == read_portably;
+    (void)tb_choose_levels_reader(TB_LEVELS_AVX512);
 }
 
 #else
 
-int tb_read_levels_portably(int portably)
+tb_levels_way tb_choose_levels_reader(tb_levels_way most)
 {
-    (void)portably;
-    return 1;
+    (void)most;
+    return TB_LEVELS_PORTABLE;
 }
 
 #endif
