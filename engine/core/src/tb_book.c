@@ -4,14 +4,18 @@
 #include <string.h>
 
 #include "tb_decimal.h"
+#include "tb_find.h"
+
+#define MIX_ONE UINT64_C(0xBF58476D1CE4E5B9)
+#define MIX_TWO UINT64_C(0x94D049BB133111EB)
 
 /* splitmix64's finalizer: a bijective 64-bit mixer of full avalanche. */
 TB_INLINE uint64_t mix64(uint64_t x)
 {
     x ^= x >> 30;
-    x *= UINT64_C(0xBF58476D1CE4E5B9);
+    x *= MIX_ONE;
     x ^= x >> 27;
-    x *= UINT64_C(0x94D049BB133111EB);
+    x *= MIX_TWO;
     x ^= x >> 31;
     return x;
 }
@@ -102,17 +106,11 @@ tb_error tb_book_reserve(tb_book *book, int32_t bids, int32_t asks)
     return reserve(book, bids, asks);
 }
 
-/* Is price a farther from the best than price b? */
-TB_INLINE int worse(int64_t a, int64_t b, int side)
-{
-    return side ? a > b : a < b;
-}
-
 int tb_is_sorted(const int64_t *prices, int32_t count, int side)
 {
     int bad = 0;
     for (int32_t i = 1; i < count; i++)
-        bad |= !worse(prices[i], prices[i - 1], side);
+        bad |= !tb_worse(prices[i], prices[i - 1], side);
     return !bad;
 }
 
@@ -163,29 +161,8 @@ tb_error tb_book_load(tb_book *book, const tb_changes changes[2])
     return TB_OK;
 }
 
-/* So many changes are looked up before the levels move; so many at once. */
+/* So many changes are looked up before the levels move. */
 #define CHUNK 128
-#define TOGETHER 4
-#define NO_PRICE INT64_MIN /* no mantissa is this small */
-
-/* The first level that is not worse than each of a few prices. Binary searches whose steps depend on `n` alone, so that the
- * processor has nothing to guess, and which it can run side by side, because none waits for another. n > 0. */
-TB_INLINE void find_places(tb_level *levels, int64_t n, const int64_t *prices, tb_level **places, int side, const int together)
-{
-    tb_level *base[TOGETHER];
-    for (int k = 0; k < together; k++)
-        base[k] = levels;
-    for (int64_t length = n; length > 1;) {
-        int64_t half = length >> 1;
-        for (int k = 0; k < together; k++) {
-            tb_level *probe = base[k] + half;
-            base[k] = __builtin_expect_with_probability(worse(probe[-1].price, prices[k], side), 1, 0.5) ? probe : base[k];
-        }
-        length -= half;
-    }
-    for (int k = 0; k < together; k++)
-        places[k] = base[k] + worse(base[k]->price, prices[k], side);
-}
 
 /* A level that comes or goes. */
 typedef struct {
@@ -253,55 +230,84 @@ static __attribute__((noinline)) void assemble(tb_side *side, const tb_changes *
     side->count = (int32_t)(to + (end - from) - side->levels);
 }
 
-/* What the changes do to the digest; and how many levels differ after them. Loops over arrays, which the compiler can make
- * vectors of where the machine multiplies those. */
-TB_VECTORS
-static uint64_t account_for(int s, const tb_changes *in, const int64_t *befores, int64_t *changed)
+/* What the changes do to the digest; and how many levels differ after them. */
+TB_INLINE uint64_t account_narrowly(int s, const tb_changes *in, const int64_t *befores, int64_t *changed)
 {
     const int64_t *prices = in->prices, *sizes = in->sizes;
     uint64_t mixed = 0;
-    int64_t different = 0;
     for (int32_t j = 0; j < in->count; j++) {
         mixed ^= level_digest(s, prices[j], befores[j]) ^ level_digest(s, prices[j], sizes[j]);
-        different += befores[j] != sizes[j];
+        *changed += befores[j] != sizes[j];
     }
-    *changed += different;
     return mixed;
 }
+
+#if defined(__x86_64__)
+
+#include <immintrin.h>
+
+TB_INLINE TB_WIDE __m512i mix64_widely(__m512i x)
+{
+    x = _mm512_xor_si512(x, _mm512_srli_epi64(x, 30));
+    x = _mm512_mullo_epi64(x, _mm512_set1_epi64((int64_t)MIX_ONE));
+    x = _mm512_xor_si512(x, _mm512_srli_epi64(x, 27));
+    x = _mm512_mullo_epi64(x, _mm512_set1_epi64((int64_t)MIX_TWO));
+    return _mm512_xor_si512(x, _mm512_srli_epi64(x, 31));
+}
+
+/* The same, eight at once. */
+static TB_WIDE uint64_t account_widely(int s, const tb_changes *in, const int64_t *befores, int64_t *changed)
+{
+    const __m512i spread = _mm512_set1_epi64((int64_t)SPREAD), salt = _mm512_set1_epi64((int64_t)side_salt[s]);
+    __m512i mixed = _mm512_setzero_si512();
+    for (int32_t j = 0; j < in->count; j += 8) {
+        const int32_t left = in->count - j;
+        const __mmask8 some = (__mmask8)(left < 8 ? (1 << left) - 1 : 0xFF);
+        const __m512i price = _mm512_mullo_epi64(_mm512_maskz_loadu_epi64(some, in->prices + j), spread);
+        const __m512i before = _mm512_maskz_loadu_epi64(some, befores + j), after = _mm512_maskz_loadu_epi64(some, in->sizes + j);
+        const __m512i old = mix64_widely(_mm512_xor_si512(_mm512_add_epi64(price, before), salt)),
+                      new = mix64_widely(_mm512_xor_si512(_mm512_add_epi64(price, after), salt));
+        mixed = _mm512_mask_xor_epi64(mixed, _mm512_test_epi64_mask(before, before), mixed, old);
+        mixed = _mm512_mask_xor_epi64(mixed, _mm512_test_epi64_mask(after, after), mixed, new);
+        *changed += __builtin_popcount(_cvtmask8_u32(_mm512_cmpneq_epi64_mask(before, after)));
+    }
+    const __m256i four = _mm256_xor_si256(_mm512_castsi512_si256(mixed), _mm512_extracti64x4_epi64(mixed, 1));
+    const __m128i two = _mm_xor_si128(_mm256_castsi256_si128(four), _mm256_extracti128_si256(four, 1));
+    return (uint64_t)_mm_cvtsi128_si64(two) ^ (uint64_t)_mm_extract_epi64(two, 1);
+}
+
+#else
+
+static uint64_t account_widely(int s, const tb_changes *in, const int64_t *befores, int64_t *changed)
+{
+    return account_narrowly(s, in, befores, changed);
+}
+
+#endif
 
 TB_INLINE void apply_side(tb_side *side, int s, const tb_changes *message, uint64_t *digest, int64_t *changed)
 {
     tb_shift shifts[CHUNK + 1];
-    tb_level *places[CHUNK];
+    int32_t places[CHUNK];
     int64_t befores[CHUNK];
     for (int32_t done = 0; done < message->count; done += CHUNK) {
         const int32_t left = message->count - done;
         const tb_changes in = {message->prices + done, message->sizes + done, left < CHUNK ? left : CHUNK};
         tb_level *const levels = side->levels, *const unused = levels + side->count;
-        int32_t count = 0, j = 0;
-        unused->price = NO_PRICE;
-        if (TB_UNLIKELY(side->count == 0))
-            for (; j < in.count; j++)
-                places[j] = unused;
-        for (; j + TOGETHER <= in.count; j += TOGETHER)
-            find_places(levels, side->count, in.prices + j, places + j, s, TOGETHER);
-        if (in.count - j >= 2) {
-            find_places(levels, side->count, in.prices + j, places + j, s, 2);
-            j += 2;
-        }
-        if (j < in.count)
-            find_places(levels, side->count, in.prices + j, places + j, s, 1);
+        int32_t count = 0;
+        tb_find_places(side, s, in.prices, in.count, places);
         /* Masks, not branches: whether a price is held, and whether it goes, can't be guessed. */
-        for (j = 0; j < in.count; j++) {
-            int64_t size = in.sizes[j], held = -(int64_t)(places[j]->price == in.prices[j]);
-            int64_t before = befores[j] = places[j]->size & held;
-            tb_level *target =
-                (tb_level *)((uintptr_t)unused + (((uintptr_t)places[j] - (uintptr_t)unused) & (uintptr_t)held));
+        for (int32_t j = 0; j < in.count; j++) {
+            tb_level *const place = levels + places[j];
+            int64_t size = in.sizes[j], held = -(int64_t)(place->price == in.prices[j]);
+            int64_t before = befores[j] = place->size & held;
+            tb_level *target = (tb_level *)((uintptr_t)unused + (((uintptr_t)place - (uintptr_t)unused) & (uintptr_t)held));
             target->size = size; /* the unused one's where there is nothing to change */
-            shifts[count] = (tb_shift){places[j], j};
+            shifts[count] = (tb_shift){place, j};
             count += (int32_t)((-before ^ -size) < 0);
         }
-        *digest ^= account_for(s, &in, befores, changed);
+        *digest ^= in.count > 1 && tb_is_wide ? account_widely(s, &in, befores, changed)
+                                              : account_narrowly(s, &in, befores, changed);
         if (may_assemble(side, &in, shifts, count))
             assemble(side, &in, shifts, count);
         else if (count)

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tb_find.h"
+
 void tb_loose_init(tb_loose *loose)
 {
     memset(loose, 0, sizeof *loose);
@@ -15,15 +17,6 @@ void tb_loose_free(tb_loose *loose)
     free(loose->places);
     free(loose->coming);
     tb_loose_init(loose);
-}
-
-/* So many changes are looked up at once; what remains of 4, in twos and ones. */
-#define TOGETHER 4
-
-/* Is price a farther from the best than price b? */
-TB_INLINE int worse(int64_t a, int64_t b, int side)
-{
-    return side ? a > b : a < b;
 }
 
 static tb_error make_room(tb_loose *loose, int32_t changes)
@@ -70,47 +63,16 @@ static __attribute__((noinline)) tb_error make_places(tb_loose *loose, int s, in
     return tb_book_reserve(&loose->book, s ? 0 : (int32_t)wanted, s ? (int32_t)wanted : 0);
 }
 
-/* How many levels are worse than each of a few prices: their places. Binary searches whose steps depend on the count alone, so
- * that the processor has nothing to guess, and which it can run side by side, because none waits for another. count > 0. */
-TB_INLINE void find_few(const tb_level *levels, int64_t count, const int64_t *prices, int32_t *places, int s, const int few)
-{
-    const tb_level *base[TOGETHER];
-    for (int k = 0; k < few; k++)
-        base[k] = levels;
-    for (int64_t length = count; length > 1;) {
-        const int64_t half = length >> 1;
-        for (int k = 0; k < few; k++) {
-            const tb_level *probe = base[k] + half;
-            const int below = worse(probe[-1].price, prices[k], s);
-            base[k] = __builtin_expect_with_probability(below, 1, 0.5) ? probe : base[k];
-        }
-        length -= half;
-    }
-    for (int k = 0; k < few; k++)
-        places[k] = (int32_t)(base[k] - levels + worse(base[k]->price, prices[k], s));
-}
-
 /* Finds all places of a side's changes. Returns less than 0 where these are not what tb_loose_apply can take. */
-TB_INLINE int64_t find(const tb_side *side, int s, const tb_changes *in, int32_t *places)
+TB_INLINE int64_t find(tb_side *side, int s, const tb_changes *in, int32_t *places)
 {
     const int64_t *const prices = in->prices, n = in->count;
     if (n == 0)
         return 0;
-    int64_t bad = in->sizes[0] | -(int64_t)(prices[s ? 0 : n - 1] == INT64_MIN), j = 0;
+    int64_t bad = in->sizes[0] | -(int64_t)(prices[s ? 0 : n - 1] == TB_NO_PRICE);
     for (int64_t i = 1; i < n; i++)
-        bad |= in->sizes[i] | -(int64_t)!worse(prices[i], prices[i - 1], s);
-    if (TB_UNLIKELY(side->count == 0)) {
-        memset(places, 0, (size_t)n * sizeof *places);
-        return bad;
-    }
-    for (; j + TOGETHER <= n; j += TOGETHER)
-        find_few(side->levels, side->count, prices + j, places + j, s, TOGETHER);
-    if (n - j >= 2) {
-        find_few(side->levels, side->count, prices + j, places + j, s, 2);
-        j += 2;
-    }
-    if (j < n)
-        find_few(side->levels, side->count, prices + j, places + j, s, 1);
+        bad |= in->sizes[i] | -(int64_t)!tb_worse(prices[i], prices[i - 1], s);
+    tb_find_places(side, s, prices, (int32_t)n, places);
     return bad;
 }
 
@@ -134,7 +96,6 @@ TB_INLINE void set(tb_side *side, const tb_changes *in, const int32_t *places, i
     tb_level *const levels = side->levels;
     const int32_t count = side->count;
     int32_t n = 0;
-    levels[count].price = INT64_MIN; /* which no change has */
     for (int32_t j = 0; j < in->count; j++) {
         const int32_t at = places[j];
         const int known = levels[at].price == in->prices[j];
