@@ -11,50 +11,110 @@
 
 #define WIDE __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx2,bmi,bmi2")))
 
-#define SEEN 64 /* bytes from a level's first digit on, in which two levels end */
-#define BEHIND 8 /* so many are read from a number's quote on */
+#define SEEN 64       /* bytes from a level's first digit on, in which two levels end */
+#define BEHIND 8      /* so many are read from a number's quote on */
 #define LEAST_REST 40 /* what is behind a side in any case: else the complete decoder looks */
-#define LONGEST 16                    /* characters of a number: a lane */
-#define MOST_DECIMALS (LONGEST - 2)
+#define LANE 16
+#define MOST_DIGITS (LANE - 2)
+#define MOST_DECIMALS (MOST_DIGITS - 1)
 
-/* A number lies in a lane of sixteen bytes so that it ends where the lane does. Where its point has to be and which bytes may be
- * its first is known from the decimals, and for each of both kinds of numbers by itself. */
+/* From the end of a number back to that of the one before, without its own length: `","`, and `"],["`. */
+#define TO_SIZE 3
+#define TO_PRICE 5
+#define SPANS (TO_PRICE + SEEN + 1)
+
+/* A number's text lies in a lane so that it ends where the lane does. So its point has its place, which depends on the decimals
+ * alone. The text becomes values, and these are put in order: digits at the end, zeros before them. Of the two places that no digit
+ * needs the first gets what has to be the point, and the second the first digit, where that must not be 0, or else the quote in
+ * front of it. How, depends on the number's length. A length that no such number has puts a 0 there. */
 typedef struct {
-    uint8_t base[LONGEST];  /* what a byte's value is counted from: `0`, or the point */
-    uint8_t most[LONGEST];  /* the highest such value */
-    uint8_t close[LONGEST]; /* the digits before the point move up to those behind it */
-    /* of places, a bit each: where a number must not begin with 0, nor with any other digit */
-    uint16_t no_zero, no_other;
-    uint16_t alone; /* where a size of 0 begins that has no point, while others have one */
+    uint8_t base[LANE]; /* what a byte's value is counted from: `0`, or the point */
+    uint8_t order[SPANS][LANE]; /* by length, from -TO_PRICE on */
 } tb_writing;
-static tb_writing price_writings[MOST_DECIMALS + 1], size_writings[MOST_DECIMALS + 1];
+static _Alignas(64) tb_writing price_writings[MOST_DECIMALS + 1], size_writings[MOST_DECIMALS + 1];
+
+static void make_order(uint8_t order[LANE], int length, int decimals, int is_size)
+{
+    const int first = LANE - length, point = decimals ? LANE - 1 - decimals : LANE; /* LANE: there is none */
+    const int is_alone = is_size && decimals && length == 1;                        /* a size of 0 */
+    memset(order, 0x80, LANE);
+    if (length < 1 || length - (decimals > 0) > MOST_DIGITS || (first >= point && !is_alone))
+        return;
+    for (int place = LANE - 1, from = LANE - 1; from >= first; from--)
+        if (from != point)
+            order[place--] = (uint8_t)from;
+    if (first < point && decimals)
+        order[0] = (uint8_t)point;
+    order[1] = (uint8_t)(first + 1 < point && length > 1 ? first : first - 1);
+}
 
 __attribute__((constructor)) static void make_writings(void)
 {
-    for (int decimals = 0; decimals <= MOST_DECIMALS; decimals++) {
-        tb_writing *const w = &price_writings[decimals], *const other = &size_writings[decimals];
-        const int point = decimals ? LONGEST - 1 - decimals : LONGEST; /* LONGEST: there is none */
-        for (int k = 0; k < LONGEST; k++) {
-            w->base[k] = k == point ? '.' : '0';
-            w->most[k] = k == point ? 0 : 9;
-            w->close[k] = (uint8_t)(decimals == 0 || k > point ? k : k ? k - 1 : 0x80);
-            w->no_zero |= (uint16_t)((k != point - 1) << k); /* a 0 before the point is alone */
-            w->no_other |= (uint16_t)((k >= point) << k);
+    for (int decimals = 0; decimals <= MOST_DECIMALS; decimals++)
+        for (int is_size = 0; is_size < 2; is_size++) {
+            tb_writing *const w = is_size ? &size_writings[decimals] : &price_writings[decimals];
+            memset(w->base, '0', LANE);
+            if (decimals)
+                w->base[LANE - 1 - decimals] = '.';
+            for (int i = 0; i < SPANS; i++)
+                make_order(w->order[i], i - TO_PRICE, decimals, is_size);
         }
-        *other = *w;
-        if (decimals) {
-            other->alone = 1 << (LONGEST - 1);
-            other->no_zero &= (uint16_t)~other->alone;
-        }
-    }
 }
 
-/* In every lane, or of every number: price, size, price, size. */
+#define EVERY_16(...) {__VA_ARGS__, __VA_ARGS__, __VA_ARGS__, __VA_ARGS__}
+#define EVERY_4(x) EVERY_16(x, x, x, x)
+typedef union {
+    uint32_t words[LANE];
+    __m512i vector;
+} tb_constant;
+static const tb_constant quote = {EVERY_4(0x22222222)}, tens = {EVERY_16(0x010A0000, 0x010A010A, 0x010A010A, 0x010A010A)},
+                         hundreds = {EVERY_4(0x00010064)}, myriads = {EVERY_4(0x00012710)}, hundred_million = {EVERY_4(100000000)},
+                         first_less_one = {EVERY_16(0xFF00, 0, 0, 0)}, /* 0 becomes 255 */
+                         most = {EVERY_16(0x0909FE00, 0x09090909, 0x09090909, 0x09090909)},
+                         second_last = {EVERY_16(0, 0, 0, 0x00FF0000)}, by_kind = {{0, 0, 4, 0, 2, 0, 6, 0}};
+
+/* Of the frame's numbers. */
 typedef struct {
-    __m512i base, most, close, quote, tens, hundreds, myriads, hundred_million, order;
-    uint64_t no_zero, no_other, alone; /* no_zero: exclusive or no_other */
-    uint64_t sizes;                    /* of the mantissas in their lanes: those that are `0` if they are 0 */
-} tb_wide;
+    __m512i base; /* price, size, price, size */
+    const uint8_t *prices, *sizes; /* orders, of length 0 */
+    uint32_t may_be_alone; /* of the second halves of the lanes: sizes, if `0` is another spelling than theirs */
+} tb_written;
+
+/* What the numbers of `levels` levels (1 or 2) make whose texts and orders these are: price, price, size, size. What comes back is 0
+ * if they are what is expected. */
+TB_INLINE WIDE __mmask64 read_two(const tb_written *w, __m512i text, __m512i order, __m256i *mantissas)
+{
+    __m512i x = _mm512_shuffle_epi8(_mm512_sub_epi8(text, w->base), order);
+    x = _mm512_add_epi8(x, first_less_one.vector);
+    const __mmask64 high = _mm512_cmpgt_epu8_mask(x, most.vector);
+    /* fourteen digits, seven pairs, four fours, two eights */
+    x = _mm512_madd_epi16(_mm512_maddubs_epi16(x, tens.vector), hundreds.vector);
+    x = _mm512_madd_epi16(_mm512_packus_epi32(x, x), myriads.vector);
+    x = _mm512_add_epi64(_mm512_mul_epu32(x, hundred_million.vector), _mm512_srli_epi64(x, 32)); /* each twice */
+    *mantissas = _mm512_castsi512_si256(_mm512_permutexvar_epi64(by_kind.vector, x));
+    /* a size is 0 if, and only if, it is a single character: the one before that is a quote */
+    const __m512i before_last = _mm512_ternarylogic_epi64(text, quote.vector, second_last.vector, 0x28);
+    const __mmask8 sizes = (__mmask8)w->may_be_alone;
+    return _kor_mask64(high, _kxor_mask8(_mm512_mask_testn_epi64_mask(sizes, x, x),
+                                         _mm512_mask_testn_epi64_mask(sizes, before_last, before_last)));
+}
+
+TB_INLINE WIDE __mmask32 read_one(const tb_written *w, __m256i text, __m256i order, __m256i *mantissas)
+{
+#define HALF(name) _mm512_castsi512_si256(name.vector)
+    __m256i x = _mm256_shuffle_epi8(_mm256_sub_epi8(text, _mm512_castsi512_si256(w->base)), order);
+    x = _mm256_add_epi8(x, HALF(first_less_one));
+    const __mmask32 high = _mm256_cmpgt_epu8_mask(x, HALF(most));
+    x = _mm256_madd_epi16(_mm256_maddubs_epi16(x, HALF(tens)), HALF(hundreds));
+    x = _mm256_madd_epi16(_mm256_packus_epi32(x, x), HALF(myriads));
+    x = _mm256_add_epi64(_mm256_mul_epu32(x, HALF(hundred_million)), _mm256_srli_epi64(x, 32));
+    *mantissas = x; /* each is there twice */
+    const __m256i before_last = _mm256_ternarylogic_epi64(text, HALF(quote), HALF(second_last), 0x28);
+    const __mmask8 sizes = (__mmask8)(w->may_be_alone & 0x0F);
+    return _kor_mask32(high, _kxor_mask8(_mm256_mask_testn_epi64_mask(sizes, x, x),
+                                         _mm256_mask_testn_epi64_mask(sizes, before_last, before_last)));
+#undef HALF
+}
 
 /* Behind a quote. */
 #define BETWEEN_NUMBERS TB_TEXT2(',', '"')
@@ -68,62 +128,88 @@ TB_INLINE uint32_t load2(const uint8_t *p)
     return word;
 }
 
-#define HOLD(constant) __asm__("" : "+v"(constant))
-
-TB_INLINE WIDE __m512i lanes(const uint8_t price[LONGEST], const uint8_t size[LONGEST])
+TB_INLINE WIDE __m256i load_lanes(const uint8_t *low, const uint8_t *high)
 {
-    const __m128i a = _mm_loadu_si128((const __m128i *)(const void *)price), b = _mm_loadu_si128((const __m128i *)(const void *)size);
-    return _mm512_broadcast_i64x4(_mm256_inserti128_si256(_mm256_castsi128_si256(a), b, 1));
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)low)),
+                                   _mm_loadu_si128((const __m128i *)(const void *)high), 1);
 }
 
-/* The numbers of `levels` levels (1 or 2) which end at p + ends[i] and have these lengths. Mantissas: price, price, size, size. What
- * comes back is 0 if all of them are written as expected. */
-TB_INLINE WIDE uint64_t read_numbers(const tb_wide *w, const uint8_t *p, const uint64_t ends[4], const uint64_t lengths[4],
-                                     const int levels, __m256i *out)
+/* A constant that is cheaper to make each time than to keep: registers are scarce here. */
+TB_INLINE uint64_t bit(const int i)
 {
-#define LANE(i) _mm_loadu_si128((const __m128i *)(const void *)(p + ends[i] - LONGEST))
-    const uint64_t firsts = levels == 2 ? ((UINT64_C(1) << ((16 - lengths[0]) & 63)) + (UINT64_C(1) << ((32 - lengths[1]) & 63))) +
-                                              ((UINT64_C(1) << ((48 - lengths[2]) & 63)) + (UINT64_C(1) << ((64 - lengths[3]) & 63)))
-                                        : (UINT64_C(1) << ((16 - lengths[0]) & 63)) + (UINT64_C(1) << ((32 - lengths[1]) & 63));
-    uint64_t high, zero, none;
-    if (levels == 2) {
-        const uint64_t used = ((UINT64_C(1) << 16) + (UINT64_C(1) << 32) + (UINT64_C(1) << 48)) - firsts;
-        const __m256i low = _mm256_inserti128_si256(_mm256_castsi128_si256(LANE(0)), LANE(1), 1),
-                      upper = _mm256_inserti128_si256(_mm256_castsi128_si256(LANE(2)), LANE(3), 1);
-        const __m512i text = _mm512_inserti64x4(_mm512_castsi256_si512(low), upper, 1);
-        __m512i x = _mm512_maskz_sub_epi8(_cvtu64_mask64(used), text, w->base);
-        high = _cvtmask64_u64(_mm512_cmpgt_epu8_mask(x, w->most));
-        zero = _cvtmask64_u64(_mm512_testn_epi8_mask(x, x));
-        /* sixteen digits, eight pairs, four fours, two eights */
-        x = _mm512_madd_epi16(_mm512_maddubs_epi16(_mm512_shuffle_epi8(x, w->close), w->tens), w->hundreds);
-        x = _mm512_madd_epi16(_mm512_packus_epi32(x, x), w->myriads);
-        x = _mm512_add_epi64(_mm512_mul_epu32(x, w->hundred_million), _mm512_srli_epi64(x, 32));
-        none = _cvtmask8_u32(_mm512_testn_epi64_mask(x, x));
-        *out = _mm512_castsi512_si256(_mm512_permutexvar_epi64(w->order, x));
-    } else {
-        const uint32_t used = (uint32_t)((UINT64_C(1) << 16) + (UINT64_C(1) << 32) - firsts);
-        const __m256i text = _mm256_inserti128_si256(_mm256_castsi128_si256(LANE(0)), LANE(1), 1);
-        __m256i x = _mm256_maskz_sub_epi8(_cvtu32_mask32(used), text, _mm512_castsi512_si256(w->base));
-        high = _cvtmask32_u32(_mm256_cmpgt_epu8_mask(x, _mm512_castsi512_si256(w->most)));
-        zero = _cvtmask32_u32(_mm256_testn_epi8_mask(x, x));
-        x = _mm256_shuffle_epi8(x, _mm512_castsi512_si256(w->close));
-        x = _mm256_madd_epi16(_mm256_maddubs_epi16(x, _mm512_castsi512_si256(w->tens)), _mm512_castsi512_si256(w->hundreds));
-        x = _mm256_madd_epi16(_mm256_packus_epi32(x, x), _mm512_castsi512_si256(w->myriads));
-        x = _mm256_add_epi64(_mm256_mul_epu32(x, _mm512_castsi512_si256(w->hundred_million)), _mm256_srli_epi64(x, 32));
-        none = _cvtmask8_u32(_mm256_testn_epi64_mask(x, x));
-        *out = x; /* each is there twice */
+    uint64_t word = UINT64_C(1) << i;
+    __asm__("" : "+r"(word));
+    return word;
+}
+
+/* The quotes among the bytes from p on, of which so many are readable: a bit each. */
+TB_INLINE WIDE uint64_t quotes_from(const uint8_t *p, uint64_t left)
+{
+    const __m512i seen = TB_LIKELY(left >= SEEN)
+                             ? _mm512_loadu_si512((const void *)p)
+                             : _mm512_maskz_loadu_epi8(_cvtu64_mask64((UINT64_C(1) << left) - 1), (const void *)p);
+    return _cvtmask64_u64(_mm512_cmpeq_epi8_mask(seen, quote.vector));
+}
+
+/* How far a side has been read. */
+typedef struct {
+    int64_t *to;    /* where the next price goes; its size lies `to_sizes` from there */
+    int64_t *full;
+    uintptr_t to_sizes;
+    __m128i before; /* its second number: the price before */
+} tb_sofar;
+
+/* Bids fall, asks rise. */
+#define OUT_OF_ORDER(prices, before) (side ? _mm_cmple_epi64_mask((prices), (before)) : _mm_cmpge_epi64_mask((prices), (before)))
+
+/* Reads two levels, or the last one, from p on, where these quotes are. Returns where the quote is that ends them; NULL, with nothing
+ * read, if they are written in any other way. */
+TB_INLINE WIDE const uint8_t *read_some(const tb_written *w, const int side, tb_sofar *sofar, const uint8_t *p, uint64_t left,
+                                        uint64_t quotes)
+{
+    /* 61809.40","0.105"],["61809.30","0"] : every other quote ends a number */
+    const uint64_t end_0 = _tzcnt_u64(quotes), end_1 = _tzcnt_u64(_pdep_u64(bit(2), quotes));
+    __m256i mantissas;
+    if (TB_UNLIKELY(end_1 + BEHIND > left))
+        return NULL;
+    const uint8_t *behind = p + end_1;
+    uint32_t strange = load2(p + end_0 + 1) ^ BETWEEN_NUMBERS;
+    const __m256i text = load_lanes(p + end_0 - LANE, behind - LANE);
+    const __m256i order = load_lanes(w->prices + LANE * end_0, w->sizes + LANE * (end_1 - end_0 - TO_SIZE));
+    if (tb_load4(behind + 1) != BETWEEN_LEVELS) {
+        __mmask32 odd = read_one(w, text, order, &mantissas);
+        const __m128i one = _mm256_castsi256_si128(mantissas);
+        odd = _kor_mask32(odd, _kand_mask8(OUT_OF_ORDER(one, _mm_alignr_epi8(one, sofar->before, 8)), 1));
+        if (TB_UNLIKELY(!_kortestz_mask32_u8(odd, odd)) || TB_UNLIKELY(strange != 0 || sofar->to == sofar->full))
+            return NULL;
+        _mm_storel_epi64((__m128i *)(void *)sofar->to, one);
+        _mm_storel_epi64((__m128i *)((uintptr_t)sofar->to + sofar->to_sizes), _mm256_extracti128_si256(mantissas, 1));
+        sofar->to++;
+        return behind;
     }
-#undef LANE
-    /* a size of 0 that is not `0` is another spelling */
-    return high | (firsts & (w->no_other ^ (zero & w->no_zero))) | (_pext_u64(firsts, w->alone) ^ _pext_u64(none, w->sizes));
+    const uint64_t end_2 = _tzcnt_u64(_pdep_u64(bit(4), quotes)), end_3 = _tzcnt_u64(_pdep_u64(bit(6), quotes));
+    if (TB_UNLIKELY(end_3 + BEHIND > left))
+        return NULL;
+    behind = p + end_3;
+    strange |= load2(p + end_2 + 1) ^ BETWEEN_NUMBERS;
+    const __m256i other_text = load_lanes(p + end_2 - LANE, behind - LANE);
+    const __m256i other_order = load_lanes(w->prices + LANE * (end_2 - end_1 - TO_PRICE), w->sizes + LANE * (end_3 - end_2 - TO_SIZE));
+    __mmask64 odd = read_two(w, _mm512_inserti64x4(_mm512_castsi256_si512(text), other_text, 1),
+                             _mm512_inserti64x4(_mm512_castsi256_si512(order), other_order, 1), &mantissas);
+    const __m128i two = _mm256_castsi256_si128(mantissas);
+    odd = _kor_mask64(odd, OUT_OF_ORDER(two, _mm_alignr_epi8(two, sofar->before, 8)));
+    if (TB_UNLIKELY(!_kortestz_mask64_u8(odd, odd)) || TB_UNLIKELY(strange != 0 || sofar->full - sofar->to < 2))
+        return NULL;
+    sofar->before = two;
+    _mm_storeu_si128((__m128i *)(void *)sofar->to, two);
+    _mm_storeu_si128((__m128i *)((uintptr_t)sofar->to + sofar->to_sizes), _mm256_extracti128_si256(mantissas, 1));
+    sofar->to += 2;
+    return behind;
 }
 
-TB_INLINE WIDE const uint8_t *read_side(tb_frame *f, const int side, const tb_wide *w, const uint8_t *p, const uint8_t *end)
+TB_INLINE WIDE const uint8_t *read_side(tb_frame *f, const int side, const tb_written *w, const uint8_t *p, const uint8_t *end)
 {
-    int64_t *const prices = f->prices[side], *const sizes = f->sizes[side];
-    const int64_t capacity = f->capacity[side];
-    int64_t n = 0;
-    __m128i before = _mm_set1_epi64x(side ? 0 : INT64_MAX);
+    int64_t *const prices = f->prices[side];
     if (TB_UNLIKELY(end - p < LEAST_REST || !prices)) /* the complete decoder makes the room, once */
         return NULL;
     if (*p == ']') {
@@ -132,62 +218,32 @@ TB_INLINE WIDE const uint8_t *read_side(tb_frame *f, const int side, const tb_wi
     }
     if (TB_UNLIKELY(load2(p) != TB_TEXT2('[', '"')))
         return NULL;
-    for (p += 2;;) {
-        const uint64_t left = (uint64_t)(end - p);
-        uint64_t ends[4], lengths[4];
-        const uint8_t *behind;
-        __m256i mantissas;
-        /* 61809.40","0.105"],["61809.30","0"] : every other quote ends a number */
-        const __m512i text = TB_LIKELY(left >= SEEN)
-                                 ? _mm512_loadu_si512((const void *)p)
-                                 : _mm512_maskz_loadu_epi8(_cvtu64_mask64((UINT64_C(1) << left) - 1), (const void *)p);
-        const uint64_t quotes = _cvtmask64_u64(_mm512_cmpeq_epi8_mask(text, w->quote));
-        ends[0] = _tzcnt_u64(quotes);
-        ends[1] = _tzcnt_u64(_pdep_u64(1 << 2, quotes));
-        if (TB_UNLIKELY(ends[1] + BEHIND > left))
+    tb_sofar sofar = {prices, prices + f->capacity[side], (uintptr_t)f->sizes[side] - (uintptr_t)prices,
+                      _mm_set1_epi64x(side ? 0 : INT64_MAX)};
+    const uint8_t *behind;
+    for (p += 2;; p = behind + TO_PRICE) {
+        /* Twice, and the second time with what has been seen already: to wait for where the first ones end, and then for the bytes
+         * from there on, is what takes longest. */
+        const uint64_t left = (uint64_t)(end - p), quotes = quotes_from(p, left);
+        behind = read_some(w, side, &sofar, p, left, quotes);
+        if (TB_UNLIKELY(!behind))
             break;
-        lengths[0] = ends[0];
-        lengths[1] = ends[1] - ends[0] - 3;
-        uint32_t strange = load2(p + ends[0] + 1) ^ BETWEEN_NUMBERS;
-        behind = p + ends[1];
         if (tb_load4(behind + 1) == BETWEEN_LEVELS) {
-            ends[2] = _tzcnt_u64(_pdep_u64(1 << 4, quotes));
-            ends[3] = _tzcnt_u64(_pdep_u64(1 << 6, quotes));
-            if (TB_UNLIKELY(ends[3] + BEHIND > left))
-                break;
-            lengths[2] = ends[2] - ends[1] - 5;
-            lengths[3] = ends[3] - ends[2] - 3;
-            strange |= load2(p + ends[2] + 1) ^ BETWEEN_NUMBERS;
-            behind = p + ends[3];
-            uint64_t odd = read_numbers(w, p, ends, lengths, 2, &mantissas);
-            odd |= ((lengths[0] - 1) | (lengths[1] - 1) | (lengths[2] - 1) | (lengths[3] - 1)) & ~(uint64_t)(LONGEST - 1);
-            const __m128i two = _mm256_castsi256_si128(mantissas), shifted = _mm_alignr_epi8(two, before, 8);
-            odd |= _cvtmask8_u32(side ? _mm_cmple_epi64_mask(two, shifted) : _mm_cmpge_epi64_mask(two, shifted));
-            if (TB_UNLIKELY((odd | strange) != 0 || n + 2 > capacity))
-                break;
-            before = two;
-            _mm_storeu_si128((__m128i *)(void *)(prices + n), two);
-            _mm_storeu_si128((__m128i *)(void *)(sizes + n), _mm256_extracti128_si256(mantissas, 1));
-            n += 2;
-            if (tb_load4(behind + 1) == BETWEEN_LEVELS) {
-                p = behind + 5;
+            const uint64_t done = (uint64_t)(behind - p) + TO_PRICE;
+            if (TB_UNLIKELY(done >= SEEN || left < 2 * SEEN))
                 continue;
-            }
-        } else {
-            uint64_t odd = read_numbers(w, p, ends, lengths, 1, &mantissas);
-            odd |= ((lengths[0] - 1) | (lengths[1] - 1)) & ~(uint64_t)(LONGEST - 1);
-            const __m128i one = _mm256_castsi256_si128(mantissas), shifted = _mm_alignr_epi8(one, before, 8);
-            odd |= _cvtmask8_u32(side ? _mm_cmple_epi64_mask(one, shifted) : _mm_cmpge_epi64_mask(one, shifted)) & 1;
-            if (TB_UNLIKELY((odd | strange) != 0 || n + 1 > capacity))
+            const uint64_t more = quotes_from(p + SEEN, SEEN);
+            p += done;
+            behind = read_some(w, side, &sofar, p, left - done, quotes >> done | more << (SEEN - done));
+            if (TB_UNLIKELY(!behind))
                 break;
-            prices[n] = _mm_cvtsi128_si64(one);
-            sizes[n] = _mm_cvtsi128_si64(_mm256_extracti128_si256(mantissas, 1));
-            n++;
+            if (tb_load4(behind + 1) == BETWEEN_LEVELS)
+                continue;
         }
-        f->count[side] = (int32_t)n;
-        return load2(behind + 1) == BEHIND_LEVELS && (side || prices[n - 1]) ? behind + 3 : NULL;
+        f->count[side] = (int32_t)(sofar.to - prices);
+        return load2(behind + 1) == BEHIND_LEVELS && (side || sofar.to[-1]) ? behind + 3 : NULL;
     }
-    return tb_read_other_levels(f, side, p, end, n);
+    return tb_read_other_levels(f, side, p, end, sofar.to - prices);
 }
 
 WIDE const uint8_t *tb_read_levels_in_pairs(tb_frame *f, const uint8_t *p, const uint8_t *end)
@@ -195,27 +251,8 @@ WIDE const uint8_t *tb_read_levels_in_pairs(tb_frame *f, const uint8_t *p, const
     if (TB_UNLIKELY(f->expected_price > MOST_DECIMALS || f->expected_size > MOST_DECIMALS)) /* no lane holds such a number */
         return tb_read_levels_singly(f, p, end);
     const tb_writing *const price = &price_writings[f->expected_price], *const size = &size_writings[f->expected_size];
-#define EACH(name) (((uint64_t)price->name | (uint64_t)size->name << 16) * UINT64_C(0x0000000100000001))
-    tb_wide w = {.base = lanes(price->base, size->base),
-                 .most = lanes(price->most, size->most),
-                 .close = lanes(price->close, size->close),
-                 .quote = _mm512_set1_epi8('"'),
-                 .tens = _mm512_set1_epi16(0x010A),
-                 .hundreds = _mm512_set1_epi32(0x00010064),
-                 .myriads = _mm512_set1_epi32(0x00012710),
-                 .hundred_million = _mm512_set1_epi32(100000000),
-                 .order = _mm512_setr_epi64(0, 4, 2, 6, 0, 0, 0, 0),
-                 .no_zero = EACH(no_zero) ^ EACH(no_other),
-                 .no_other = EACH(no_other),
-                 .alone = EACH(alone),
-                 .sizes = f->expected_size ? 0x44 : 0};
-#undef EACH
-    HOLD(w.quote);
-    HOLD(w.tens);
-    HOLD(w.hundreds);
-    HOLD(w.myriads);
-    HOLD(w.hundred_million);
-    HOLD(w.order);
+    const tb_written w = {_mm512_broadcast_i64x4(load_lanes(price->base, size->base)), price->order[TO_PRICE], size->order[TO_PRICE],
+                          f->expected_size ? 0x88 : 0};
     f->exact = 1;
     p = read_side(f, 0, &w, p, end);
     if (TB_UNLIKELY(!p || end - p < LEAST_REST || (tb_load8(p) & TB_BYTES(6)) != TB_BETWEEN_SIDES))
