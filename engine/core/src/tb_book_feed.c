@@ -513,12 +513,16 @@ static tb_error on_other_levels(tb_engine *engine, int32_t index, tb_frame *fram
 
 tb_error tb_on_book(tb_engine *engine, int32_t index, tb_frame *frame, tb_stamp at)
 {
-    const tb_changes row[4] = {{frame->prices[0], frame->sizes[0], frame->count[0]},
-                               {frame->prices[1], frame->sizes[1], frame->count[1]},
-                               {frame->prices[0], frame->rpi_sizes[0], frame->count[0]},
-                               {frame->prices[1], frame->rpi_sizes[1], frame->count[1]}};
-    if (TB_UNLIKELY(!frame->ready))
+    if (TB_UNLIKELY(!frame->ready)) {
+        const tb_changes row[4] = {{frame->prices[0], frame->sizes[0], frame->count[0]},
+                                   {frame->prices[1], frame->sizes[1], frame->count[1]},
+                                   {frame->prices[0], frame->rpi_sizes[0], frame->count[0]},
+                                   {frame->prices[1], frame->rpi_sizes[1], frame->count[1]}};
         return on_other_levels(engine, index, frame, row, at);
+    }
+    /* the fast path reads no second sizes */
+    const tb_changes row[2] = {{frame->prices[0], frame->sizes[0], frame->count[0]},
+                               {frame->prices[1], frame->sizes[1], frame->count[1]}};
     tb_verdict verdict = TB_TAKE;
     return TB_UNLIKELY(is_copy(engine, index, frame, &verdict, at)) ? TB_OK
                                                                      : on_levels(engine, index, frame, row, row, verdict, at);
