@@ -326,6 +326,7 @@ cdef extern from "tb_engine.h" nogil:
     int32_t tb_engine_find_feed(const tb_engine *engine, const uint8_t *topic, size_t length)
     int32_t tb_engine_symbol(tb_engine *engine, const uint8_t *name, size_t length)
     tb_line *tb_engine_line(tb_engine *engine, uint16_t line)
+    void tb_fetch_frame(const uint8_t *bytes, size_t length) nogil
     int32_t tb_engine_apply(tb_engine *engine, const uint8_t *bytes, size_t length, int64_t receive_ns,
                             int64_t sequence, uint16_t line)
     ctypedef struct tb_made:

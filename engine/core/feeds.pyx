@@ -250,6 +250,7 @@ cdef class Engine:
 
     def apply(self, bytes frame not None, int64_t receive_ns, int64_t sequence, uint16_t line=0):
         """Take one frame. Returns its feed's index, or CONTROL (no topic), UNKNOWN_TOPIC or UNDECODABLE."""
+        tb_fetch_frame(<const uint8_t *>PyBytes_AS_STRING(frame), PyBytes_GET_SIZE(frame))
         cdef int32_t feed = tb_engine_apply(&self.engine, <const uint8_t *>PyBytes_AS_STRING(frame),
                                             PyBytes_GET_SIZE(frame), receive_ns, sequence, line)
         return feed if feed > TB_RESULT_DRIVEN else self._drive(feed, frame, Stamp(sequence, receive_ns, line))
@@ -272,6 +273,7 @@ cdef class Engine:
         Returns:
             (feed, bid price, bid size, ask price, ask size), mantissas, None for the two of an empty side; or None.
         """
+        tb_fetch_frame(<const uint8_t *>PyBytes_AS_STRING(frame), PyBytes_GET_SIZE(frame))
         cdef int32_t feed = tb_engine_apply(&self.engine, <const uint8_t *>PyBytes_AS_STRING(frame),
                                             PyBytes_GET_SIZE(frame), receive_ns, sequence, line)
         if feed < 0:

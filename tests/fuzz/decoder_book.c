@@ -5,6 +5,7 @@
 
 #include "decoder.h"
 #include "tb_decimal.h"
+#include "tb_find.h"
 
 static int same_book(const tb_book *book, const fuzz_book_model *model)
 {
@@ -31,7 +32,9 @@ int64_t fuzz_apply(fuzz_kept_book *kept, const tb_frame *f, int replace)
     fuzz_book_model *model = &kept->model;
     int64_t changed = 0, expected = 0;
     const int room = has_room(&kept->book, f, replace);
+    (void)tb_find_narrowly(f->count[0] % 4 == 3); /* now with wide vectors, now without */
     tb_error error = replace ? tb_book_load(&kept->book, message) : tb_book_apply(&kept->book, message, &changed);
+    (void)tb_find_narrowly(0);
     FUZZ_CHECK(error == (room ? TB_OK : TB_NO_MEMORY));
     if (!room) {
         FUZZ_CHECK(same_book(&kept->book, model));

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "fuzz.h"
+#include "tb_find.h"
 #include "tb_levels.h"
 
 #define START_MS INT64_C(1700000000000)
@@ -101,9 +102,11 @@ static void on_frame(fuzz_world *world, const uint8_t *bytes, size_t length, uin
     fuzz_remember(&before[0], a);
     fuzz_remember(&before[1], b);
     int32_t result = apply(a, bytes, length, 0, line, world->sequence, 0, 0);
-    (void)tb_read_levels_portably(world->portable);
+    (void)tb_choose_levels_reader(world->portable ? TB_LEVELS_PORTABLE : TB_LEVELS_AVX512);
+    (void)tb_find_narrowly(1);
     int32_t other = apply(b, bytes, length, spaced, line, world->sequence, world->batch, result);
-    (void)tb_read_levels_portably(0);
+    (void)tb_find_narrowly(0);
+    (void)tb_choose_levels_reader(TB_LEVELS_AVX512);
     FUZZ_CHECK(result == other);
     world->frames++;
     world->result = result;

@@ -224,6 +224,14 @@ int32_t tb_engine_symbol(tb_engine *engine, const uint8_t *name, size_t length);
 /* Finds or makes; NULL when memory is out. */
 tb_line *tb_engine_line(tb_engine *engine, uint16_t line);
 
+/* Asks for the lines of a frame that may be far away: else each would be waited for when its turn comes. */
+static inline void tb_fetch_frame(const uint8_t *bytes, size_t length)
+{
+    const size_t most = length < 1024 ? length : 1024;
+    for (size_t i = 64; i < most; i += 64)
+        __builtin_prefetch(bytes + i);
+}
+
 int32_t tb_engine_apply(tb_engine *engine, const uint8_t *bytes, size_t length, int64_t receive_ns,
                         int64_t sequence, uint16_t line);
 
