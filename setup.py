@@ -35,6 +35,8 @@ if switch("TAPEBOOK_SANITIZE"):
 MACROS = [("CYTHON_TRACE_NOGIL", "1")] if switch("TAPEBOOK_TRACE") else []
 
 
+# A book, and how places in it are found.
+BOOK = ("tb_book.c", "tb_find.c")
 # What takes the archive's rows and never sees a frame.
 REPLAYED = ("tb_loose.c", "tb_replay.c", "tb_sample.c")
 # What looks at rows, or at columns.
@@ -62,12 +64,12 @@ setup(
             extension("decimals"),
             extension("delays"),
             extension("merge"),
-            extension("book", "tb_book.c", "tb_find.c", "tb_measure.c"),
-            extension("replay", "tb_book.c", "tb_find.c", *REPLAYED[:2]),
-            extension("sample", "tb_book.c", "tb_find.c", *REPLAYED),
+            extension("book", *BOOK, "tb_measure.c"),
+            extension("replay", *BOOK, *REPLAYED[:2]),
+            extension("sample", *BOOK, *REPLAYED),
             extension("wire", ARCHIVED[0]),
             extension("pages", ARCHIVED[1]),
-            extension("shared", "tb_book.c", "tb_shared.c"),
+            extension("shared", *BOOK, "tb_shared.c"),
             extension("feeds", *ENGINE),
             extension("drive", *ENGINE),
         ],

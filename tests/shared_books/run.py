@@ -30,7 +30,8 @@ def build_reader(directory: Path) -> Path:
     program = directory / "reader"
     subprocess.run(
         ["cc", "-O2", "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-Wno-unused-function", f"-I{SOURCES}",
-         str(ROOT / "tests" / "shared_books" / "reader.c"), str(SOURCES / "tb_book.c"), "-o", str(program)],
+         str(ROOT / "tests" / "shared_books" / "reader.c"), str(SOURCES / "tb_book.c"),
+         str(SOURCES / "tb_find.c"), "-o", str(program)],
         check=True,
     )  # fmt: skip
     return program

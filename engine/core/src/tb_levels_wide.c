@@ -134,6 +134,12 @@ TB_INLINE WIDE __m256i load_lanes(const uint8_t *low, const uint8_t *high)
                                    _mm_loadu_si128((const __m128i *)(const void *)high), 1);
 }
 
+/* For a number from here to there. */
+TB_INLINE const uint8_t *order_of(const uint8_t *orders, uint64_t from, uint64_t to)
+{
+    return orders + LANE * (ptrdiff_t)(to - from);
+}
+
 /* A constant that is cheaper to make each time than to keep: registers are scarce here. */
 TB_INLINE uint64_t bit(const int i)
 {
@@ -175,7 +181,7 @@ TB_INLINE WIDE const uint8_t *read_some(const tb_written *w, const int side, tb_
     const uint8_t *behind = p + end_1;
     uint32_t strange = load2(p + end_0 + 1) ^ BETWEEN_NUMBERS;
     const __m256i text = load_lanes(p + end_0 - LANE, behind - LANE);
-    const __m256i order = load_lanes(w->prices + LANE * end_0, w->sizes + LANE * (end_1 - end_0 - TO_SIZE));
+    const __m256i order = load_lanes(order_of(w->prices, 0, end_0), order_of(w->sizes, end_0 + TO_SIZE, end_1));
     if (tb_load4(behind + 1) != BETWEEN_LEVELS) {
         __mmask32 odd = read_one(w, text, order, &mantissas);
         const __m128i one = _mm256_castsi256_si128(mantissas);
@@ -193,7 +199,7 @@ TB_INLINE WIDE const uint8_t *read_some(const tb_written *w, const int side, tb_
     behind = p + end_3;
     strange |= load2(p + end_2 + 1) ^ BETWEEN_NUMBERS;
     const __m256i other_text = load_lanes(p + end_2 - LANE, behind - LANE);
-    const __m256i other_order = load_lanes(w->prices + LANE * (end_2 - end_1 - TO_PRICE), w->sizes + LANE * (end_3 - end_2 - TO_SIZE));
+    const __m256i other_order = load_lanes(order_of(w->prices, end_1 + TO_PRICE, end_2), order_of(w->sizes, end_2 + TO_SIZE, end_3));
     __mmask64 odd = read_two(w, _mm512_inserti64x4(_mm512_castsi256_si512(text), other_text, 1),
                              _mm512_inserti64x4(_mm512_castsi256_si512(order), other_order, 1), &mantissas);
     const __m128i two = _mm256_castsi256_si128(mantissas);
