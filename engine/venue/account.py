@@ -53,7 +53,7 @@ class Account:
         self.closed: deque[Order] = deque()
         self._closed_by_id: dict[str, Order] = {}
         self._by_link: dict[tuple[Category, str], Order] = {}
-        self.executions: deque[dict[str, object]] = deque(maxlen=REMEMBERED_ORDERS)
+        self.executions: deque[tuple[int, dict[str, object]]] = deque(maxlen=REMEMBERED_ORDERS)
         self.leverage: dict[tuple[Category, str], Decimal] = {}
         self.hedged: set[tuple[Category, str]] = set()
 
@@ -76,6 +76,11 @@ class Account:
                 self._by_link.pop((oldest.rules.category, oldest.link_id), None)
         self.closed.append(order)
         self._closed_by_id[order.order_id] = order
+
+    def remember_execution(self, row: dict[str, object]) -> None:
+        """Keep an execution, under its ordinal in this account."""
+        number = self.executions[-1][0] + 1 if self.executions else 1
+        self.executions.append((number, row))
 
     def find(self, category: Category, order_id: str, link_id: str) -> Order | None:
         """Find an order by its id, or by its link id if none is given; open or remembered."""

@@ -74,6 +74,8 @@ class Matcher:
         self._price_of = price_of
         self._on_filled = on_filled
         self._on_ended = on_ended
+        self._sequence = 0
+        """Of the present match: its fills share it."""
 
     def market_of(self, rules: TradingRules) -> SymbolMarket:
         """The market of an instrument."""
@@ -104,6 +106,7 @@ class Matcher:
     def enter(self, order: Order, now_ms: int) -> None:
         """Let an order trade, as far as it goes at once, and rest if it may."""
         market = self.market_of(order.rules)
+        self._sequence = self._identities.sequence()
         limit = order.limit = self.limit_of(market, order)
         if limit is None:
             self.end(order, now_ms, CancelType.UNKNOWN, RejectReason.NO_QUANTITY)
@@ -175,6 +178,7 @@ class Matcher:
     def passive(self, order: Order, quantity: Decimal, now_ms: int) -> Decimal:
         """Fill a resting order at its own price, by so much at most; returns how much it was."""
         assert order.price is not None
+        self._sequence = self._identities.sequence()
         quantity = self._cap(order, min(quantity, order.wants(order.price))) if order.is_open else ZERO
         if quantity > 0:
             self.fill(order, order.price, quantity, now_ms, is_maker=True)
@@ -218,7 +222,7 @@ class Matcher:
         value = rules.value(price, quantity)
         rate = rules.fee_rate(maker=is_maker)
         closed = profit = ZERO
-        sequence = self._identities.sequence()
+        sequence = self._sequence
         position: Position | None = None
         if rules.is_spot:
             fee_coin, fee = self._exchange_coins(account, order, quantity, value, rate)

@@ -55,7 +55,7 @@ class Outbox:
 
     def execution(self, account: Account, category: Category, row: Row) -> None:
         """Tell an execution."""
-        account.executions.append(row)
+        account.remember_execution(row)
         self._events.append(VenueEvent("execution", account.uid, category, row))
 
     def position_of(self, account: Account, order: Order) -> None:

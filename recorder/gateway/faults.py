@@ -15,6 +15,7 @@ from schemas.errors import ConfigError
 __all__ = [
     "FRAME_DEEDS",
     "HANDSHAKE_DEEDS",
+    "PRIVATE_DEEDS",
     "REQUEST_DEEDS",
     "TRADE_DEEDS",
     "Deed",
@@ -59,7 +60,9 @@ class Deed(StrEnum):
     ORDER_CUT = "order_cut"
     ORDER_ERROR = "order_error"
     ORDER_LIMITED = "order_limited"
+    ORDER_HALF_OPEN = "order_half_open"
     PRIVATE_CUT = "private_cut"
+    PRIVATE_HALF_OPEN = "private_half_open"
     TRADE_RESTART = "trade_restart"
 
 
@@ -88,8 +91,11 @@ TRADE_DEEDS: Final = (
     Deed.ORDER_CUT,
     Deed.ORDER_ERROR,
     Deed.ORDER_LIMITED,
+    Deed.ORDER_HALF_OPEN,
 )
 """Faults given as a share of order requests, of a gateway that trades."""
+PRIVATE_DEEDS: Final = (Deed.PRIVATE_CUT, Deed.PRIVATE_HALF_OPEN)
+"""Faults given as a share of private frames."""
 
 _MEANINGS: Final = {
     "drop": "share of frames not sent",
@@ -123,7 +129,9 @@ _MEANINGS: Final = {
     "error_code": "whole number, of order_error; 10016 unless given",
     "race": "milliseconds after a fill in which a cancel is acknowledged, and told by a second Filled",
     "order_limited": "share answered 10006 and not carried out",
+    "order_half_open": "share not carried out, the connection swallowing everything from there on",
     "private_cut": "share of private frames that are lost with their connection",
+    "private_half_open": "share of private frames from which on their connection swallows everything",
     "trade_restart": "restart the trade service each N seconds: 10019, then the delay, then a close",
     "skew": "milliseconds by which the clock that requests are held against is ahead; may be below 0",
     "until": "seconds after the first subscription; no further fault from then on",
@@ -171,7 +179,7 @@ class FaultPlan:
     @property
     def is_about_trading(self) -> bool:
         """Whether it asks for anything that only a gateway that trades can do."""
-        shares = any(self.shares.get(deed) for deed in (*TRADE_DEEDS, Deed.PRIVATE_CUT))
+        shares = any(self.shares.get(deed) for deed in (*TRADE_DEEDS, *PRIVATE_DEEDS))
         return shares or self.trade_restart_seconds is not None or bool(self.skew_ms or self.race_ms)
 
     def thresholds(self, deeds: Iterable[Deed]) -> list[tuple[float, Deed]]:
@@ -227,6 +235,7 @@ def parse_faults(specs: Iterable[str]) -> FaultPlan | None:
         (REQUEST_DEEDS, "requests"),
         (HANDSHAKE_DEEDS, "handshakes"),
         (TRADE_DEEDS, "order requests"),
+        (PRIVATE_DEEDS, "private frames"),
     ):
         if sum(shares.get(deed, 0.0) for deed in deeds) > 1:
             raise _bad(",".join(specs), f"the shares of {what} add up to more than 1")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from recorder.gateway.faults import TRADE_DEEDS, Deed, FaultPlan, choose
+from recorder.gateway.faults import PRIVATE_DEEDS, TRADE_DEEDS, Deed, FaultPlan, choose
 
 __all__ = ["OrderFaults"]
 
@@ -21,12 +21,12 @@ class OrderFaults:
         seed = 0 if plan is None else plan.seed
         self._random = random.Random(f"order/{seed}/{connection}")
         self._thresholds = [] if plan is None else plan.thresholds(TRADE_DEEDS)
-        self._cut_share = 0.0 if plan is None else plan.shares.get(Deed.PRIVATE_CUT, 0.0)
+        self._frame_thresholds = [] if plan is None else plan.thresholds(PRIVATE_DEEDS)
         self.delay_seconds = 0.5 if plan is None else plan.delay_seconds
 
     def calm(self) -> None:
         """Let everything be from here on."""
-        self._thresholds, self._cut_share = [], 0.0
+        self._thresholds, self._frame_thresholds = [], []
 
     def next(self) -> Deed | None:
         """Return what befalls the next order request."""
@@ -36,6 +36,6 @@ class OrderFaults:
         """Whether a request that is answered with an error is carried out all the same."""
         return self._random.random() < 0.5
 
-    def cuts(self) -> bool:
-        """Whether the connection ends behind the next private frame."""
-        return bool(self._cut_share) and self._random.random() < self._cut_share
+    def next_frame(self) -> Deed | None:
+        """Return what befalls the next private frame, and its connection with it."""
+        return choose(self._frame_thresholds, self._random.random()) if self._frame_thresholds else None

@@ -135,8 +135,8 @@ def executions(account: Account, query: Mapping[str, str]) -> Result:
         if query.get(name)
     }
     rows = (
-        (f"{row['seq']:015d}", dict(row))
-        for row in reversed(account.executions)
+        (f"{number:012d}", dict(row))
+        for number, row in reversed(account.executions)
         if row["category"] == category.value
         and all(row[key] == value for key, value in wanted.items())
         and begin <= int(str(row["execTime"])) <= end

@@ -15,6 +15,7 @@ from recorder.gateway.dialect import MAX_REQUEST_BYTES
 from recorder.gateway.exchange import Exchange, WatchedExchange
 from recorder.gateway.faults import Deed, FaultPlan
 from recorder.gateway.ledger import Ledger
+from recorder.gateway.request_faults import STATUS_OF, HandshakeFaults
 from recorder.gateway.trading.desk import Desk
 from recorder.gateway.trading.faults import OrderFaults
 from recorder.gateway.trading.noted import NotedDesk
@@ -34,6 +35,7 @@ MAX_SESSIONS: Final = 500
 _TICK_S: Final = 0.05
 _MS: Final = 1_000_000
 _CLOSE_PATIENCE_S: Final = 2.0
+_HALF_OPEN_LOOK_S: Final = 0.02
 _RESTART: Final = Outcome(
     10019, "ws trade service is restarting, do not accept new request; build a new connection", {}, {}, None
 )
@@ -66,6 +68,7 @@ class TradingServer:
         self._error = Outcome(code, "An error for no reason: the outcome is unknown", {}, {}, None)
         self._noted = NotedDesk(desk, ledger)
         self._rest = SignedRest(self._noted, plan, self._error)
+        self._handshakes = None if plan is None else HandshakeFaults(plan)
 
     def add_to(self, application: web.Application) -> None:
         """Serve the paths."""
@@ -108,9 +111,16 @@ class TradingServer:
         while True:
             await asyncio.sleep(_TICK_S)
             self.desk.tick()
-            for session in list(self._sessions):
-                if session.is_idle(clock()):
-                    self._keep(self._end(session))
+            self._end_what_is_over(clock())
+
+    def _end_what_is_over(self, now_s: float) -> None:
+        life_s = None if self._plan is None else self._plan.close_seconds
+        for session in [each for each in self._sessions if not each.is_ending]:
+            if life_s is not None and session.is_older(now_s, life_s) and not session.is_half_open:
+                self._note("fault", session.number, fault=Deed.CLOSE)
+                self._keep(self._end(session))
+            elif session.is_idle(now_s):
+                self._keep(self._end(session))
 
     async def _restart(self, every_s: float, grace_s: float) -> None:
         """Restart the trade service: whoever is connected has to come anew, once it has heard so."""
@@ -127,7 +137,11 @@ class TradingServer:
 
     async def _end(self, session: Session) -> None:
         socket = self._sessions.get(session)
+        session.is_ending = True
         if socket is None:
+            return
+        if session.is_half_open:
+            session.abort()
             return
         with suppress(TimeoutError, ConnectionError):
             async with asyncio.timeout(_CLOSE_PATIENCE_S):
@@ -151,8 +165,16 @@ class TradingServer:
             return web.Response(status=400, text=f"{error}\n")
         if len(self._sessions) >= MAX_SESSIONS:
             return web.Response(status=429, text=f"{MAX_SESSIONS} private connections are open already\n")
+        refusal = None if self._plan is None or self._handshakes is None else self._handshakes.next()
+        if refusal is not None:
+            self._note("fault", 0, fault=refusal)
+            return web.Response(status=STATUS_OF[refusal], text=f"fault {refusal}\n")
         socket = web.WebSocketResponse(
-            compress=False, max_msg_size=MAX_REQUEST_BYTES, timeout=_CLOSE_PATIENCE_S, autoclose=False
+            compress=False,
+            max_msg_size=MAX_REQUEST_BYTES,
+            timeout=_CLOSE_PATIENCE_S,
+            autoping=False,
+            autoclose=False,
         )
         await socket.prepare(request)
         transport = request.transport
@@ -181,7 +203,7 @@ class TradingServer:
         session.topics = dialect.topics
         disconnects = self.desk.disconnects
         try:
-            async for payload in _messages(socket):
+            async for payload in _messages(socket, session):
                 session.touch()
                 was_known = dialect.key
                 answer = dialect.answer(payload, self.desk.request_ms())
@@ -207,7 +229,7 @@ class TradingServer:
         dialect = TradeDialect(self.desk.keys, identity)
         address = request.remote or ""
         try:
-            async for payload in _messages(socket):
+            async for payload in _messages(socket, session):
                 session.touch()
                 now_ms = self.desk.request_ms()
                 read = dialect.read(payload, now_ms)
@@ -254,7 +276,9 @@ class TradingServer:
         loop, delay_s = asyncio.get_running_loop(), session.faults.delay_seconds
         if deed is Deed.ORDER_LOST:
             return
-        if deed is Deed.ORDER_CUT_BEFORE:
+        if deed is Deed.ORDER_HALF_OPEN:
+            session.is_half_open = True
+        elif deed is Deed.ORDER_CUT_BEFORE:
             session.abort()
         elif deed is Deed.ORDER_HELD:
             loop.call_later(delay_s, lambda: self._finish(carry_out, answer))
@@ -302,9 +326,16 @@ def open_trading(
     return TradingServer(desk, next_number, ledger, plan)
 
 
-async def _messages(socket: web.WebSocketResponse) -> AsyncIterator[bytes]:
+async def _messages(socket: web.WebSocketResponse, session: Session) -> AsyncIterator[bytes]:
+    """What a client says, until it is gone; of a half-open connection nothing, not even its goodbye."""
     async for message in socket:
+        if session.is_half_open:
+            continue
         if message.type is WSMsgType.TEXT:
             yield message.data.encode()
         elif message.type is WSMsgType.BINARY:
             yield message.data
+        elif message.type is WSMsgType.PING:
+            await socket.pong(message.data)
+    while session.is_half_open and session.is_open:  # noqa: ASYNC110 - nobody tells of its end
+        await asyncio.sleep(_HALF_OPEN_LOOK_S)

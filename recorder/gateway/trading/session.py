@@ -6,6 +6,7 @@ import asyncio
 from typing import Final
 
 from recorder.gateway.connection import text_message
+from recorder.gateway.faults import Deed
 from recorder.gateway.ledger import Ledger
 from recorder.gateway.trading.faults import OrderFaults
 from schemas.errors import ConfigError
@@ -41,6 +42,8 @@ class Session:
         number: from 1 in order of opening, public connections counted in; the ledger's name of it.
         generation: of the trade service that it was opened to.
         topics: subscribed, on private connections.
+        is_half_open: whether a fault has made it swallow whatever comes, from either side.
+        is_ending: whether it is being closed.
     """
 
     def __init__(
@@ -60,7 +63,9 @@ class Session:
         self._transport = transport
         self._ledger = ledger
         self._active_s = active_s
-        self._seen_s = asyncio.get_running_loop().time()
+        self._opened_s = self._seen_s = asyncio.get_running_loop().time()
+        self.is_half_open = False
+        self.is_ending = False
 
     def __repr__(self) -> str:
         return f"<Session {self.number}, {len(self.topics)} topics>"
@@ -78,25 +83,40 @@ class Session:
         """Whether it was quiet for longer than it may be."""
         return now_s - self._seen_s > self._active_s
 
+    def is_older(self, now_s: float, seconds: float) -> bool:
+        """Whether it has been open for longer than that."""
+        return now_s - self._opened_s > seconds
+
     def send(self, payload: bytes) -> None:
         """Send a message; whoever leaves too much unread is disconnected."""
-        if not self.is_open:
+        if not self.is_open or self.is_half_open:
             return
         self._transport.write(text_message(payload))
         if self._transport.get_write_buffer_size() > MAX_BACKLOG_BYTES:
-            self.abort("slow_reader")
+            self.abort(Deed.SLOW_READER)
 
     def tell(self, payload: bytes, topic: str) -> None:
         """Send a private frame."""
-        if not self.is_open:
+        if not self.is_open or self.is_half_open:
             return
         self.touch()
-        if self.faults.cuts():
-            self.abort("private_cut")
+        deed = self.faults.next_frame()
+        if deed is Deed.PRIVATE_CUT:
+            self.abort(deed)
+            return
+        if deed is Deed.PRIVATE_HALF_OPEN:
+            self.go_silent(deed)
             return
         self.send(payload)
         if self._ledger is not None:
             self._ledger.event("told", self.number, topic=topic)
+
+    def go_silent(self, why: str) -> None:
+        """Swallow whatever comes from here on, from either side; TCP stays up."""
+        self.is_half_open = True
+        if self._ledger is not None:
+            self._ledger.fault(self.number, why)
+            self._ledger.flush()
 
     def abort(self, why: str | None = None) -> None:
         """Drop the connection."""

@@ -95,7 +95,7 @@ class SignedRest:
         deed, delay_s = self.faults.next(), self.faults.delay_seconds
         if deed is not None:
             self._noted.note_fault(0, deed, values)
-        if deed in (Deed.ORDER_LOST, Deed.ORDER_CUT_BEFORE):
+        if deed in (Deed.ORDER_LOST, Deed.ORDER_CUT_BEFORE, Deed.ORDER_HALF_OPEN):
             return await _cut(request)
         if deed is Deed.ORDER_LIMITED:
             return self._envelope(refused_by_rate(None))

@@ -25,6 +25,9 @@ def test_a_taker_walks_the_book_from_the_best_price_on_and_rests_with_what_is_le
     order = desk.create("Buy", "4", "60000.2")
     fills = [(row["execPrice"], row["execQty"], row["isMaker"]) for row in desk.rows("execution")]
     assert fills == [("60000.1", "1", False), ("60000.2", "2", False)]
+    assert len({row["seq"] for row in desk.rows("execution")}) == 1  # one match
+    assert len({row["execId"] for row in desk.rows("execution")}) == 2
+    assert desk.rows("position")[-1]["seq"] == desk.rows("execution")[-1]["seq"]
     assert order.status is OrderStatus.PARTIALLY_FILLED
     assert order.leaves == 1
     assert [row["orderStatus"] for row in desk.rows("order")] == ["PartiallyFilled"]

@@ -10,9 +10,9 @@ from typing import Any
 
 import aiohttp
 import pytest
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from recorder.gateway.faults import TRADE_DEEDS, parse_faults
+from recorder.gateway.faults import TRADE_DEEDS, Deed, parse_faults
 from recorder.gateway.options import GatewayOptions
 from recorder.gateway.trading.faults import OrderFaults
 from schemas.errors import ConfigError
@@ -86,6 +86,48 @@ async def test_a_connection_that_ends_with_an_order(
     with pytest.raises(ConnectionClosed):
         await trade.receive()
     assert await orders(place) == (["mine"] if happens else [])
+
+
+async def test_a_trade_connection_that_goes_silent(open_place: Callable[..., Any], tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger"
+    place = await open_place(faults=parse_faults(["order_half_open=1"]), ledger=ledger)
+    trade = await place.trade()
+    await send_order(trade, "mine")
+    await trade.send(PING)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.3):
+            await trade.receive()
+    assert trade.socket.close_code is None
+    assert await orders(place) == []
+    assert [line["fault"] for line in lines(ledger, "fault")] == ["order_half_open"]
+
+
+async def test_a_private_connection_that_goes_silent(open_place: Callable[..., Any]) -> None:
+    place = await open_place(faults=parse_faults(["private_half_open=1"]))
+    private, trade = await place.private("order"), await place.trade()
+    assert (await trade.order("create", {**MARKET, "orderLinkId": "mine"}))["retCode"] == 0
+    await private.send(PING)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.3):
+            await private.receive()
+    assert private.frames == []
+    assert await orders(place) == ["mine"]
+
+
+async def test_handshakes_and_lives_have_the_faults_of_the_public_side(
+    open_place: Callable[..., Any], tmp_path: Path
+) -> None:
+    place = await open_place(faults=parse_faults(["too_many=1"]))
+    for path in ("/v5/private", "/v5/trade"):
+        with pytest.raises(InvalidStatus) as caught:
+            await place.connect(path)
+        assert caught.value.response.status_code == 429
+    ledger = tmp_path / "ledger"
+    short = await open_place(faults=parse_faults(["close=0.2"]), ledger=ledger)
+    private = await short.connect("/v5/private")
+    await private.socket.wait_closed()
+    assert private.socket.close_code == 1001
+    assert [line["fault"] for line in lines(ledger, "fault")] == ["close"]
 
 
 async def test_an_error_that_says_nothing(open_place: Callable[..., Any]) -> None:
@@ -173,8 +215,11 @@ def test_draws_repeat_and_keep_to_their_shares() -> None:
     assert draws == [second.next() for _ in range(4_000)]
     assert {deed for deed in draws if deed is not None} == {"order_lost", "order_held"}
     assert 800 < draws.count(TRADE_DEEDS[2]) < 1_200
-    assert 0 < sum(first.cuts() for _ in range(100)) < 100
+    frames = [first.next_frame() for _ in range(200)]
+    assert 50 < frames.count(Deed.PRIVATE_CUT) < 150
+    assert set(frames) == {None, Deed.PRIVATE_CUT}
     first.calm()
+    assert first.next_frame() is None
     assert {first.next() for _ in range(50)} == {None}
     assert OrderFaults(None, 1).next() is None
 
@@ -193,7 +238,9 @@ def test_plans_that_make_no_sense(spec: str, words: str) -> None:
         parse_faults([spec])
 
 
-@pytest.mark.parametrize("spec", ["order_lost=0.1", "private_cut=0.1", "trade_restart=5", "skew=-5"])
+@pytest.mark.parametrize(
+    "spec", ["order_lost=0.1", "race=5", "private_cut=0.1", "trade_restart=5", "skew=-5"]
+)
 def test_faults_of_orders_need_somebody_who_may_trade(spec: str) -> None:
     with pytest.raises(ConfigError, match="--trade"):
         GatewayOptions(simulate=1, faults=parse_faults([spec]))
