@@ -25,6 +25,8 @@ STRIP: Final = 48
 """Pieces of the last day."""
 DAY_NS: Final = 86_400 * NS_PER_SECOND
 TRUST_NS: Final = 600 * NS_PER_SECOND
+LONG_NS: Final = 1_200 * NS_PER_SECOND
+"""The archive is that much behind a recorder that is well, at most: a segment of 15 minutes, and its roll."""
 MEMORY_LIMIT: Final = "512MB"
 
 Answer = dict[str, Any]
@@ -174,7 +176,9 @@ class History:
     ) -> str:
         if end_ns is None:
             return "Nothing is in the archive yet: a segment of the journal is rolled once it is sealed."
-        behind = f"The archive goes to {_clock(end_ns)}, {duration_text(max(0, now_ns - end_ns))} ago"
+        behind = f"The archive goes to {_clock(end_ns)}"
+        if now_ns - end_ns > LONG_NS:
+            behind += f", {duration_text(now_ns - end_ns)} ago"
         if moment is None:
             return f"{behind}."
         if moment.at_ns >= end_ns:

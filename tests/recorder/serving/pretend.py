@@ -128,13 +128,14 @@ class PretendRecorder:
     """Statuses and books of one collector, moving on when told; in place of ``Statuses`` and of what opens books.
 
     Attributes:
-        status: that is told; held: whether its process lives.
+        status: that is told; held: whether its process lives; still: whether its books should stand still.
         books: by (collector, topic).
     """
 
     def __init__(self, feeds: Sequence[dict[str, Any]], *, walking: bool = True) -> None:
         self.status = pretend_status(feeds)
         self.held = True
+        self.still = False
         self.books = {
             ("linear", feed["topic"]): PretendBook(number, middle=618_000 // (1 + number // 8))
             for number, feed in enumerate(feeds)

@@ -32,7 +32,9 @@ def _asked(history: History, text: str | None, feed: str = "", within: int = 60)
 def test_the_newest_gaps(history: History) -> None:
     topics, sentence = _asked(history, None)
     assert topics == ["orderbook.50.ETHUSDT", "orderbook.50.BTCUSDT"]
-    assert sentence == "The archive goes to 2026-03-06 00:05:00 UTC, 5 min ago."
+    assert sentence == "The archive goes to 2026-03-06 00:05:00 UTC."
+    later = history.gaps(None, "", NOW + 3600 * 10**9)["sentence"]
+    assert later == "The archive goes to 2026-03-06 00:05:00 UTC, 1 h 5 min ago."
 
 
 def test_what_happened_at_a_moment(history: History) -> None:
@@ -71,7 +73,7 @@ def test_when_nothing_was_recorded(history: History) -> None:
 
 def test_what_is_not_in_the_archive_yet(history: History) -> None:
     assert _asked(history, "00:08")[1] == (
-        "The archive goes to 2026-03-06 00:05:00 UTC, 5 min ago; what came later is in the journal, and is told here "
+        "The archive goes to 2026-03-06 00:05:00 UTC; what came later is in the journal, and is told here "
         "once it is rolled."
     )
 
