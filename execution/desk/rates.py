@@ -79,6 +79,8 @@ class RateLimiter:
         return f"<RateLimiter {limits} refused={self.refused}>"
 
     def _bucket(self, category: Category, op: Op) -> _Bucket:
+        if category is Category.INVERSE:
+            category = Category.LINEAR  # futures are counted together
         bucket = self._buckets.get((category, op))
         if bucket is None:
             bucket = self._buckets[category, op] = _Bucket(PUBLISHED[category][op])

@@ -36,6 +36,7 @@ def test_published_limits_hold_until_an_answer_says_otherwise() -> None:
     limiter.on_headers(LINEAR, CREATE, RateHeaders(200, 199, NOW), NOW)
     assert limiter.limit(LINEAR, CREATE) == 200
     assert limiter.limit(LINEAR, Op.CANCEL) == 10, "each operation has its own"
+    assert limiter.limit(Category.INVERSE, CREATE) == 200, "futures are counted together"
 
 
 def test_nothing_left_means_waiting_for_the_reset() -> None:

@@ -1,0 +1,143 @@
+"""The account as REST tells it: what private streams don't send at their beginning (protocol section 8)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import msgspec
+
+from engine.bybit import rest as shapes
+from execution.desk.filters import Filters, parse_filters
+from execution.desk.limits import MS_PER_DAY
+from execution.desk.live import Fill, LiveAccount
+from execution.desk.outcomes import Lookup
+from execution.desk.requests import Requests
+from execution.exchange_clock import ExchangeClock
+from execution.signed_rest import SignedRest
+from recorder.rest import RestClient
+from schemas.errors import ConfigError
+from schemas.names import Category
+
+__all__ = ["AccountLoader", "load_filters", "look_up"]
+
+_SETTLE_COINS: Final = ("USDT", "USDC")
+_OVERLAP_MS: Final = 60_000
+
+
+def scopes(category: Category) -> list[dict[str, str]]:
+    """The questions that together cover a category: linear has to be asked by settle coin."""
+    if category is Category.LINEAR:
+        return [{"category": category.value, "settleCoin": coin} for coin in _SETTLE_COINS]
+    return [{"category": category.value}]
+
+
+async def load_filters(rest: RestClient, category: Category, symbols: Iterable[str]) -> list[Filters]:
+    """Ask what instruments take.
+
+    Raises:
+        ConfigError: a symbol that isn't listed.
+        ExchangeError: no answer, or none that can be used.
+    """
+    found: list[Filters] = []
+    for symbol in symbols:
+        body = await rest.fetch(shapes.instruments_request(category, symbol=symbol))
+        rows = [msgspec.json.decode(row) for row in shapes.instrument_rows(body)]
+        named = [row for row in rows if isinstance(row, dict) and row.get("symbol") == symbol]
+        if not named:
+            raise ConfigError(f"{category.value} {symbol}: the exchange lists no such instrument")
+        found.append(parse_filters(category, named[0]))
+    return found
+
+
+async def look_up(rest: SignedRest, lookup: Lookup) -> list[dict[str, Any]]:
+    """Ask for one order: open and lately closed ones, then the closed ones; what closes in between is in the second.
+
+    Raises:
+        ExchangeError: either was not answered, so nothing is known.
+    """
+    key = lookup.key
+    name, value = ("orderId", key.order_id) if key.order_id else ("orderLinkId", key.link_id)
+    query = {"category": key.category.value, "symbol": key.symbol, name: value}
+    rows = _listed(await rest.get("/v5/order/realtime", **query))
+    return rows or _listed(await rest.get("/v5/order/history", **query))
+
+
+def _listed(result: dict[str, Any]) -> list[dict[str, Any]]:
+    rows = result.get("list")
+    return rows if isinstance(rows, list) else []
+
+
+class AccountLoader:
+    """Loads the account, at the beginning and whenever the private stream was away.
+
+    Args:
+        on_fill: called with every fill that was not known yet.
+    """
+
+    def __init__(
+        self,
+        rest: SignedRest,
+        clock: ExchangeClock,
+        account: LiveAccount,
+        requests: Requests,
+        categories: Iterable[Category],
+        on_fill: Callable[[Fill], None],
+    ) -> None:
+        self._rest = rest
+        self._clock = clock
+        self._account = account
+        self._requests = requests
+        self._categories = list(categories)
+        self._on_fill = on_fill
+        self._loaded_ms = 0
+
+    async def load(self) -> None:
+        """Load everything.
+
+        Raises:
+            ExchangeError: something was not answered; what was loaded before stays.
+        """
+        asked_ms = self._clock.now_ms()
+        for category in self._categories:
+            await self._load_orders(category)
+            if category is not Category.SPOT:
+                await self._load_positions(category)
+            await self._load_fills(category, asked_ms)
+        result = await self._rest.get("/v5/account/wallet-balance", accountType="UNIFIED")
+        rows = _listed(result)
+        if rows:
+            self._account.on_wallet(rows[0], asked_ms, is_whole=True)
+        self._loaded_ms = asked_ms
+
+    async def _load_orders(self, category: Category) -> None:
+        asked_ms = self._clock.now_ms()
+        rows: list[dict[str, Any]] = []
+        for scope in scopes(category):
+            rows += await self._rest.pages("/v5/order/realtime", **scope, limit="50")
+        self._requests.on_open_orders(category, rows, asked_ms, self._clock.now_ms())
+
+    async def _load_positions(self, category: Category) -> None:
+        listed: set[str] = set()
+        for scope in scopes(category):
+            for row in await self._rest.pages("/v5/position/list", **scope, limit="200"):
+                position = self._account.on_position(row, category=category)
+                if position is not None:
+                    listed.add(position.symbol)
+        # The list names only what is open: what was, and isn't on it any more, is asked for by its name.
+        was_open = {p.symbol for p in self._account.positions.values() if p.category is category and p.size}
+        for symbol in sorted(was_open - listed):
+            query = {"category": category.value, "symbol": symbol}
+            for row in await self._rest.pages("/v5/position/list", **query):
+                self._account.on_position(row, category=category)
+
+    async def _load_fills(self, category: Category, now_ms: int) -> None:
+        midnight_ms = now_ms - now_ms % MS_PER_DAY
+        start_ms = max(midnight_ms, self._loaded_ms - _OVERLAP_MS)
+        rows = await self._rest.pages(
+            "/v5/execution/list", category=category.value, startTime=str(start_ms), limit="100"
+        )
+        for row in reversed(rows):
+            fill = self._account.on_execution(row, category=category)
+            if fill is not None:
+                self._on_fill(fill)

@@ -1,0 +1,224 @@
+"""From a request that has begun to bytes in a socket, and from answers back to requests."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Final
+
+from execution.desk.limits import RiskGate
+from execution.desk.link_ids import LinkIds
+from execution.desk.orders import Refused
+from execution.desk.outcomes import OrderRequest, Outcome
+from execution.desk.rates import RateLimiter
+from execution.desk.replies import OrderReply, PrivateRows
+from execution.desk.requests import Requests
+from execution.desk.signers import Signer
+from execution.desk.wire import Op, batch_message, order_message, trade_url
+from execution.exchange_clock import ExchangeClock
+from execution.order_journal import OrderJournal, Way
+from execution.signed_rest import NotSent, SignedRest
+from execution.sockets import KeptSocket
+from execution.ticket import Ticket
+from recorder.network import Network
+from schemas.errors import ExchangeError, StoreError
+from schemas.names import Category
+
+__all__ = ["Calls", "Sender"]
+
+_RESTARTING: Final = 10019
+_NO_ITEM: Final = 10016
+_CLOCK_CODES: Final = frozenset({10002, -1})
+_RATE_CODE: Final = 10006
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """What a sender asks of its client.
+
+    Attributes:
+        stop: something of ours failed, and why: nothing but cancels goes out any more.
+        notice: what happened, for the journal and the log.
+        start: run in the background.
+        clock_is_off: the exchange says so: ask it for the time.
+        wake: something is to be looked at.
+    """
+
+    stop: Callable[[str], None]
+    notice: Callable[[str, str], None]
+    start: Callable[[Coroutine[Any, Any, Any]], None]
+    clock_is_off: Callable[[], None]
+    wake: Callable[[], None]
+
+
+class Sender:
+    """Sends requests, each once, and takes their answers.
+
+    Attributes:
+        socket: of order entry.
+        waiters: who waits for the outcome of which request.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        signer: Signer,
+        clock: ExchangeClock,
+        rest: SignedRest,
+        requests: Requests,
+        rates: RateLimiter,
+        gate: RiskGate,
+        ids: LinkIds,
+        journal: Callable[[], OrderJournal],
+        calls: Calls,
+        *,
+        recv_window_ms: int,
+        ping_s: float,
+    ) -> None:
+        self._clock = clock
+        self._rest = rest
+        self._requests = requests
+        self._rates = rates
+        self._gate = gate
+        self._ids = ids
+        self._journal = journal
+        self._calls = calls
+        self._recv_window_ms = recv_window_ms
+        self._on_connection: dict[int, dict[str, list[OrderRequest]]] = {}
+        self.waiters: dict[str, list[asyncio.Future[Outcome]]] = {}
+        self.socket = KeptSocket(
+            network,
+            trade_url(network.root),
+            signer,
+            clock,
+            on_message=self._on_trade,
+            on_up=lambda _: calls.notice("trade socket", "up"),
+            on_down=self._on_trade_down,
+            ping_s=ping_s,
+        )
+
+    def __repr__(self) -> str:
+        waiting = sum(map(len, self._on_connection.values()))
+        return f"<Sender {self.socket!r}, {waiting} messages unanswered>"
+
+    def submit(self, requests: list[OrderRequest], now_ms: int, or_rest: bool) -> list[Ticket]:
+        """Send requests of one kind that have begun, or give them up and say why."""
+        by_socket = self.socket.is_up
+        op, category = requests[0].op, requests[0].key.category
+        try:
+            self._check_way(op, category, len(requests), by_socket or or_rest, now_ms)
+            window_ms = self._recv_window_ms
+            for request in requests:
+                self._requests.sending(request, now_ms, window_ms)
+                self._write_down(request, "socket" if by_socket else "rest")
+        except Refused as refusal:
+            for request in requests:
+                self._requests.not_sent(request, str(refusal))
+            raise
+        if op is not Op.CANCEL:
+            for _ in requests:
+                self._gate.sent(now_ms)
+        if not by_socket:
+            for request in requests:
+                self._calls.start(self._post(request))
+        elif len(requests) == 1:
+            request = requests[0]
+            message = order_message(op, request.fields, request.request_id, now_ms, window_ms)
+            self._send(request.request_id, requests, message)
+        else:
+            batch_id = self._ids.next()
+            fields = [request.fields for request in requests]
+            message = batch_message(op, category.value, fields, batch_id, now_ms, window_ms)
+            self._send(batch_id, requests, message)
+        self._calls.wake()
+        return [Ticket(request, self.waiters) for request in requests]
+
+    def _check_way(self, op: Op, category: Category, count: int, is_there: bool, now_ms: int) -> None:
+        if not is_there:
+            raise Refused("trade socket", "it is down: wait for it, or allow REST (or_rest)")
+        cost = 1 if category is Category.OPTION else count
+        most = self._rates.limit(category, op)
+        if op is Op.CANCEL:
+            self._rates.take(category, op, now_ms, min(cost, most))  # counted, and never held back
+        elif cost > most:
+            raise Refused("rate", f"{cost} requests at once: the exchange takes {most} a second")
+        elif wait_ms := self._rates.take(category, op, now_ms, cost):
+            raise Refused("rate", f"the exchange takes no more {op.value} now: try again in {wait_ms} ms")
+
+    def _write_down(self, request: OrderRequest, way: Way) -> None:
+        try:
+            self._journal().request(request, way, time.time_ns())
+        except StoreError as error:
+            self._calls.stop(str(error))
+            if request.op is not Op.CANCEL:
+                raise Refused("order journal", str(error)) from None
+
+    def _send(self, message_id: str, requests: list[OrderRequest], message: bytes) -> None:
+        try:
+            number = self.socket.send(message)
+        except ExchangeError:
+            # It may be gone in part; whether it was is found out like that of any lost answer.
+            self._requests.lose(requests, self._clock.now_ms())
+            return
+        self._on_connection.setdefault(number, {})[message_id] = requests
+
+    async def _post(self, request: OrderRequest) -> None:
+        try:
+            answer, headers = await self._rest.post(request.op.path, request.fields, request.timestamp_ms)
+        except NotSent as error:
+            self._requests.not_sent(request, str(error))
+        except ExchangeError:
+            self._requests.lose([request], self._clock.now_ms())
+            self._calls.wake()
+        else:
+            now_ms = self._clock.now_ms()
+            if headers is not None:
+                self._rates.on_headers(request.key.category, request.op, headers, now_ms)
+            order_id = answer.result.get("orderId")
+            self._on_code(request, answer.code, now_ms)
+            self._requests.on_reply(
+                request.request_id,
+                answer.code,
+                answer.words,
+                order_id if isinstance(order_id, str) else "",
+                now_ms,
+            )
+
+    # -- what comes back -----------------------------------------------------------------------------------
+
+    def _on_trade(self, number: int, message: OrderReply | PrivateRows) -> None:
+        if not isinstance(message, OrderReply):
+            return
+        now_ms = self._clock.now_ms()
+        requests = self._on_connection.get(number, {}).pop(message.request_id, [])
+        if message.code == _RESTARTING and number == self.socket.connections:
+            self._calls.notice("trade socket", "the exchange restarts its trade service")
+            self.socket.renew()
+        for index, request in enumerate(requests):
+            code, words, order_id = message.code, message.words, message.order_id
+            if len(requests) > 1 and code == 0:
+                # the outer code says nothing about the items (section 6.3); an item that is missing stays open
+                code, words, order_id = (
+                    message.items[index] if index < len(message.items) else (_NO_ITEM, "", "")
+                )
+            if message.headers is not None:
+                self._rates.on_headers(request.key.category, request.op, message.headers, now_ms)
+            self._on_code(request, code, now_ms)
+            self._requests.on_reply(request.request_id, code, words, order_id, now_ms)
+        if not requests:
+            self._requests.on_reply(message.request_id, message.code, message.words, message.order_id, now_ms)
+        self._calls.wake()
+
+    def _on_code(self, request: OrderRequest, code: int, now_ms: int) -> None:
+        if code == _RATE_CODE:
+            self._rates.on_refusal(request.key.category, request.op, now_ms)
+        elif code in _CLOCK_CODES:
+            self._calls.clock_is_off()
+
+    def _on_trade_down(self, number: int, reason: str) -> None:
+        self._calls.notice("trade socket", f"down: {reason}")
+        for requests in self._on_connection.pop(number, {}).values():
+            self._requests.lose(requests, self._clock.now_ms())
+        self._calls.wake()

@@ -1,0 +1,168 @@
+"""Signed REST: one attempt for what changes something, a few for what only asks (protocol sections 2.5, 6.3)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from types import TracebackType
+from typing import Any, Final, Self
+
+import aiohttp
+from yarl import URL
+
+from engine.bybit.endpoints import rest_root
+from execution.desk.codes import CLOCK, RATE, UNKNOWN
+from execution.desk.rates import RateHeaders, read_headers
+from execution.desk.replies import MAXIMUM_BYTES, RestAnswer, Unreadable, read_rest
+from execution.desk.signers import Signer
+from execution.desk.wire import SignedRequest, get_request, post_request
+from execution.exchange_clock import ExchangeClock
+from execution.spending import spend
+from recorder.network import Network
+from schemas.errors import ConnectError, ExchangeError, Rejected
+
+__all__ = ["NotSent", "SignedRest"]
+
+_ATTEMPTS: Final = 4
+_PAUSE_S: Final = 0.3
+_CHUNK_BYTES: Final = 1 << 16
+_MAXIMUM_PAGES: Final = 200
+
+
+class NotSent(ConnectError):
+    """No connection could be made: certainly nothing was sent."""
+
+
+class SignedRest:
+    """A signed client; an asynchronous context manager.
+
+    Args:
+        recv_window_ms: how long after its timestamp the exchange takes a request.
+        timeout_s: for one request.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        signer: Signer,
+        clock: ExchangeClock,
+        *,
+        recv_window_ms: int = 5_000,
+        timeout_s: float = 5.0,
+    ) -> None:
+        self._network = network
+        self._root = rest_root(network.root)
+        self._signer = signer
+        self._clock = clock
+        self._recv_window_ms = recv_window_ms
+        self._timeout_s = timeout_s
+        self._session: aiohttp.ClientSession | None = None
+        self.requests = 0
+
+    def __repr__(self) -> str:
+        return f"<SignedRest {self._root} requests={self.requests}>"
+
+    async def __aenter__(self) -> Self:
+        connector = aiohttp.TCPConnector(ssl=self._network.ssl or True)
+        self._session = aiohttp.ClientSession(
+            connector=connector, timeout=aiohttp.ClientTimeout(total=self._timeout_s)
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def get(self, path: str, **query: str) -> dict[str, Any]:
+        """Ask, several times where that helps; returns the answer's ``result``.
+
+        Raises:
+            ConnectError: no answer.
+            Rejected: the exchange refused, in its words.
+        """
+        return await self._ask(path, list(query.items()))
+
+    async def pages(self, path: str, **query: str) -> list[dict[str, Any]]:
+        """Ask for every page of a list. Raises as `get` does, and ExchangeError where the pages don't end."""
+        rows: list[dict[str, Any]] = []
+        cursor = ""
+        for _ in range(_MAXIMUM_PAGES):
+            more = [("cursor", cursor)] if cursor else []
+            result = await self._ask(path, [*query.items(), *more])
+            listed, following = result.get("list"), result.get("nextPageCursor")
+            rows += listed if isinstance(listed, list) else []
+            if not isinstance(following, str) or not following or following == cursor:
+                return rows
+            cursor = following
+        raise ExchangeError(f"{self._root}{path}: the pages don't end after {_MAXIMUM_PAGES}")
+
+    async def _ask(self, path: str, query: Iterable[tuple[str, str]]) -> dict[str, Any]:
+        query = list(query)
+        problem: ExchangeError = ConnectError(f"{self._root}{path}: not asked")
+        for attempt in range(_ATTEMPTS):
+            if attempt:
+                await asyncio.sleep(_PAUSE_S * attempt)
+            request = get_request(self._signer, path, query, self._clock.now_ms(), self._recv_window_ms)
+            try:
+                answer, _ = await self._send(request)
+            except ConnectError as error:
+                if error.lasting:
+                    raise
+                problem = error
+                continue
+            if answer.code == 0:
+                return answer.result
+            problem = Rejected(path, f"{answer.words or 'no text'} (code {answer.code})")
+            if answer.code not in RATE | CLOCK | UNKNOWN:
+                break
+        raise problem
+
+    async def post(
+        self, path: str, fields: Mapping[str, Any], timestamp_ms: int | None = None
+    ) -> tuple[RestAnswer, RateHeaders | None]:
+        """Change something, once; returns the answer whatever its code is.
+
+        Args:
+            timestamp_ms: the request's moment; None for now.
+
+        Raises:
+            NotSent: certainly nothing was sent.
+            ConnectError: no answer; it may have been carried out.
+        """
+        now_ms = self._clock.now_ms() if timestamp_ms is None else timestamp_ms
+        return await self._send(post_request(self._signer, path, fields, now_ms, self._recv_window_ms))
+
+    async def _send(self, request: SignedRequest) -> tuple[RestAnswer, RateHeaders | None]:
+        if self._session is None:
+            raise NotSent(f"{self!r}: use it inside `async with`")
+        await spend(self._network.requests)
+        self.requests += 1
+        where = f"{self._root}{request.target.partition('?')[0]}"
+        try:
+            async with self._session.request(
+                request.method,
+                URL(self._root + request.target, encoded=True),
+                data=request.body,
+                headers=request.headers,
+                allow_redirects=False,
+            ) as response:
+                body = bytearray()
+                async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
+                    body += chunk
+                    if len(body) > MAXIMUM_BYTES:
+                        raise ConnectError(f"{where}: the answer exceeds {MAXIMUM_BYTES} bytes")
+                status, headers = response.status, read_headers(response.headers)
+        except aiohttp.ClientConnectorError as error:
+            raise NotSent(f"{where}: {error}") from None
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise ConnectError(f"{where}: no answer: {error or type(error).__name__}") from None
+        if status != 200:
+            advice = "nothing is asked for a while" if status in (403, 429) else "the exchange has a problem"
+            raise ConnectError(f"{where}: HTTP {status}: {advice}", status=status, lasting=status == 403)
+        answer = read_rest(bytes(body))
+        if isinstance(answer, Unreadable):
+            raise ConnectError(f"{where}: the answer is {answer.cause}")
+        return answer, headers

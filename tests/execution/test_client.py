@@ -1,0 +1,493 @@
+"""The trading client against a gateway that trades: what it is told, what it believes, what goes wrong on purpose."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.bybit.endpoints import default_root
+from execution.client import TradingClient
+from execution.desk.limits import Limits
+from execution.desk.orders import Change, NewOrder, OrderKey, Refused, Side, TimeInForce
+from execution.desk.outcomes import Evidence, OutcomeKind
+from execution.order_journal import read_orders
+from execution.settings import Settings
+from execution.ticket import Ticket
+from schemas.errors import ConfigError, ExchangeError
+from schemas.names import Category, Environment
+from tests.execution.conftest import KEYS, NO_LIMITS, PATIENCE_S, Place, until
+
+D = Decimal
+LINEAR = Category.LINEAR
+ROOT = Path(__file__).parents[2]
+
+
+async def ended(ticket: Ticket) -> OutcomeKind:
+    async with asyncio.timeout(PATIENCE_S):
+        return (await ticket.outcome()).kind
+
+
+def market(side: Side, quantity: str = "0.01") -> NewOrder:
+    return NewOrder(category=LINEAR, symbol="BTCUSDT", side=side, quantity=D(quantity))
+
+
+async def test_an_order_is_placed_amended_and_cancelled(place: Place) -> None:
+    client = await place.client()
+    ticket = client.create(await place.resting(time_in_force=TimeInForce.POST_ONLY))
+    outcome = await ticket.outcome()
+    assert (outcome.kind, outcome.evidence, outcome.was_unknown) == (OutcomeKind.ACKED, Evidence.REPLY, False)
+    await until(lambda: len(client.account.open_orders) == 1)
+    order = client.account.open_orders[0]
+    assert order.link_id == ticket.key.link_id
+    assert order.price is not None
+    assert order.price % D("0.1") == 0, "rounded to the tick"
+    place.check(client)
+
+    assert await ended(client.amend(ticket.key, Change(quantity=D("0.02")))) is OutcomeKind.ACKED
+    await until(lambda: order.quantity == D("0.02"))
+    assert await ended(client.cancel(ticket.key)) is OutcomeKind.ACKED
+    await until(lambda: not client.account.open_orders)
+    assert order.status == "Cancelled"
+    with pytest.raises(Refused, match="is Cancelled"):
+        client.cancel(ticket.key)
+    place.check(client)
+
+
+async def test_fills_move_the_position_and_the_wallet(place: Place) -> None:
+    client = await place.client()
+    await place.mid()
+    before = client.account.coins["USDT"].wallet_balance
+    assert await ended(client.create(market(Side.BUY))) is OutcomeKind.ACKED
+    key = (LINEAR, "BTCUSDT", 0)
+    await until(lambda: key in client.account.positions and client.account.positions[key].signed == D("0.01"))
+    await until(lambda: client.account.coins["USDT"].wallet_balance != before)
+    fees = sum((fill.fee or D(0) for fill in client.account.fills.values()), D(0))
+    assert before - client.account.coins["USDT"].wallet_balance == fees > 0
+    assert await ended(client.create(market(Side.SELL))) is OutcomeKind.ACKED
+    await until(lambda: client.account.positions[key].signed == 0)
+    await client.reload()
+    place.check(client)
+
+
+async def test_the_exchanges_refusal_in_its_words(place: Place) -> None:
+    client = await place.client()
+    outcome = await client.create(await place.resting("1.2")).outcome()
+    assert outcome.kind is OutcomeKind.REJECTED
+    assert outcome.code == 110121, "beyond the exchange's price limit"
+    assert outcome.words
+    assert not place.truth.orders
+
+
+async def test_what_is_refused_here_never_arrives(place: Place) -> None:
+    limits = Limits(
+        order_notional=D(1_000),
+        position_notional=None,
+        requests_per_second=None,
+        collar=D("0.01"),
+        daily_loss=None,
+    )
+    client = await place.client(limits=limits)
+    resting = await place.resting()
+    for order, rule in (
+        (await place.resting(quantity="1"), "order notional"),
+        (await place.resting("1.02"), "price collar"),
+        (await place.resting(quantity="0.00001"), "quantity"),
+        (NewOrder(category=LINEAR, symbol="ETHUSDT", side=Side.BUY, quantity=D(1), price=D(1)), "symbol"),
+    ):
+        with pytest.raises(Refused) as caught:
+            client.create(order)
+        assert caught.value.rule == rule
+    with pytest.raises(Refused, match="no row has shown it"):
+        client.amend(OrderKey(LINEAR, "BTCUSDT", "", "nobody"), Change(price=D(1)))
+    assert await ended(client.create(resting)) is OutcomeKind.ACKED
+    await until(lambda: len(client.account.open_orders) == 1)
+    assert len(place.truth.orders) == 1
+    assert not place.truth.closed
+    place.check(client)
+
+
+async def test_the_exchanges_rate_is_kept_here(open_place: Callable[..., Any]) -> None:
+    place: Place = await open_place(order_limit=3)
+    client = await place.client()
+    order = await place.resting()
+    # the published limit until the first answer says what is in force
+    assert await ended(client.create(order)) is OutcomeKind.ACKED
+    tickets: list[Ticket] = []
+    refused: list[str] = []
+    for _ in range(6):
+        try:
+            tickets.append(client.create(order))
+        except Refused as refusal:
+            refused.append(refusal.rule)
+    assert set(refused) == {"rate"}
+    kinds = [await ended(ticket) for ticket in tickets]
+    assert set(kinds) == {OutcomeKind.ACKED}, "none was refused by the exchange for its rate"
+
+
+async def test_rest_takes_over_only_where_it_is_allowed(place: Place) -> None:
+    client = await place.client()
+    order = await place.resting()
+    client._trade.renew()
+    assert not client.can_send
+    with pytest.raises(Refused, match="trade socket"):
+        client.create(order)
+    ticket = client.create(order, or_rest=True)
+    assert await ended(ticket) is OutcomeKind.ACKED
+    client._trade.renew()
+    assert await ended(client.cancel(ticket.key)) is OutcomeKind.ACKED
+    await until(lambda: client.can_send)
+    await until(lambda: not client.account.open_orders)
+    place.check(client)
+
+
+async def test_a_clock_that_is_wrong_by_far_does_not_matter(open_place: Callable[..., Any]) -> None:
+    place: Place = await open_place("skew=-45000")
+    client = await place.client()
+    assert client.clock.error_ms() < 5_000
+    assert await ended(client.create(await place.resting())) is OutcomeKind.ACKED
+
+
+async def test_leverage_protection_fees_and_the_key(place: Place) -> None:
+    client = await place.client()
+    assert client.key_info["readOnly"] == 0
+    await place.mid()
+    for _ in range(2):  # the second changes nothing, which is fine
+        await client.rest.set_leverage(LINEAR, "BTCUSDT", D(5))
+    assert await client.rest.fee_rates(LINEAR, "BTCUSDT") == (D("0.0002"), D("0.00055"))
+    assert await ended(client.create(market(Side.BUY))) is OutcomeKind.ACKED
+    stop = (await place.mid() * D("0.9")).quantize(D(1))
+    for _ in range(2):
+        await client.rest.set_trading_stop(LINEAR, "BTCUSDT", stop_loss=stop)
+    key = (LINEAR, "BTCUSDT", 0)
+    await until(lambda: key in client.account.positions and client.account.positions[key].leverage == 5)
+    await until(lambda: D(client.account.positions[key].row["stopLoss"]) == stop)
+    with pytest.raises(ExchangeError, match="code"):
+        await client.rest.set_leverage(LINEAR, "BTCUSDT", D(5_000))
+
+
+async def test_cancel_all_of_a_symbol_and_of_a_category(place: Place) -> None:
+    client = await place.client()
+    order = await place.resting()
+    for cancel in (
+        lambda: client.rest.cancel_symbol(LINEAR, "BTCUSDT"),
+        lambda: client.rest.cancel_all(LINEAR, ["BTCUSDT"]),
+    ):
+        for _ in range(3):
+            assert await ended(client.create(order)) is OutcomeKind.ACKED
+        assert await cancel() == 3
+        await until(lambda: not client.account.open_orders)
+    place.check(client)
+
+
+async def test_a_batch_is_one_message_with_outcomes_of_its_own(place: Place) -> None:
+    client = await place.client()
+    good, refused = await place.resting(), await place.resting("1.2")
+    tickets = client.create_batch([good, refused, good])
+    kinds = [await ended(ticket) for ticket in tickets]
+    assert kinds == [OutcomeKind.ACKED, OutcomeKind.REJECTED, OutcomeKind.ACKED]
+    await until(lambda: len(client.account.open_orders) == 2)
+    keys = [tickets[0].key, tickets[2].key]
+    assert [await ended(ticket) for ticket in client.cancel_batch(keys)] == [OutcomeKind.ACKED] * 2
+    await until(lambda: not client.account.open_orders)
+    place.check(client)
+
+
+async def test_a_batch_is_sent_whole_or_not_at_all(place: Place) -> None:
+    limits = Limits(
+        order_notional=None,
+        position_notional=D(1_500),
+        requests_per_second=None,
+        collar=None,
+        daily_loss=None,
+    )
+    client = await place.client(limits=limits)
+    order = await place.resting()  # worth some 600
+    with pytest.raises(Refused) as caught:
+        client.create_batch([order, order, order])
+    assert caught.value.rule == "position", "each counts for the next"
+    assert client.requests.is_settled
+    spot = NewOrder(category=Category.SPOT, symbol="X", side=Side.BUY, quantity=D(1))
+    for orders in ([], [order] * 21, [order, spot]):
+        with pytest.raises(Refused) as caught:
+            client.create_batch(orders)
+        assert caught.value.rule == "batch"
+    assert not place.truth.orders
+    assert not place.truth.closed
+    tickets = client.create_batch([order, order])
+    cancels = [tickets[0].key, tickets[0].key]
+    with pytest.raises(Refused, match="in doubt"):
+        client.cancel_batch(cancels)
+    assert [await ended(ticket) for ticket in tickets] == [OutcomeKind.ACKED] * 2
+
+
+# -- safety ------------------------------------------------------------------------------------------------
+
+
+async def test_the_kill_switch_cancels_everything_and_stays_on(place: Place) -> None:
+    client = await place.client()
+    order = await place.resting()
+    tickets = [client.create(order) for _ in range(4)]
+    await client.kill("enough")
+    assert not place.truth.orders
+    assert not client.account.open_orders
+    assert client.requests.is_settled
+    assert all(ticket.request.outcome is not None for ticket in tickets)
+    with pytest.raises(Refused, match="enough"):
+        client.create(order)
+    await client.__aexit__(None, None, None)
+    again = await place.client()
+    with pytest.raises(Refused, match="enough"):
+        again.create(order)
+    again.kill_switch.release()
+    assert await ended(again.create(order)) is OutcomeKind.ACKED
+
+
+async def test_a_silent_program_is_taken_for_dead(place: Place) -> None:
+    client = await place.client(dead_man_s=0.4)
+    for _ in range(4):
+        client.alive()
+        await asyncio.sleep(0.2)
+    assert not client.kill_switch.is_on
+    assert await ended(client.create(await place.resting())) is OutcomeKind.ACKED
+    await until(lambda: client.kill_switch.is_on)
+    assert "dead man" in str(client.kill_switch.reason)
+    await until(lambda: not place.truth.orders)
+
+
+async def test_the_days_loss_ends_the_day(place: Place) -> None:
+    limits = Limits(
+        order_notional=None,
+        position_notional=None,
+        requests_per_second=None,
+        collar=None,
+        daily_loss={"USDT": D("0.5")},
+    )
+    client = await place.client(limits=limits)
+    await place.mid()
+    client.create(market(Side.BUY, "0.05"))  # the fee alone is more
+    await until(lambda: client.kill_switch.is_on)
+    assert "daily loss" in str(client.kill_switch.reason)
+
+
+async def test_the_exchanges_own_switch_is_armed_and_works(place: Place) -> None:
+    client = await place.client(dcp_window_s=3)
+    assert client.dcp["DERIVATIVES"]["timeWindow"] == "3"
+    assert client.dcp["DERIVATIVES"]["dcpStatus"] == "ON"
+    ticket = client.create(await place.resting())
+    assert await ended(ticket) is OutcomeKind.ACKED
+    await client.__aexit__(None, None, None)
+    await until(lambda: not place.truth.orders)
+    order = place.truth.find(LINEAR, "", ticket.key.link_id)
+    assert order is not None
+    assert order.cancel_type.value == "CancelByDCP"
+
+
+async def test_a_key_that_may_only_look_does_not_trade(place: Place) -> None:
+    with pytest.raises(ConfigError, match="may only look"):
+        await place.client("looker")
+
+
+async def test_a_wrong_secret_ends_at_once_and_is_not_shown(
+    place: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from execution.desk.signers import HmacSigner
+
+    client = TradingClient(place.settings(), HmacSigner("demo", "not-the-secret"))
+    with pytest.raises(ExchangeError) as caught:
+        await client.__aenter__()
+    assert "10004" in str(caught.value)
+    assert "not-the-secret" not in str(caught.value) + caplog.text
+
+
+async def test_a_session_shows_no_secret(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        client = await place.client()
+        ticket = client.create(await place.resting())
+        await ended(ticket)
+        await client.kill("the end")
+        shown = f"{client!r} {ticket!r} {client._rest!r} {client._signer!r} {client._trade!r}"
+    secret = KEYS["demo"].secret
+    assert secret not in caplog.text
+    assert secret not in shown
+    files = [path for path in place.directory.rglob("*") if path.is_file()]
+    assert len(files) >= 3
+    for path in files:
+        assert secret.encode() not in path.read_bytes(), path
+
+
+def test_real_money_needs_permission(tmp_path: Path) -> None:
+    values: dict[str, Any] = {"directory": tmp_path, "symbols": {LINEAR: ("BTCUSDT",)}, "limits": NO_LIMITS}
+    with pytest.raises(ConfigError, match="trades real money"):
+        Settings(root=default_root(Environment.MAINNET), **values)
+    Settings(root=default_root(Environment.TESTNET), **values)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"symbols": {}}, {"symbols": {Category.SPREAD: ("X",)}}, {"recv_window_ms": 5}, {"dcp_window_s": 2},
+     {"dead_man_s": 0.0}],
+)  # fmt: skip
+def test_settings_that_do_not_fit(tmp_path: Path, more: dict[str, Any]) -> None:
+    values: dict[str, Any] = {
+        "root": "ws://127.0.0.1:1",
+        "directory": tmp_path,
+        "symbols": {LINEAR: ("BTCUSDT",)},
+        "limits": NO_LIMITS,
+    }
+    with pytest.raises(ConfigError):
+        Settings(**(values | more))
+
+
+# -- what goes wrong ---------------------------------------------------------------------------------------
+
+STORM = (
+    "order_lost=0.06,order_lost_ack=0.06,order_cut_before=0.03,order_cut=0.03,order_error=0.06,order_double_ack=0.06,"
+    "order_slow_ack=0.06,order_held=0.06,order_limited=0.03,private_cut=0.01,trade_restart=2,delay=0.3,seed={}"
+)
+
+
+PASSING = (
+    "in doubt", "order is over", "unknown order", "change", "trade socket", "account", "rate", "minimum notional",
+)  # fmt: skip
+"""Refusals of our own that a program meets when what it wants doesn't go at the moment."""
+
+
+async def trade_at_random(place: Place, client: TradingClient, seed: int, lifecycles: int) -> list[Ticket]:
+    """Place, amend and cancel at random, whatever happens."""
+    chance = random.Random(seed)
+    tickets: list[Ticket] = []
+    created = 0
+    while created < lifecycles:
+        await asyncio.sleep(0.005)
+        mid = await place.mid()
+        keys = [ticket.key for ticket in tickets[-15:]]
+        what = chance.random()
+        try:
+            if what < 0.5 or not keys:
+                side = chance.choice((Side.BUY, Side.SELL))
+                far = chance.choice(("0.03", "0.02", "0.0001", "-0.0005"))
+                order = NewOrder(
+                    category=LINEAR,
+                    symbol="BTCUSDT",
+                    side=side,
+                    quantity=D(chance.randint(1, 20)) / 1000,
+                    price=None
+                    if chance.random() < 0.1
+                    else mid * (1 - D(far) * (1 if side is Side.BUY else -1)),
+                )
+                tickets.append(client.create(order, or_rest=chance.random() < 0.5))
+                created += 1
+            elif what < 0.75:
+                change = Change(quantity=D(chance.randint(1, 30)) / 1000)
+                tickets.append(client.amend(chance.choice(keys), change, or_rest=chance.random() < 0.5))
+            else:
+                tickets.append(client.cancel(chance.choice(keys)))
+        except Refused as refusal:
+            if refusal.rule not in PASSING:
+                raise
+    return tickets
+
+
+async def check_storm(place: Place, client: TradingClient, tickets: list[Ticket]) -> None:
+    for ticket in tickets:
+        await ended(ticket)
+    await until(lambda: client.is_current and client.requests.is_settled)
+    await client.reload()
+    await until(lambda: client.requests.is_settled)
+    place.check(client)
+    created = [ticket for ticket in tickets if ticket.request.op.value == "order.create"]
+    there = {order.link_id for order in [*place.truth.orders.values(), *place.truth.closed]}
+    for ticket in created:
+        assert ticket.request.outcome is not None
+        is_acked = ticket.request.outcome.kind is OutcomeKind.ACKED
+        assert is_acked == (ticket.key.link_id in there), ticket
+    links = [order.link_id for order in [*place.truth.orders.values(), *place.truth.closed]]
+    assert len(links) == len(set(links)), "nothing was placed twice"
+
+
+async def test_every_request_has_its_outcome_in_a_storm(open_place: Callable[..., Any]) -> None:
+    place: Place = await open_place(STORM.format(3))
+    client = await place.client()
+    tickets = await trade_at_random(place, client, 3, 120)
+    await check_storm(place, client, tickets)
+    outcomes = [ticket.request.outcome for ticket in tickets]
+    assert any(outcome is not None and outcome.was_unknown for outcome in outcomes), "the storm blew"
+
+
+@pytest.mark.slow
+async def test_ten_thousand_lifecycles_in_a_storm(open_place: Callable[..., Any]) -> None:
+    for seed in range(20):
+        place: Place = await open_place(STORM.format(seed))
+        place.directory = place.directory / str(seed)
+        client = await place.client()
+        tickets = await trade_at_random(place, client, seed, 500)
+        await check_storm(place, client, tickets)
+        await client.__aexit__(None, None, None)
+
+
+async def test_a_killed_program_is_reconciled_at_the_next_start(open_place: Callable[..., Any]) -> None:
+    place: Place = await open_place("order_lost_ack=0.5,order_lost=0.3,seed=5")
+    price = str(await place.mid() * D("0.97"))
+    program = """
+import asyncio, os, signal, sys
+from decimal import Decimal
+from pathlib import Path
+from execution.client import TradingClient
+from execution.desk.orders import NewOrder, Side
+from execution.desk.signers import HmacSigner
+from execution.settings import Settings
+from schemas.names import Category
+from tests.execution.conftest import NO_LIMITS
+
+async def main():
+    settings = Settings(root=sys.argv[1], directory=Path(sys.argv[2]), symbols={Category.LINEAR: ("BTCUSDT",)},
+                        limits=NO_LIMITS, recv_window_ms=1000)
+    async with TradingClient(settings, HmacSigner("demo", "demo-secret")) as client:
+        order = NewOrder(category=Category.LINEAR, symbol="BTCUSDT", side=Side.BUY, quantity=Decimal("0.01"),
+                         price=Decimal(sys.argv[3]))
+        for _ in range(8):
+            client.create(order)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main())
+"""
+    directory = place.directory / "account"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, place.gateway.url, str(directory), price,
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    _, words = await process.communicate()
+    assert process.returncode == -9, words.decode()
+    (journal,) = (directory / "orders").glob("*.jsonl")
+    in_doubt = read_orders(journal)[0]
+    assert len(in_doubt) == 8, "killed before any answer was taken"
+
+    assert place.gateway._trading is not None
+    place.gateway._trading.calm()
+    client = await place.client()
+    assert {request.request_id for request in client._written().restored} == set(in_doubt)
+    await until(lambda: client.requests.is_settled)
+    there = {order.link_id for order in place.truth.orders.values()}
+    assert 0 < len(there) < 8, "some arrived and some did not"
+    outcomes = {
+        request.key.link_id: request.outcome.kind
+        for request in client._written().restored
+        if request.outcome is not None
+    }
+    assert outcomes == {
+        line.link_id: OutcomeKind.ACKED if line.link_id in there else OutcomeKind.EXPIRED
+        for line in in_doubt.values()
+    }
+    await client.reload()
+    place.check(client)
+    assert read_orders(client._written().path)[0] == {}, "and the journal says so"
