@@ -19,7 +19,7 @@ from recorder.rest import RestClient
 from schemas.errors import ConfigError
 from schemas.names import Category
 
-__all__ = ["AccountLoader", "load_filters", "look_up"]
+__all__ = ["AccountLoader", "load_filters", "look_up", "scopes"]
 
 _SETTLE_COINS: Final = ("USDT", "USDC")
 _OVERLAP_MS: Final = 60_000
