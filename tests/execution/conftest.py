@@ -108,7 +108,9 @@ class Place:
             assert (order.status, order.filled) == (actual.status, actual.filled)
             assert (order.price, order.quantity) == (actual.price, actual.quantity)
         for key, position in truth.positions.items():
-            assert client.account.positions[key].signed == position.signed
+            # the exchange lists no position that never held anything
+            known = client.account.positions.get(key)
+            assert (known.signed if known is not None else 0) == position.signed, key
         for coin, balance in truth.balances.items():
             assert client.account.coins[coin].wallet_balance == balance
         assert set(client.account.fills) >= {str(row["execId"]) for row in truth.executions}
