@@ -9,6 +9,7 @@ from random import Random
 from typing import Final
 
 from engine.bybit.backoff import Backoff
+from engine.bybit.limits import MISSED_PONGS
 from execution.desk.replies import (
     Authenticated,
     OrderReply,
@@ -52,7 +53,7 @@ class KeptSocket:
         on_message: gets the number of the connection and what came; must not raise.
         on_up: called when a connection is ready, with its number.
         on_down: called with the number of a connection that had been ready, once it is gone, and why.
-        ping_s: between two pings; a connection without a sign of life for twice as long is dropped.
+        ping_s: between two pings; a connection without a sign of life since the last two of them is dropped.
 
     Attributes:
         connections: opened so far; their numbers begin with 1.
@@ -88,7 +89,7 @@ class KeptSocket:
         self._ready: set[int] = set()
         self._answers: dict[int, asyncio.Queue[Authenticated | Subscribed]] = {}
         self._ended = asyncio.Event()
-        self._seen_s = 0.0
+        self._unanswered = 0
         self._refusals = 0
         self._retiring: set[asyncio.Task[None]] = set()
         self.connections = 0
@@ -153,7 +154,7 @@ class KeptSocket:
         read = read_private if self.topics else read_trade
 
         def on_frames(frames: list[bytes], _: int) -> None:
-            self._seen_s = asyncio.get_running_loop().time()
+            self._unanswered = 0
             for frame in frames:
                 self._take(number, read(frame))
 
@@ -181,17 +182,21 @@ class KeptSocket:
             connection.abort("the introduction failed")
             raise
         self._ready.add(number)
-        self._refusals = 0
+        self._refusals = self._unanswered = 0
         self._backoff.reset()
         self._on_up(number)
         while not ended.is_set():
+            if self._unanswered >= MISSED_PONGS:
+                connection.abort("no sign of life")
+                break
+            # Counted in pings and not in seconds: what a busy program hasn't read yet is not missing.
+            self._unanswered += 1
             connection.send(PING)
             try:
                 async with asyncio.timeout(self._ping_s):
                     await ended.wait()
             except TimeoutError:
-                if asyncio.get_running_loop().time() - self._seen_s > 2 * self._ping_s:
-                    connection.abort("no sign of life")
+                continue
 
     async def _introduce(
         self, connection: Connection, number: int, answers: asyncio.Queue[Authenticated | Subscribed]
