@@ -17,7 +17,8 @@ from typing import Any
 from engine.bybit.signing import is_timely
 from engine.market import Instrument
 from engine.venue import Refusal, Side, TradingVenue, rules_of
-from engine.venue.rows import order_row, rest_position_row
+from engine.venue.holdings import rest_position_row
+from engine.venue.rows import order_row
 from execution.desk.link_ids import LinkIds
 from execution.desk.live import LiveAccount, LiveOrder
 from execution.desk.orders import Change, NewOrder, OrderKey, Refused, TimeInForce
