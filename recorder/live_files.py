@@ -30,6 +30,7 @@ CONTROL: Final = "control"
 TAPE: Final = "tape"
 SHARED_MEMORY: Final = Path("/dev/shm")
 BEGINNING_S: Final = 60
+"""A start that is younger may not have its lock yet; what is looked at now and then by others is none of those."""
 _TOKEN: Final = re.compile(r"[0-9a-f]{16}")
 _OURS: Final = re.compile(r"control|tape|[0-9]{1,9}\.book")
 
@@ -94,7 +95,7 @@ class Homes:
             for place in _directories(user):
                 for home in _directories(place):
                     for path in _directories(home):
-                        if _TOKEN.fullmatch(path.name) and path != but and not _is_held(path):
+                        if _TOKEN.fullmatch(path.name) and path != but and _is_abandoned(path):
                             yield path
 
 
@@ -120,14 +121,16 @@ def hold(directory: Path) -> int:
     return descriptor
 
 
-def _is_held(directory: Path) -> bool:
+def _is_abandoned(directory: Path) -> bool:
     try:
+        if time.time() - directory.lstat().st_mtime < BEGINNING_S:
+            return False
         os.close(hold(directory))
     except FileNotFoundError:
-        return time.time() - directory.lstat().st_mtime < BEGINNING_S  # it is only just being made
+        return True  # it never came so far
     except OSError:
-        return True
-    return False
+        return False  # somebody holds it
+    return True
 
 
 def _directories(place: Path) -> list[Path]:

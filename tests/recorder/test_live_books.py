@@ -44,28 +44,39 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-Begin = Callable[..., tuple[Engine, LivePublisher]]
+class Begin:
+    """Begins publishing engines of topics; ends them in any case."""
 
+    def __init__(self, data: Path) -> None:
+        self._data = data
+        self.running: list[LivePublisher] = []
 
-@pytest.fixture
-def begin(data: Path) -> Iterator[Begin]:
-    """Begins publishing an engine of topics; ends it in any case."""
-    running: list[LivePublisher] = []
-
-    def begin(
-        *topics: str, category: Category = Category.LINEAR, **config: object
+    def __call__(
+        self, *topics: str, category: Category = Category.LINEAR, **config: object
     ) -> tuple[Engine, LivePublisher]:
         engine = Engine(category)
         for topic in topics:
             engine.add_feed(topic)
-        settings = RecordConfig(data=str(data), category=category, **config)  # type: ignore[arg-type]
+        settings = RecordConfig(**{"data": str(self._data), "category": category, **config})  # type: ignore[arg-type]
         publisher = LivePublisher(settings, engine, "gateway")
         publisher.begin()
-        running.append(publisher)
+        self.running.append(publisher)
         return engine, publisher
 
+    def lose(self, publisher: LivePublisher) -> None:
+        """Leave a publisher as a kill leaves it: with its files, and without a last word."""
+        publisher._publisher = publisher._directory = None
+        assert publisher._lock is not None
+        os.close(publisher._lock)
+        publisher._lock = None
+
+
+@pytest.fixture
+def begin(data: Path) -> Iterator[Begin]:
+    """Of the data directory, if no other is named."""
+    begin = Begin(data)
     yield begin
-    for publisher in running:
+    for publisher in begin.running:
         publisher.close()
 
 
@@ -203,8 +214,7 @@ def test_a_new_start_replaces_what_a_dead_one_left(begin: Begin, data: Path, mem
     engine, dead = begin(BOOK)
     snapshot(engine)
     book = open_book(data, "BTCUSDT")
-    assert dead._publisher is not None
-    dead._publisher = None  # as a kill leaves it: with its files, and without a last word
+    begin.lose(dead)
     second, _ = begin(BOOK)
     assert (book.trouble(), book.state()) == ("writer replaced", FeedState.STALE)
     assert len(list(memory.rglob("*.book"))) == 1
@@ -212,7 +222,28 @@ def test_a_new_start_replaces_what_a_dead_one_left(begin: Begin, data: Path, mem
     assert again.state() is FeedState.EMPTY
     snapshot(second, price="7")
     assert again.best() == (7, 15, 101, 30)
-    dead._directory = None
+
+
+def test_what_recorders_of_other_data_left_behind_is_swept_up(
+    begin: Begin, data: Path, memory: Path, tmp_path: Path
+) -> None:
+    """Only of those that were killed: what is held, or so young that it may not be held yet, stays."""
+    held, dead, young = (tmp_path / name for name in ("held", "dead", "young"))
+    for other in (held, dead, young):
+        (other / "journal").mkdir(parents=True)
+        begin(BOOK, data=str(other))
+    directories = {other: (other / "live" / "linear").resolve() for other in (held, dead, young)}
+    for publisher in begin.running[1:]:
+        begin.lose(publisher)
+    for other in (held, dead):
+        os.utime(directories[other], (0, 0))
+    begin(BOOK)
+    assert directories[held].exists()
+    assert not directories[dead].exists()
+    assert directories[young].exists()
+    with pytest.raises(ConfigError, match="no recorder publishes"):
+        open_book(dead, "BTCUSDT")
+    assert open_book(held, "BTCUSDT").trouble() == ""
 
 
 def test_the_end_of_an_earlier_start_leaves_a_later_one_alone(begin: Begin, data: Path) -> None:
