@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from decimal import Decimal
 from typing import Final
 
@@ -138,21 +139,13 @@ class Triggers:
             return
         brought = order.protection
         quantity = min(order.filled, position.size)
-        self.set_partial(
-            account,
-            position,
-            [
-                (
-                    _TAKE_PROFIT,
-                    brought.take_profit,
-                    brought.take_profit_by,
-                    brought.take_profit_limit,
-                    quantity,
-                ),
-                (_STOP_LOSS, brought.stop_loss, brought.stop_loss_by, brought.stop_loss_limit, quantity),
-            ],
-            now_ms,
-        )
+        wanted = [
+            (_TAKE_PROFIT, brought.take_profit, brought.take_profit_by, brought.take_profit_limit, quantity),
+            (_STOP_LOSS, brought.stop_loss, brought.stop_loss_by, brought.stop_loss_limit, quantity),
+        ]
+        # The order stands whatever becomes of what it brought: there may be too many of them already.
+        with suppress(Refusal):
+            self.set_partial(account, position, wanted, now_ms)
 
     def _set_brought(self, account: Account, order: Order, position: Position, now_ms: int) -> None:
         brought = order.protection

@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 
+from engine.venue import Refusal
 from recorder.gateway.dialect import MAX_REQUEST_BYTES
 from recorder.gateway.exchange import Exchange, WatchedExchange
 from recorder.gateway.faults import Deed, FaultPlan
@@ -24,6 +25,7 @@ from recorder.gateway.trading.options import TradeOptions
 from recorder.gateway.trading.private_dialect import PrivateDialect
 from recorder.gateway.trading.rates import IP_REQUESTS_PER_SECOND
 from recorder.gateway.trading.session import Session, active_seconds
+from recorder.gateway.trading.signed import check_time
 from recorder.gateway.trading.signed_rest import SignedRest
 from recorder.gateway.trading.trade_dialect import OrderRequest, TradeDialect
 from schemas.errors import ConfigError
@@ -253,6 +255,10 @@ class TradingServer:
         """Carry out an order request of a trade socket, as a fault has it."""
 
         def carry_out() -> Outcome:
+            try:  # once more, for a request that was held up on its way
+                check_time(request.timestamp, request.window, self.desk.request_ms())
+            except Refusal as refusal:
+                return Outcome(refusal.code, refusal.message, {}, {}, None)
             return self._noted.perform(session.number, request.key, request.operation, request.values)
 
         def answer(outcome: Outcome) -> None:

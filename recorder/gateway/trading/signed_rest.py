@@ -103,6 +103,10 @@ class SignedRest:
             return self._envelope(self._error)
         if deed is Deed.ORDER_HELD:
             await asyncio.sleep(delay_s)
+            try:
+                self._desk.whose(request.headers, payload)
+            except Refusal as refusal:
+                return self._envelope(Outcome(refusal.code, refusal.message, {}, {}, None))
         outcome = self._noted.perform(0, key, operation, values)
         self._desk.publish()
         if deed in (Deed.ORDER_LOST_ACK, Deed.ORDER_CUT):

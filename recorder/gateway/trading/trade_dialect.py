@@ -28,12 +28,15 @@ class OrderRequest(NamedTuple):
         operation: ``create``, ``amend``, … ``cancel-batch``.
         values: its object.
         identity: ``reqId``; None if none was sent.
+        timestamp, window: its time and how long it stands, as sent.
     """
 
     operation: str
     values: Any
     identity: str | None
     key: ApiKey
+    timestamp: Any
+    window: Any
 
 
 class TradeDialect:
@@ -87,12 +90,13 @@ class TradeDialect:
         header, arguments = request.get("header"), request.get("args")
         if not isinstance(header, dict):
             raise Refusal(10001, "params error: header is required")
-        check_time(header.get("X-BAPI-TIMESTAMP"), header.get("X-BAPI-RECV-WINDOW"), now_ms)
+        timestamp, window = header.get("X-BAPI-TIMESTAMP"), header.get("X-BAPI-RECV-WINDOW")
+        check_time(timestamp, window, now_ms)
         if not isinstance(arguments, list) or len(arguments) != 1 or not isinstance(arguments[0], dict):
             raise Refusal(10001, "params error: args holds exactly one object")
         if arguments[0].get("category") not in TRADED:
             raise Refusal(10404, "category is not correct or not supported")
-        return OrderRequest(operation, arguments[0], identity, self.key)
+        return OrderRequest(operation, arguments[0], identity, self.key, timestamp, window)
 
     def _check_identity(self, identity: Any) -> None:
         if not isinstance(identity, str) or len(identity) > _MAX_REQUEST_ID:

@@ -208,6 +208,14 @@ def test_an_order_brings_partial_protection_for_what_was_filled_of_it(desk: Desk
     assert (stop.stop_order_type, stop.quantity) == ("PartialStopLoss", 3)
 
 
+def test_an_order_stands_even_if_its_position_has_all_the_protection_it_may_have(desk: Desk) -> None:
+    for _ in range(22):
+        order = desk.create("Buy", "0.01", tpslMode="Partial", stopLoss="59000")
+        assert order.status is OrderStatus.FILLED
+    assert desk.size() == D("0.22")
+    assert len(desk.venue.accounts["1"].orders) == 20
+
+
 def test_a_trailing_stop_follows(desk: Desk) -> None:
     desk.create("Buy", "1")
     trading_stop(desk, trailingStop="100", activePrice="60200")

@@ -12,11 +12,12 @@ import aiohttp
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from engine.bybit.signing import sign_request
 from recorder.gateway.faults import TRADE_DEEDS, Deed, parse_faults
 from recorder.gateway.options import GatewayOptions
 from recorder.gateway.trading.faults import OrderFaults
 from schemas.errors import ConfigError
-from tests.recorder.gateway.trading.conftest import Place, Socket
+from tests.recorder.gateway.trading.conftest import Place, Socket, now_ms
 
 MARKET = {"category": "linear", "symbol": "BTCUSDT", "side": "Buy", "orderType": "Market", "qty": "0.01"}
 PING = {"op": "ping"}
@@ -33,8 +34,6 @@ async def orders(place: Place) -> list[str]:
 
 
 async def send_order(trade: Socket, link: str) -> None:
-    from tests.recorder.gateway.trading.conftest import now_ms
-
     message = {
         "reqId": link,
         "op": "order.create",
@@ -128,6 +127,29 @@ async def test_handshakes_and_lives_have_the_faults_of_the_public_side(
     await private.socket.wait_closed()
     assert private.socket.close_code == 1001
     assert [line["fault"] for line in lines(ledger, "fault")] == ["close"]
+
+
+async def test_what_is_held_for_longer_than_its_window_is_not_carried_out(
+    open_place: Callable[..., Any],
+) -> None:
+    """So that an order that is absent once its window has passed will never come."""
+    place = await open_place(faults=parse_faults(["order_held=1,delay=0.4"]))
+    trade = await place.trade()
+    header = {"X-BAPI-TIMESTAMP": str(now_ms()), "X-BAPI-RECV-WINDOW": "300"}
+    assert (await trade.order("create", {**MARKET, "orderLinkId": "mine"}, header=header))["retCode"] == 10002
+    body = json.dumps({**MARKET, "orderLinkId": "other"})
+    stamp = str(now_ms())
+    sign = sign_request("demo-secret", "demo", stamp, 300, body)
+    answer, _ = await place.rest.raw(
+        "POST",
+        "/v5/order/create",
+        body,
+        X_BAPI_TIMESTAMP=stamp,
+        X_BAPI_RECV_WINDOW="300",
+        X_BAPI_SIGN=sign,
+    )
+    assert answer["retCode"] == 10002
+    assert await orders(place) == []
 
 
 async def test_an_error_that_says_nothing(open_place: Callable[..., Any]) -> None:
