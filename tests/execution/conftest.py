@@ -113,7 +113,7 @@ class Place:
             assert (known.signed if known is not None else 0) == position.signed, key
         for coin, balance in truth.balances.items():
             assert client.account.coins[coin].wallet_balance == balance
-        assert set(client.account.fills) >= {str(row["execId"]) for row in truth.executions}
+        assert set(client.account.fills) >= {str(row["execId"]) for _, row in truth.executions}
         assert client.requests.contradictions == 0
         assert client.account.malformed == 0
 
