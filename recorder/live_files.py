@@ -54,9 +54,8 @@ class Homes:
     """
 
     def __init__(self, data: Path, collector: str) -> None:
-        self.data = data
-        self.collector = collector
-        name = hashlib.sha256(str(data.resolve()).encode()).hexdigest()[:16]
+        data = data.resolve()  # a link leads to where it is, from wherever it is followed
+        name = hashlib.sha256(str(data).encode()).hexdigest()[:16]
         user = f"tapebook-{os.getuid()}"
         runtime = os.environ.get("XDG_RUNTIME_DIR", "")
         self._roots: list[tuple[Path, Path]] = [

@@ -115,7 +115,7 @@ class LivePublisher:
             self._open(directory, token)
             self._add_feeds()
             self._announce(homes, directory)
-        except (OSError, ConfigError) as error:
+        except (OSError, MemoryError, ConfigError) as error:
             self._give_up(error)
 
     async def beat(self) -> None:

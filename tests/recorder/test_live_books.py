@@ -508,6 +508,20 @@ def test_nor_that_then_the_data_directory_with_a_warning(
     assert list((data / "live").iterdir()) == []
 
 
+def test_a_data_directory_by_a_relative_path(
+    begin: Begin, data: Path, memory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory.rmdir()
+    monkeypatch.chdir(tmp_path)
+    _, publisher = begin(BOOK, data="data")
+    assert open_book("data", "BTCUSDT").trouble() == ""
+    monkeypatch.chdir("/")
+    assert open_book(data, "BTCUSDT").trouble() == ""
+    monkeypatch.chdir(tmp_path)
+    publisher.close()
+    assert list((data / "live").iterdir()) == []
+
+
 @pytest.mark.parametrize("what", ["open", "file"])
 def test_a_place_that_is_not_ours_alone_is_not_used(
     begin: Begin, data: Path, memory: Path, what: str, caplog: pytest.LogCaptureFixture

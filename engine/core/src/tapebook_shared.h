@@ -206,7 +206,7 @@ TAPEBOOK_ASSERT(sizeof(tapebook_entry) == 88 && sizeof(tapebook_trade) == 40, "l
  * A reader whose data came from a later write sees that write's odd lock behind its fence, so nothing torn passes. */
 
 #define TAPEBOOK_GET(place) __atomic_load_n(&(place), __ATOMIC_RELAXED)
-#define TAPEBOOK_SPINS 2000
+#define TAPEBOOK_SPINS 200 /* looks at a lock that is odd, before others get the processor */
 
 static inline void tapebook_pause(void)
 {
