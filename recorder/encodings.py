@@ -175,6 +175,8 @@ def _compact(table: Table) -> Profile:
             # of version 1, because there zstd sees where lists begin and end; in pages of version 2 that stays as it is
             "data_page_version": "1.0",
             "data_page_size": 4 << 20,
+            # a bit that flips in years on a disk is an error then, and not another number
+            "write_page_checksum": True,
             **_PAGES,
         },
         row_group_rows=COMPACT_ROWS,

@@ -480,7 +480,8 @@ def _small_table(archive: Archive, table: Table, category: str, symbol: str, top
     parts = [schema.empty_table()]
     try:
         for file in archive.files(table, category=category, symbol=symbol):
-            with pq.ParquetFile(parquet_source(archive.path(file))) as opened:
+            source = parquet_source(archive.path(file))
+            with pq.ParquetFile(source, page_checksum_verification=True) as opened:
                 found = restore(table, opened.read(use_threads=False))
             parts.append(found.filter(pc.equal(found.column("topic"), topic)))
     except (OSError, pa.ArrowException) as error:

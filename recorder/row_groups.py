@@ -73,7 +73,9 @@ class ArchiveReader:
         self.path = path
         self._table = table
         try:
-            self._file = pq.ParquetFile(parquet_source(path), read_dictionary=_names(table))
+            self._file = pq.ParquetFile(
+                parquet_source(path), read_dictionary=_names(table), page_checksum_verification=True
+            )
             self.is_of_table = holds(table, self._file.schema_arrow)
             self.groups = _groups(self._file.metadata, columns)
         except FileNotFoundError as error:
