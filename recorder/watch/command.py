@@ -64,6 +64,7 @@ def watch(
     from recorder.watch.text import ascii_glyphs, nice_glyphs
 
     require_data(data)
+    _check_access(data)
     page = view or (View.OVERVIEW if symbol is None else View.BOOK)
     made = Watch(
         page,
@@ -83,6 +84,12 @@ def watch(
         return
     _check_terminal()
     asyncio.run(_show(made, source, glyphs, pictures, kib * 1024))
+
+
+def _check_access(data: Path) -> None:
+    for place in (data, data / "journal"):
+        if place.exists() and not os.access(place, os.R_OK | os.X_OK):
+            raise ConfigError(f"{place}: may not be read by this user; watch as the user who records")
 
 
 def _check_choice(made: Watch, symbol: str | None, category: Category | None, collector: str | None) -> None:

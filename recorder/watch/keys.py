@@ -94,7 +94,7 @@ KEYS: Final = (
     ),
     Key("s", "sort the feeds: by trouble, name, rate", {"s": Action.SORT}),
     Key("?", "this help (also h); Esc closes it", {"?": Action.HELP, "h": Action.HELP, "escape": Action.BACK}),
-    Key("q", "leave (also Ctrl-C); Ctrl-Z suspends", {"q": Action.QUIT, "c-c": Action.QUIT}),
+    Key("q", "leave (also Ctrl-C); Ctrl-Z suspends, Ctrl-L draws all anew", {"q": Action.QUIT, "c-c": Action.QUIT}),
 )  # fmt: skip
 
 

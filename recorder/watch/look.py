@@ -93,14 +93,14 @@ class Looker:
             entries = list(os.scandir(self._data / "journal"))
         except OSError:
             return []
-        return [entry.name for entry in entries if entry.is_dir() and self._is_collector(entry.name)]
+        return [entry.name for entry in entries if self._is_collector(entry.name)]
 
     def _is_collector(self, name: str) -> bool:
         try:
             directory = journal_directory(self._data, name)
-        except ConfigError:  # a directory of somebody else's
+            return any((directory / file).exists() for file in ("lock", "status.json"))
+        except (ConfigError, OSError):  # a directory of somebody else's
             return False
-        return any((directory / file).exists() for file in ("lock", "status.json"))
 
     def _live(self, name: str) -> dict[str, Any] | None:
         try:

@@ -14,6 +14,7 @@ from recorder.watch.look import Told
 from recorder.watch.model import Watch
 from recorder.watch.sheet import Column, Sheet, scrolled, table
 from recorder.watch.text import Fragment, Line, clean, count_text, fit, rate_text, since_text, span_text
+from schemas.names import FeedState
 
 __all__ = ["overview_page", "trouble_line", "trouble_lines"]
 
@@ -26,14 +27,14 @@ def overview_page(watch: Watch, sheet: Sheet) -> list[Line]:
     if watch.troubles:
         lines += [line for trouble in watch.troubles for line in trouble_lines(trouble, sheet)]
         lines.append(sheet.rule())
-    shown = sorted(
-        watch.look.collectors, key=lambda told: watch.conditions[told.collector] is Condition.STOPPED
-    )
+    shown = sorted(watch.look.collectors, key=lambda told: _place(watch.conditions[told.collector]))
     if not shown:
         lines.append([("dim", " No recorder has written here yet; this page fills as soon as one does.")])
-    for told in shown:
-        lines += _recorder(watch, told, sheet)
-        lines.append([])
+    each = [[*_recorder(watch, told, sheet), []] for told in shown]
+    if len(shown) > 1 and len(lines) + sum(map(len, each)) > sheet.height:
+        lines += [*_table(watch, shown, sheet), []]
+    else:
+        lines += [line for part in each for line in part]
     lines += _disk(watch)
     happened = watch.happenings.all()
     if happened:
@@ -98,6 +99,57 @@ def _recorder(watch: Watch, told: Told, sheet: Sheet) -> Iterator[Line]:
     ]
     yield [("", "   " + _behind(live))]
     yield from _classes(watch, told, sheet)
+
+
+def _place(found: Condition) -> int:
+    """What is not at work comes first, what was stopped on purpose last."""
+    return 2 if found is Condition.STOPPED else int(found is Condition.RECORDING)
+
+
+def _table(watch: Watch, shown: list[Told], sheet: Sheet) -> list[Line]:
+    """A line each, where there is no room for more."""
+    columns = [
+        Column("recorder", 12, grows=True),
+        Column("doing", 10),
+        Column("for", 8, right=True),
+        Column("live", 12, right=True),
+        Column("gaps", 6, right=True),
+        Column("frames", 8, right=True),
+        Column("lines", 8, right=True),
+        Column("late p99", 8, right=True),
+    ]
+    rows: list[list[Fragment]] = []
+    for told in shown:
+        found = watch.conditions[told.collector]
+        since_ns = condition_since_ns(told, found)
+        row: list[Fragment] = [
+            ("name", clean(told.collector)),
+            (_STYLES.get(found, "bad"), found.value.upper()),
+            ("", "-" if since_ns is None else span_text(sheet.now_ns - since_ns)),
+        ]
+        live = told.live
+        if live is None or not is_believable(found):
+            rows.append(row + [("", "-")] * (len(columns) - len(row)))
+            continue
+        feeds, lines = live["feeds"], live["lines"]
+        well = sum(feed["state"] == FeedState.LIVE for feed in feeds)
+        up = sum(line["connected"] for line in lines)
+        late = [
+            way["push"]["recent"]["p99_ms"] for way in live.get("lateness", {}).get("classes", {}).values()
+        ]
+        worst = max((each for each in late if each is not None), default=None)
+        ahead_ms = watch.ahead_ns(told.collector) / 1e6
+        rows.append(
+            [
+                *row,
+                ("" if well == len(feeds) else "bad", f"{well:,} of {len(feeds):,}"),
+                ("", count_text(sum(feed["gaps"] for feed in feeds))),
+                ("", rate_text(watch.rates[told.collector].frames)),
+                ("" if up == len(lines) else "bad", f"{up} of {len(lines)}"),
+                ("", "-" if worst is None else _ms(worst + ahead_ms)),
+            ]
+        )
+    return table(sheet, columns, rows)
 
 
 def _behind(live: dict[str, Any]) -> str:

@@ -153,6 +153,7 @@ class Screen:
         self._monotonic = monotonic
         self._lines: list[Line] = []
         self._size = Size(0, 0)
+        self._drawn_size = output.get_size()
         self._looked_ns: int | None = None
         self._sent = 0
         self._app: Application[None] = Application(
@@ -200,9 +201,18 @@ class Screen:
                 await asyncio.sleep(wait_s)
                 continue
             self._read()
+            self._clear_when_resized()
             if self._paint():
                 self._app.invalidate()
             self._pace.drew(self._monotonic(), 0)
+
+    def _clear_when_resized(self) -> None:
+        """Draw all anew: where the cursor and the lines are behind a change of size is the terminal's own affair."""
+        size = self._output.get_size()
+        if size != self._drawn_size:
+            self._drawn_size = size
+            self._app.renderer.clear()
+            self._app.invalidate()
 
     def _rendered(self, _app: Application[Any]) -> None:
         size, self._sent = self._output.sent - self._sent, self._output.sent
@@ -244,6 +254,7 @@ class Screen:
                     name, filter=Condition(lambda: True) if always else ~searching, eager=name == "escape"
                 )(self._doing(action))
         keys.add("c-z")(lambda event: event.app.suspend_to_background())
+        keys.add("c-l")(lambda event: event.app.renderer.clear())
 
         @keys.add(Keys.Any, filter=searching)
         def _typed(event: KeyPressEvent) -> None:

@@ -95,6 +95,12 @@ def test_no_data_directory(tmp_path: Path) -> None:
     assert "No recorder has written here yet" in run(tmp_path, "--once")
 
 
+def test_a_directory_that_may_not_be_read(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path).name != "journal")
+    with pytest.raises(ConfigError, match="journal: may not be read by this user"):
+        run(data, "--once")
+
+
 def test_help_names_every_key(tmp_path: Path) -> None:
     shown: Any = CliRunner(env={"COLUMNS": "120"}).invoke(app, ["watch", "--help"])
     for key in KEYS:

@@ -115,6 +115,34 @@ def test_the_overview_tells_troubles_first_with_their_beginnings() -> None:
     assert "0 of 1" in next(line for line in lines if line.strip().startswith("orderbook.50"))
 
 
+def test_many_recorders_have_a_line_each() -> None:
+    many = [told(name=f"linear-{number}") for number in range(6)]
+    many[3] = told(live(feed("a.X", "stale"), feed("a.Y")), name="linear-3")
+    lines = shown(made(View.OVERVIEW, *many, told(held=False, name="dead")))
+    rows = [line.split() for line in lines if line.startswith(("linear-", "dead"))]
+    assert len(rows) == 7
+    assert rows[0][:5] == ["dead", "DEAD", "10", "ms", "-"]
+    assert rows[1] == [
+        "linear-0",
+        "RECORDING",
+        "60",
+        "min",
+        "2",
+        "of",
+        "2",
+        "0",
+        "-",
+        "1",
+        "of",
+        "1",
+        "42.0",
+        "ms",
+    ]
+    assert rows[4][4:7] == ["1", "of", "2"]
+    assert "orderbook.50 " not in "\n".join(lines)
+    assert "orderbook.50 " in text(made(View.OVERVIEW, *many), height=80)
+
+
 def test_a_trouble_that_is_long_is_told_whole_on_the_overview_and_cut_elsewhere() -> None:
     many = told(live(*(feed(f"orderbook.50.SYMBOL{number}", "stale") for number in range(40))))
     lines = shown(made(View.OVERVIEW, many))
