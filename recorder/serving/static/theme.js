@@ -24,6 +24,7 @@ export class Theme {
   apply() {
     const isDark = this.chosen === "dark" || (this.chosen === "system" && this.system.matches);
     document.documentElement.classList.toggle("dark", isDark);
+    document.documentElement.classList.toggle("light", !isDark);
     this.button.textContent = NAMES[this.chosen];
     this.onChange?.();
   }

@@ -16,7 +16,9 @@ export class VirtualRows {
   }
 
   measure() {
-    this.height = parseFloat(getComputedStyle(this.scroll).getPropertyValue("--row")) || 30;
+    const height = parseFloat(getComputedStyle(this.scroll).getPropertyValue("--row")) || 30;
+    if (height !== this.height) this.pool.forEach((row) => (row.index = null)); // Each has another place then.
+    this.height = height;
     this.seen = this.scroll.clientHeight;
     this.setCount(this.count);
   }

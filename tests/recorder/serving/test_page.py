@@ -270,6 +270,8 @@ async def test_logging_in(tmp_path: Path, browser: Browser) -> None:
     ):
         page = looked.page
         assert page.url.startswith(f"{served.url}/login")
+        await page.emulate_media(color_scheme="dark")
+        assert await page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(18, 21, 24)"
         await page.keyboard.type("wrong")
         await page.keyboard.press("Enter")
         await page.get_by_text("That is not the token").wait_for()
@@ -310,7 +312,24 @@ async def test_it_fits(served: Served, browser: Browser) -> None:
         await page.locator(".row").first.wait_for()
         await page.locator("#ladder .level .price").first.wait_for()
         await page.locator(".multiple").first.wait_for()
-        for width, scheme in ((360, "light"), (390, "dark"), (820, "light"), (1200, "dark"), (2200, "light")):
+        sticking_out = """(() => {
+            const right = document.getElementById("feeds").getBoundingClientRect().right;
+            const cells = [...document.querySelectorAll("#columns > *, .row:not([hidden]) > *")];
+            return cells.filter((cell) => cell.getBoundingClientRect().right > right).length;
+        })()"""
+        rows_apart = """[...document.querySelectorAll(".row:not([hidden])")]
+            .map((row) => row.getBoundingClientRect().top).sort((a, b) => a - b)
+            .map((top, at, tops) => top - tops[at - 1]).slice(1)"""
+        widths = (
+            (360, "light"),
+            (390, "dark"),
+            (820, "light"),
+            (1160, "dark"),
+            (1280, "light"),
+            (1440, "dark"),
+            (2200, "light"),
+        )
+        for width, scheme in widths:
             await page.set_viewport_size({"width": width, "height": 900})
             await page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
             dark = str(scheme == "dark").lower()
@@ -318,6 +337,13 @@ async def test_it_fits(served: Served, browser: Browser) -> None:
                 page, f"document.documentElement.classList.contains('dark') === {dark}", f"it is {scheme}"
             )
             assert await page.evaluate("document.documentElement.scrollWidth") <= width
+            assert await page.evaluate(sticking_out) == 0, width
+            tall = 46 if width < 560 else 30
+            await _until(
+                page,
+                f"({rows_apart}).every((apart) => apart === {tall})",
+                f"rows are {tall} apart at {width}",
+            )
             for name in ("#verdict", "#search", "#book-state", "#heat-canvas", "#ask", "#theme"):
                 box = await page.locator(name).bounding_box()
                 assert box is not None, name

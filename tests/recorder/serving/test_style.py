@@ -56,3 +56,4 @@ def test_colours_can_be_read(block: str) -> None:
 
 def test_every_colour_has_a_dark_one() -> None:
     assert _colours(":root").keys() == _colours(":root.dark").keys()
+    assert _colours(":root:not(.light, .dark)") == _colours(":root.dark")
