@@ -85,11 +85,13 @@ class Homes:
                 refused.append(f"{home}: {error.strerror}")
         raise AssertionError
 
-    def left_behind(self, but: Path) -> Iterator[Path]:
-        """Directories of earlier starts of this collector, and those that collectors of other data directories, which
-        were killed, left in shared memory."""
+    def earlier(self, but: Path) -> Iterator[Path]:
+        """Directories of other starts of this collector: of dead ones, for its name is ours."""
         for _, home in self._roots:
             yield from (path for path in _directories(home) if _TOKEN.fullmatch(path.name) and path != but)
+
+    def abandoned(self, but: Path) -> Iterator[Path]:
+        """Directories that collectors of whatever data, which were killed, left in shared memory."""
         for user in self._users:
             for place in _directories(user):
                 for home in _directories(place):

@@ -213,10 +213,12 @@ class LivePublisher:
         temporary.unlink(missing_ok=True)
         temporary.symlink_to(directory)
         temporary.replace(link)
-        for old in homes.left_behind(directory):
+        for old in homes.earlier(directory):
             with contextlib.suppress(OSError):  # it never came so far
                 mark_replaced(map_file(old / CONTROL, writable=True))
             remove_directory(old)
+        for dead in homes.abandoned(directory):
+            remove_directory(dead)
 
     def _add_feeds(self) -> None:
         publisher, directory = self._publisher, self._directory

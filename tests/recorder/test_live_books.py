@@ -237,7 +237,9 @@ def test_what_recorders_of_other_data_left_behind_is_swept_up(
         begin.lose(publisher)
     for other in (held, dead):
         os.utime(directories[other], (0, 0))
+    book = open_book(dead, "BTCUSDT")
     begin(BOOK)
+    assert book.trouble() in ("", "writer dead")  # nobody took its place
     assert directories[held].exists()
     assert not directories[dead].exists()
     assert directories[young].exists()
