@@ -46,6 +46,10 @@ class Ladder:
         self._prices = list(displayed)
         self._is_told = True
 
+    def forget(self) -> None:
+        """Nobody knows what is displayed, until it is told anew."""
+        self._displayed, self._taken, self._prices, self._is_told = {}, {}, [], False
+
     @property
     def best(self) -> Decimal | None:
         """The best price at which anything is left."""

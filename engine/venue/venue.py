@@ -113,6 +113,13 @@ class TradingVenue:
                     ladder.take(price, part)
                     left -= part
 
+    def on_book_lost(self, category: Category, symbol: str) -> None:
+        """The book is not known any more: nothing can be taken until it is told anew; who waits keeps their place."""
+        market = self.markets.get((category, symbol))
+        if market is not None:
+            for ladder in market.ladders.values():
+                ladder.forget()
+
     def on_trade(
         self, category: Category, symbol: str, taker: Side, price: Decimal, size: Decimal, now_ms: int
     ) -> None:

@@ -92,7 +92,8 @@ class MarketWatch:
             return False
         self._feeds.apply(topic, payload)
         view = self._feeds.view(topic)
-        if view is None:
+        if view is None:  # a message is missing
+            self._venue.on_book_lost(self.category, symbol)
             return False
         bids, asks = (
             [(Decimal(price), Decimal(size)) for price, size in side] for side in (view.bids, view.asks)
