@@ -39,6 +39,8 @@ FULL_BY_DEFAULT: Final = 1000
 """Levels a side of orderbook.full: every level is copied at each of its changes."""
 BEAT_S: Final = 0.1
 TIMEOUT_NS: Final = 1_000_000_000
+LOOK_EVERY: Final = 10
+"""Ticks between two looks whether the files are still there."""
 ROWS_AT_ONCE: Final = 256
 MONOTONIC: Final = getattr(time, "CLOCK_UPTIME_RAW", time.CLOCK_MONOTONIC)
 """The clock of ``time.monotonic_ns``; macOS has another one by the common name."""
@@ -87,6 +89,11 @@ class LivePublisher:
         self._publisher: Publisher | None = None
         self._directory: Path | None = None
         self._lock: int | None = None
+        self._paused = False
+        self._forget()
+
+    def _forget(self) -> None:
+        self._ticks = 0
         self._books = 0
         self._bytes = 0
         self._without = 0
@@ -114,6 +121,7 @@ class LivePublisher:
         try:
             self._open(directory, token)
             self._add_feeds()
+            self.pause(self._paused)
             self._announce(homes, directory)
         except (OSError, MemoryError, ConfigError) as error:
             self._give_up(error)
@@ -126,16 +134,28 @@ class LivePublisher:
 
     def tick(self) -> None:
         """Show that the collector is alive, and publish feeds that came since."""
-        if self._publisher is None:
+        if self._publisher is None or self._directory is None:
             return
+        self._ticks += 1
         try:
-            self._publisher.beat(time.monotonic_ns())
-            self._add_feeds()
+            if self._ticks % LOOK_EVERY == 0 and not (self._directory / CONTROL).exists():
+                self._begin_anew()
+            else:
+                self._publisher.beat(time.monotonic_ns())
+                self._add_feeds()
         except (OSError, MemoryError, ConfigError) as error:
             self._give_up(error)
 
+    def _begin_anew(self) -> None:
+        """As systemd has it with what a user has in /dev/shm when the user's last session ends (RemoveIPC)."""
+        log.warning("live books: %s was taken away by somebody; they begin anew", self._directory)
+        self.close()
+        self._forget()
+        self.begin()
+
     def pause(self, paused: bool) -> None:
         """Nothing is read meanwhile: what is LIVE gets old, and readers have to know."""
+        self._paused = paused
         if self._publisher is not None:
             self._publisher.set_status("paused" if paused else "running")
 

@@ -268,6 +268,28 @@ def test_memory_that_is_gone_with_the_machine(begin: Begin, data: Path, memory: 
     assert open_book(data, "BTCUSDT").trouble() == ""
 
 
+def test_files_that_somebody_takes_away_are_made_anew(
+    begin: Begin, data: Path, memory: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As systemd does when a user's last session ends."""
+    engine, publisher = begin(BOOK)
+    snapshot(engine)
+    book = open_book(data, "BTCUSDT")
+    publisher.pause(True)
+    shutil.rmtree(memory / f"tapebook-{os.getuid()}")
+    for _ in range(live_publisher.LOOK_EVERY):
+        publisher.tick()
+    assert caplog.text.count("was taken away by somebody") == 1
+    assert book.trouble() == "writer gone"
+    again = open_book(data, "BTCUSDT")
+    assert again.trouble() == "reading paused"
+    publisher.pause(False)
+    assert again.best() == (1005, 15, 1010, 30)  # as it stands
+    status = publisher.status()
+    assert status is not None
+    assert (status["books"], status["trouble"]) == (1, "")
+
+
 def test_a_recorder_that_is_started_anew_between_two_looks(
     begin: Begin, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
