@@ -27,6 +27,7 @@ from recorder.range_commands import bars, snapshots
 from recorder.repair_command import repair
 from recorder.serving.command import serve
 from recorder.shell.command import sql
+from recorder.sink.command import nats
 from recorder.upload_command import upload
 from recorder.version import VERSION
 from recorder.watch.command import EPILOG, watch
@@ -59,6 +60,7 @@ app.command("backfill")(backfill)
 app.command("compact")(compact)
 app.command("repair")(repair)
 app.command("upload")(upload)
+app.command("nats")(nats)
 app.command("init")(init)
 app.command("check")(check)
 app.command("supervise")(supervise)

@@ -3,7 +3,7 @@
 from recorder.journal.content import ContentHash, chain_value
 from recorder.journal.disk import Disk
 from recorder.journal.files import SegmentFile, SegmentState, journal_directory, segments
-from recorder.journal.follower import Break, Followed, JournalFollower, Position, end_of_journal
+from recorder.journal.follower import Break, Followed, JournalFollower, Position, newest_segment
 from recorder.journal.format import (
     FORMAT_VERSION,
     MAX_RECORD_BYTES,
@@ -47,8 +47,8 @@ __all__ = [
     "SegmentState",
     "chain_value",
     "checksum",
-    "end_of_journal",
     "journal_directory",
+    "newest_segment",
     "next_sequence",
     "read_frames",
     "recompress",

@@ -19,7 +19,7 @@ from recorder.journal.format import SegmentGone, SegmentInfo
 from recorder.journal.reader import Batch, SegmentReader
 from schemas.errors import Corrupt, StoreError
 
-__all__ = ["Break", "Followed", "JournalFollower", "Position", "end_of_journal"]
+__all__ = ["Break", "Followed", "JournalFollower", "Position", "newest_segment"]
 
 BreakKind = Literal["removed", "torn", "damaged", "withdrawn"]
 
@@ -144,6 +144,16 @@ class JournalFollower:
             if not self._read_on(self._reader):
                 return None
         return self._ready.popleft()
+
+    def behind_bytes(self) -> int:
+        """How many bytes of files have not been read yet."""
+        reader = self._reader
+        rest = 0 if reader is None or reader.ended else max(self._size() - reader.good_bytes, 0)
+        start_ns = self._next_start_ns if reader is None else reader.info.start_ns + 1
+        files = segments(self._data, self._collector)
+        return rest + sum(
+            found.size for found in files if found.state != "torn" and found.start_ns >= start_ns
+        )
 
     # ---- within a segment ----
 
@@ -278,8 +288,8 @@ class JournalFollower:
         return True
 
 
-def end_of_journal(data: Path, collector: str) -> Position | None:
-    """Where a collector's journal ends at this moment; None where it has no segment yet.
+def newest_segment(data: Path, collector: str) -> Position | None:
+    """Before the first record of a collector's newest segment; None where it has none yet.
 
     Raises:
         ConfigError, StoreError: as `JournalFollower`.
@@ -288,13 +298,8 @@ def end_of_journal(data: Path, collector: str) -> Position | None:
         files = [found for found in segments(data, collector) if found.state != "torn"]
         for found in reversed(files):
             try:
-                with SegmentReader(found.path, lenient=True) as reader:
-                    if found.state == "sealed" and reader.read_closing() is not None:
-                        return Position(reader.info.start_ns, reader.closing_sequence)
-                    for _ in reader:
-                        pass
-                    last = reader.last_sequence if reader.closing is None else reader.closing_sequence
-                    return Position(reader.info.start_ns, last)
+                with SegmentReader(found.path) as reader:
+                    return Position(reader.info.start_ns, reader.first_sequence - 1)
             except SegmentGone:
                 break
             except Corrupt:

@@ -40,7 +40,7 @@ from recorder.journal.frame import (
 from schemas.errors import Corrupt, StoreError
 from schemas.names import RecordKind
 
-__all__ = ["Batch", "SegmentReader"]
+__all__ = ["Batch", "SegmentReader", "records_of"]
 
 _CLOSE_PREFIX: Final = b'{"note":"close"'
 _TAIL_BYTES: Final = 1 << 16
@@ -187,7 +187,7 @@ class SegmentReader:
     def records(self, kind: RecordKind | None = None) -> Iterator[Record]:
         """Yield every record in order, the closing note included, or those of a kind. Raises as iterating."""
         for batch in self:
-            yield from _records(batch.table, kind)
+            yield from records_of(batch.table, kind)
 
     def read_closing(self) -> ClosingNote | None:
         """The closing note and end of a sealed file, found from its end without reading the rest; None when
@@ -406,7 +406,8 @@ class SegmentReader:
         return data
 
 
-def _records(table: pa.RecordBatch, kind: RecordKind | None) -> Iterator[Record]:
+def records_of(table: pa.RecordBatch, kind: RecordKind | None = None) -> Iterator[Record]:
+    """The records of a batch in order, or those of a kind."""
     sequences, receive, lines, kinds = (column.to_numpy().tolist() for column in table.columns[:-1])
     offsets, view = payloads_of(table)
     data = bytes(view)
