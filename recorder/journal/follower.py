@@ -9,6 +9,7 @@ recovery set aside) is told as a `Break`, with its numbers.
 from __future__ import annotations
 
 import os
+import time
 from collections import deque
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +25,8 @@ __all__ = ["Break", "Followed", "JournalFollower", "Position", "newest_segment"]
 BreakKind = Literal["removed", "torn", "damaged", "withdrawn"]
 
 _ATTEMPTS: Final = 10
+_SETTLED_NS: Final = 1_000_000_000
+"""A directory's time of change is coarse: for so long behind it another change may have the same."""
 
 
 class Position(NamedTuple):
@@ -108,6 +111,7 @@ class JournalFollower:
         self._reader: SegmentReader | None = None
         self._descriptor = -1
         self._begins = False
+        self._listed = (0, 0)  # when the directory was changed and looked at, where nothing was found
         self.damage = ""
 
     def __repr__(self) -> str:
@@ -224,8 +228,15 @@ class JournalFollower:
 
     def _open_next(self) -> bool:
         """Open the next segment; False where there is none yet."""
+        changed_ns = self._changed_ns()
+        if changed_ns == self._listed[0] and self._listed[1] - changed_ns > _SETTLED_NS:
+            return False
+        self._listed = (0, 0)
         for _ in range(_ATTEMPTS):
+            now_ns = time.time_ns()
             later = self._later()
+            if not later:
+                self._listed = (changed_ns, now_ns)
             for found in later:
                 try:
                     self._open(found)
@@ -244,6 +255,13 @@ class JournalFollower:
             else:
                 return False
         return False
+
+    def _changed_ns(self) -> int:
+        """When a name in the directory last changed; a long listing is not made anew while none does."""
+        try:
+            return self._directory.stat().st_mtime_ns
+        except FileNotFoundError:
+            return 0
 
     def _later(self) -> list[SegmentFile]:
         found = (each for each in segments(self._data, self._collector) if each.state != "torn")

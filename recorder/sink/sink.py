@@ -26,6 +26,8 @@ BATCH_MESSAGES: Final = 2_000
 BATCH_BYTES: Final = 4 << 20
 SAVE_S: Final = 0.2
 REPORT_S: Final = 60.0
+WEIGH_S: Final = 2.0
+"""Between two looks at how much of the journal is left: it takes a listing."""
 FIRST_WAIT_S: Final = 0.1
 LONGEST_WAIT_S: Final = 10.0
 
@@ -99,6 +101,8 @@ class CollectorSink:
         self._batch = BATCH_MESSAGES
         self._max_bytes = 0
         self._saved_s = self._reported_s = self._tops_s = 0.0
+        self._has_more = True
+        self._weighed_s = 0.0
         self._waits = 0
         self._told_damage = ""
 
@@ -215,9 +219,9 @@ class CollectorSink:
     async def _pump(self) -> None:
         assert self._broker is not None
         while not self._stop.is_set():
-            has_more = self._fill()
+            self._has_more = self._fill()
             await self._send_tops()
-            if not self._unsent and has_more:
+            if not self._unsent and self._has_more:
                 await asyncio.sleep(0)
                 continue
             if not self._unsent:
@@ -327,8 +331,11 @@ class CollectorSink:
     async def _save(self) -> None:
         now_ns = time.time_ns()
         self.state.updated_ns = now_ns
-        follower = self._follower
-        self.state.behind_bytes = 0 if follower is None else await asyncio.to_thread(follower.behind_bytes)
+        if not self._has_more:
+            self.state.behind_bytes = 0
+        elif self._follower is not None and time.monotonic() - self._weighed_s > WEIGH_S:
+            self.state.behind_bytes = await asyncio.to_thread(self._follower.behind_bytes)
+            self._weighed_s = time.monotonic()
         is_behind = bool(self._unsent) or self.state.behind_bytes > 0
         oldest_ns = self._unsent[0].receive_ns if self._unsent else self.state.receive_ns
         self.state.behind_s = max(now_ns - oldest_ns, 0) / 1e9 if is_behind and oldest_ns else 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import threading
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import recorder.journal.follower
 from recorder.journal import (
     Break,
     Followed,
@@ -378,3 +380,20 @@ def test_beside_a_writer_in_a_hurry(tmp_path: Path) -> None:
         thread.join()
         found += fresh(take(follower))
     assert found == list(range(12 * (40 * 5 + 1)))
+
+
+def test_a_directory_that_does_not_change_is_not_listed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(tmp_path, 2)
+    directory = tmp_path / "journal" / "linear"
+    with JournalFollower(tmp_path, "linear") as follower:
+        assert len(fresh(take(follower))) == 14
+        os.utime(directory, (1, 1))
+        assert follower.read() is None
+        monkeypatch.setattr(recorder.journal.follower, "segments", lambda *_: pytest.fail("it was listed"))
+        assert follower.read() is None
+        monkeypatch.undo()
+        journal = writer(tmp_path, next_sequence=14, start_ns=START_NS + 10_000)
+        journal.close()
+        assert fresh(take(follower)) == [14]
