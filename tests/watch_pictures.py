@@ -54,7 +54,7 @@ def make(images: Path = IMAGES) -> None:
             data = scratch / "live-data"
             options = ("--category", "linear", "--symbols", "all", "--lines", 2, "--no-roll")
             with recording(scratch / "record", exchange.url, data, *options) as recorder:
-                source, watch = DataSource(data), Watch(View.BOOK, symbol=SYMBOL)
+                source, watch = DataSource(data), Watch(View.BOOK, symbol=SYMBOL, data=data.name)
 
                 def draw(name: str, view: View) -> None:
                     watch.view = view

@@ -25,7 +25,7 @@ __all__ = ["VIEWS", "BookSeen", "Choice", "TradeSeen", "Watch"]
 
 TRADES_KEPT: Final = 100
 SYMBOLS_KEPT: Final = 2_000
-"""Tapes that are kept at once; the longest unheard of goes first."""
+"""Tapes that are kept at once; the one that was begun first goes first."""
 SEARCH_LENGTH: Final = 40
 
 

@@ -158,7 +158,10 @@ def _behind(live: dict[str, Any]) -> str:
     if lateness:
         for name, says in (("applied", "to book"), ("journaled", "to disk")):
             recent = lateness[name]["recent"]
-            told.append(f"{says} {_ms(recent['p50_ms'])} / {_ms(recent['p99_ms'])}")
+            ways = [_ms(recent["p50_ms"]), _ms(recent["p99_ms"])]
+            if all(way.endswith(" ms") for way in ways):
+                ways[0] = ways[0].removesuffix(" ms")
+            told.append(f"{says} {' / '.join(ways)}")
     offset_ns = (live.get("clock") or {}).get("offset_ns")
     if offset_ns is not None:
         told.append(f"clock off {offset_ns / 1e6:+,.1f} ms")

@@ -84,6 +84,7 @@ def test_the_overview_of_a_recorder_that_is_well() -> None:
     assert lines[0].startswith(" ● ALL WELL   1 overview  2 book")
     assert lines[0].endswith("12:00:00Z ")
     assert "linear RECORDING  linear of mainnet  since 11:00:00Z (60 min)" in lines[1]
+    assert lines[3].strip() == "p50 / p99: to book 12.5 / 40.0 ms; to disk 12.5 / 40.0 ms; clock off +2.0 ms"
     row = next(line for line in lines if "orderbook.50" in line)
     # what was counted, with the exchange's clock 2 ms ahead of ours
     assert row.split() == [
