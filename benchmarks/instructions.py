@@ -17,7 +17,20 @@ from benchmarks.timing import machine
 from engine.core.feeds import parse_feed
 from schemas.errors import ConfigError, DataError
 
-__all__ = ["ALLOWED_GROWTH", "Counts", "compare", "instructions", "parse_callgrind", "read_baseline"]
+__all__ = [
+    "ALLOWED_GROWTH",
+    "CORE",
+    "HERE",
+    "Counts",
+    "build",
+    "compare",
+    "count_frames",
+    "instructions",
+    "parse_callgrind",
+    "read_baseline",
+    "run_command",
+    "tool",
+]
 
 HERE: Final = Path(__file__).resolve().parent
 CORE: Final = HERE.parent / "engine" / "core" / "src"
@@ -111,7 +124,7 @@ def instructions(feed: Feed, baseline: dict[str, Any] | None = None) -> dict[str
         ConfigError: valgrind or cc is missing, or the baseline is of other frames.
         DataError: building or running the harness failed, or its books are not those of the engine.
     """
-    compiler, valgrind = _tool("cc"), _tool("valgrind")
+    compiler, valgrind = tool("cc"), tool("valgrind")
     warm = int(len(feed.frames) * WARM_SHARE)
     if warm == 0:
         raise ConfigError(f"found {len(feed.frames)} frames, expected at least {round(1 / WARM_SHARE)}")
@@ -127,11 +140,11 @@ def instructions(feed: Feed, baseline: dict[str, Any] | None = None) -> dict[str
         "counted_frames": len(feed.frames) - warm,
     }
     with TemporaryDirectory(prefix="tapebook-benchmark-") as directory:
-        program = _build(compiler, Path(directory))
+        program = build(compiler, Path(directory))
         frames = Path(directory) / "frames"
         frames.write_bytes(b"".join(len(frame).to_bytes(4, "little") + frame for frame in feed.frames))
         for name, columns in (("books", False), ("books_and_rows", True)):
-            counts = _count(valgrind, program, frames, warm, columns, feed, digests)
+            counts = count_frames(valgrind, program, frames, warm, columns, feed, digests)
             result[name] = _section(counts, len(feed.frames) - warm)
     result["compiler"] = _first_line([compiler, "--version"])
     result["flags"] = [*FLAGS, *_unit_flags(compiler)]
@@ -191,14 +204,16 @@ def read_baseline(path: Path) -> dict[str, Any]:
     return baseline
 
 
-def _tool(name: str) -> str:
+def tool(name: str) -> str:
+    """Path of a program. Raises ConfigError when it is not installed."""
     path = shutil.which(name)
     if path is None:
         raise ConfigError(f"{name} is missing, so nothing was counted; apt-get install valgrind gcc, say")
     return path
 
 
-def _run(command: list[str], what: str) -> str:
+def run_command(command: list[str], what: str) -> str:
+    """What a command prints. Raises DataError when it fails."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise DataError(f"{what} failed with exit code {done.returncode}: {done.stderr.strip()[-2000:]}")
@@ -206,26 +221,27 @@ def _run(command: list[str], what: str) -> str:
 
 
 def _first_line(command: list[str]) -> str:
-    return _run(command, command[0]).partition("\n")[0]
+    return run_command(command, command[0]).partition("\n")[0]
 
 
 def _unit_flags(compiler: str) -> list[str]:
     """The core is one unit of optimisation where setup.py makes it one: with gcc."""
-    is_gcc = "Free Software Foundation" in _run([compiler, "--version"], compiler)
+    is_gcc = "Free Software Foundation" in run_command([compiler, "--version"], compiler)
     return ["-flto=auto", "-fvisibility=hidden"] if is_gcc else []
 
 
-def _build(compiler: str, directory: Path) -> Path:
+def build(compiler: str, directory: Path) -> Path:
+    """Compile the harness. Raises DataError when that fails."""
     program = directory / "instructions"
     sources = [str(HERE / "instructions.c"), *sorted(map(str, CORE.glob("*.c")))]
-    _run(
+    run_command(
         [compiler, *FLAGS, *_unit_flags(compiler), f"-I{CORE}", *sources, "-o", str(program)],
         "compiling the harness",
     )
     return program
 
 
-def _count(
+def count_frames(
     valgrind: str,
     program: Path,
     frames: Path,
@@ -241,7 +257,7 @@ def _count(
     for topic in feed.topics:
         kind, depth, symbol = parse_feed(CATEGORY, topic)
         topics.append(f"{topic}:{KINDS.index(kind)}:{depth}:{symbol}")
-    printed = _run(
+    printed = run_command(
         [
             valgrind,
             "--tool=callgrind",

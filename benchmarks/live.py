@@ -20,7 +20,7 @@ from typing import Any, Final
 import numpy as np
 
 from benchmarks.feed import Batch, Feed, batches
-from benchmarks.instructions import CORE, HERE, _run, _tool
+from benchmarks.instructions import CORE, HERE, run_command, tool
 from benchmarks.live_instructions import instructions
 from benchmarks.live_peers import PEERS, missing, publisher
 from benchmarks.timing import Contender, machine, time_all
@@ -95,8 +95,8 @@ def live(feed: Feed, seconds: float, repetitions: int) -> dict[str, Any]:
         data = directory / "data"
         (data / "journal").mkdir(parents=True)
         reader = directory / "live_reader"
-        _run(
-            [_tool("cc"), *FLAGS, f"-I{CORE}", str(HERE / "live_reader.c"), "-o", str(reader)],
+        run_command(
+            [tool("cc"), *FLAGS, f"-I{CORE}", str(HERE / "live_reader.c"), "-o", str(reader)],
             "compiling the reader",
         )
         result: dict[str, Any] = {"benchmark": "live", **feed.describe()}
@@ -164,7 +164,9 @@ def _reader(feed: Feed, data: Path, program: Path) -> dict[str, Any]:
         topic = feed.topics[-1]
         with _beating(applied._publisher):
             in_c = json.loads(
-                _run([str(program), "cost", str(data / "live" / "reader"), topic, str(LOOKS)], "reading")
+                run_command(
+                    [str(program), "cost", str(data / "live" / "reader"), topic, str(LOOKS)], "reading"
+                )
             )
             book = open_book(data, topic.rsplit(".", 1)[1], topic=topic, collector="reader")
             if book.best() is None:

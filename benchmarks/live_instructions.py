@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.feed import Feed, with_books
-from benchmarks.instructions import _build, _count, _tool
+from benchmarks.instructions import build, count_frames, tool
 from schemas.errors import ConfigError, DataError
 
 __all__ = ["FRAMES", "READERS", "instructions", "paced_readers"]
@@ -34,7 +34,7 @@ def instructions(feed: Feed, directory: Path, reader: Path) -> dict[str, Any]:
         ``instructions`` with its counts; or under ``instructions_missing`` why there are none.
     """
     try:
-        valgrind, compiler = _tool("valgrind"), _tool("cc")
+        valgrind, compiler = tool("valgrind"), tool("cc")
     except ConfigError as error:
         return {"instructions_missing": str(error)}
     feed = feed.head(FRAMES)
@@ -42,14 +42,14 @@ def instructions(feed: Feed, directory: Path, reader: Path) -> dict[str, Any]:
     digests = 0
     for index in range(engine.feed_count):
         digests ^= engine.digest(index)
-    program = _build(compiler, directory)
+    program = build(compiler, directory)
     frames = directory / "frames"
     frames.write_bytes(b"".join(len(frame).to_bytes(4, "little") + frame for frame in feed.frames))
     published = directory / "published"
     published.mkdir(exist_ok=True)
 
     def counted(publish: Path | None) -> int:
-        return _count(valgrind, program, frames, WARM, False, feed, digests, publish).totals["Ir"]
+        return count_frames(valgrind, program, frames, WARM, False, feed, digests, publish).totals["Ir"]
 
     alone, unread = counted(None), counted(published)
     # the harness maps the very file that the readers have

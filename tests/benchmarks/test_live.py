@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import live_instructions
 from benchmarks.feed import feed_of
-from benchmarks.instructions import CORE, HERE, _run
+from benchmarks.instructions import CORE, HERE, run_command
 from benchmarks.live import FLAGS, latency_figures, live
 from benchmarks.live_instructions import READERS, instructions
 from benchmarks.live_peers import missing
@@ -49,7 +49,9 @@ def test_64_readers_cost_the_writer_nothing(monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.setattr(live_instructions, "FRAMES", 150)
     monkeypatch.setattr(live_instructions, "WARM", 20)
     reader = tmp_path / "live_reader"
-    _run(["cc", *FLAGS, f"-I{CORE}", str(HERE / "live_reader.c"), "-o", str(reader)], "compiling the reader")
+    run_command(
+        ["cc", *FLAGS, f"-I{CORE}", str(HERE / "live_reader.c"), "-o", str(reader)], "compiling the reader"
+    )
     counted = instructions(feed_of(*generated_topic("orderbook.50", 150)), tmp_path, reader)["instructions"]
     assert READERS == 64
     assert counted["same_with_readers"]
