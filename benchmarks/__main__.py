@@ -32,6 +32,7 @@ NAMES = (
     "manifest",
     "live",
     "serve",
+    "order",
 )
 INSTRUCTION_FRAMES = 5_000
 """Frames to count instructions with: valgrind is fifty times slower, and counts need no repetition."""
@@ -147,6 +148,10 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         from benchmarks.serve import serve
 
         return serve(options.rate, options.seconds or 20.0, options.symbols or 200, options.repetitions)
+    if options.name == "order":
+        from benchmarks.order import order
+
+        return order(repetitions=options.repetitions)
     if options.name == "manifest":
         from benchmarks.manifest import manifest
 

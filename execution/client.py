@@ -273,20 +273,22 @@ class TradingClient:
             Refused: nothing was sent; the message says what stood against it.
         """
         now_ms = self.clock.now_ms()
-        request = self._begin_order(order, now_ms)
-        return self._sender.submit([request], now_ms, or_rest)[0]
+        order = self._checked(order, now_ms)
+        self._sender.check_way(Op.CREATE, order.category, now_ms, or_rest=or_rest)
+        return self._sender.submit([self._begin_order(order)], now_ms, or_rest)[0]
 
     def create_batch(self, orders: Sequence[NewOrder]) -> list[Ticket]:
         """Send several new orders of one category in one message (20; on spot 10); all or none of them.
 
         Each has an outcome of its own. Errors as `create`.
         """
-        self._check_batch([order.category for order in orders])
+        category = self._category_of([order.category for order in orders])
         now_ms = self.clock.now_ms()
+        self._sender.check_way(Op.CREATE, category, now_ms, or_rest=False, count=len(orders))
         requests: list[OrderRequest] = []
         try:
             # one by one, as each counts for the limits of the next, and those begun are given up with one refused
-            requests.extend(self._begin_order(order, now_ms) for order in orders)
+            requests.extend(self._begin_order(self._checked(order, now_ms)) for order in orders)
         except Refused as refusal:
             for request in requests:
                 self.requests.not_sent(request, f"another order of its batch was refused: {refusal}")
@@ -295,7 +297,8 @@ class TradingClient:
 
     def cancel_batch(self, keys: Sequence[OrderKey]) -> list[Ticket]:
         """Send several cancels of one category in one message. Errors as `cancel`."""
-        self._check_batch([key.category for key in keys])
+        category = self._category_of([key.category for key in keys])
+        self._sender.check_way(Op.CANCEL, category, self.clock.now_ms(), or_rest=False, count=len(keys))
         requests: list[OrderRequest] = []
         try:
             requests.extend(
@@ -307,29 +310,34 @@ class TradingClient:
             raise
         return self._sender.submit(requests, self.clock.now_ms(), False)
 
-    def _check_batch(self, categories: Sequence[Category]) -> None:
+    def _category_of(self, categories: Sequence[Category]) -> Category:
         most = 10 if Category.SPOT in categories else 20
         if not 0 < len(categories) <= most or len(set(categories)) > 1:
             raise Refused(
                 "batch",
                 f"{len(categories)} requests of {len(set(categories))} categories: 1 to {most} of one",
             )
+        return categories[0]
 
-    def _begin_order(self, order: NewOrder, now_ms: int) -> OrderRequest:
-        """Round an order and hold it against everything that can be held against it here."""
+    def _checked(self, order: NewOrder, now_ms: int) -> NewOrder:
+        """Round an order, and hold it against everything that can be held against it here."""
         self._check_trading()
         filters = self._filters(order.category, order.symbol)
         order = filters.rounded(order)
         quote = self._quote_of(order.category, order.symbol)
         filters.check(order, None if quote is None else quote.ask if order.side is Side.BUY else quote.bid)
         self.gate.check(order, filters, now_ms)
+        return order
+
+    def _begin_order(self, order: NewOrder) -> OrderRequest:
         fields = order.fields()
-        key = order.key
-        if not order.link_id:
-            link_id = self._ids.next()
-            fields["orderLinkId"] = link_id
-            key = OrderKey(order.category, order.symbol, "", link_id)
-        return self.requests.begin(Op.CREATE, key, fields, self._ids.next())
+        link_id = order.link_id
+        if not link_id:
+            fields["orderLinkId"] = link_id = self._ids.next()
+        key = OrderKey(order.category, order.symbol, "", link_id)
+        request = self.requests.begin(Op.CREATE, key, fields, self._ids.next())
+        request.quantity = order.quantity
+        return request
 
     def amend(self, key: OrderKey, change: Change, *, or_rest: bool = False) -> Ticket:
         """Send a change of an open order. Arguments and errors as `create`."""
@@ -343,6 +351,7 @@ class TradingClient:
         now_ms = self.clock.now_ms()
         self.gate.check_change(order, change, filters, now_ms)
         changed = change.wire()
+        self._sender.check_way(Op.AMEND, key.category, now_ms, or_rest=or_rest)
         request = self.requests.begin(Op.AMEND, key, key.fields() | changed, self._ids.next(), changed)
         return self._sender.submit([request], now_ms, or_rest)[0]
 
@@ -352,8 +361,10 @@ class TradingClient:
         Raises:
             Refused: the order is over, or its cancel is under way already.
         """
+        now_ms = self.clock.now_ms()
+        self._sender.check_way(Op.CANCEL, key.category, now_ms, or_rest=or_rest)
         request = self.requests.begin(Op.CANCEL, key, key.fields(), self._ids.next())
-        return self._sender.submit([request], self.clock.now_ms(), or_rest)[0]
+        return self._sender.submit([request], now_ms, or_rest)[0]
 
     def _check_trading(self) -> None:
         if self.kill_switch.is_on:
@@ -425,7 +436,7 @@ class TradingClient:
 
     def _on_done(self, request: OrderRequest) -> None:
         try:
-            if self._journal is not None:
+            if self._journal is not None and request.timestamp_ms:
                 self._journal.outcome(request, time.time_ns())
         except StoreError as error:
             self._break(str(error))

@@ -108,7 +108,8 @@ class Sender:
         by_socket = self.socket.is_up
         op, category = requests[0].op, requests[0].key.category
         try:
-            self._check_way(op, category, len(requests), by_socket or or_rest, now_ms)
+            if not by_socket and not or_rest:
+                raise Refused("trade socket", "it went down: wait for it, or allow REST (or_rest)")
             window_ms = self._recv_window_ms
             for request in requests:
                 self._requests.sending(request, now_ms, window_ms)
@@ -135,8 +136,13 @@ class Sender:
         self._calls.wake()
         return [Ticket(request, self.waiters) for request in requests]
 
-    def _check_way(self, op: Op, category: Category, count: int, is_there: bool, now_ms: int) -> None:
-        if not is_there:
+    def check_way(self, op: Op, category: Category, now_ms: int, *, or_rest: bool, count: int = 1) -> None:
+        """Before requests begin: whether there is a way for them, and the exchange's rate allows them.
+
+        Raises:
+            Refused: not now.
+        """
+        if not or_rest and not self.socket.is_up:
             raise Refused("trade socket", "it is down: wait for it, or allow REST (or_rest)")
         cost = 1 if category is Category.OPTION else count
         most = self._rates.limit(category, op)

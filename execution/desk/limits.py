@@ -261,21 +261,25 @@ class RiskGate:
             if is_meant and order.side == side and order.row.get("positionIdx", 0) == index:
                 total += ZERO if order.is_reduce_only else order.leaves
         for request in self._unseen():
-            if request.key.symbol == filters.symbol and request.key.category is filters.category:
+            key = request.key
+            if key.symbol == filters.symbol and key.category is filters.category:
                 total += self._added(request, side, index, quote)
         return total
 
     def _added(self, request: OrderRequest, side: Side, index: int, quote: Quote | None) -> Decimal:
         """What a request adds on a side that no row shows yet."""
-        fields, key = request.fields, request.key
+        fields = request.fields
         if request.op is Op.AMEND:
+            key = request.key
             order = self._account.order(key.category, order_id=key.order_id, link_id=key.link_id)
             if order is None or order.side != side or order.is_reduce_only:
                 return ZERO
             return max(ZERO, (decimal_of(request.changed.get("qty")) or ZERO) - order.quantity)
         if fields.get("side") != side or fields.get("positionIdx", 0) != index or fields.get("reduceOnly"):
             return ZERO
-        quantity = decimal_of(fields.get("qty")) or ZERO
+        quantity = request.quantity
+        if quantity is None:
+            quantity = decimal_of(fields.get("qty")) or ZERO
         if fields.get("marketUnit") == "quoteCoin":
             return ZERO if quote is None else quantity / quote.ask
         return quantity

@@ -207,6 +207,10 @@ class LiveAccount:
             return found if found.category is category else None
         return self._by_link.get((category, link_id)) if link_id else None
 
+    def knows(self, category: Category, link_id: str) -> bool:
+        """Whether any row has shown an order of this name."""
+        return (category, link_id) in self._by_link
+
     def on_order(self, row: object, now_ms: int, *, category: Category | None = None) -> LiveOrder | None:
         """Take an order's row.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Final
 
@@ -79,6 +80,7 @@ class OrderRequest(msgspec.Struct, eq=False):
         request_id: ``reqId``, which the answer echoes.
         fields: its object on the wire.
         changed: of an amend, the new values under their wire names.
+        quantity: of a create, as a number; None where only its text is known.
         timestamp_ms, window_ms: as sent; the exchange takes it until their sum.
         identity: of the order; stays as it was at the beginning, whatever is learnt of the order's names.
         order_id: the exchange's id, once an answer told it.
@@ -94,6 +96,7 @@ class OrderRequest(msgspec.Struct, eq=False):
     timestamp_ms: int = 0
     window_ms: int = 0
     order_id: str = ""
+    quantity: Decimal | None = None
     outcome: Outcome | None = None
 
     @property

@@ -103,9 +103,18 @@ class Requests:
     @property
     def unseen(self) -> list[OrderRequest]:
         """Creates and amends that have happened, or may, and that no row has shown yet."""
-        waiting = [request for request in self._open.values() if request.op is not Op.CANCEL]
-        waiting += [request for request, _ in self._awaited.values() if request.op is not Op.CANCEL]
-        return [request for request in waiting if not self._is_shown(request)]
+        found = []
+        account = self._account
+        for request in self._open.values():
+            if request.op is Op.CREATE:
+                if not account.knows(request.key.category, request.key.link_id):
+                    found.append(request)
+            elif request.op is Op.AMEND and not self._is_shown(request):
+                found.append(request)
+        for request, _ in self._awaited.values():
+            if request.op is not Op.CANCEL and not self._is_shown(request):
+                found.append(request)
+        return found
 
     @property
     def is_settled(self) -> bool:

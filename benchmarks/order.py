@@ -1,0 +1,269 @@
+"""An order from `create()` to bytes in the socket; beside it what pybit and ccxt take to write and sign theirs.
+
+The client is whole: filters, limits, rate meter, order journal, state machine, WebSocket frame, the socket's write. The
+exchange is a gateway in a process of its own. The peers' figures are those of their own functions that turn arguments
+into the text (trade socket) or the signed request (REST) that they would send; nothing of them is sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+from benchmarks.timing import machine
+from execution.client import TradingClient
+from execution.desk.limits import Limits, Quote
+from execution.desk.orders import NewOrder, Refused, Side, TimeInForce
+from execution.desk.outcomes import OutcomeKind
+from execution.desk.signers import HmacSigner
+from execution.desk.wire import Op, order_message, post_request
+from execution.settings import Settings
+from execution.ticket import Ticket
+from schemas.errors import DataError
+from schemas.names import Category
+
+__all__ = ["order"]
+
+KEY, SECRET = "demo", "demo-secret"
+WARM_UP: Final = 300
+_EVERY: Final = 5
+_PATIENCE_S: Final = 30.0
+LIMITS: Final = Limits(
+    order_notional=Decimal(10**9),
+    position_notional=Decimal(10**9),
+    requests_per_second=10**6,
+    collar=Decimal("0.5"),
+    daily_loss={"USDT": Decimal(10**9)},
+)
+
+Write = Callable[[], object]
+
+
+def order(orders: int = 2_000, repetitions: int = 5) -> dict[str, Any]:
+    """Measure, ns an order: wall time; of `create()` also this thread's processor time, which others leave alone.
+
+    Raises:
+        DataError: the gateway didn't start.
+    """
+    with TemporaryDirectory(prefix="tapebook-order-") as directory, _gateway() as root:
+        times = asyncio.run(_create(root, Path(directory), orders * repetitions))
+    writers, missing = _writers()
+    encoded: dict[str, list[int]] = {name: [] for name in writers}
+    names = list(writers)
+    for turn in range(repetitions):
+        for name in names[turn % len(names) :] + names[: turn % len(names)]:
+            encoded[name] += _time(writers[name], orders)
+    return {
+        "benchmark": "order",
+        "orders": orders * repetitions,
+        "create_to_socket_ns": _figures([wall for wall, _ in times]),
+        "create_to_socket_processor_ns": _figures([worked for _, worked in times]),
+        "encode_ns": {name: _figures(found) for name, found in encoded.items()},
+        "peers_missing": missing,
+        **machine(("pybit", "ccxt", "msgspec", "websockets")),
+    }
+
+
+def _figures(times: list[int]) -> dict[str, int]:
+    ordered = sorted(times)
+    return {
+        "median": int(statistics.median(ordered)),
+        "min": ordered[0],
+        "p99": ordered[len(ordered) * 99 // 100],
+    }
+
+
+def _time(write: Write, count: int) -> list[int]:
+    for _ in range(WARM_UP):
+        write()
+    found = []
+    for _ in range(count):
+        begun = time.perf_counter_ns()
+        write()
+        found.append(time.perf_counter_ns() - begun)
+    return found
+
+
+# -- the whole way -----------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _gateway() -> Iterator[str]:
+    """A gateway that trades, in a process of its own."""
+    arguments = ["--simulate", "7", "--port", "0", "--trade", f"{KEY}:{SECRET}", "--order-limit", "10000"]
+    command = [sys.executable, "-m", "recorder", "gateway", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            for line in process.stdout:
+                found = re.search(r"ws://[\d.]+:\d+", line)
+                if found is not None:
+                    yield found[0]
+                    return
+            raise DataError("the gateway ended before it listened: see what it said")
+        finally:
+            process.terminate()
+
+
+async def _create(root: str, directory: Path, count: int) -> list[tuple[int, int]]:
+    """Time `create()` of orders that the exchange takes and ends at once (IOC, away from the market)."""
+    settings = Settings(
+        root=root, directory=directory / "account", symbols={Category.LINEAR: ("BTCUSDT",)}, limits=LIMITS
+    )
+    quote = Quote(Decimal(60_000), Decimal(60_001))
+    times: list[tuple[int, int]] = []
+    tickets: list[Ticket] = []
+    async with TradingClient(settings, HmacSigner(KEY, SECRET), quote_of=lambda *_: quote) as client:
+        wanted = NewOrder(
+            category=Category.LINEAR,
+            symbol="BTCUSDT",
+            side=Side.BUY,
+            quantity=Decimal("0.001"),
+            price=Decimal(50_000),
+            time_in_force=TimeInForce.IOC,
+        )
+        done = 0
+        while done < WARM_UP + count:
+            worked = time.thread_time_ns()
+            begun = time.perf_counter_ns()
+            try:
+                ticket = client.create(wanted)
+            except Refused as refusal:
+                if refusal.rule != "rate":
+                    raise
+                await asyncio.sleep(0.02)
+                continue
+            if done >= WARM_UP:
+                wall = time.perf_counter_ns() - begun
+                times.append((wall, time.thread_time_ns() - worked))
+            tickets.append(ticket)
+            done += 1
+            if done % _EVERY == 0:
+                await _answered(client, tickets)
+                tickets.clear()
+    return times
+
+
+async def _answered(client: TradingClient, tickets: list[Ticket]) -> None:
+    """Let the answers in, so that nothing piles up, and see that the exchange took every order."""
+    async with asyncio.timeout(_PATIENCE_S):
+        while True:
+            if not client.requests.open:
+                break
+            await asyncio.sleep(0.001)
+    for ticket in tickets:
+        outcome = ticket.request.outcome
+        if outcome is None or outcome.kind is not OutcomeKind.ACKED:
+            raise DataError(f"an order wasn't taken: {ticket}; its time would be that of other work")
+
+
+# -- writing and signing -----------------------------------------------------------------------------------
+
+
+def _writers() -> tuple[dict[str, Write], dict[str, str]]:
+    signer = HmacSigner(KEY, SECRET)
+    wanted = NewOrder(
+        category=Category.LINEAR,
+        symbol="BTCUSDT",
+        side=Side.BUY,
+        quantity=Decimal("0.001"),
+        price=Decimal(50_000),
+        link_id="benchmark-1",
+    )
+
+    def now_ms() -> int:
+        return time.time_ns() // 1_000_000
+
+    writers: dict[str, Write] = {
+        "tapebook_socket": lambda: order_message(Op.CREATE, wanted.fields(), "r-1", now_ms(), 5_000),
+        "tapebook_rest": lambda: post_request(signer, Op.CREATE.path, wanted.fields(), now_ms(), 5_000),
+    }
+    missing: dict[str, str] = {}
+    for name, add in (("pybit", _add_pybit), ("ccxt", _add_ccxt)):
+        try:
+            add(writers)
+        except Exception as error:  # another version may have other insides
+            missing[name] = f"{type(error).__name__}: {error}"
+    return writers, missing
+
+
+def _add_pybit(writers: dict[str, Write]) -> None:
+    from pybit._websocket_trading import _V5TradeWebSocketManager
+    from pybit.unified_trading import HTTP
+
+    fields = {
+        "category": "linear", "symbol": "BTCUSDT", "side": "Buy", "orderType": "Limit", "qty": "0.001",
+        "price": "50000", "timeInForce": "GTC", "orderLinkId": "benchmark-1",
+    }  # fmt: skip
+
+    class Nowhere:
+        def send(self, text: str) -> None:
+            """Take what would have been sent."""
+
+    manager = object.__new__(_V5TradeWebSocketManager)
+    manager.recv_window, manager.referral_id, manager.ws = 5_000, None, Nowhere()
+    manager.callback_directory = {}
+
+    def socket() -> None:
+        manager._send_order_operation("order.create", print, fields)
+        manager.callback_directory.clear()
+
+    session = HTTP(api_key=KEY, api_secret=SECRET)
+
+    def rest() -> object:
+        from pybit import _helpers
+
+        payload = session.prepare_payload("POST", fields)
+        timestamp = _helpers.generate_timestamp()
+        return session._auth(payload=payload, recv_window=5_000, timestamp=timestamp), payload
+
+    socket()
+    rest()
+    writers |= {"pybit_socket": socket, "pybit_rest": rest}
+
+
+def _add_ccxt(writers: dict[str, Write]) -> None:
+    import ccxt
+
+    exchange = ccxt.bybit({"apiKey": KEY, "secret": SECRET})
+    symbol = "BTC/USDT:USDT"
+    market = {
+        "id": "BTCUSDT", "symbol": symbol, "base": "BTC", "quote": "USDT", "settle": "USDT", "baseId": "BTC",
+        "quoteId": "USDT", "settleId": "USDT", "type": "swap", "spot": False, "margin": False, "swap": True,
+        "future": False, "option": False, "active": True, "contract": True, "linear": True, "inverse": False,
+        "contractSize": 1, "precision": {"amount": 0.001, "price": 0.1}, "limits": {"cost": {"min": 5}}, "info": {},
+    }  # fmt: skip
+    exchange.set_markets([market])
+
+    def request() -> Any:
+        return exchange.create_order_request(
+            symbol, "limit", "buy", 0.001, 50_000, {"clientOrderId": "benchmark-1"}, True
+        )
+
+    def socket() -> str:
+        text: str = exchange.json(
+            {
+                "op": "order.create",
+                "reqId": "r-1",
+                "args": [request()],
+                "header": {"X-BAPI-TIMESTAMP": str(exchange.milliseconds()), "X-BAPI-RECV-WINDOW": "5000"},
+            }
+        )
+        return text
+
+    def rest() -> object:
+        return exchange.sign("v5/order/create", ["private"], "POST", request())
+
+    socket()
+    rest()
+    writers |= {"ccxt_socket": socket, "ccxt_rest": rest}
