@@ -27,7 +27,10 @@ def require_browser() -> None:
     """Skip, with a plain word, where there is no browser or nothing to drive it."""
     pytest.importorskip("playwright", reason="playwright is not installed: no browser is driven")
     if CHROMIUM is None:
-        pytest.skip("chromium is not installed (apt-get install chromium): no browser is driven")
+        pytest.skip(
+            "chromium is not installed (apt-get install chromium): no browser is driven",
+            allow_module_level=True,
+        )
 
 
 @asynccontextmanager

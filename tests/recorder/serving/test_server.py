@@ -380,9 +380,9 @@ async def _crowd(data: Path) -> None:
 
 
 async def test_who_asks_for_nothing_is_let_go(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door_module, "SILENT_S", 0.0)
     async with aiohttp.ClientSession() as session, session.ws_connect(f"{served.url}/live") as socket:
         await socket.send_str('{"listen":["summary"]}')
+        monkeypatch.setattr(door_module, "SILENT_S", 0.0)
         reader, writer = await asyncio.open_connection(*served.host.split(":"))
         writer.write(b"GET / HT")
         async with asyncio.timeout(PATIENCE_S):
