@@ -5,9 +5,13 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import recorder.serving.history as history_module
+from recorder.archive import Archive
+from recorder.manifest import Manifest
 from recorder.serving.history import MOST_GAPS, STRIP, History
 from recorder.serving.moment import moment_of
 from schemas.time import parse_time
@@ -117,6 +121,35 @@ def test_a_directory_that_is_none_says_so(tmp_path: Path) -> None:
     assert "no such data directory" in history.gaps(None, "", NOW)["sentence"]
     history.interrupt()
     history.close()
+
+
+def test_only_the_days_in_question_are_looked_at(evening: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An archive of years has too many files to open for a question about a minute."""
+    looked: list[set[tuple[str, str]]] = []
+    real = history_module.Archive
+
+    def archive(data: Path, manifest: Manifest, **options: Any) -> Archive:
+        looked.append({(file.table, file.date) for file in manifest.files})
+        return real(data, manifest, **options)
+
+    monkeypatch.setattr(history_module, "Archive", archive)
+    history = History(evening)
+    try:
+        history.gaps(moment_of("2026-03-06 00:02:47", 10, NOW), "", NOW)
+        assert set().union(*looked) <= {
+            (table, date) for table in ("gaps", "coverage") for date in ("2026-03-05", "2026-03-06")
+        }
+        looked.clear()
+        assert (
+            "nothing was recorded"
+            in history.gaps(moment_of("2025-01-01 00:00", 60, NOW), "", NOW)["sentence"]
+        )
+        assert {("gaps", "2026-03-05")} & set().union(*looked) == set()
+        looked.clear()
+        history.trusted(END_NS + 3 * 86_400 * 10**9)
+        assert looked == [set()]
+    finally:
+        history.close()
 
 
 def test_answers_are_bounded(history: History, monkeypatch: pytest.MonkeyPatch) -> None:
