@@ -29,6 +29,7 @@ LIVE: Final = "live"
 CONTROL: Final = "control"
 TAPE: Final = "tape"
 SHARED_MEMORY: Final = Path("/dev/shm")
+TRIES: Final = 20
 BEGINNING_S: Final = 60
 """A start that is younger may not have its lock yet; what is looked at now and then by others is none of those."""
 _TOKEN: Final = re.compile(r"[0-9a-f]{16}")
@@ -95,9 +96,12 @@ class Homes:
         for user in self._users:
             for place in _directories(user):
                 for home in _directories(place):
-                    for path in _directories(home):
+                    starts = _directories(home)
+                    for path in starts:
                         if _TOKEN.fullmatch(path.name) and path != but and _is_abandoned(path):
                             yield path
+                    if not starts:
+                        _remove_empty(home)
 
 
 def remove_directory(directory: Path) -> None:
@@ -107,12 +111,18 @@ def remove_directory(directory: Path) -> None:
             if _OURS.fullmatch(path.name):
                 path.unlink(missing_ok=True)
         directory.rmdir()
-        for above in list(directory.parents)[:3]:
-            if above.name == LIVE:
-                break
-            above.rmdir()
     except OSError:
-        return  # in use by another collector, or gone
+        return  # something in it is not ours
+    _remove_empty(directory.parent)
+
+
+def _remove_empty(home: Path) -> None:
+    """A collector's home and what is above it up to the user's, as far as nobody uses it."""
+    with contextlib.suppress(OSError):
+        for place in (home, *list(home.parents)[:2]):
+            if place.name == LIVE:
+                break
+            place.rmdir()
 
 
 def hold(directory: Path) -> int:
@@ -142,13 +152,22 @@ def _directories(place: Path) -> list[Path]:
 
 
 def _make_private(directory: Path, root: Path) -> None:
-    """Make a directory below one that others may write to; each level must be ours and nobody else's."""
-    level = root
-    for part in directory.relative_to(root).parts:
-        level = level / part
-        level.mkdir(mode=0o700, exist_ok=True)
-        if not _is_private(level):
-            raise PermissionError(0, "is not this user's own, or open to others", str(level))
+    """Make a directory below one that others may write to; each level must be ours and nobody else's.
+
+    Another recorder that ends takes away levels that are empty, perhaps one that was made just now: it is made again.
+    """
+    for tries_left in reversed(range(TRIES)):
+        level = root
+        try:
+            for part in directory.relative_to(root).parts:
+                level = level / part
+                level.mkdir(mode=0o700, exist_ok=True)
+                if not _is_private(level):
+                    raise PermissionError(0, "is not this user's own, or open to others", str(level))
+            return
+        except FileNotFoundError:
+            if not tries_left:
+                raise
 
 
 def _is_private(directory: Path) -> bool:

@@ -248,6 +248,32 @@ def test_what_recorders_of_other_data_left_behind_is_swept_up(
     assert open_book(held, "BTCUSDT").trouble() == ""
 
 
+def test_directories_that_others_take_away_meanwhile_are_made_again(
+    begin: Begin, data: Path, memory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A recorder that ends takes what is empty with it, also what another one has made just now."""
+    make, taken = Path.mkdir, []
+
+    def interrupted(path: Path, mode: int = 0o777, parents: bool = False, exist_ok: bool = False) -> None:
+        if path.name == "linear" and path.parents[2] == memory and len(taken) < 5:
+            path.parent.rmdir()
+            taken.append(path)
+        make(path, mode, parents, exist_ok)
+
+    monkeypatch.setattr(Path, "mkdir", interrupted)
+    begin(BOOK)
+    assert len(taken) == 5
+    assert len(list(memory.rglob("*.book"))) == 1
+    # and homes that are empty are swept up by whoever starts next
+    make(memory / f"tapebook-{os.getuid()}" / "0123456789abcdef" / "spot", parents=True)
+    begin(BOOK, name="other")
+    assert {path.name for path in (memory / f"tapebook-{os.getuid()}").rglob("*") if path.is_dir()} >= {
+        "linear",
+        "other",
+    }
+    assert not (memory / f"tapebook-{os.getuid()}" / "0123456789abcdef").exists()
+
+
 def test_the_end_of_an_earlier_start_leaves_a_later_one_alone(begin: Begin, data: Path) -> None:
     _, first = begin(BOOK)
     begin(BOOK)
