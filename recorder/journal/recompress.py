@@ -67,16 +67,16 @@ def held(path: Path) -> Iterator[bool]:
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
-            yield False
-            return
-    try:
-        with disk_errors(path, "locking it", _THEN):
-            held_it = try_lock(descriptor)
-            with suppress(FileNotFoundError):
-                # Replaced between the opening and the lock, the name is another file's.
-                yield held_it and os.path.samestat(os.fstat(descriptor), path.stat())
-                return
+            descriptor = None
+    if descriptor is None:
         yield False
+        return
+    try:
+        is_ours = False
+        with disk_errors(path, "locking it", _THEN), suppress(FileNotFoundError):
+            # Replaced between the opening and the lock, the name is another file's.
+            is_ours = try_lock(descriptor) and os.path.samestat(os.fstat(descriptor), path.stat())
+        yield is_ours  # what its user meets is none of this function's errors
     finally:
         os.close(descriptor)
 

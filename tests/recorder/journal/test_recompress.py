@@ -22,7 +22,14 @@ from recorder.journal import (
     segments,
 )
 from recorder.journal import recompress as recompress_function
-from recorder.journal.format import COMPRESSED_VERSION, MAX_COMMITS, Commits, decode_commits, encode_commits
+from recorder.journal.format import (
+    COMPRESSED_VERSION,
+    MAX_COMMITS,
+    Commits,
+    SegmentGone,
+    decode_commits,
+    encode_commits,
+)
 from recorder.journal.lock import try_lock
 from recorder.journal.recompress import LEAST_BYTES, Stopped, held, remove_leavings
 from schemas.errors import Corrupt, StoreError
@@ -257,6 +264,25 @@ def test_what_is_open_small_gone_or_held_is_left_alone(
     assert recompress(found) is None
     assert path.exists()
     assert before
+
+
+@pytest.mark.parametrize(
+    "error", [FileNotFoundError("gone"), OSError("bad"), SegmentGone(errno.ENOENT, "gone")]
+)
+@pytest.mark.parametrize("there", [True, False])
+def test_what_its_user_meets_is_no_error_of_the_lock(tmp_path: Path, error: Exception, there: bool) -> None:
+    segment = tmp_path / "1.arrows"
+    if there:
+        segment.touch()
+
+    def use() -> None:
+        with held(segment) as is_ours:
+            assert is_ours is there
+            raise error
+
+    with pytest.raises(type(error)) as raised:
+        use()
+    assert raised.value is error
 
 
 def test_it_can_be_asked_to_end(tmp_path: Path) -> None:
