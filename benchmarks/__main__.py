@@ -33,6 +33,7 @@ NAMES = (
     "live",
     "serve",
     "order",
+    "nats",
 )
 INSTRUCTION_FRAMES = 5_000
 """Frames to count instructions with: valgrind is fifty times slower, and counts need no repetition."""
@@ -75,14 +76,14 @@ def parser() -> argparse.ArgumentParser:
         type=float,
         default=20_000.0,
         metavar="N",
-        help="load, journal, serve: frames a second (%(default)g)",
+        help="load, journal, serve, nats: frames a second (%(default)g)",
     )
     out.add_argument(
         "--seconds",
         type=float,
         metavar="S",
-        help="load: length of the schedule (60); transport, live: of one measurement (2, 5); roll: of all rolls "
-        "together (10)",
+        help="load: length of the schedule (60); transport, live: of one measurement (2, 5); nats: of the "
+        "recording (5); roll: of all rolls together (10)",
     )
     out.add_argument(
         "--symbols",
@@ -162,6 +163,11 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
         feed = load_feed(options.data, None, options.frames)
         return journal(feed, options.rate, options.seconds or 5.0)
+    if options.name == "nats":
+        from benchmarks.feed import load as load_feed
+        from benchmarks.nats_sink import nats_sink
+
+        return nats_sink(load_feed(options.data, None, options.frames), options.rate, options.seconds or 5.0)
     if options.name == "query":
         from benchmarks.query import query
 

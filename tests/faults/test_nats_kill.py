@@ -139,9 +139,10 @@ def test_a_stream_of_what_a_much_killed_chain_recorded(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_same_a_hundred_times(tmp_path: Path) -> None:
+@pytest.mark.timeout(1800)
+def test_the_same_for_minutes(tmp_path: Path) -> None:
     draw = random.Random(5)
-    run(tmp_path, [draw.choice(["sink", "server", "collector"]) for _ in range(100)])
+    run(tmp_path, [draw.choice(["sink", "server", "collector"]) for _ in range(40)])
 
 
 def test_who_listens_hears_everything_at_least_once_and_in_order(tmp_path: Path) -> None:
