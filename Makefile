@@ -1,5 +1,6 @@
 # Everything a newcomer or CI needs. Each target sets up what it uses.
 #   make demo    the tour, offline
+#   make demo-trade   both sides of a simulated book quoted, offline
 #   make test    the tests, in three processes at a time, for they wait more than they work (WORKERS=0: in one)
 #   make nightly-faults   1,000 random fault schedules, judged (JOBS=3)
 #   make check   lint and types
@@ -15,7 +16,7 @@ BIN    := $(VENV)/bin
 
 SOURCES := $(wildcard engine/core/*.pyx engine/core/*.pxd engine/core/src/*.c engine/core/src/*.h)
 
-.PHONY: demo test test-nightly nightly-faults check format build bench instructions coverage cookbook pictures notebook fuzz fuzz-decoder clean help
+.PHONY: demo demo-trade test test-nightly nightly-faults check format build bench instructions coverage cookbook pictures notebook fuzz fuzz-decoder clean help
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -40,6 +41,9 @@ build: $(VENV)/.installed
 demo: build
 	rm -rf demo-data
 	$(BIN)/tapebook demo --data demo-data
+
+demo-trade: build
+	$(BIN)/python -m execution.demo
 
 test: build
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_FLAGS)

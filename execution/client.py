@@ -25,7 +25,7 @@ from typing import Any, Final, Self
 from execution.desk.filters import Filters
 from execution.desk.limits import Quote, RiskGate
 from execution.desk.link_ids import LinkIds
-from execution.desk.live import Fill, LiveAccount
+from execution.desk.live import Fill, LiveAccount, LiveOrder
 from execution.desk.orders import Change, NewOrder, OrderKey, Refused, Side
 from execution.desk.outcomes import Lookup, OrderRequest
 from execution.desk.rates import RateLimiter
@@ -257,6 +257,18 @@ class TradingClient:
         """Say that the program is in its right mind; see ``dead_man_s``."""
         self._alive_s = time.monotonic()
 
+    def quote(self, category: Category, symbol: str) -> Quote | None:
+        """The best prices of our own live book; None where there is none that may be believed."""
+        return self._quote_of(category, symbol)
+
+    def order(self, key: OrderKey) -> LiveOrder | None:
+        """An order as the exchange last told it; None while no row has shown it."""
+        return self.account.order(key.category, order_id=key.order_id, link_id=key.link_id)
+
+    def is_pending(self, key: OrderKey) -> bool:
+        """Whether something about an order is under way, in doubt, or not shown by a row yet: better left alone."""
+        return self.requests.is_pending(key)
+
     def new_link_id(self) -> str:
         """A name for an order that no other has."""
         return self._ids.next()
@@ -343,7 +355,7 @@ class TradingClient:
         """Send a change of an open order. Arguments and errors as `create`."""
         self._check_trading()
         filters = self._filters(key.category, key.symbol)
-        order = self.account.order(key.category, order_id=key.order_id, link_id=key.link_id)
+        order = self.order(key)
         if order is None:
             raise Refused("unknown order", f"{key.link_id or key.order_id}: no row has shown it yet")
         change = filters.rounded_change(change, Side.SELL if order.side == Side.SELL else Side.BUY)
@@ -532,6 +544,14 @@ class TradingClient:
         except OSError as error:
             self._break(f"the kill switch could not be written: {error}")
         self._notice("kill switch", reason)
+        await self.cancel_everything(patience_s)
+
+    async def cancel_everything(self, patience_s: float | None = 60.0) -> None:
+        """Cancel until nothing is open and nothing in doubt. What else is sent meanwhile is the caller's.
+
+        Raises:
+            ExchangeError: something is still open after `patience_s`.
+        """
         until_s = None if patience_s is None else time.monotonic() + patience_s
         while not await self._is_nothing_open():
             if until_s is not None and time.monotonic() > until_s:
@@ -540,7 +560,7 @@ class TradingClient:
                     f"{len(self.requests.open)} requests in doubt: cancel by hand"
                 )
             await asyncio.sleep(_KILL_PAUSE_S)
-        self._notice("kill switch", "nothing is open")
+        self._notice("cancelled", "nothing is open")
 
     async def _is_nothing_open(self) -> bool:
         """Cancel everything, and look whether that was all."""

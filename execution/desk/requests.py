@@ -100,6 +100,11 @@ class Requests:
         """Those without an outcome."""
         return list(self._open.values())
 
+    def is_pending(self, key: OrderKey) -> bool:
+        """Whether something about an order is under way, in doubt, or not shown by a row yet."""
+        identity = self._identity(key)
+        return identity in self._by_order or identity in self._awaited
+
     @property
     def unseen(self) -> list[OrderRequest]:
         """Creates and amends that have happened, or may, and that no row has shown yet."""
