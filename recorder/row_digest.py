@@ -7,6 +7,7 @@ files' sha256 are for.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
@@ -19,6 +20,9 @@ Hashes = npt.NDArray[np.uint64]
 
 _STEP: Final = np.uint64(0x9E3779B97F4A7C15)
 _NULL: Final = np.uint64(0xA0761D6478BD642F)
+_AT_ONCE: Final = 1 << 19
+"""So many values of lists, or bytes of texts, are hashed at once: each is a number of eight bytes then, in half a dozen
+arrays."""
 
 
 class RowDigest:
@@ -70,12 +74,15 @@ def _hashes(array: Any) -> Hashes:
     if pa.types.is_dictionary(type_):
         return _hashes(array.cast(type_.value_type))
     if pa.types.is_list(type_):
-        found = _of_pieces(array.offsets.to_numpy(), _hashes(array.values))
+        lists = array.values
+        found = _of_pieces(
+            array.offsets.to_numpy(), lambda start, end: _hashes(lists.slice(start, end - start))
+        )
     elif pa.types.is_string(type_) or pa.types.is_binary(type_):
         offsets = np.frombuffer(array.buffers()[1], np.int32)[array.offset : array.offset + len(array) + 1]
         data = array.buffers()[2]
-        bytes_ = np.frombuffer(data, np.uint8) if data is not None else np.empty(0, np.uint8)
-        found = _of_pieces(offsets, bytes_.astype(np.uint64))
+        text = np.frombuffer(data, np.uint8) if data is not None else np.empty(0, np.uint8)
+        found = _of_pieces(offsets, lambda start, end: text[start:end].astype(np.uint64))
     elif pa.types.is_boolean(type_):
         found = np.asarray(array.fill_null(False).to_numpy(zero_copy_only=False)).astype(np.uint64)
     else:
@@ -85,20 +92,30 @@ def _hashes(array: Any) -> Hashes:
         if width <= 8 and width & (width - 1) == 0:
             found = bytes_.view(np.dtype(f"u{width}")).astype(np.uint64)
         else:
-            words = bytes_.reshape(len(array), width).astype(np.uint64)
-            found = _of_pieces(np.arange(len(array) + 1) * width, words.ravel())
+            offsets = np.arange(len(array) + 1) * width
+            found = _of_pieces(offsets, lambda start, end: bytes_[start:end].astype(np.uint64))
     if array.null_count:
         found = np.where(np.asarray(array.is_null().to_numpy(zero_copy_only=False)), _NULL, found)
     return found
 
 
-def _of_pieces(offsets: npt.NDArray[Any], values: Hashes) -> Hashes:
+def _of_pieces(offsets: npt.NDArray[Any], values: Callable[[int, int], Hashes]) -> Hashes:
     """One number per piece that the offsets cut out of the values: of its values, their places and their count."""
     offsets = offsets.astype(np.int64)
-    first = int(offsets[0]) if len(offsets) else 0
-    values = values[first : int(offsets[-1])]
+    found = np.empty(len(offsets) - 1, np.uint64)
+    at = 0
+    while at < len(found):
+        stop = max(at + 1, int(np.searchsorted(offsets, offsets[at] + _AT_ONCE, "right")) - 1)
+        start, end = int(offsets[at]), int(offsets[stop])
+        found[at:stop] = _of_few(offsets[at : stop + 1] - start, values(start, end))
+        at = stop
+    return found
+
+
+def _of_few(offsets: npt.NDArray[np.int64], values: Hashes) -> Hashes:
+    """The same of all values, of which the first is the first piece's."""
     lengths = np.diff(offsets)
-    places = np.arange(len(values), dtype=np.int64) - np.repeat(offsets[:-1] - first, lengths)
+    places = np.arange(len(values), dtype=np.int64) - np.repeat(offsets[:-1], lengths)
     sums = np.zeros(len(values) + 1, np.uint64)
     np.cumsum(_mix(_mix(values + _STEP) + places.astype(np.uint64)), out=sums[1:])
-    return _mix(sums[offsets[1:] - first] - sums[offsets[:-1] - first] + lengths.astype(np.uint64) * _STEP)
+    return _mix(sums[offsets[1:]] - sums[offsets[:-1]] + lengths.astype(np.uint64) * _STEP)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from decimal import Decimal
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recorder import row_digest
 from recorder.row_digest import RowDigest
 
 SCHEMA = pa.schema(
@@ -58,6 +60,28 @@ def test_order_and_cuts_do_not_matter(rows: list[dict[str, Any]], random: Any, a
     assert digest(whole) == digest(other.slice(0, at), other.slice(at))
     padded = pa.concat_tables([table(rows[:1] * 2), whole]).slice(2 if rows else 0)
     assert digest(padded) == digest(whole)
+
+
+@given(st.lists(ROW, max_size=8), st.integers(1, 9))
+def test_neither_does_how_much_is_hashed_at_once(rows: list[dict[str, Any]], at_once: int) -> None:
+    expected = digest(table(rows))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(row_digest, "_AT_ONCE", at_once)
+        assert digest(table(rows)) == expected
+
+
+@pytest.mark.parametrize("type_", [pa.binary(), pa.string(), pa.list_(pa.int64())])
+def test_long_texts_and_lists_take_little_memory(type_: pa.DataType) -> None:
+    """Not their lengths: numbers of eight bytes are made of each byte, half a dozen times."""
+    value = [7] * 1_000 if pa.types.is_list(type_) else b"x" * 1_000
+    rows = pa.table({"value": pa.array([value] * 8_000).cast(type_)})
+    tracemalloc.start()
+    try:
+        digest(rows)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 64 << 20
 
 
 @given(st.lists(ROW, min_size=1, max_size=6), ROW, st.data())
