@@ -34,6 +34,8 @@ __all__ = ["latency_figures", "live"]
 
 UPDATES_A_SECOND: Final = 2_000
 LOOKS: Final = 1_000_000
+SPINNING_NS: Final = 20_000
+"""A reader whose last look is older than that had no processor meanwhile."""
 FLAGS: Final = ("-O2", "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-Wno-unused-function")
 
 
@@ -251,7 +253,7 @@ def _tapebook(frames: list[bytes], topic: str, data: Path, command: list[str], o
     sent: dict[int, int] = {}
     out.unlink(missing_ok=True)
     try:
-        with _background(command) as process:
+        with _background(command) as process, _apart(process):
             beat = 0
             for number, due_ns in _schedule(len(frames) - 1):
                 frame = frames[number + 1]
@@ -268,7 +270,7 @@ def _tapebook(frames: list[bytes], topic: str, data: Path, command: list[str], o
             process.wait(30)
     finally:
         live_books.close()
-    seen = np.fromfile(out, np.int64).reshape(-1, 3)
+    seen = np.fromfile(out, np.int64).reshape(-1, 4)
     known: list[tuple[int, int]] = [
         (row[1] - sent[row[0]], row[1] - row[2]) for row in seen.tolist() if row[0] in sent
     ]
@@ -280,6 +282,12 @@ def _tapebook(frames: list[bytes], topic: str, data: Path, command: list[str], o
     }
     if seen[0, 2] >= 0:
         figures["visible"] = latency_figures([pair[1] for pair in known])
+        running = [row[1] - row[2] for row in seen.tolist() if row[0] in sent and row[3] <= SPINNING_NS]
+        if running:
+            figures["visible_while_spinning"] = {
+                "share": round(len(running) / len(known), 4),
+                **latency_figures(running),
+            }
     return figures
 
 
@@ -290,7 +298,7 @@ def _peer(name: str, count: int, directory: Path, out: Path) -> dict[str, Any]:
     sent = [0] * (count + 1)
     with publisher(name, directory) as (address, send):
         command = [sys.executable, "-m", "benchmarks.live_peers", name, address, str(count - 1), str(out)]
-        with _background(command) as process:
+        with _background(command) as process, _apart(process):
             for _ in range(20):  # until the subscription has arrived
                 send(bytes(8))
                 time.sleep(0.01)
@@ -347,6 +355,21 @@ def _background(command: list[str]) -> Iterator[subprocess.Popen[str]]:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
+
+
+@contextmanager
+def _apart(reader: subprocess.Popen[str]) -> Iterator[None]:
+    """This process and a reader on a processor each, where there are two and the system lets one choose."""
+    if not hasattr(os, "sched_setaffinity") or len(ours := os.sched_getaffinity(0)) < 2:
+        yield
+        return
+    first, second, *_ = sorted(ours)
+    try:
+        os.sched_setaffinity(0, {first})
+        os.sched_setaffinity(reader.pid, {second})
+        yield
+    finally:
+        os.sched_setaffinity(0, ours)
 
 
 def _must_publish(live_books: LivePublisher) -> None:

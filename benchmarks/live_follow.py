@@ -1,6 +1,6 @@
 """A reader in Python that spins on a live book: ``python -m benchmarks.live_follow DATA TOPIC UPDATES OUT``.
 
-Writes what ``live_reader follow`` writes: update id, when it was seen, and -1 for when it was published.
+Writes what ``live_reader follow`` writes: update id, when it was seen, and -1 for what it doesn't know.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def follow(data: Path, topic: str, updates: int, out: Path) -> None:
             if update_id != newest and update_id is not None:
                 seen.append((update_id, time.monotonic_ns()))
                 newest = update_id
-    np.array([(update_id, at_ns, -1) for update_id, at_ns in seen], np.int64).tofile(out)
+    np.array([(update_id, at_ns, -1, -1) for update_id, at_ns in seen], np.int64).tofile(out)
 
 
 if __name__ == "__main__":

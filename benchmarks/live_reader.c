@@ -3,7 +3,8 @@
  *   live_reader cost DIRECTORY TOPIC LOOKS           ns of a look at the best levels, alone, with a look at the writer's health
  *                                                    as tapebook_best takes it, and of a copy of the whole book
  *   live_reader follow DIRECTORY TOPIC UPDATES OUT   spins until it has seen the book change so often, and writes for each
- *                                                    change it saw: update id, when it saw it, when it was published (ns)
+ *                                                    change it saw: update id, when it saw it, when it was published, and how
+ *                                                    long before it had begun to look the time before (ns)
  *   live_reader spin DIRECTORY TOPIC                 looks until it is killed
  *   live_reader paced FILE READERS                   so many processes look at a book's file a thousand times a second each,
  *                                                    until standard input ends
@@ -61,7 +62,7 @@ static int cost(const tapebook_book *book, int64_t looks)
 
 static int follow(const tapebook_book *book, int64_t updates, const char *path)
 {
-    int64_t (*seen)[3] = malloc((size_t)updates * sizeof *seen);
+    int64_t (*seen)[4] = malloc((size_t)updates * sizeof *seen);
     FILE *out = fopen(path, "wb");
     int64_t count = 0, newest = TAPEBOOK_NONE;
     tapebook_quote quote;
@@ -70,16 +71,21 @@ static int follow(const tapebook_book *book, int64_t updates, const char *path)
     memset(seen, 0, (size_t)updates * sizeof *seen);
     printf("ready\n");
     fflush(stdout);
+    int64_t before_ns = tapebook_now_ns(), earlier_ns = before_ns; /* behind the last look, and ahead of it */
     while (count < updates) {
-        if (!tapebook_look(book, &quote) || quote.update_id == newest) {
-            if (tapebook_trouble(book) == TAPEBOOK_WRITER_GONE)
-                break;
-            continue;
+        const int whole = tapebook_look(book, &quote);
+        const int64_t now_ns = tapebook_now_ns();
+        if (whole && quote.update_id != newest) {
+            newest = quote.update_id;
+            seen[count][0] = newest;
+            seen[count][1] = now_ns;
+            seen[count][2] = quote.published_ns;
+            seen[count++][3] = now_ns - earlier_ns;
+        } else if (tapebook_writer(&book->collector, now_ns) == TAPEBOOK_WRITER_GONE) {
+            break;
         }
-        newest = quote.update_id;
-        seen[count][0] = newest;
-        seen[count][1] = tapebook_now_ns();
-        seen[count++][2] = quote.published_ns;
+        earlier_ns = before_ns;
+        before_ns = now_ns;
     }
     const size_t written = fwrite(seen, sizeof *seen, (size_t)count, out);
     return fclose(out) != 0 || written != (size_t)count;

@@ -66,6 +66,6 @@ def test_the_whole_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live_instructions, "WARM", 20)
     found = live(feed_of(*generated_topic("orderbook.50", 2_000)), 0.3, 1)
     assert found["reader"]["c"]["levels"] == [50, 50]
-    assert set(found["latency"]["tapebook_c_reader"]) == {"of_updates", "seen", "visible"}
+    assert set(found["latency"]["tapebook_c_reader"]) >= {"of_updates", "seen", "visible"}
     assert set(found["latency"]["tapebook_python_reader"]) == {"of_updates", "seen"}
     assert found["writer"]["books_cost"]["min_ns"] < found["writer"]["figures"]["books"]["min_ns"]
