@@ -425,14 +425,12 @@ async def test_every_request_has_its_outcome_in_a_storm(open_place: Callable[...
 
 
 @pytest.mark.slow
-async def test_ten_thousand_lifecycles_in_a_storm(open_place: Callable[..., Any]) -> None:
-    for seed in range(20):
-        place: Place = await open_place(STORM.format(seed))
-        place.directory = place.directory / str(seed)
-        client = await place.client()
-        tickets = await trade_at_random(place, client, seed, 500)
-        await check_storm(place, client, tickets)
-        await client.__aexit__(None, None, None)
+@pytest.mark.parametrize("seed", range(20))
+async def test_ten_thousand_lifecycles_in_storms(open_place: Callable[..., Any], seed: int) -> None:
+    place: Place = await open_place(STORM.format(seed))
+    client = await place.client()
+    tickets = await trade_at_random(place, client, seed, 500)
+    await check_storm(place, client, tickets)
 
 
 async def test_a_killed_program_is_reconciled_at_the_next_start(open_place: Callable[..., Any]) -> None:
