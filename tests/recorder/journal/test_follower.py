@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 import threading
 from pathlib import Path
@@ -397,3 +398,22 @@ def test_a_directory_that_does_not_change_is_not_listed_again(
         journal = writer(tmp_path, next_sequence=14, start_ns=START_NS + 10_000)
         journal.close()
         assert fresh(take(follower)) == [14]
+
+
+def test_the_program_of_its_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "journal.md").read_text()
+    (program,) = [
+        each for each in re.findall(r"```python\n(.*?)```", page, re.S) if "JournalFollower" in each
+    ]
+    written(tmp_path / "data", 3)
+    segments(tmp_path / "data")[1].path.unlink()
+    monkeypatch.chdir(tmp_path)
+    exec(compile(program, "docs/journal.md", "exec"), {})
+    said = capsys.readouterr().out.splitlines()
+    assert said == [
+        *["3 records of linear"] * 2, "1 records of linear", "sequences 7 to 13: removed",
+        *["3 records of linear"] * 2, "1 records of linear",
+        f"Position(start_ns={segments(Path('data'))[-1].start_ns}, sequence=20)",
+    ]  # fmt: skip
