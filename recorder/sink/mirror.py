@@ -10,7 +10,7 @@ import msgspec
 from engine.core.drive import Driver, Strategy
 from engine.core.feeds import Engine
 from engine.recorded import apply_answer, apply_note, apply_session
-from recorder.sink.messages import LINE, OMITTED, RECEIVE_NS, SEQUENCE
+from recorder.sink.messages import LINE, OMITTED, RECEIVE_NS, SEGMENT, SEQUENCE
 from schemas import notes
 from schemas.names import Category, FeedState, GapCause
 
@@ -45,6 +45,7 @@ class Mirror:
         self._driver: Driver | None = None
         self._prefix = f"{prefix}."
         self._run = -1
+        self._start_ns = -1  # of the newest segment
         self._follows = False
         self._fresh = False
 
@@ -71,7 +72,11 @@ class Mirror:
         if kind == "segment":
             self._segment(data, sequence)
             return
-        if not self._follows or sequence <= self.sequence:
+        if not self._follows:
+            return
+        if sequence <= self.sequence:
+            if kind == "break" and self._withdraws(data, headers):
+                self._lose(sequence)
             return
         if kind == "break" or sequence != self.sequence + 1 or OMITTED in headers:
             self._lose(sequence)
@@ -83,8 +88,9 @@ class Mirror:
         """One begins with this record; for who has followed the run so far it is only the next one."""
         info = msgspec.json.decode(data)
         self._fresh = False
-        if self._follows and sequence <= self.sequence:
+        if self._follows and info["start_ns"] <= self._start_ns:
             return
+        self._start_ns = info["start_ns"]
         if self._follows and sequence == self.sequence + 1 and info["run_start_ns"] == self._run:
             return
         if self._follows and sequence != self.sequence + 1:
@@ -94,6 +100,11 @@ class Mirror:
         self._follows = self._fresh = True
         self._run = info["run_start_ns"]
         self.sequence = sequence - 1
+
+    def _withdraws(self, data: bytes, headers: Mapping[str, str]) -> bool:
+        """Whether a break takes back what was taken: its numbers come again, for other records."""
+        said = msgspec.json.decode(data)
+        return said.get("kind") == "withdrawn" and int(headers[SEGMENT]) >= self._start_ns
 
     def _lose(self, sequence: int) -> None:
         self.lost += 1

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from engine.core.drive import Driver
-from recorder.sink.messages import Message
+from recorder.journal import Break
+from recorder.sink.messages import Message, MessageMaker
 from recorder.sink.mirror import Mirror
 from schemas.notes import Crashed, OpenGap, Subscribed
 from tests.recorder.recordings import BOOK, MS, START_NS, TICKER, TRADES, Tape, book, market, trade
@@ -133,6 +134,38 @@ def test_another_run_begins_anew(tmp_path: Path) -> None:
     assert calls[-len(beside.calls) - 1][0] == "state"  # the book of the first run
     assert mirror.engine is not None
     assert mirror.engine.open_gap(0) is None
+
+
+@pytest.mark.parametrize("heard", [True, False])
+def test_numbers_that_come_again_are_other_records(tmp_path: Path, heard: bool) -> None:
+    """A power cut took the last records, which had been sent; whether the break that says so was heard or not."""
+    tape = Tape(tmp_path / "before", [BOOK])
+    tape.frames(market(0, 40))
+    tape.stop()
+    sent = made(tmp_path / "before")
+    again = Tape(tmp_path / "after", [BOOK], start_ns=START_NS + 10**9)
+    again.frames([book("snapshot", 9000, [("50.0", "7")], [("60.0", "8")], NOW_MS)])
+    again.frames([book("delta", 9001 + step, [("50.0", str(step + 1))], [], NOW_MS) for step in range(200)])
+    again.stop()
+    newer = made(tmp_path / "after")
+    last = sent[-1].place.sequence
+    assert newer[0].place.sequence < last < newer[-1].place.sequence
+    found = Break("withdrawn", newer[0].place.sequence, last, sent[-1].place.start_ns)
+    (taken_back,) = (message for message in MessageMaker("linear").follow(found) if message is not None)
+    mirror = Mirror(Diary())
+    follow(mirror, sent)
+    for _ in range(2):  # what was on its way may come twice
+        if heard:
+            follow(mirror, [taken_back])
+        follow(mirror, newer)
+    expected = Mirror()
+    follow(expected, newer)
+    assert mirror.engine is not None
+    assert expected.engine is not None
+    assert mirror.sequence == expected.sequence
+    assert mirror.engine.book(0).digest == expected.engine.book(0).digest
+    assert mirror.engine.update_id(0) == 9200
+    assert mirror.lost == 1
 
 
 def test_everything_that_is_recorded_goes_through(tmp_path: Path) -> None:
