@@ -5,6 +5,7 @@ Nothing of a request is logged. Every answer has the headers of ``pages``, refus
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -17,6 +18,8 @@ from recorder.serving.pages import HEADERS, Asset
 __all__ = ["FORM_BYTES", "SILENT_S", "Door", "answer_of"]
 
 FORM_BYTES: Final = 4096
+FORM_S: Final = 10.0
+"""A form that is not here by then is refused: nobody may hold connections by logging in for ever."""
 SILENT_S: Final = 15.0
 """A connection that has asked for nothing by then is closed."""
 
@@ -127,7 +130,10 @@ class Door:
         if self._throttle.wait_s(address, time.monotonic()):
             raise web.HTTPTooManyRequests(reason="Too many wrong tokens; wait a minute")
         try:
-            given = (await request.post()).get("token", "")
+            async with asyncio.timeout(FORM_S):
+                given = (await request.post()).get("token", "")
+        except TimeoutError:
+            raise web.HTTPRequestTimeout(reason="The form did not come") from None
         except ValueError:
             raise web.HTTPBadRequest(reason="Not a form") from None
         if not isinstance(given, str) or not self._access.accepts_token(given.strip()):

@@ -393,6 +393,22 @@ async def test_who_asks_for_nothing_is_let_go(served: Served, monkeypatch: pytes
             await heard(socket, "summary")  # who has asked stays, however little he says
 
 
+async def test_a_form_that_does_not_come_is_not_waited_for(
+    locked: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else whoever has no token could hold all connections by logging in for ever."""
+    monkeypatch.setattr(door_module, "FORM_S", 0.05)
+    host, _, port = locked.host.partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    kind = "application/x-www-form-urlencoded"
+    head = f"POST /login HTTP/1.1\r\nHost: {locked.host}\r\nContent-Type: {kind}\r\nContent-Length: 50\r\n\r\ntok"
+    writer.write(head.encode())
+    async with asyncio.timeout(PATIENCE_S):
+        assert (await reader.readline()).startswith(b"HTTP/1.1 408")
+        await reader.read()  # and it is closed
+    writer.close()
+
+
 async def test_who_talks_nonsense_is_let_go(served: Served) -> None:
     async with aiohttp.ClientSession() as session:
         for word in (
