@@ -87,9 +87,14 @@ class Homes:
         raise AssertionError
 
     def earlier(self, but: Path) -> Iterator[Path]:
-        """Directories of other starts of this collector: of dead ones, for its name is ours."""
+        """Directories of other starts of this collector, which are dead.
+
+        One that lives records into other data of the same path: two containers may share memory and nothing else.
+        """
         for _, home in self._roots:
-            yield from (path for path in _directories(home) if _TOKEN.fullmatch(path.name) and path != but)
+            for path in _directories(home):
+                if _TOKEN.fullmatch(path.name) and path != but and not _is_held(path):
+                    yield path
 
     def abandoned(self, but: Path) -> Iterator[Path]:
         """Directories that collectors of whatever data, which were killed, left in shared memory."""
@@ -136,12 +141,19 @@ def _is_abandoned(directory: Path) -> bool:
     try:
         if time.time() - directory.lstat().st_mtime < BEGINNING_S:
             return False
+    except OSError:
+        return False  # somebody takes it away
+    return not _is_held(directory)
+
+
+def _is_held(directory: Path) -> bool:
+    try:
         os.close(hold(directory))
     except FileNotFoundError:
-        return True  # it never came so far
+        return False  # it never came so far
     except OSError:
-        return False  # somebody holds it
-    return True
+        return True
+    return False
 
 
 def _directories(place: Path) -> list[Path]:

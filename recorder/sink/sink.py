@@ -12,11 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
-from recorder.journal import Break, JournalFollower, newest_segment
+from recorder.journal import Break, JournalFollower, newest_segment, segments
 from recorder.sink.broker import Away, Broker, Refused, StreamLimits
 from recorder.sink.messages import Message, MessageMaker, Place
 from recorder.sink.state import SinkState, load_state, save_state
 from recorder.sink.subjects import stream_name, stream_subjects
+from schemas.errors import ConfigError
+from schemas.time import format_ns
 
 __all__ = ["POLL_S", "CollectorSink", "SinkOptions", "describe"]
 
@@ -28,6 +30,8 @@ SAVE_S: Final = 0.2
 REPORT_S: Final = 60.0
 WEIGH_S: Final = 2.0
 """Between two looks at how much of the journal is left: it takes a listing."""
+LOOKS: Final = 3
+"""A listing beside a rename can miss a name."""
 FIRST_WAIT_S: Final = 0.1
 LONGEST_WAIT_S: Final = 10.0
 
@@ -156,6 +160,7 @@ class CollectorSink:
             subjects = stream_subjects(options.prefix, self.collector)
             self._before, stored = await self._broker.open_stream(state.stream, subjects, options.limits)
             if stored is not None and stored != place:
+                await asyncio.to_thread(self._must_be_ours, stored)
                 known = known and self._acknowledge_up_to(stored)
                 if not known and place is not None and stored < place:
                     log.warning(
@@ -169,6 +174,25 @@ class CollectorSink:
         state.connects += 1
         state.again += self._published
         self._published = 0
+
+    def _must_be_ours(self, stored: Place) -> None:
+        """Two recorders of one name, on two machines, would take turns in a stream, and each would skip what it lacks.
+
+        Raises:
+            ConfigError: the stream's last message is of a segment that this journal never had, as far as can be told.
+        """
+        known = self.state.place
+        if known is not None and known.start_ns == stored.start_ns:
+            return
+        for _ in range(LOOKS):
+            starts = [found.start_ns for found in segments(self._options.data, self.collector)]
+            if not starts or stored.start_ns < min(starts) or stored.start_ns in starts:
+                return
+        raise ConfigError(
+            f"stream {self.state.stream}: its last message is of a segment that began at "
+            f"{format_ns(stored.start_ns)}, which {self._options.data} does not have: another recorder of the name "
+            f"{self.collector!r} is sent into it; give one of the two another prefix (--prefix)"
+        )
 
     def _acknowledge_up_to(self, stored: Place) -> bool:
         """Take messages that the stream has for delivered; False where its last one is none of those on their way."""

@@ -224,6 +224,20 @@ def test_a_new_start_replaces_what_a_dead_one_left(begin: Begin, data: Path, mem
     assert again.best() == (7, 15, 101, 30)
 
 
+def test_a_living_recorder_of_other_data_of_the_same_path_is_left_alone(
+    begin: Begin, data: Path, memory: Path
+) -> None:
+    """Two containers that share memory, each with its own /data: what lives is not ours to take away."""
+    engine, other = begin(BOOK)
+    snapshot(engine)
+    book = open_book(data, "BTCUSDT")
+    begin(BOOK)
+    assert (book.trouble(), book.state()) == ("", FeedState.LIVE)
+    other.tick()
+    assert len(list(memory.rglob("*.book"))) == 2
+    assert open_book(data, "BTCUSDT").state() is FeedState.EMPTY
+
+
 def test_what_recorders_of_other_data_left_behind_is_swept_up(
     begin: Begin, data: Path, memory: Path, tmp_path: Path
 ) -> None:

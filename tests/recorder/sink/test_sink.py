@@ -257,6 +257,23 @@ async def test_two_sinks_by_mistake_send_everything_once(tmp_path: Path, server:
     same(await stored(server.url), made(tmp_path))
 
 
+async def test_two_recorders_of_one_name_are_told_apart(tmp_path: Path, server: NatsServer) -> None:
+    """On two machines, say: what each has is not what the other skips."""
+    here, there = tmp_path / "here", tmp_path / "there"
+    recorded(here)
+    later = Tape(there, start_ns=segments(here)[-1].start_ns + 1)
+    later.frames(market(0, 10))
+    later.stop()
+    await once(options(here), server.url)
+    await once(options(there), server.url)  # it can't tell whether it was there before, or another
+    with pytest.raises(ConfigError, match="another recorder of the name 'linear'"):
+        await once(options(here), server.url)
+    await once(options(there), server.url)
+    expected = [*made(here), *made(there)]
+    ours = [each for each in await stored(server.url) if not each.subject.endswith(".break")]
+    same(ours, expected)
+
+
 async def test_from_now_on(tmp_path: Path, server: NatsServer) -> None:
     tape = Tape(tmp_path)
     tape.frames(market(0, 30))
