@@ -14,25 +14,49 @@ static tb_table_kind table_of(const tb_feed *feed)
     return feed->rpi ? TB_TABLE_RPI_BOOKS : TB_TABLE_BOOKS;
 }
 
-static int append_values(tb_buffer *buffer, const int64_t *values, int32_t count)
+/* Most messages are of a few levels, for which a call costs more than the copy. */
+#define FEW_VALUES 16
+
+TB_INLINE void copy_values(int64_t *to, int64_t *other_to, const int64_t *from, const int64_t *other_from, int32_t count)
 {
-    const size_t bytes = (size_t)count * sizeof *values;
-    if (!tb_buffer_reserve(buffer, bytes))
-        return 0;
-    if (bytes)
-        memcpy(buffer->bytes + buffer->used, values, bytes);
-    buffer->used += bytes;
-    return 1;
+    int32_t i = 0;
+    if (count > FEW_VALUES) {
+        memcpy(to, from, (size_t)count * sizeof *to);
+        memcpy(other_to, other_from, (size_t)count * sizeof *to);
+        return;
+    }
+    for (; i + 2 <= count; i += 2) {
+        memcpy(to + i, from + i, 2 * sizeof *to);
+        memcpy(other_to + i, other_from + i, 2 * sizeof *to);
+        __asm__("" : "+r"(i)); /* no call for this loop either */
+    }
+    if (i < count) {
+        to[i] = from[i];
+        other_to[i] = other_from[i];
+    }
 }
 
 /* Appends levels of one side; the row that they belong to is written behind them. 0 when memory is out. */
 static int append_levels(tb_rows *rows, int side, const tb_feed *feed, const tb_changes levels[])
 {
-    tb_buffer *prices = &rows->buffers[(feed->rpi ? TB_RPI_BID_PRICES : TB_BID_PRICES) + 2 * side];
-    return append_values(prices, levels[side].prices, levels[side].count) &&
-           append_values(prices + 1, levels[side].sizes, levels[side].count) &&
-           (!feed->rpi ||
-            append_values(&rows->buffers[TB_RPI_BID_RPI_SIZES + side], levels[side + 2].sizes, levels[side + 2].count));
+    tb_buffer *const prices = &rows->buffers[(feed->rpi ? TB_RPI_BID_PRICES : TB_BID_PRICES) + 2 * side], *const sizes = prices + 1;
+    const size_t bytes = (size_t)levels[side].count * sizeof(int64_t);
+    int64_t *const price = tb_buffer_reserve(prices, bytes), *const size = tb_buffer_reserve(sizes, bytes);
+    if (TB_UNLIKELY(!price || !size))
+        return 0;
+    copy_values(price, size, levels[side].prices, levels[side].sizes, levels[side].count);
+    prices->used += bytes;
+    sizes->used += bytes;
+    if (TB_UNLIKELY(feed->rpi != NULL)) {
+        tb_buffer *const rpi_sizes = &rows->buffers[TB_RPI_BID_RPI_SIZES + side];
+        int64_t *const rpi_size = tb_buffer_reserve(rpi_sizes, bytes);
+        if (!rpi_size)
+            return 0;
+        if (bytes)
+            memcpy(rpi_size, levels[side + 2].sizes, bytes);
+        rpi_sizes->used += bytes;
+    }
+    return 1;
 }
 
 int32_t tb_rpi_levels(const tb_feed *feed, int side, int64_t *prices, int64_t *sizes, int64_t *rpi_sizes)
