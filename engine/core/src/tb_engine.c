@@ -97,6 +97,23 @@ TB_INLINE void fetch_levels(const tb_feed *feed, int32_t depth)
     }
 }
 
+/* What the next frame of a batch will need is asked for while this one is applied. */
+static void fetch_ahead(const tb_engine *engine, const uint8_t *bytes, size_t length)
+{
+    static const char mark[] = "{\"topic\":\"";
+    const size_t mark_length = sizeof mark - 1;
+    if (length < mark_length + TB_TOPIC_BYTES || memcmp(bytes, mark, mark_length) != 0)
+        return;
+    const uint8_t *topic = bytes + mark_length, *quote = memchr(topic, '"', TB_TOPIC_BYTES);
+    const int32_t index = quote ? tb_engine_guess_feed(engine, topic, (size_t)(quote - topic)) : -1;
+    if (index < 0)
+        return;
+    const tb_feed *feed = engine->feeds[index];
+    fetch(feed);
+    if (engine->pairs[index].depth)
+        fetch_levels(feed, engine->pairs[index].depth);
+}
+
 static int find_topic(void *context, const tb_slice *topic, tb_route *route)
 {
     tb_engine *engine = context;
@@ -223,6 +240,9 @@ int64_t tb_engine_apply_batch(tb_engine *engine, const tb_batch *batch, int64_t 
             continue;
         }
         engine->order = from;
+        if (engine->feed_count > NEAR_FEEDS && from + 1 < to)
+            fetch_ahead(engine, batch->payloads + batch->offsets[from + 1],
+                        (size_t)(batch->offsets[from + 2] - batch->offsets[from + 1]));
         if (TB_UNLIKELY(tb_apply_record(engine, batch, from) <= TB_RESULT_DRIVEN))
             break;
     }

@@ -83,6 +83,7 @@ typedef struct {
 /* The exponent pair in force, by feed: beside each other, because the decoder needs it before the feed is at hand. */
 typedef struct {
     uint8_t price_decimals, size_decimals;
+    int16_t depth; /* of a book in fixed memory; else 0 */
 } tb_pair;
 
 typedef struct {
@@ -218,6 +219,8 @@ int tb_engine_measure(tb_engine *engine);
 int32_t tb_engine_add_feed(tb_engine *engine, const char *topic, size_t topic_length, int kind, int32_t depth,
                            const char *symbol, size_t symbol_length);
 int32_t tb_engine_find_feed(const tb_engine *engine, const uint8_t *topic, size_t length);
+/* The same without a look at the feed itself, which may be far away: now and then the wrong one. */
+int32_t tb_engine_guess_feed(const tb_engine *engine, const uint8_t *topic, size_t length);
 /* Finds or makes. */
 int32_t tb_engine_symbol(tb_engine *engine, const uint8_t *name, size_t length);
 

@@ -24,7 +24,8 @@ void tb_widen(tb_engine *engine, int32_t index, unsigned price, unsigned size, t
         tb_book_widen(&engine->feeds[i]->book, price, size);
         if (engine->feeds[i]->rpi)
             tb_book_widen(engine->feeds[i]->rpi, price, size);
-        engine->pairs[i] = (tb_pair){(uint8_t)price, (uint8_t)size};
+        engine->pairs[i].price_decimals = (uint8_t)price;
+        engine->pairs[i].size_decimals = (uint8_t)size;
         tb_touch(engine, i);
     }
     symbol->price_decimals = (uint8_t)price;

@@ -110,6 +110,18 @@ int32_t tb_engine_find_feed(const tb_engine *engine, const uint8_t *topic, size_
     return -1;
 }
 
+int32_t tb_engine_guess_feed(const tb_engine *engine, const uint8_t *topic, size_t length)
+{
+    const tb_index *table = &engine->feed_table;
+    if (!table->capacity)
+        return -1;
+    const uint32_t hash = topic_hash(topic, length), mask = (uint32_t)(table->capacity - 1);
+    for (uint32_t at = hash & mask; table->slots[at].index >= 0; at = (at + 1) & mask)
+        if (table->slots[at].hash == hash)
+            return table->slots[at].index;
+    return -1;
+}
+
 static int grow_pointers(void ***array, int32_t count, int32_t *capacity, int32_t limit)
 {
     if (count < *capacity)
@@ -259,7 +271,7 @@ int32_t tb_engine_add_feed(tb_engine *engine, const char *topic, size_t topic_le
         if (symbol_length <= topic_length && memcmp(feed->topic + topic_length - symbol_length, symbol, symbol_length) == 0)
             feed->symbol_name = feed->topic + topic_length - symbol_length;
     }
-    engine->pairs[index] = (tb_pair){feed->book.price_decimals, feed->book.size_decimals};
+    engine->pairs[index] = (tb_pair){feed->book.price_decimals, feed->book.size_decimals, is_fixed ? (int16_t)depth : 0};
     engine->feeds[index] = feed;
     engine->feed_count++;
     return index;
