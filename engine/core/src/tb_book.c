@@ -231,15 +231,24 @@ static __attribute__((noinline)) void assemble(tb_side *side, const tb_changes *
 }
 
 /* What the changes do to the digest; and how many levels differ after them. */
-TB_INLINE uint64_t account_narrowly(int s, const tb_changes *in, const int64_t *befores, int64_t *changed)
+TB_INLINE uint64_t account(int s, const tb_changes *in, const int64_t *befores, int64_t *changed)
 {
     const int64_t *prices = in->prices, *sizes = in->sizes;
     uint64_t mixed = 0;
+    int64_t different = 0;
     for (int32_t j = 0; j < in->count; j++) {
         mixed ^= level_digest(s, prices[j], befores[j]) ^ level_digest(s, prices[j], sizes[j]);
-        *changed += befores[j] != sizes[j];
+        different += befores[j] != sizes[j];
     }
+    *changed += different;
     return mixed;
+}
+
+/* Loops over arrays, which the compiler can make vectors of. */
+TB_VECTORS
+static uint64_t account_narrowly(int s, const tb_changes *in, const int64_t *befores, int64_t *changed)
+{
+    return account(s, in, befores, changed);
 }
 
 #if defined(__x86_64__)
@@ -306,8 +315,9 @@ TB_INLINE void apply_side(tb_side *side, int s, const tb_changes *message, uint6
             shifts[count] = (tb_shift){place, j};
             count += (int32_t)((-before ^ -size) < 0);
         }
-        *digest ^= in.count > 1 && tb_is_wide ? account_widely(s, &in, befores, changed)
-                                              : account_narrowly(s, &in, befores, changed);
+        *digest ^= in.count == 1 ? account(s, &(tb_changes){in.prices, in.sizes, 1}, befores, changed)
+                   : tb_is_wide  ? account_widely(s, &in, befores, changed)
+                                 : account_narrowly(s, &in, befores, changed);
         if (may_assemble(side, &in, shifts, count))
             assemble(side, &in, shifts, count);
         else if (count)
