@@ -112,11 +112,12 @@ static TB_WIDE void find_widely(tb_side *side, int s, const int64_t *prices, int
         find_side_widely(side->levels, side->count, 0, prices, n, places);
 }
 
-/* All blocks are looked at, which is too many of them for a few prices in a deep book; and as a whole. A price that stands for the
+/* A single price is found sooner by a binary search. All blocks are looked at, too many of them for a few prices in a deep book; and
+ * as a whole. A price that stands for the
  * end must not be looked for. */
 static int may_be_wide(const tb_side *side, int s, const int64_t *prices, int32_t n)
 {
-    return tb_is_wide && side->count <= (n < BLOCK ? FEW_LEVELS : MANY_LEVELS) && (side->count | (BLOCK - 1)) <= side->capacity &&
+    return tb_is_wide && n > 1 && side->count <= (n < BLOCK ? FEW_LEVELS : MANY_LEVELS) && (side->count | (BLOCK - 1)) <= side->capacity &&
            (s || prices[0] != INT64_MAX);
 }
 
