@@ -107,8 +107,8 @@ class Row:
     """
 
     __slots__ = (
-        "book", "category", "cell", "collector", "counted", "live", "refused", "rest", "seen", "strip", "topic",
-        "version",
+        "book", "category", "cell", "collector", "counted", "live", "refused", "rest", "seen", "shared", "strip",
+        "topic", "version",
     )  # fmt: skip
 
     def __init__(self, collector: str, category: str, topic: str) -> None:
@@ -122,6 +122,7 @@ class Row:
         self.rest = self.cell
         self.live: tuple[Any, ...] | None = None
         self.seen: tuple[int, FeedState] | None = None
+        self.shared: BookSource | None = None  # that both are of
         self.counted: list[tuple[int, int]] = []
         self.version = 0
 
@@ -216,6 +217,16 @@ class FeedTable:
             self.version = version
         return changes
 
+    def let_go(self, books: Mapping[tuple[str, str], BookSource]) -> None:
+        """Forget what was seen in books that are shared no longer; the next ``take`` has what the status says instead.
+
+        Args:
+            books: those that are shared now, by (collector, topic).
+        """
+        for key, row in self._by_feed.items():
+            if row.shared is not None and books.get(key) is not row.shared:
+                row.shared = row.live = row.seen = None
+
     def look(self, books: Mapping[tuple[str, str], BookSource]) -> list[Change]:
         """Look into the shared books, by (collector, topic); returns which feeds changed their state."""
         version = self.version + 1
@@ -226,9 +237,9 @@ class FeedTable:
             if row is None or row.rest.state in (REFUSED, DEAD, ENDED):
                 continue
             seen = book.begin(), book.state()
-            if seen == row.seen or (seen[0] & 1 and seen[1] is FeedState.LIVE):
+            if (seen == row.seen and row.shared is book) or (seen[0] & 1 and seen[1] is FeedState.LIVE):
                 continue  # odd: it is being written just now
-            row.seen = seen
+            row.seen, row.shared = seen, book
             row.live = _live(book, seen[1])
             before = row.cell.state
             if self._set(row, version):

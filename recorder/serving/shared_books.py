@@ -33,7 +33,10 @@ def list_shared(data: Path, *, clock: Callable[[], int] = time.monotonic_ns) -> 
     """
     found: dict[Key, Shared] = {}
     for collector in sorted({feed.collector for feed in live_books.live_feeds(data)}):
-        control = live_books.open_control(data, collector)
+        try:
+            control = live_books.open_control(data, collector)
+        except ConfigError:
+            continue  # it ended just now; the others' books are there
         for topic in control.topics():
             if topic.capacity:
                 path = live_link(data, collector) / book_name(topic.feed)

@@ -82,6 +82,8 @@ class Watching:
         """
         self._books = books
         self._words = words
+        sources: Mapping[tuple[str, str], BookSource] = books
+        self.feeds.let_go(sources)
         self.events.add(self.feeds.take(told, trusted), wall_ns // 1_000_000)
         self.summary.take(told, wall_ns)
         self.lateness.take(told, monotonic_ns)

@@ -159,6 +159,26 @@ def test_a_dead_recorders_books_are_not_looked_into() -> None:
     assert _cells(table)[BOOK][:LAST] == ["dead", None, None, None, None]
 
 
+def test_a_book_that_is_shared_no_longer_shows_nothing_any_more() -> None:
+    """Its recorder runs without live books now, or has none to share: its status says how things are."""
+    table, book = FeedTable(), PretendBook(1)
+    table.take([_told(pretend_feed(BOOK))])
+    table.look({("linear", BOOK): book})
+    assert _cells(table)[BOOK][BID] is not None
+    table.let_go({("linear", BOOK): book})
+    table.take([_told(pretend_feed(BOOK))])
+    assert _cells(table)[BOOK][BID] is not None
+    table.let_go({})
+    table.take([_told(pretend_feed(BOOK, "stale"))])
+    table.look({})
+    assert _cells(table)[BOOK][: ASK + 1] == ["stale", None, None]
+    # another one in its place may be as many changes old
+    table.look({("linear", BOOK): book})
+    other = PretendBook(2, middle=1_000)
+    table.look({("linear", BOOK): other})
+    assert _cells(table)[BOOK][BID] == "99.9"
+
+
 @pytest.mark.parametrize("empty", ["bids", "asks"])
 def test_one_side_may_be_empty(empty: str) -> None:
     class Half(PretendBook):

@@ -9,7 +9,14 @@ import pytest
 
 from recorder.serving.hub import Listener
 from recorder.serving.watching import ALWAYS, KEPT_MS, MOST_BOOKS, Refused, Watching, take_word
-from tests.recorder.serving.pretend import NOW_NS, SECOND_NS, PretendRecorder, pretend_feed, pretend_market
+from tests.recorder.serving.pretend import (
+    NOW_NS,
+    SECOND_NS,
+    PretendRecorder,
+    pretend_feed,
+    pretend_market,
+    pretend_status,
+)
 
 NOW_MS = NOW_NS // 1_000_000
 BOOK = "book/linear/orderbook.50.BTCUSDT"
@@ -93,6 +100,22 @@ def test_a_book_that_is_not_shared_says_why() -> None:
     _take(watching, other)
     watching.look(NOW_MS)
     assert "bids" in _due(watching, listener)[BOOK]["ladder"]
+
+
+def test_a_recorder_that_shares_no_books_any_more() -> None:
+    """It had no memory for them, say: then its status is what there is, and no price of before stays."""
+    topic = "orderbook.50.BTCUSDT"
+    recorder = PretendRecorder([pretend_feed(topic)])
+    watching = _watching(recorder)
+    listener = _joined(watching, "feeds")
+    watching.look(NOW_MS)
+    cells = _due(watching, listener)["feeds"]["cells"]
+    assert (cells[0][1][0], cells[0][1][1] is None) == ("live", False)
+    recorder.books.clear()
+    recorder.status = pretend_status([pretend_feed(topic, "syncing")])
+    _take(watching, recorder, NOW_NS + SECOND_NS)
+    cells = _due(watching, listener)["feeds"]["cells"]
+    assert cells[0][1][:3] == ["syncing", None, None]
 
 
 def test_changes_of_state_become_events() -> None:
