@@ -21,6 +21,7 @@ from recorder.import_command import importing
 from recorder.journal_command import journal
 from recorder.operate import check, init, supervise
 from recorder.options import CA_FILE, ENDPOINT, ENVIRONMENT, MIN_FREE_MIB, REGION, STATE_DIR, ReportFormat
+from recorder.plain_log import log_to_stderr, plain
 from recorder.plots.command import plotting
 from recorder.query import query
 from recorder.range_commands import bars, snapshots
@@ -459,12 +460,7 @@ def _options(
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors on standard error.")] = False,
 ) -> None:
-    logging.basicConfig(
-        level=logging.ERROR if quiet else logging.INFO,
-        format="tapebook: %(levelname)s: %(message)s",
-        stream=sys.stderr,
-        force=True,
-    )
+    log_to_stderr(logging.ERROR if quiet else logging.INFO)
     logging.getLogger("asyncio").setLevel(logging.ERROR)
 
 
@@ -473,7 +469,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     try:
         app(arguments, prog_name="tapebook")
     except TapebookError as error:
-        print(f"tapebook: {error}", file=sys.stderr)
+        print(f"tapebook: {plain(str(error))}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

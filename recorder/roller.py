@@ -23,6 +23,7 @@ import msgspec
 from recorder.arrow_memory import give_back, keep_pages
 from recorder.disk_budget import DiskBudget
 from recorder.housekeeping import Housekeeping, finish_house, keep_house, publish
+from recorder.plain_log import log_to_stderr
 from recorder.roll import Rolled, roll_data, roll_lock
 from schemas.errors import StoreError, TapebookError
 
@@ -154,7 +155,7 @@ def main(arguments: list[str]) -> int:
     os.nice(10)
     keep_pages()
     level = logging.ERROR if "quiet" in rest else logging.INFO
-    logging.basicConfig(level=level, format="tapebook: %(levelname)s: %(message)s", stream=sys.stderr)
+    log_to_stderr(level)
     listener = _Listener()
     budget = DiskBudget(data, housekeeping.floor_bytes, warn=lambda _: None, then=_UNTIL_ROOM)
     code = 0
