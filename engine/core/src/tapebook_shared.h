@@ -696,6 +696,14 @@ static inline int tapebook_open_tape(tapebook_tape *tape, const tapebook_collect
     return -1;
 }
 
+/* Else a program that opens a tape again with each start of the collector holds the memory of them all. */
+static inline void tapebook_close_tape(tapebook_tape *tape)
+{
+    if (tape->file)
+        tapebook_unmap(tape->file, (size_t)(tape->ring - (const char *)tape->file) + (size_t)tape->ring_bytes);
+    memset(tape, 0, sizeof *tape);
+}
+
 /* Why the book can't be believed now, though it may say LIVE; TAPEBOOK_FINE where there is no such reason. */
 static inline int tapebook_trouble(const tapebook_book *book)
 {
