@@ -21,7 +21,8 @@ FORM_BYTES: Final = 4096
 FORM_S: Final = 10.0
 """A form that is not here by then is refused: nobody may hold connections by logging in for ever."""
 SILENT_S: Final = 15.0
-"""A connection that has asked for nothing by then is closed."""
+"""A connection that has asked for nothing by then, since it was opened or answered, is closed; so is one that takes no
+answers."""
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -55,7 +56,7 @@ class Door:
     # Connections
 
     def opened(self, connection: object) -> None:
-        """Note a new connection, which has asked for nothing yet."""
+        """Note a connection that has asked for nothing yet, or for nothing more."""
         self._silent[connection] = time.monotonic()
 
     def close_silent(self) -> None:
@@ -80,6 +81,8 @@ class Door:
             answer = web.Response(status=error.status, text=f"{error.status}: {error.reason}\n")
             if "Location" in error.headers:
                 answer.headers["Location"] = error.headers["Location"]
+        finally:
+            self.opened(request.protocol)
         if not answer.prepared:
             answer.headers.update(HEADERS)
             answer.headers.setdefault("Cache-Control", "no-store")

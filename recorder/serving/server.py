@@ -116,7 +116,7 @@ class PageServer:
         app.router.add_get("/static/{name}", self._static)
         app.router.add_get("/live", self._live)
         app.router.add_get("/gaps", self._gaps)
-        self._runner = web.AppRunner(app, access_log=None, keepalive_timeout=30, shutdown_timeout=2)
+        self._runner = web.AppRunner(app, access_log=None, keepalive_timeout=10, shutdown_timeout=2)
         await self._runner.setup()
         handler = self._runner.server
         assert handler is not None

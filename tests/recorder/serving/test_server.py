@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import re
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -391,6 +392,33 @@ async def test_who_asks_for_nothing_is_let_go(served: Served, monkeypatch: pytes
         writer.close()
         for _ in range(3):
             await heard(socket, "summary")  # who has asked stays, however little he says
+
+
+async def test_who_does_not_take_answers_is_let_go(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else whoever has no token could hold all connections."""
+    runner = served.server._runner
+    assert runner is not None
+    handler = runner.server
+    assert handler is not None
+    host, _, port = served.host.partition(":")
+    with socket.socket() as stubborn:
+        stubborn.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        stubborn.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(stubborn, (host, int(port)))
+        await until(lambda: handler.connections, "it was taken in")
+        (connection,) = handler.connections
+        assert connection.transport is not None
+        own = connection.transport.get_extra_info("socket")
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        ask = f"GET /static/app.js HTTP/1.1\r\nHost: {served.host}\r\n\r\n".encode()
+        await loop.sock_sendall(stubborn, ask * 100)
+        await until(
+            lambda: connection.transport is not None and connection.transport.get_write_buffer_size() > 0,
+            "it was answered, and took nothing",
+        )
+        monkeypatch.setattr(door_module, "SILENT_S", 0.0)
+        await until(lambda: not handler.connections, "it was let go")
 
 
 async def test_a_form_that_does_not_come_is_not_waited_for(
