@@ -66,7 +66,8 @@ def parse_live_depth(text: str) -> int | None:
 
 def _ring_bytes(mib: float) -> int:
     """The largest power of two that is not more, or the least that a tape can have."""
-    return max(LEAST_TAPE_BYTES, 1 << (int(mib * (1 << 20)).bit_length() - 1))
+    wanted = max(LEAST_TAPE_BYTES, int(mib * (1 << 20)))
+    return 1 << (wanted.bit_length() - 1)
 
 
 class LivePublisher:

@@ -406,7 +406,7 @@ def test_no_tape(data: Path, begin: Begin) -> None:
     assert open_book(data, "BTCUSDT").trouble() == ""
 
 
-@pytest.mark.parametrize(("mib", "ring"), [(0.001, 1 << 16), (1, 1 << 20), (3.9, 1 << 21)])
+@pytest.mark.parametrize(("mib", "ring"), [(1e-9, 1 << 16), (0.001, 1 << 16), (1, 1 << 20), (3.9, 1 << 21)])
 def test_the_tape_takes_no_more_than_asked_for(data: Path, begin: Begin, mib: float, ring: int) -> None:
     begin(BOOK, tape_mib=mib)
     assert (data / "live" / "linear" / "tape").stat().st_size == 768 + ring
