@@ -227,14 +227,19 @@ class Collector:
             crashed=[note.topic for note in self._crashed],
         )
         self.checks = Checks(config, self.capture, self.lines, self.resyncs, self._warnings)
+        beats: list[asyncio.Task[None]] = []
         try:
             self.capture.begin(self.topics, self._crashed)
             self._on_begun(self.capture)
             self.live.begin()
+            beats.append(asyncio.create_task(self.live.beat()))  # while listings are asked for, too
+            beats[0].add_done_callback(self._task_ended)
             late = await self.follower.begin_within(self._timing.listing_ns / SECOND_NS, self._stop)
             if not self._stop.is_set():
                 await self._record(late)
         finally:
+            for beat in beats:
+                beat.cancel()
             self.live.close()
             connected = await self.lines.stop()
             if self.journal.error is None:
@@ -256,7 +261,6 @@ class Collector:
         tasks = [*late, asyncio.create_task(self._commits()), asyncio.create_task(self._ticks())]
         tasks.append(asyncio.create_task(self.checks.run(RestClient(self.network))))
         tasks.append(asyncio.create_task(self.follower.run(self.lines)))
-        tasks.append(asyncio.create_task(self.live.beat()))
         for task in tasks:
             task.add_done_callback(self._task_ended)
         try:

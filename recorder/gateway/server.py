@@ -187,13 +187,16 @@ class Gateway:
             return None
         return Published(self._ledger, category)
 
+    def _market_rest(self) -> MarketRest:
+        # Whoever sets its clock by /v5/market/time wants the one that its requests are held against.
+        clock = self._timeline.now_ns if self._trading is None else self._trading.now_ns
+        return MarketRest(self._exchanges, self._timeline.now_ns, clock)
+
     async def _listen(self, stack: AsyncExitStack) -> None:
         application = web.Application()
         application.router.add_get("/v5/public/misc/status", self._public)
         application.router.add_get("/v5/public/{category}", self._public)
-        # Whoever sets its clock by /v5/market/time wants the one that its requests are held against.
-        clock = self._timeline.now_ns if self._trading is None else self._trading.now_ns
-        MarketRest(self._exchanges, self._timeline.now_ns, clock).add_to(application)
+        self._market_rest().add_to(application)
         if self._trading is not None:
             self._trading.add_to(application)
         runner = web.AppRunner(

@@ -25,6 +25,7 @@ from recorder.follow import Follower
 from recorder.gateway.options import GatewayOptions
 from recorder.gateway.server import Gateway
 from recorder.journal import recover
+from recorder.live_books import live_feeds, open_control
 from recorder.roll import roll_data
 from recorder.universe import Resolved, resolve, selection_of, topics_of
 from recorder.verify import verify
@@ -33,6 +34,7 @@ from schemas.errors import ExchangeError
 from schemas.names import Category
 from schemas.notes import Crashed
 from tests.recorder.lines import until
+from tests.recorder.market_gateway import Answer, MarketGateway
 from tests.recorder.recordings import BOOK, START_NS, TICKER, Tape, book
 
 CATEGORY = Category.LINEAR
@@ -55,16 +57,16 @@ class Following:
         return await asyncio.wait_for(self.task, 30)
 
 
-class Hanging(Gateway):
+class Hanging(MarketGateway):
     """A gateway whose market endpoints answer once they may."""
 
     def __init__(self, options: GatewayOptions) -> None:
         super().__init__(options)
         self.answers = asyncio.Event()
 
-    async def _market(self, request: web.Request) -> web.StreamResponse:
+    async def market(self, request: web.Request, answer: Answer) -> web.StreamResponse:
         await self.answers.wait()
-        return await super()._market(request)
+        return await answer(request)
 
 
 @asynccontextmanager
@@ -220,6 +222,30 @@ async def test_a_recording_does_not_wait_for_an_exchange_whose_rest_hangs(
     assert verify(tmp_path).failures == []
     listed = _rows(tmp_path, "SELECT symbol, kind FROM instruments ORDER BY symbol")
     assert [row["symbol"] for row in listed] == (["BTCUSDT", "ETHUSDT"] if answers else [])
+
+
+async def test_who_waits_for_a_listing_is_alive(tmp_path: Path) -> None:
+    async with Hanging(GatewayOptions(simulate=7, symbol_count=2, category=CATEGORY)) as gateway:
+        config = RecordConfig(
+            data=str(tmp_path),
+            symbols=["BTCUSDT"],
+            topics=["orderbook.50"],
+            endpoint=gateway.url,
+            state_dir=str(tmp_path / "state"),
+        )
+        topics = (await resolve(config, gateway.url)).topics
+        collector = Collector(
+            config, gateway.url, topics, crashed=[], timing=Timing(listing_ns=600_000_000_000)
+        )
+        recording = Following(collector)
+        await until(lambda: collector.is_recording, "its beginning")
+        await until(lambda: bool(live_feeds(tmp_path)), "its books")
+        control = open_control(tmp_path, config.collector)
+        begun = control.heartbeat_ns
+        await until(lambda: control.heartbeat_ns > begun, "a sign of life")
+        assert collector.follower.refreshes == 0
+        await recording.stop()
+        gateway.answers.set()
 
 
 async def test_trades_of_options_end_with_the_last_contract_of_their_coin(tmp_path: Path) -> None:

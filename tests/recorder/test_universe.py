@@ -19,6 +19,7 @@ from schemas.config import RecordConfig
 from schemas.errors import ConfigError, ExchangeError
 from schemas.names import Category
 from tests.recorder.lines import until
+from tests.recorder.market_gateway import Answer, MarketGateway
 
 
 def gateway(**options: Any) -> Gateway:
@@ -98,18 +99,18 @@ async def test_a_rule_that_means_nothing_says_where_the_symbols_went() -> None:
             await resolve(config(Category.LINEAR, "all with turnover24h > 1e30"), exchange.url)
 
 
-class Stubborn(Gateway):
+class Stubborn(MarketGateway):
     """A gateway whose tickers are refused so many times, in the exchange's words."""
 
     def __init__(self, refusals: int) -> None:
         super().__init__(GatewayOptions(simulate=7, symbol_count=2))
         self.refusals = refusals
 
-    async def _market(self, request: web.Request) -> web.StreamResponse:
+    async def market(self, request: web.Request, answer: Answer) -> web.StreamResponse:
         if request.path.endswith("/tickers") and self.refusals:
             self.refusals -= 1
             return web.json_response({"retCode": 10016, "retMsg": "Internal System Error", "result": {}})
-        return await super()._market(request)
+        return await answer(request)
 
 
 @pytest.fixture
@@ -153,10 +154,10 @@ async def test_a_rule_that_has_to_wait_says_for_what(
     caplog.set_level(logging.WARNING, "tapebook")
     monkeypatch.setattr(recorder.universe, "TELL_S", 0.01)
 
-    class Slow(Gateway):
-        async def _market(self, request: web.Request) -> web.StreamResponse:
+    class Slow(MarketGateway):
+        async def market(self, request: web.Request, answer: Answer) -> web.StreamResponse:
             await until(lambda: caplog.records, "what is told")
-            return await super()._market(request)
+            return await answer(request)
 
     async with Slow(GatewayOptions(simulate=7, symbol_count=2)) as exchange:
         assert (await resolve(config(Category.LINEAR, "BTC*"), exchange.url)).topics == ["tickers.BTCUSDT"]
