@@ -19,7 +19,7 @@ const COLUMNS = [
   { id: "lag", words: "Lag", title: "Push to receive, of the newest message; grey: usual of its class", number: true, moves: true, value: (row) => -(row.cell[LAG] ?? -1e9) },
   { id: "last", words: "Last", title: "How long ago the newest message came", number: true, moves: true, value: (row) => row.cell[LAST] ?? 0 },
   { id: "rate", words: "Msg/s", number: true, moves: true, value: (row) => -(row.cell[RATE] ?? -1) },
-  { id: "gaps", words: "Gaps", title: "Since the recorder started", number: true, value: (row) => -row.cell[GAPS] },
+  { id: "gaps", words: "Gaps", title: "Since the recorder started", number: true, moves: true, value: (row) => -row.cell[GAPS] },
   { id: "day", words: "Last 24 h", title: "Coverage in the archive: whole, lost something, not recorded", value: (row) => row.cell[TRUSTED] ?? 2 },
 ];
 
