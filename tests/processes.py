@@ -223,7 +223,7 @@ def gateway(scratch: Path, *arguments: object) -> Iterator[_Gateway]:
         assert found is not None
         yield _Gateway(found[1], running)
         done = running.stop()
-        assert done.code == 0, done.err
+        assert done.code == 0, f"the gateway ended with {done.code}: {done.err}"
 
 
 def recording(

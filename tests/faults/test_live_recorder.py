@@ -59,6 +59,7 @@ def test_ends_deaths_and_starts(tmp_path: Path) -> None:
             again, tape = _live(data, recorder), open_tape(data)
             exchange.running.process.terminate()  # and with it every connection
             recorder.until(lambda: again.state() is FeedState.STALE, "the book is stale")
+            assert exchange.running.wait().code == 0  # or another signal would meet it at its very end
             assert (again.trouble(), again.best(), again.read().cause) == ("", None, "disconnect")
             states = [entry.state for entry in tape.read(10**6) if isinstance(entry, StateChange)]
             assert states[-1] is FeedState.STALE
