@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import difflib
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from engine.core.shared import SharedBook, SharedControl, SharedTape
 from engine.shared import SharedTopic
@@ -78,20 +79,14 @@ def open_book(
     """
     data = Path(data)
     wanted = Category(category)
-    for tries_left in reversed(range(TRIES)):
+
+    def find() -> _Found[SharedBook]:
         control, found = _find(data, symbol, wanted, topic, collector)
         path = live_link(data, control.collector) / book_name(found.feed)
-        try:
-            return SharedBook(_map(path), control, time.monotonic_ns)
-        except ConfigError as error:
-            if not tries_left:
-                raise ConfigError(f"{path}: {error}") from None
-        except FileNotFoundError:
-            if not tries_left:
-                raise ConfigError(
-                    f"{path}: is gone: its recorder ended just now, or is started again and again"
-                ) from None
-    raise AssertionError
+        gone = f"{path}: is gone: its recorder ended just now, or is started again and again"
+        return path, lambda: SharedBook(_map(path), control, time.monotonic_ns), gone
+
+    return _opened(find)
 
 
 def open_tape(data: Path | str, collector: str | None = None) -> SharedTape:
@@ -105,7 +100,8 @@ def open_tape(data: Path | str, collector: str | None = None) -> SharedTape:
         ConfigError: there is no such recorder, or none that keeps a tape, or several; or it can't be read.
     """
     data = Path(data)
-    for tries_left in reversed(range(TRIES)):
+
+    def find() -> _Found[SharedTape]:
         controls = _controls(data, collector)
         if len(controls) > 1:
             raise ConfigError(
@@ -113,17 +109,10 @@ def open_tape(data: Path | str, collector: str | None = None) -> SharedTape:
             )
         name, control = controls[0]
         path = live_link(data, name) / TAPE
-        try:
-            return SharedTape(_map(path), control, time.monotonic_ns)
-        except ConfigError as error:
-            if not tries_left:
-                raise ConfigError(f"{path}: {error}") from None
-        except FileNotFoundError:
-            if not tries_left:
-                raise ConfigError(
-                    f"{name} keeps no tape (it records with --tape-mib 0, or had no memory for one), or ended just now"
-                ) from None
-    raise AssertionError
+        gone = f"{name} keeps no tape (it records with --tape-mib 0, or had no memory for one), or ended just now"
+        return path, lambda: SharedTape(_map(path), control, time.monotonic_ns), gone
+
+    return _opened(find)
 
 
 def open_control(data: Path | str, collector: str) -> SharedControl:
@@ -132,6 +121,25 @@ def open_control(data: Path | str, collector: str) -> SharedControl:
 
 
 # ---- finding ----
+
+_T = TypeVar("_T")
+_Found = tuple[Path, Callable[[], _T], str]
+"""A file, what opens it, and the words for its not being there."""
+
+
+def _opened(find: Callable[[], _Found[_T]]) -> _T:
+    """Open what is found; a recorder that is started meanwhile takes it away, so it is looked for again."""
+    for tries_left in reversed(range(TRIES)):
+        path, opens, gone = find()
+        try:
+            return opens()
+        except ConfigError as error:
+            if not tries_left:
+                raise ConfigError(f"{path}: {error}") from None
+        except FileNotFoundError:
+            if not tries_left:
+                raise ConfigError(gone) from None
+    raise AssertionError
 
 
 def _find(
