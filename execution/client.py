@@ -310,7 +310,8 @@ class TradingClient:
     def cancel_batch(self, keys: Sequence[OrderKey]) -> list[Ticket]:
         """Send several cancels of one category in one message. Errors as `cancel`."""
         category = self._category_of([key.category for key in keys])
-        self._sender.check_way(Op.CANCEL, category, self.clock.now_ms(), or_rest=False, count=len(keys))
+        now_ms = self.clock.now_ms()
+        self._sender.check_way(Op.CANCEL, category, now_ms, or_rest=False, count=len(keys))
         requests: list[OrderRequest] = []
         try:
             requests.extend(
@@ -320,7 +321,7 @@ class TradingClient:
             for request in requests:
                 self.requests.not_sent(request, f"another cancel of its batch was refused: {refusal}")
             raise
-        return self._sender.submit(requests, self.clock.now_ms(), False)
+        return self._sender.submit(requests, now_ms, False)
 
     def _category_of(self, categories: Sequence[Category]) -> Category:
         most = 10 if Category.SPOT in categories else 20
@@ -447,6 +448,7 @@ class TradingClient:
         self.requests.on_fill(fill, self.clock.now_ms())
 
     def _on_done(self, request: OrderRequest) -> None:
+        self.rates.answered(request.key.category, request.op, request.timestamp_ms, self.clock.now_ms())
         try:
             if self._journal is not None and request.timestamp_ms:
                 self._journal.outcome(request, time.time_ns())

@@ -118,6 +118,8 @@ class Sender:
             for request in requests:
                 self._requests.not_sent(request, str(refusal))
             raise
+        last_ms = now_ms + window_ms + self._requests.clock_error_ms
+        self._rates.count(category, op, now_ms, last_ms, _cost(category, len(requests)))
         if op is not Op.CANCEL:
             for _ in requests:
                 self._gate.sent(now_ms)
@@ -144,13 +146,13 @@ class Sender:
         """
         if not or_rest and not self.socket.is_up:
             raise Refused("trade socket", "it is down: wait for it, or allow REST (or_rest)")
-        cost = 1 if category is Category.OPTION else count
-        most = self._rates.limit(category, op)
         if op is Op.CANCEL:
-            self._rates.take(category, op, now_ms, min(cost, most))  # counted, and never held back
-        elif cost > most:
+            return  # counted, and never held back
+        cost = _cost(category, count)
+        most = self._rates.limit(category, op)
+        if cost > most:
             raise Refused("rate", f"{cost} requests at once: the exchange takes {most} a second")
-        elif wait_ms := self._rates.take(category, op, now_ms, cost):
+        if wait_ms := self._rates.wait_ms(category, op, now_ms, cost):
             raise Refused("rate", f"the exchange takes no more {op.value} now: try again in {wait_ms} ms")
 
     def _write_down(self, request: OrderRequest, way: Way) -> None:
@@ -228,3 +230,8 @@ class Sender:
         for requests in self._on_connection.pop(number, {}).values():
             self._requests.lose(requests, self._clock.now_ms())
         self._calls.wake()
+
+
+def _cost(category: Category, count: int) -> int:
+    """What requests in one message cost (section 6.3)."""
+    return 1 if category is Category.OPTION else count

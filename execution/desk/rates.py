@@ -1,13 +1,15 @@
 """How many requests a second may go out: published limits first, then whatever the answers' headers say (section 7.3).
 
-One counter per operation and category, shared by the trade socket and REST, over a rolling second. An answer's headers
-name the limit in force and what is left of it; where they say that nothing is left, nothing goes out before the reset.
+One counter per operation and category, shared by the trade socket and REST, over a rolling second. A request counts
+from when it is sent until a second after its answer, however slow the way is. An answer's headers name the limit in
+force and what is left of it; where they say that nothing is left, nothing goes out before the reset.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
+from itertools import chain, repeat
 from typing import Final
 
 import msgspec
@@ -53,21 +55,62 @@ def read_headers(headers: Mapping[str, object]) -> RateHeaders | None:
 
 
 class _Bucket:
+    """What counts of one operation: each request from when it is sent until a second after its answer came.
+
+    When the exchange counts it lies somewhere in between. One that is never answered counts until it cannot be taken
+    any more, and a second longer.
+    """
+
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self.sent: deque[int] = deque()
         self.closed_until_ms = 0
+        self.used = 0
+        self._in_flight: dict[int, list[int]] = {}  # by when they were sent: how many, and until when at most
+        self._answered: deque[int] = deque()  # until when each counts
 
-    def forget(self, now_ms: int) -> None:
-        while self.sent and self.sent[0] + WINDOW_MS <= now_ms:
-            self.sent.popleft()
+    def count(self, now_ms: int, until_ms: int, cost: int) -> None:
+        found = self._in_flight.get(now_ms)
+        if found is None:
+            self._in_flight[now_ms] = [cost, until_ms]
+        else:
+            found[0] += cost
+            found[1] = max(found[1], until_ms)
+        self.used += cost
+
+    def answered(self, sent_ms: int, now_ms: int) -> None:
+        found = self._in_flight.get(sent_ms)
+        if found is None:
+            return
+        self._answered.append(now_ms + WINDOW_MS)
+        found[0] -= 1
+        if not found[0]:
+            del self._in_flight[sent_ms]
+
+    def wait_ms(self, now_ms: int, cost: int) -> int:
+        wait = max(0, self.closed_until_ms - now_ms)
+        if self.used + cost > self.limit:
+            self._forget(now_ms)
+            over = self.used + cost - self.limit
+            if over > 0:
+                ends = chain(self._answered, *(repeat(until, n) for n, until in self._in_flight.values()))
+                wait = max(wait, sorted(ends)[over - 1] - now_ms)
+        return wait
+
+    def _forget(self, now_ms: int) -> None:
+        while self._answered and self._answered[0] <= now_ms:
+            self._answered.popleft()
+            self.used -= 1
+        for sent_ms, (count, until_ms) in list(self._in_flight.items()):
+            if until_ms <= now_ms:
+                del self._in_flight[sent_ms]
+                self.used -= count
 
 
 class RateLimiter:
     """Meters requests; times are ms of the exchange's clock.
 
     Attributes:
-        refused: requests that had to wait or were refused.
+        refused: requests that were told to wait.
     """
 
     def __init__(self) -> None:
@@ -91,7 +134,7 @@ class RateLimiter:
         return self._bucket(category, op).limit
 
     def wait_ms(self, category: Category, op: Op, now_ms: int, cost: int = 1) -> int:
-        """How long to wait until ``cost`` requests may go out; 0 when they may now.
+        """How long to wait at most until ``cost`` requests may go out; 0 when they may now.
 
         Raises:
             ValueError: more than ever may go out in a second.
@@ -99,21 +142,21 @@ class RateLimiter:
         bucket = self._bucket(category, op)
         if cost > bucket.limit:
             raise ValueError(f"{cost} requests at once: {bucket.limit} a second are allowed")
-        bucket.forget(now_ms)
-        wait = max(0, bucket.closed_until_ms - now_ms)
-        over = len(bucket.sent) + cost - bucket.limit
-        if over > 0:
-            wait = max(wait, bucket.sent[over - 1] + WINDOW_MS - now_ms)
+        wait = bucket.wait_ms(now_ms, cost)
+        self.refused += wait > 0
         return wait
 
-    def take(self, category: Category, op: Op, now_ms: int, cost: int = 1) -> int:
-        """Take what `wait_ms` allows; returns 0, or how long to wait where nothing was taken."""
-        wait = self.wait_ms(category, op, now_ms, cost)
-        if wait > 0:
-            self.refused += 1
-            return wait
-        self._bucket(category, op).sent.extend([now_ms] * cost)
-        return 0
+    def count(self, category: Category, op: Op, now_ms: int, last_ms: int, cost: int = 1) -> None:
+        """Count what goes out now.
+
+        Args:
+            last_ms: the last moment at which the exchange may take it, if nothing is ever heard of it.
+        """
+        self._bucket(category, op).count(now_ms, last_ms + WINDOW_MS, cost)
+
+    def answered(self, category: Category, op: Op, sent_ms: int, now_ms: int) -> None:
+        """Note that one of the requests that went out at a moment has been heard of: it was counted by now."""
+        self._bucket(category, op).answered(sent_ms, now_ms)
 
     def on_headers(self, category: Category, op: Op, headers: RateHeaders, now_ms: int) -> None:
         """Believe what an answer said."""

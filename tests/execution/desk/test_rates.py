@@ -12,20 +12,67 @@ LINEAR, CREATE = Category.LINEAR, Op.CREATE
 NOW = 1_760_000_000_000
 
 
-@given(st.lists(st.integers(0, 300), min_size=1, max_size=80), st.integers(1, 20))
-def test_no_second_ever_has_more_than_the_limit(gaps: list[int], limit: int) -> None:
+WINDOW_MS = 5_000
+"""How long after it was sent the exchange may still take a request that nobody hears of again."""
+
+
+def take(limiter: RateLimiter, now_ms: int, cost: int = 1) -> int:
+    """Send what may be sent; returns how long to wait instead."""
+    wait = limiter.wait_ms(LINEAR, CREATE, now_ms, cost)
+    if not wait:
+        limiter.count(LINEAR, CREATE, now_ms, now_ms + WINDOW_MS, cost)
+    return wait
+
+
+requests = st.tuples(
+    st.integers(0, 300),  # ms after the one before
+    st.one_of(st.none(), st.integers(0, 3_000)),  # until its answer; None: it is lost
+    st.integers(0, 1_000),  # of a thousand, how far on its way the exchange counted it
+)
+
+
+@given(st.lists(requests, min_size=1, max_size=80), st.integers(1, 20))
+def test_no_second_ever_has_more_than_the_limit(drawn: list[tuple[int, int | None, int]], limit: int) -> None:
+    """Wherever between its bytes and its answer the exchange counts a request."""
     limiter = RateLimiter()
     limiter.on_headers(LINEAR, CREATE, RateHeaders(limit, 1, 0), NOW)
-    now, taken = NOW, []
-    for gap in gaps:
+    now = NOW
+    counted: list[int] = []
+    answers: list[tuple[int, int]] = []
+
+    def pass_time(until_ms: int) -> None:
+        for moment, sent_ms in sorted(answers):
+            if moment <= until_ms:
+                limiter.answered(LINEAR, CREATE, sent_ms, moment)
+                answers.remove((moment, sent_ms))
+
+    for gap, answer_ms, share in drawn:
         now += gap
-        wait = limiter.take(LINEAR, CREATE, now)
+        pass_time(now)
+        wait = take(limiter, now)
         if wait:
             now += wait
-            assert limiter.take(LINEAR, CREATE, now) == 0, "what it said to wait is enough"
-        taken.append(now)
-    for index, moment in enumerate(taken):
-        assert sum(moment - 1_000 < other <= moment for other in taken[: index + 1]) <= limit
+            pass_time(now)
+            assert take(limiter, now) == 0, "what it said to wait is enough"
+        counted.append(now + (WINDOW_MS if answer_ms is None else answer_ms) * share // 1_000)
+        if answer_ms is not None:
+            answers.append((now + answer_ms, now))
+    for moment in counted:
+        assert sum(moment - 1_000 < other <= moment for other in counted) <= limit
+
+
+def test_a_slow_answer_counts_from_when_it_came() -> None:
+    limiter = RateLimiter()
+    limiter.on_headers(LINEAR, CREATE, RateHeaders(2, 1, 0), NOW)
+    assert [take(limiter, NOW), take(limiter, NOW)] == [0, 0]
+    assert take(limiter, NOW + 1_500) == WINDOW_MS + 1_000 - 1_500, "nothing is heard of either"
+    limiter.answered(LINEAR, CREATE, NOW, NOW + 1_500)
+    assert take(limiter, NOW + 2_000) == 500
+    assert take(limiter, NOW + 2_500) == 0
+    for _ in range(3):  # more answers than requests change nothing
+        limiter.answered(LINEAR, CREATE, NOW, NOW + 2_500)
+    assert take(limiter, NOW + 2_600) == 900
+    assert take(limiter, NOW + WINDOW_MS + 1_000) == 0, "one is not answered at all, and counts no more"
 
 
 def test_published_limits_hold_until_an_answer_says_otherwise() -> None:
@@ -42,9 +89,9 @@ def test_published_limits_hold_until_an_answer_says_otherwise() -> None:
 def test_nothing_left_means_waiting_for_the_reset() -> None:
     limiter = RateLimiter()
     limiter.on_headers(LINEAR, CREATE, RateHeaders(10, 0, NOW + 400), NOW)
-    assert limiter.take(LINEAR, CREATE, NOW) == 400
+    assert take(limiter, NOW) == 400
     assert limiter.refused == 1
-    assert limiter.take(LINEAR, CREATE, NOW + 400) == 0
+    assert take(limiter, NOW + 400) == 0
 
 
 def test_a_reset_far_away_is_a_mistake() -> None:
@@ -61,11 +108,14 @@ def test_a_refusal_closes_for_a_second() -> None:
 
 def test_a_batch_costs_what_it_holds() -> None:
     limiter = RateLimiter()
-    assert limiter.take(LINEAR, CREATE, NOW, 7) == 0
-    assert limiter.take(LINEAR, CREATE, NOW + 10, 4) == 990
-    assert limiter.take(LINEAR, CREATE, NOW + 10, 3) == 0
+    assert take(limiter, NOW, 7) == 0
+    assert take(limiter, NOW + 10, 4) == WINDOW_MS + 990
+    assert take(limiter, NOW + 10, 3) == 0
+    for _ in range(7):
+        limiter.answered(LINEAR, CREATE, NOW, NOW + 20)
+    assert take(limiter, NOW + 30, 7) == 990
     with pytest.raises(ValueError, match="10 a second"):
-        limiter.take(LINEAR, CREATE, NOW, 11)
+        take(limiter, NOW, 11)
 
 
 def test_headers_in_any_spelling() -> None:
