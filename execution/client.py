@@ -26,13 +26,14 @@ from execution.desk.filters import Filters
 from execution.desk.limits import Quote, RiskGate
 from execution.desk.link_ids import LinkIds
 from execution.desk.live import Fill, LiveAccount, LiveOrder
-from execution.desk.orders import Change, NewOrder, OrderKey, Refused, Side
+from execution.desk.orders import Change, NewOrder, OrderKey, Refused
 from execution.desk.outcomes import Lookup, OrderRequest
 from execution.desk.rates import RateLimiter
 from execution.desk.replies import OrderReply, PrivateRows
 from execution.desk.requests import Requests
 from execution.desk.signers import Signer
-from execution.desk.wire import Op, private_url
+from execution.desk.wire import private_url
+from execution.entry import OrderEntry
 from execution.exchange_clock import ExchangeClock
 from execution.kill_switch import KillSwitch
 from execution.loading import AccountLoader, load_filters, look_up
@@ -138,6 +139,17 @@ class TradingClient:
             ping_s=settings.ping_s,
         )
         self._trade = self._sender.socket
+        self._entry = OrderEntry(
+            self.account,
+            self.requests,
+            self.filters,
+            self.gate,
+            self._quote_of,
+            self._ids,
+            self.clock,
+            self._sender,
+            self._why_stopped,
+        )
         self._private = KeptSocket(
             self._network,
             private_url(self._network.root),
@@ -284,89 +296,18 @@ class TradingClient:
         Raises:
             Refused: nothing was sent; the message says what stood against it.
         """
-        now_ms = self.clock.now_ms()
-        order = self._checked(order, now_ms)
-        self._sender.check_way(Op.CREATE, order.category, now_ms, or_rest=or_rest)
-        return self._sender.submit([self._begin_order(order)], now_ms, or_rest)[0]
+        return self._entry.create(order, or_rest=or_rest)
 
     def create_batch(self, orders: Sequence[NewOrder]) -> list[Ticket]:
         """Send several new orders of one category in one message (20; on spot 10); all or none of them.
 
         Each has an outcome of its own. Errors as `create`.
         """
-        category = self._category_of([order.category for order in orders])
-        now_ms = self.clock.now_ms()
-        self._sender.check_way(Op.CREATE, category, now_ms, or_rest=False, count=len(orders))
-        requests: list[OrderRequest] = []
-        try:
-            # one by one, as each counts for the limits of the next, and those begun are given up with one refused
-            requests.extend(self._begin_order(self._checked(order, now_ms)) for order in orders)
-        except Refused as refusal:
-            for request in requests:
-                self.requests.not_sent(request, f"another order of its batch was refused: {refusal}")
-            raise
-        return self._sender.submit(requests, now_ms, False)
-
-    def cancel_batch(self, keys: Sequence[OrderKey]) -> list[Ticket]:
-        """Send several cancels of one category in one message. Errors as `cancel`."""
-        category = self._category_of([key.category for key in keys])
-        now_ms = self.clock.now_ms()
-        self._sender.check_way(Op.CANCEL, category, now_ms, or_rest=False, count=len(keys))
-        requests: list[OrderRequest] = []
-        try:
-            requests.extend(
-                self.requests.begin(Op.CANCEL, key, key.fields(), self._ids.next()) for key in keys
-            )
-        except Refused as refusal:
-            for request in requests:
-                self.requests.not_sent(request, f"another cancel of its batch was refused: {refusal}")
-            raise
-        return self._sender.submit(requests, now_ms, False)
-
-    def _category_of(self, categories: Sequence[Category]) -> Category:
-        most = 10 if Category.SPOT in categories else 20
-        if not 0 < len(categories) <= most or len(set(categories)) > 1:
-            raise Refused(
-                "batch",
-                f"{len(categories)} requests of {len(set(categories))} categories: 1 to {most} of one",
-            )
-        return categories[0]
-
-    def _checked(self, order: NewOrder, now_ms: int) -> NewOrder:
-        """Round an order, and hold it against everything that can be held against it here."""
-        self._check_trading()
-        filters = self._filters(order.category, order.symbol)
-        order = filters.rounded(order)
-        quote = self._quote_of(order.category, order.symbol)
-        filters.check(order, None if quote is None else quote.ask if order.side is Side.BUY else quote.bid)
-        self.gate.check(order, filters, now_ms)
-        return order
-
-    def _begin_order(self, order: NewOrder) -> OrderRequest:
-        fields = order.fields()
-        link_id = order.link_id
-        if not link_id:
-            fields["orderLinkId"] = link_id = self._ids.next()
-        key = OrderKey(order.category, order.symbol, "", link_id)
-        request = self.requests.begin(Op.CREATE, key, fields, self._ids.next())
-        request.quantity = order.quantity
-        return request
+        return self._entry.create_batch(orders)
 
     def amend(self, key: OrderKey, change: Change, *, or_rest: bool = False) -> Ticket:
         """Send a change of an open order. Arguments and errors as `create`."""
-        self._check_trading()
-        filters = self._filters(key.category, key.symbol)
-        order = self.order(key)
-        if order is None:
-            raise Refused("unknown order", f"{key.link_id or key.order_id}: no row has shown it yet")
-        change = filters.rounded_change(change, Side.SELL if order.side == Side.SELL else Side.BUY)
-        filters.check_change(change)
-        now_ms = self.clock.now_ms()
-        self.gate.check_change(order, change, filters, now_ms)
-        changed = change.wire()
-        self._sender.check_way(Op.AMEND, key.category, now_ms, or_rest=or_rest)
-        request = self.requests.begin(Op.AMEND, key, key.fields() | changed, self._ids.next(), changed)
-        return self._sender.submit([request], now_ms, or_rest)[0]
+        return self._entry.amend(key, change, or_rest=or_rest)
 
     def cancel(self, key: OrderKey, *, or_rest: bool = True) -> Ticket:
         """Send a cancel; over REST if the trade socket is down, unless told otherwise. Never held back by a limit.
@@ -374,29 +315,23 @@ class TradingClient:
         Raises:
             Refused: the order is over, or its cancel is under way already.
         """
-        now_ms = self.clock.now_ms()
-        self._sender.check_way(Op.CANCEL, key.category, now_ms, or_rest=or_rest)
-        request = self.requests.begin(Op.CANCEL, key, key.fields(), self._ids.next())
-        return self._sender.submit([request], now_ms, or_rest)[0]
+        return self._entry.cancel(key, or_rest=or_rest)
 
-    def _check_trading(self) -> None:
-        if self.kill_switch.is_on:
-            raise Refused("kill switch", f"{self.kill_switch.reason}; it stays on until it is released")
+    def cancel_batch(self, keys: Sequence[OrderKey]) -> list[Ticket]:
+        """Send several cancels of one category in one message. Errors as `cancel`."""
+        return self._entry.cancel_batch(keys)
+
+    def _why_stopped(self) -> Refused | None:
+        """What stands against every request but cancels."""
+        if self.kill_switch.reason is not None:
+            return Refused("kill switch", f"{self.kill_switch.reason}; it stays on until it is released")
         failed = self._broken or self._trade.failed or self._private.failed
         if failed:
-            raise Refused("stopped", failed)
+            return Refused("stopped", failed)
         if not self.is_current:
-            raise Refused(
-                "account", "it isn't known at the moment, as the private stream is down: wait for it"
-            )
-
-    def _filters(self, category: Category, symbol: str) -> Filters:
-        filters = self.filters.get((category, symbol))
-        if filters is None:
-            raise Refused(
-                "symbol", f"{category.value} {symbol}: it isn't among the symbols that may be traded"
-            )
-        return filters
+            words = "it isn't known at the moment, as the private stream is down: wait for it"
+            return Refused("account", words)
+        return None
 
     def _written(self) -> OrderJournal:
         if self._journal is None:
