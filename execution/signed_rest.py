@@ -18,6 +18,7 @@ from execution.desk.signers import Signer
 from execution.desk.wire import SignedRequest, get_request, post_request
 from execution.exchange_clock import ExchangeClock
 from execution.spending import spend
+from recorder.http_session import open_session
 from recorder.network import Network
 from schemas.errors import ConnectError, ExchangeError, Rejected
 
@@ -63,10 +64,7 @@ class SignedRest:
         return f"<SignedRest {self._root} requests={self.requests}>"
 
     async def __aenter__(self) -> Self:
-        connector = aiohttp.TCPConnector(ssl=self._network.ssl or True)
-        self._session = aiohttp.ClientSession(
-            connector=connector, timeout=aiohttp.ClientTimeout(total=self._timeout_s)
-        )
+        self._session = open_session(self._network.ssl, self._timeout_s)
         return self
 
     async def __aexit__(

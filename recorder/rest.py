@@ -22,6 +22,7 @@ from engine.bybit.backoff import Backoff, Budget
 from engine.bybit.endpoints import rest_root
 from engine.bybit.limits import REST_BAN_NS, REST_WINDOW_NS
 from engine.bybit.rest import Instrument, InstrumentPage, Request, RestBook, RestTrade
+from recorder.http_session import open_session
 from recorder.network import Network, Spending
 from recorder.tls import certificate_advice
 from schemas.errors import ConnectError, ExchangeError, Rejected
@@ -84,11 +85,7 @@ class RestClient:
         return f"<RestClient {self._root} {state} requests={self.requests}>"
 
     async def __aenter__(self) -> Self:
-        # True asks for this system's authorities, as certificates are verified in any case
-        connector = aiohttp.TCPConnector(ssl=self._network.ssl or True)
-        self._session = aiohttp.ClientSession(
-            connector=connector, timeout=aiohttp.ClientTimeout(total=self._timeout_s)
-        )
+        self._session = open_session(self._network.ssl, self._timeout_s)
         return self
 
     async def __aexit__(
