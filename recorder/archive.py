@@ -22,11 +22,11 @@ from recorder.object_store import ObjectStore, StoredFile, is_object_url
 from recorder.result import Result
 from recorder.sql.database import Database, Settings
 from recorder.sql.statements import refuse_all_but_reading, translated
-from recorder.status_text import amount
 from recorder.stored_archive import read_stored_manifest
 from schemas.errors import ConfigError, TapebookError
 from schemas.manifest import FileRun, ManifestFile, ManifestSegment
 from schemas.names import Table
+from schemas.units import amount
 
 __all__ = ["Archive", "Recorded", "Result", "open", "open_archive"]
 

@@ -9,11 +9,11 @@ from recorder.health import class_of
 from recorder.live_publisher import parse_live_depth
 from recorder.network import open_network
 from recorder.record import uvloop_runner
-from recorder.status_text import age, amount
 from recorder.universe import plan_of, resolve, selection_of
 from schemas.config import RecordConfig
 from schemas.errors import ConfigError
 from schemas.names import Fsync
+from schemas.units import age, amount
 
 __all__ = ["run_check"]
 

@@ -23,11 +23,10 @@ from recorder.manifest import read_manifest
 from recorder.object_store import ObjectStore, check_local, check_url
 from recorder.prune import prune_segment
 from recorder.retention import Keep, Refusal, Retained, enforce
-from recorder.status_text import amount
 from recorder.upload import upload_archive
 from schemas.config import RecordConfig
 from schemas.errors import ConfigError, Corrupt, StoreError, TapebookError
-from schemas.units import parse_bytes, parse_span_ns
+from schemas.units import amount, parse_bytes, parse_span_ns
 
 __all__ = [
     "Housekeeping",

@@ -168,7 +168,7 @@ def _recompress(
     does it in the background to what it has rolled."""
     from recorder.housekeeping import recompress_data
     from recorder.journal_cat import journal_files
-    from recorder.status_text import amount
+    from schemas.units import amount
 
     journal_files(data, collector)
     count = before = after = records = 0

@@ -12,10 +12,10 @@ import numpy as np
 from recorder.journal import SegmentFile, SegmentGone, segments
 from recorder.journal.format import COMPRESSED_VERSION
 from recorder.journal_cat import journal_files, open_segment
-from recorder.status_text import amount
 from schemas.errors import Corrupt
 from schemas.names import RecordKind
 from schemas.time import NS_PER_SECOND, format_ns
+from schemas.units import amount
 
 __all__ = ["SegmentStat", "print_stats", "stat", "sums"]
 

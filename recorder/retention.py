@@ -17,9 +17,9 @@ import msgspec
 
 from recorder.journal import SegmentFile, segments
 from recorder.manifest import read_manifest
-from recorder.status_text import amount
 from schemas.manifest import ManifestSegment
 from schemas.time import NS_PER_SECOND, format_ns
+from schemas.units import amount
 
 __all__ = ["Keep", "Prune", "Refusal", "Retained", "enforce", "removable"]
 

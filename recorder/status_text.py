@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from recorder.health import is_troubled
+from schemas.units import age, amount
 
 if TYPE_CHECKING:
     from recorder.housekeeping import Kept
 
-__all__ = ["age", "amount", "print_status", "print_troubles"]
+__all__ = ["print_status", "print_troubles"]
 
 FEW = 20
 """So many feeds are always shown one by one."""
@@ -83,25 +84,6 @@ def print_troubles(status: dict[str, Any], *, json: bool) -> int:
         else:
             print(f"{collector or status['data']}: {words}")
     return 1 if found else 0
-
-
-def amount(count: float | None) -> str:
-    """Bytes, for people."""
-    if count is None:
-        return "unknown"
-    for unit in ("bytes", "KiB", "MiB", "GiB"):
-        if count < 1024:
-            return f"{count:,.0f} {unit}" if unit == "bytes" else f"{count:,.1f} {unit}"
-        count /= 1024
-    return f"{count:,.1f} TiB"
-
-
-def age(seconds: float) -> str:
-    """A time span, for people."""
-    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:,.1f} {unit}"
-    return f"{seconds:,.1f} s"
 
 
 def _ms(value: float | None) -> str:

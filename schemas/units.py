@@ -1,4 +1,4 @@
-"""Spans and sizes as people write them: ``30d``, ``500GB``."""
+"""Spans and sizes as people write them (``30d``, ``500GB``) and as they read them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 from schemas.errors import ConfigError
 
-__all__ = ["parse_bytes", "parse_span_ns"]
+__all__ = ["age", "amount", "parse_bytes", "parse_span_ns"]
 
 _NUMBER: Final = r"(?P<number>[0-9]{1,15}(?:\.[0-9]{1,9})?)"
 _SPAN: Final = re.compile(_NUMBER + r"\s*(?P<unit>s|min|m|h|d|w)", re.ASCII)
@@ -38,3 +38,22 @@ def parse_bytes(text: str) -> int:
         return round(Decimal(found["number"]))
     power: int = (1024 if "i" in unit else 1000) ** _POWERS[unit[0]]
     return round(Decimal(found["number"]) * power)
+
+
+def amount(count: float | None) -> str:
+    """Bytes, for people."""
+    if count is None:
+        return "unknown"
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:,.0f} {unit}" if unit == "bytes" else f"{count:,.1f} {unit}"
+        count /= 1024
+    return f"{count:,.1f} TiB"
+
+
+def age(seconds: float) -> str:
+    """A time span, for people."""
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:,.1f} {unit}"
+    return f"{seconds:,.1f} s"

@@ -9,7 +9,7 @@ import msgspec
 
 from recorder.health import is_troubled, troubles
 from recorder.serving.feed_table import Told
-from recorder.status_text import age, amount
+from schemas.units import age, amount
 
 __all__ = ["Summary"]
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from recorder.health import sum_by_class
-from recorder.status_text import amount
 from recorder.watch.condition import Condition, Trouble, condition_since_ns, is_believable
 from recorder.watch.list_pages import happening_line
 from recorder.watch.look import Told
@@ -15,6 +14,7 @@ from recorder.watch.model import Watch
 from recorder.watch.sheet import Column, Sheet, scrolled, table
 from recorder.watch.text import Fragment, Line, clean, count_text, fit, rate_text, since_text, span_text
 from schemas.names import FeedState
+from schemas.units import amount
 
 __all__ = ["overview_page", "trouble_line", "trouble_lines"]
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final
 
-from recorder.status_text import age
 from schemas.time import format_ns
+from schemas.units import age
 
 __all__ = [
     "Fragment",

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from recorder.status_text import age, amount, print_status
+from recorder.status_text import print_status
 from tests.recorder.test_health import NOW, feed, live
 
 
@@ -106,12 +106,3 @@ def test_a_fleet_of_lines_is_counted(capsys: pytest.CaptureFixture[str]) -> None
         {"line": number, "connected": number > 0, "connects": 2} for number in range(9)
     ]
     assert any("8 of 9 up (18 connects)" in line for line in printed(capsys, found))
-
-
-def test_numbers_for_people() -> None:
-    assert [amount(count) for count in (None, 0, 1023, 1024, 5 << 30, 3 << 50)] == [
-        "unknown", "0 bytes", "1,023 bytes", "1.0 KiB", "5.0 GiB", "3,072.0 TiB",
-    ]  # fmt: skip
-    assert [age(seconds) for seconds in (0.04, 119, 120, 7200, 172_800)] == [
-        "0.0 s", "119.0 s", "2.0 min", "2.0 h", "2.0 d",
-    ]  # fmt: skip

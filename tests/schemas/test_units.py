@@ -1,11 +1,11 @@
-"""Spans and sizes as people write them."""
+"""Spans and sizes as people write and read them."""
 
 from __future__ import annotations
 
 import pytest
 
 from schemas.errors import ConfigError
-from schemas.units import parse_bytes, parse_span_ns
+from schemas.units import age, amount, parse_bytes, parse_span_ns
 
 SECOND = 10**9
 
@@ -47,3 +47,12 @@ def test_sizes(text: str, size: int) -> None:
 def test_no_sizes(text: str) -> None:
     with pytest.raises(ConfigError, match=r"expected bytes, or a number.*such as 500GB"):
         parse_bytes(text)
+
+
+def test_numbers_for_people() -> None:
+    assert [amount(count) for count in (None, 0, 1023, 1024, 5 << 30, 3 << 50)] == [
+        "unknown", "0 bytes", "1,023 bytes", "1.0 KiB", "5.0 GiB", "3,072.0 TiB",
+    ]  # fmt: skip
+    assert [age(seconds) for seconds in (0.04, 119, 120, 7200, 172_800)] == [
+        "0.0 s", "119.0 s", "2.0 min", "2.0 h", "2.0 d",
+    ]  # fmt: skip
