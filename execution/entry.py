@@ -67,6 +67,7 @@ class OrderEntry:
         """Send several new orders in one message."""
         category = _category_of([order.category for order in orders])
         now_ms = self._clock.now_ms()
+        self._gate.check_rate(now_ms, len(orders))
         self._sender.check_way(Op.CREATE, category, now_ms, or_rest=False, count=len(orders))
         requests: list[OrderRequest] = []
         try:

@@ -119,14 +119,14 @@ class RiskGate:
         Raises:
             Refused: with the limit, what was found and what is allowed.
         """
-        self._check_rate(now_ms)
+        self.check_rate(now_ms)
         quote = self._quote(order.category, order.symbol)
         self._check_price(order.side, order.price, quote, order.symbol)
         if order.reduce_only:
             return
         if order.in_quote_coin:
             self._check_notional(order.quantity, filters)
-            quantity = ZERO if quote is None else order.quantity / quote.ask
+            quantity = self._bought_for(order.quantity, filters, quote)
         else:
             quantity = order.quantity
             worth = self._worth(order.side, order.price or order.trigger_price, quantity, filters, quote)
@@ -136,7 +136,7 @@ class RiskGate:
 
     def check_change(self, order: LiveOrder, change: Change, filters: Filters, now_ms: int) -> None:
         """Hold a rounded change of an open order against them. Raises as `check` does."""
-        self._check_rate(now_ms)
+        self.check_rate(now_ms)
         quote = self._quote(order.category, order.symbol)
         side = Side.SELL if order.side == Side.SELL else Side.BUY
         price = change.price if change.price is not None else order.price
@@ -148,8 +148,10 @@ class RiskGate:
         self._check_notional(self._worth(side, price, quantity, filters, quote), filters)
         self._check_quantity(order.symbol, quantity)
         more = quantity - order.quantity
-        index = order.row.get("positionIdx")
-        self._check_position(side, index if index in (1, 2) else 0, more, price, filters, quote)
+        is_dearer = price is not None and order.price is not None and price > order.price
+        if more > 0 or is_dearer or change.trigger_price is not None:
+            index = order.row.get("positionIdx")
+            self._check_position(side, index if index in (1, 2) else 0, more, price, filters, quote)
 
     def sent(self, now_ms: int) -> None:
         """Count a create or an amend that goes out."""
@@ -161,14 +163,18 @@ class RiskGate:
             return None
         return quote
 
-    def _check_rate(self, now_ms: int) -> None:
+    def check_rate(self, now_ms: int, count: int = 1) -> None:
+        """Hold so many requests that would go out together against the rate. Raises as `check` does."""
         most = self.limits.requests_per_second
         if most is None:
             return
         while self._sent and self._sent[0] + _SECOND_MS <= now_ms:
             self._sent.popleft()
-        if len(self._sent) >= most:
-            raise Refused("requests per second", f"{len(self._sent)} went out in the last second, {most} may")
+        if len(self._sent) + count > most:
+            raise Refused(
+                "requests per second",
+                f"{len(self._sent)} went out in the last second, with {count} more it would be more than {most}",
+            )
 
     def _check_price(self, side: Side, price: Decimal | None, quote: Quote | None, symbol: str) -> None:
         collar = self.limits.collar
@@ -204,7 +210,20 @@ class RiskGate:
                     f"{filters.symbol}: what a market order is worth needs a live book: wait for it",
                 )
             price = quote.ask if side is Side.BUY else quote.bid
+        if quote is not None and side is Side.SELL:
+            price = max(price, quote.bid)  # a sell's limit is its least price: it trades at the best bid
         return filters.notional(price, quantity)
+
+    def _bought_for(self, amount: Decimal, filters: Filters, quote: Quote | None) -> Decimal:
+        """Base coins that an amount of quote coins buys."""
+        if quote is not None:
+            return amount / quote.ask
+        if self.limits.position_notional is None and filters.symbol not in self.limits.order_quantity:
+            return ZERO
+        raise Refused(
+            "order quantity",
+            f"{filters.symbol}: how much {plain(amount)} {filters.quote_coin} buys needs a live book: wait for it",
+        )
 
     def _check_notional(self, worth: Decimal, filters: Filters) -> None:
         most = self.limits.order_notional
@@ -229,7 +248,7 @@ class RiskGate:
         quote: Quote | None,
     ) -> None:
         most = self.limits.position_notional
-        if most is None or quantity <= 0:
+        if most is None:
             return
         closes = (index == 1 and side is Side.SELL) or (index == 2 and side is Side.BUY)
         if closes or (filters.category is Category.SPOT and side is Side.SELL):

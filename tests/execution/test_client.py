@@ -13,6 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from engine.bybit.endpoints import default_root
@@ -204,6 +205,18 @@ async def test_a_batch_is_one_message_with_outcomes_of_its_own(place: Place) -> 
     assert [await ended(ticket) for ticket in client.cancel_batch(keys)] == [OutcomeKind.ACKED] * 2
     await until(lambda: not client.account.open_orders)
     place.check(client)
+
+
+async def test_a_batch_is_not_a_way_around_the_rate(place: Place) -> None:
+    limits = msgspec.structs.replace(NO_LIMITS, requests_per_second=3)
+    client, order = await place.client(limits=limits), await place.resting()
+    with pytest.raises(Refused) as caught:
+        client.create_batch([order] * 4)
+    assert caught.value.rule == "requests per second"
+    tickets = client.create_batch([order] * 3)
+    with pytest.raises(Refused):
+        client.create(order)
+    assert [await ended(ticket) for ticket in tickets] == [OutcomeKind.ACKED] * 3
 
 
 async def test_a_batch_is_sent_whole_or_not_at_all(place: Place) -> None:

@@ -195,6 +195,51 @@ def test_a_change_is_held_against_the_same_limits() -> None:
     gate.check_change(order, Change(quantity=D("0.05")), LINEAR, NOW)
 
 
+def test_a_dearer_price_alone_is_held_against_the_position() -> None:
+    bench = Bench(position_notional=D(20_000))
+    order = bench.rest("Buy", "5", price="4000")
+    for change in (
+        Change(price=D("4000.1")),
+        Change(price=D(49_000)),
+        Change(price=D(5_000), quantity=D("4.1")),
+    ):
+        with pytest.raises(Refused) as caught:
+            bench.gate.check_change(order, change, LINEAR, NOW)
+        assert caught.value.rule == "position"
+    bench.gate.check_change(order, Change(price=D(3_900)), LINEAR, NOW)
+    bench.gate.check_change(order, Change(price=D(5_000), quantity=D(4)), LINEAR, NOW)
+
+
+def test_a_trigger_that_moves_is_held_against_the_position() -> None:
+    bench = Bench(position_notional=D(20_000))
+    order = bench.rest("Buy", "5", price="0", orderStatus="Untriggered", triggerPrice="4000")
+    with pytest.raises(Refused) as caught:
+        bench.gate.check_change(order, Change(trigger_price=D(49_000)), LINEAR, NOW)
+    assert caught.value.rule == "position"
+
+
+def test_a_sell_below_the_market_is_worth_what_it_would_bring() -> None:
+    bench = Bench(order_notional=D(5_000), position_notional=D(5_000))
+    bench.refused("order notional", side=Side.SELL, price=D(10), quantity=D(1))
+    bench.refused(
+        "order notional", side=Side.SELL, price=None, trigger_price=D(10), trigger_rises=False, quantity=D(1)
+    )
+    order = bench.rest("Sell", "0.01", price="60000")
+    with pytest.raises(Refused) as caught:
+        bench.gate.check_change(order, Change(price=D(10), quantity=D(1)), LINEAR, NOW)
+    assert caught.value.rule == "order notional"
+
+
+def test_what_an_amount_buys_needs_a_book_where_quantities_are_limited() -> None:
+    for limits in ({"position_notional": D(5_000)}, {"order_quantity": {"BTCUSDT": D(1)}}):
+        bench = Bench(**limits)
+        bench.check(SPOT, price=None, in_quote_coin=True, quantity=D(2_000))
+        bench.refused("position" if "position_notional" in limits else "order quantity", SPOT, price=None,
+                      in_quote_coin=True, quantity=D(60_000))  # fmt: skip
+        bench.quote = None
+        bench.refused("order quantity", SPOT, price=None, in_quote_coin=True, quantity=D(2_000))
+
+
 def test_an_amend_that_no_row_has_shown_counts_too() -> None:
     bench = Bench(position_notional=D(20_000))  # 0.4
     bench.rest("Buy", "0.1", orderLinkId="x")
