@@ -106,7 +106,13 @@ class TradingClient:
         self._quote_of = quote_of
         self._network = network or Network.of(settings.root)
         self._signer = signer
-        self._rest = SignedRest(self._network, signer, self.clock, recv_window_ms=settings.recv_window_ms)
+        self._rest = SignedRest(
+            self._network,
+            signer,
+            self.clock,
+            recv_window_ms=settings.recv_window_ms,
+            ask_clock=self._ask_clock,
+        )
         self.rest = RestCalls(self._rest)
         self._public = RestClient(self._network)
         self._ids = LinkIds(secrets.randbits(65), settings.prefix)
@@ -123,7 +129,9 @@ class TradingClient:
         self._stack = AsyncExitStack()
         self._tasks: set[asyncio.Task[Any]] = set()
         dcp_topics = list(dcp_of(self._categories).values()) if settings.dcp_window_s is not None else []
-        calls = Calls(self._break, self._notice, self._start, self._clock_is_off, self._wake.set)
+        calls = Calls(
+            self._break, self._notice, self._start, self._clock_is_off, self._ask_clock, self._wake.set
+        )
         self._sender = Sender(
             self._network,
             signer,
@@ -159,6 +167,7 @@ class TradingClient:
             on_message=self._on_private,
             on_up=self._on_private_up,
             on_down=lambda _, reason: self._notice("private socket", f"down: {reason}"),
+            ask_clock=self._ask_clock,
             ping_s=settings.ping_s,
         )
 

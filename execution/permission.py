@@ -21,6 +21,9 @@ ACKNOWLEDGEMENT: Final = "I trade with real money"
 _TESTNET: Final = frozenset(host.stream for host in HOSTS if host.environment is Environment.TESTNET)
 
 
+_DEMO: Final = ("stream-demo.bybit.com", "api-demo.bybit.com")
+
+
 def is_real(root: str) -> bool:
     """Whether orders to this root may cost real money.
 
@@ -40,8 +43,13 @@ def check_permission(root: str, *, live: bool, acknowledgement: str) -> None:
     """Refuse real money unless both the command and the configuration ask for it.
 
     Raises:
-        ConfigError: says which of the two is missing.
+        ConfigError: says which of the two is missing, or that it is the demo environment.
     """
+    if any(host in root for host in _DEMO):
+        raise ConfigError(
+            f"{root[:100]}: demo trading has no order entry over WebSocket, and no public stream: develop against "
+            "`tapebook gateway --trade`, or the testnet"
+        )
     if not is_real(root):
         return
     missing = [] if live else ["--live on the command (live=True)"]

@@ -85,12 +85,14 @@ class RestCalls:
         take_profit: Decimal | None = None,
         stop_loss: Decimal | None = None,
         trailing_stop: Decimal | None = None,
+        active_price: Decimal | None = None,
         position_index: int = 0,
     ) -> None:
         """Set what protects an open position as a whole; 0 removes, what is set already is fine.
 
         Args:
             trailing_stop: a distance in price, not a percentage.
+            active_price: from which on the stop trails; None from now on.
         """
         fields: dict[str, Any] = {
             "category": category.value,
@@ -98,7 +100,12 @@ class RestCalls:
             "tpslMode": "Full",
             "positionIdx": position_index,
         }
-        values = (("takeProfit", take_profit), ("stopLoss", stop_loss), ("trailingStop", trailing_stop))
+        values = (
+            ("takeProfit", take_profit),
+            ("stopLoss", stop_loss),
+            ("trailingStop", trailing_stop),
+            ("activePrice", active_price),
+        )
         fields |= {name: plain(value) for name, value in values if value is not None}
         await self._change("/v5/position/trading-stop", fields, frozenset({_STOP_UNCHANGED}))
 

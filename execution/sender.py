@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -42,7 +42,8 @@ class Calls:
         stop: something of ours failed, and why: nothing but cancels goes out any more.
         notice: what happened, for the journal and the log.
         start: run in the background.
-        clock_is_off: the exchange says so: ask it for the time.
+        clock_is_off: the exchange says so: ask it for the time, in the background.
+        ask_clock: ask it for the time.
         wake: something is to be looked at.
     """
 
@@ -50,6 +51,7 @@ class Calls:
     notice: Callable[[str, str], None]
     start: Callable[[Coroutine[Any, Any, Any]], None]
     clock_is_off: Callable[[], None]
+    ask_clock: Callable[[], Awaitable[None]]
     wake: Callable[[], None]
 
 
@@ -96,6 +98,7 @@ class Sender:
             on_message=self._on_trade,
             on_up=lambda _: calls.notice("trade socket", "up"),
             on_down=self._on_trade_down,
+            ask_clock=calls.ask_clock,
             ping_s=ping_s,
         )
 

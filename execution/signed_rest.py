@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -11,6 +12,7 @@ import aiohttp
 from yarl import URL
 
 from engine.bybit.endpoints import rest_root
+from engine.bybit.limits import REST_BAN_NS
 from execution.desk.codes import CLOCK, RATE, UNKNOWN
 from execution.desk.rates import RateHeaders, read_headers
 from execution.desk.replies import MAXIMUM_BYTES, RestAnswer, Unreadable, read_rest
@@ -28,6 +30,7 @@ _ATTEMPTS: Final = 4
 _PAUSE_S: Final = 0.3
 _CHUNK_BYTES: Final = 1 << 16
 _MAXIMUM_PAGES: Final = 200
+_NANOSECONDS: Final = 1_000_000_000
 
 
 class NotSent(ConnectError):
@@ -40,6 +43,7 @@ class SignedRest:
     Args:
         recv_window_ms: how long after its timestamp the exchange takes a request.
         timeout_s: for one request.
+        ask_clock: asks for the exchange's time; done before a question is repeated whose time was refused.
     """
 
     def __init__(
@@ -50,6 +54,7 @@ class SignedRest:
         *,
         recv_window_ms: int = 5_000,
         timeout_s: float = 5.0,
+        ask_clock: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._network = network
         self._root = rest_root(network.root)
@@ -57,7 +62,9 @@ class SignedRest:
         self._clock = clock
         self._recv_window_ms = recv_window_ms
         self._timeout_s = timeout_s
+        self._ask_clock = ask_clock
         self._session: aiohttp.ClientSession | None = None
+        self._banned_until_ns = 0
         self.requests = 0
 
     def __repr__(self) -> str:
@@ -116,6 +123,8 @@ class SignedRest:
             problem = Rejected(path, f"{answer.words or 'no text'} (code {answer.code})")
             if answer.code not in RATE | CLOCK | UNKNOWN:
                 break
+            if answer.code in CLOCK and self._ask_clock is not None:
+                await self._ask_clock()
         raise problem
 
     async def post(
@@ -136,9 +145,17 @@ class SignedRest:
     async def _send(self, request: SignedRequest) -> tuple[RestAnswer, RateHeaders | None]:
         if self._session is None:
             raise NotSent(f"{self!r}: use it inside `async with`")
+        where = f"{self._root}{request.target.partition('?')[0]}"
+        banned_s = (self._banned_until_ns - time.monotonic_ns()) / _NANOSECONDS
+        if banned_s > 0:
+            raise NotSent(
+                f"{where}: not sent: the exchange answered HTTP 403 (too many requests from this address, or an address "
+                f"that it doesn't serve), and nothing is asked for another {banned_s:.0f} s",
+                status=403,
+                lasting=True,
+            )
         await spend(self._network.requests)
         self.requests += 1
-        where = f"{self._root}{request.target.partition('?')[0]}"
         try:
             async with self._session.request(
                 request.method,
@@ -158,7 +175,13 @@ class SignedRest:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ConnectError(f"{where}: no answer: {error or type(error).__name__}") from None
         if status != 200:
-            advice = "nothing is asked for a while" if status in (403, 429) else "the exchange has a problem"
+            advice = "the exchange has a problem"
+            if status == 403:
+                # Asking on would only prolong it (section 2.5).
+                self._banned_until_ns = time.monotonic_ns() + REST_BAN_NS
+                advice = f"nothing is asked for {REST_BAN_NS // _NANOSECONDS // 60} minutes"
+            elif status == 429:
+                advice = "the exchange protects itself: try again later"
             raise ConnectError(f"{where}: HTTP {status}: {advice}", status=status, lasting=status == 403)
         answer = read_rest(bytes(body))
         if isinstance(answer, Unreadable):

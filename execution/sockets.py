@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 from typing import Final
 
@@ -53,6 +53,7 @@ class KeptSocket:
         on_message: gets the number of the connection and what came; must not raise.
         on_up: called when a connection is ready, with its number.
         on_down: called with the number of a connection that had been ready, once it is gone, and why.
+        ask_clock: asks for the exchange's time; done after an authentication was refused, before the next attempt.
         ping_s: between two pings; a connection without a sign of life since the last two of them is dropped.
 
     Attributes:
@@ -72,6 +73,7 @@ class KeptSocket:
         on_message: Callable[[int, Message], None],
         on_up: Callable[[int], None],
         on_down: Callable[[int, str], None],
+        ask_clock: Callable[[], Awaitable[None]],
         random: Random | None = None,
         ping_s: float = 20.0,
     ) -> None:
@@ -83,6 +85,7 @@ class KeptSocket:
         self._on_message = on_message
         self._on_up = on_up
         self._on_down = on_down
+        self._ask_clock = ask_clock
         self._ping_s = ping_s
         self._backoff = Backoff(random or Random(), base_ns=200_000_000, cap_ns=10_000_000_000)
         self._current: Connection | None = None
@@ -213,6 +216,9 @@ class KeptSocket:
             )
             if answer.code in _LASTING or self._refusals >= _PRIVATE_TRIES:
                 self.failed = words
+            else:
+                # A computer that slept has fallen behind, and what it signs is over before it is sent.
+                await self._ask_clock()
             raise ExchangeError(words)
         if self.topics:
             connection.send(subscribe_message(self.topics, f"subscribe-{number}"))

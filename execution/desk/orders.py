@@ -38,8 +38,23 @@ _MAXIMUM_MAGNITUDE: Final = 18
 
 
 def _is_sensible(number: Decimal) -> bool:
-    """Positive, finite, and of a size that every later step can hold exactly."""
-    return number.is_finite() and number > 0 and abs(number.adjusted()) <= _MAXIMUM_MAGNITUDE
+    """Exact, positive, finite, and of a size that every later step can hold exactly."""
+    return (
+        isinstance(number, Decimal)
+        and number.is_finite()
+        and number > 0
+        and abs(number.adjusted()) <= _MAXIMUM_MAGNITUDE
+    )
+
+
+def _inexact(name: str, value: object) -> Refused | None:
+    """What is wrong with a number that isn't exact; None where it is a Decimal."""
+    if isinstance(value, Decimal):
+        return None
+    return Refused(
+        name, f"{value!r} is a {type(value).__name__}: give a Decimal made of a text, such as Decimal('0.01'), "
+        "as prices and quantities are exact",
+    )  # fmt: skip
 
 
 class Refused(ConfigError):
@@ -110,6 +125,18 @@ class NewOrder(msgspec.Struct, frozen=True, kw_only=True):
     slippage_ticks: int | None = None
 
     def __post_init__(self) -> None:
+        for value, kind in (
+            (self.category, Category),
+            (self.side, Side),
+            (self.time_in_force, TimeInForce),
+            (self.smp_type, SmpType),
+            (self.trigger_by, TriggerBy),
+            (self.take_profit_by, TriggerBy),
+            (self.stop_loss_by, TriggerBy),
+        ):
+            if not isinstance(value, kind):
+                names = ", ".join(f"{kind.__name__}.{member.name}" for member in kind)
+                raise Refused(kind.__name__, f"{value!r} is a {type(value).__name__}: give one of {names}")
         if self.category not in CATEGORIES:
             raise Refused("category", f"{self.category.value}: orders are placed in {', '.join(CATEGORIES)}")
         if not self.symbol.isascii() or not 0 < len(self.symbol) <= 64 or self.symbol != self.symbol.upper():
@@ -120,7 +147,7 @@ class NewOrder(msgspec.Struct, frozen=True, kw_only=True):
             )
         is_closing_all = self.reduce_only and self.close_on_trigger
         if not (_is_sensible(self.quantity) or (is_closing_all and self.quantity == 0)):
-            raise Refused(
+            raise _inexact("quantity", self.quantity) or Refused(
                 "quantity", f"{self.quantity}: expected a positive one (0 closes a whole position, with "
                 "reduce_only and close_on_trigger)",
             )  # fmt: skip
@@ -134,7 +161,8 @@ class NewOrder(msgspec.Struct, frozen=True, kw_only=True):
         ):
             value = getattr(self, name)
             if value is not None and not _is_sensible(value):
-                raise Refused(name.replace("_", " "), f"{value}: expected a positive one, or none")
+                short = name.replace("_", " ")
+                raise _inexact(short, value) or Refused(short, f"{value}: expected a positive one, or none")
         if self.position_index not in (0, 1, 2):
             raise Refused("position index", f"{self.position_index}: 0 one-way, 1 buy side, 2 sell side")
         self._check_terms()
@@ -262,7 +290,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
             value = getattr(self, name)
             least_is_zero = name in ("take_profit", "stop_loss")
             if value is not None and not (_is_sensible(value) or (least_is_zero and value == 0)):
-                raise Refused(name.replace("_", " "), f"{value}: expected a positive one, or none")
+                short = name.replace("_", " ")
+                raise _inexact(short, value) or Refused(short, f"{value}: expected a positive one, or none")
 
     def wire(self) -> dict[str, str]:
         """The changed values under the names of the wire, which are those of a new order."""

@@ -110,11 +110,34 @@ async def test_refusals_are_told_in_words(peer: Peer, rest: SignedRest) -> None:
     assert answer.code == 10005
 
 
-async def test_whoever_is_sent_away_goes(peer: Peer, rest: SignedRest) -> None:
-    peer.answers = [403]
-    with pytest.raises(ConnectError, match="403"):
+async def test_whoever_is_sent_away_goes_and_stays_away(peer: Peer, rest: SignedRest) -> None:
+    peer.answers = [403, fine()]
+    with pytest.raises(ConnectError, match="HTTP 403: nothing is asked for 10 minutes"):
         await rest.get("/v5/x")
+    with pytest.raises(NotSent, match="HTTP 403"):
+        await rest.get("/v5/x")
+    with pytest.raises(NotSent, match="HTTP 403"):
+        await rest.post("/v5/y", {})
     assert len(peer.requests) == 1
+    rest._banned_until_ns = 0
+    assert await rest.get("/v5/x") == {}
+
+
+async def test_a_question_whose_time_was_refused_waits_for_the_time(
+    peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("execution.signed_rest._PAUSE_S", 0.001)
+    asked: list[int] = []
+
+    async def ask_clock() -> None:
+        asked.append(len(peer.requests))
+
+    peer.answers = [{"retCode": 10002, "retMsg": "req_timestamp"}, fine()]
+    signer = HmacSigner("key", "secret-secret")
+    async with SignedRest(Network.of(peer.root), signer, ExchangeClock(), ask_clock=ask_clock) as rest:
+        assert await rest.get("/v5/x") == {}
+    assert asked == [1]
+    assert len(peer.requests) == 2
 
 
 async def test_without_a_connection_nothing_was_sent(rest: SignedRest, peer: Peer) -> None:

@@ -56,6 +56,10 @@ class Ends:
         self.messages: list[tuple[int, Any]] = []
         self.up: list[int] = []
         self.down: list[tuple[int, str]] = []
+        self.asked = 0
+
+    async def ask_clock(self) -> None:
+        self.asked += 1
 
 
 @pytest.fixture
@@ -84,6 +88,7 @@ async def keep(peer: Peer) -> AsyncIterator[Keep]:
             on_message=lambda number, message: ends.messages.append((number, message)),
             on_up=ends.up.append,
             on_down=lambda number, reason: ends.down.append((number, reason)),
+            ask_clock=ends.ask_clock,
             **more,
         )
         tasks.append(asyncio.create_task(socket.run()))
@@ -148,7 +153,9 @@ async def test_a_key_that_is_refused_ends_it(peer: Peer, keep: Keep, code: int) 
     assert socket.connections == 1
 
 
-async def test_a_refusal_for_the_time_is_tried_again(peer: Peer, keep: Keep) -> None:
+async def test_a_refusal_for_the_time_is_tried_again_once_the_time_was_asked_for(
+    peer: Peer, keep: Keep
+) -> None:
     codes = iter([10002, 0])
     peer.script = lambda message: (
         {"op": "auth", "retCode": next(codes), "retMsg": ""} if message["op"] == "auth" else None
@@ -156,13 +163,14 @@ async def test_a_refusal_for_the_time_is_tried_again(peer: Peer, keep: Keep) -> 
     socket, ends = await keep()
     await until(lambda: ends.up == [2])
     assert socket.failed is None
+    assert ends.asked == 1
 
 
 async def test_a_private_refusal_has_no_code_and_is_tried_a_few_times(peer: Peer, keep: Keep) -> None:
     peer.script = lambda message: {"op": "auth", "success": False, "ret_msg": "no"}
-    socket, _ = await keep(topics=["order"])
+    socket, ends = await keep(topics=["order"])
     await until(lambda: socket.failed is not None)
-    assert socket.connections == 3
+    assert (socket.connections, ends.asked) == (3, 2)
 
 
 async def test_already_authenticated_is_fine(peer: Peer, keep: Keep) -> None:
