@@ -149,8 +149,8 @@ class SignedRest:
         banned_s = (self._banned_until_ns - time.monotonic_ns()) / _NANOSECONDS
         if banned_s > 0:
             raise NotSent(
-                f"{where}: not sent: the exchange answered HTTP 403 (too many requests from this address, or an address "
-                f"that it doesn't serve), and nothing is asked for another {banned_s:.0f} s",
+                f"{where}: not sent: the exchange answered HTTP 403 (too many requests from this address, or one that "
+                f"it doesn't serve), and nothing is asked for another {banned_s:.0f} s",
                 status=403,
                 lasting=True,
             )

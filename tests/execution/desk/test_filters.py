@@ -145,6 +145,22 @@ def test_a_change_is_rounded_and_held_against_the_filters() -> None:
         LINEAR.rounded_change(Change(quantity=D("0.0001")), Side.BUY)
 
 
+def test_spot_has_its_own_names_and_no_deprecated_ones() -> None:
+    """`minOrderQty`, `maxOrderQty` and `maxOrderAmt` are still sent on spot, and decide nothing."""
+    lots = {
+        "basePrecision": "0.000001",
+        "minOrderAmt": "5",
+        "maxLimitOrderQty": "83",
+        "maxMarketOrderQty": "41",
+    }
+    deprecated = {"minOrderQty": "7", "maxOrderQty": "8", "maxOrderAmt": "9"}
+    row = {"symbol": "BTCUSDT", "status": "Trading", "quoteCoin": "USDT", "priceFilter": {"tickSize": "0.01"}}
+    filters = parse_filters(Category.SPOT, {**row, "lotSizeFilter": lots | deprecated})
+    assert filters == parse_filters(Category.SPOT, {**row, "lotSizeFilter": lots})
+    assert (filters.minimum_quantity, filters.minimum_notional) == (0, 5)
+    assert (filters.maximum_limit, filters.maximum_market) == (83, 41)
+
+
 def test_what_is_not_trading_takes_no_orders() -> None:
     closed = parse_filters(Category.LINEAR, {**LINEAR_ROW, "status": "Closed"})
     with pytest.raises(Refused, match="Closed"):
