@@ -1,4 +1,4 @@
-"""What published clients of the exchange report of an account is what ours believes of it, after one scripted session."""
+"""What published clients of the exchange report of an account is what ours believes of it, after one session."""
 
 from __future__ import annotations
 
