@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from execution.desk.filters import Filters
 from execution.desk.limits import Quote, RiskGate
@@ -121,7 +122,7 @@ class OrderEntry:
         """Send a cancel."""
         now_ms = self._clock.now_ms()
         self._sender.check_way(Op.CANCEL, key.category, now_ms, or_rest=or_rest)
-        request = self._requests.begin(Op.CANCEL, key, key.fields(), self._ids.next())
+        request = self._requests.begin(Op.CANCEL, key, self._cancel_fields(key), self._ids.next())
         return self._sender.submit([request], now_ms, or_rest)[0]
 
     def cancel_batch(self, keys: Sequence[OrderKey]) -> list[Ticket]:
@@ -132,13 +133,25 @@ class OrderEntry:
         requests: list[OrderRequest] = []
         try:
             requests.extend(
-                self._requests.begin(Op.CANCEL, key, key.fields(), self._ids.next()) for key in keys
+                self._requests.begin(Op.CANCEL, key, self._cancel_fields(key), self._ids.next())
+                for key in keys
             )
         except Refused as refusal:
             for request in requests:
                 self._requests.not_sent(request, f"another cancel of its batch was refused: {refusal}")
             raise
         return self._sender.submit(requests, now_ms, False)
+
+    def _cancel_fields(self, key: OrderKey) -> dict[str, Any]:
+        """A cancel's object. On spot it has to say what kind of order is meant, or normal ones are (section 6.3)."""
+        fields = key.fields()
+        if key.category is Category.SPOT:
+            order = self._account.order(key.category, order_id=key.order_id, link_id=key.link_id)
+            created = self._requests.created(key)
+            kind = created.get("orderFilter", "") if order is None else order.filter_kind
+            if kind:
+                fields["orderFilter"] = kind
+        return fields
 
     # -- inside --------------------------------------------------------------------------------------------
 

@@ -16,6 +16,8 @@ __all__ = ["RestCalls", "dcp_of"]
 _SETTLE_COINS: Final = ("USDT", "USDC")
 _LEVERAGE_UNCHANGED: Final = 110043
 _STOP_UNCHANGED: Final = 34040
+_SPOT_KINDS: Final = ("Order", "tpslOrder", "StopOrder", "OcoOrder", "BidirectionalTpslOrder")
+"""Without a kind, cancel-all of spot means normal orders alone."""
 _DCP: Final = {
     Category.LINEAR: ("DERIVATIVES", "dcp.future"),
     Category.INVERSE: ("DERIVATIVES", "dcp.future"),
@@ -35,6 +37,8 @@ def _cancel_scopes(category: Category, symbols: Iterable[str]) -> list[dict[str,
         return [{"category": category.value, "settleCoin": coin} for coin in _SETTLE_COINS]
     if category is Category.INVERSE:
         return [{"category": category.value, "symbol": symbol} for symbol in symbols]
+    if category is Category.SPOT:
+        return [{"category": category.value, "orderFilter": kind} for kind in _SPOT_KINDS]
     return [{"category": category.value}]
 
 
@@ -58,18 +62,23 @@ class RestCalls:
         Args:
             symbols: of inverse contracts, which have no settle coin in common.
         """
-        cancelled = 0
-        for scope in _cancel_scopes(category, symbols):
-            listed = (await self._change("/v5/order/cancel-all", scope)).get("list")
-            cancelled += len(listed) if isinstance(listed, list) else 0
-        return cancelled
+        return await self._cancel(_cancel_scopes(category, symbols))
 
     async def cancel_symbol(self, category: Category, symbol: str) -> int:
         """Cancel everything that is open of a symbol; returns how many orders the exchange named."""
-        listed = (
-            await self._change("/v5/order/cancel-all", {"category": category.value, "symbol": symbol})
-        ).get("list")
-        return len(listed) if isinstance(listed, list) else 0
+        scopes = (
+            _cancel_scopes(category, [symbol])
+            if category is Category.SPOT
+            else [{"category": category.value}]
+        )
+        return await self._cancel([{**scope, "symbol": symbol} for scope in scopes])
+
+    async def _cancel(self, scopes: Iterable[Mapping[str, str]]) -> int:
+        cancelled = 0
+        for scope in scopes:
+            listed = (await self._change("/v5/order/cancel-all", scope)).get("list")
+            cancelled += len(listed) if isinstance(listed, list) else 0
+        return cancelled
 
     async def set_leverage(self, category: Category, symbol: str, leverage: Decimal) -> None:
         """Set a contract's leverage, of both sides; one that it has already is fine."""

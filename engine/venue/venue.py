@@ -28,7 +28,7 @@ from engine.venue.order import Order
 from engine.venue.outbox import Outbox, VenueEvent
 from engine.venue.placing import Placer
 from engine.venue.position import Position
-from engine.venue.refusals import Refusal, invalid
+from engine.venue.refusals import Refusal, invalid, no_order
 from engine.venue.requests import Fields, OrderKey, order_key, read_category
 from engine.venue.rows import Row
 from engine.venue.rules import TradingRules
@@ -201,11 +201,14 @@ class TradingVenue:
             race_ms: how long after its fill an order can be told to be cancelled, in vain (section 7.4).
 
         Raises:
-            Refusal: there is none.
+            Refusal: there is none, or on spot none of the kind that ``orderFilter`` names (``Order``).
         """
-        key = order_key(Fields(values))
+        fields = Fields(values)
+        key = order_key(fields)
         try:
             order = self.find(uid, key)
+            if not _is_filtered(order, fields.text("orderFilter") or _kinds(key.category)[0]):
+                raise no_order(key.category)
         except Refusal:
             found = self.accounts[uid].find(key.category, key.order_id, key.link_id)
             if (
@@ -239,7 +242,10 @@ class TradingVenue:
         base, settle = fields.text("baseCoin"), fields.text("settleCoin")
         if category in (Category.LINEAR, Category.INVERSE) and not (symbol or base or settle):
             raise invalid("symbol, baseCoin or settleCoin is required")
-        wanted, stop = fields.text("orderFilter"), fields.text("stopOrderType")
+        kinds, stop = _kinds(category), fields.text("stopOrderType")
+        wanted = fields.text("orderFilter") or kinds[0]
+        if wanted not in kinds:
+            raise invalid(f"orderFilter {wanted!r} is not one of {', '.join(filter(None, kinds))}")
 
         def is_meant(order: Order) -> bool:
             rules = order.rules
@@ -251,10 +257,9 @@ class TradingVenue:
                 named = rules.base_coin == base
             else:
                 named = not settle or rules.settle_coin == settle
-            kind = "StopOrder" if order.trigger is not None else "Order"
-            if order.stop_order_type == "tpslOrder":
-                kind = "tpslOrder"
-            return named and wanted in ("", kind) and (stop != "Stop" or order.stop_order_type == "Stop")
+            return (
+                named and _is_filtered(order, wanted) and (stop != "Stop" or order.stop_order_type == "Stop")
+            )
 
         found = [order for order in self.accounts[uid].orders.values() if is_meant(order)]
         return self._cancel_each(found[:_MOST_CANCELLED], now_ms, CancelType.BY_USER)
@@ -312,3 +317,20 @@ class TradingVenue:
 
     def _affordable(self, account: Account, order: Order) -> bool:
         return self._placer.is_affordable(account, order)
+
+
+def _kinds(category: Category) -> tuple[str, ...]:
+    """What ``orderFilter`` can say in cancels; the first is the default: on spot normal orders alone."""
+    if category is Category.SPOT:
+        return "Order", "tpslOrder", "StopOrder", "OcoOrder", "BidirectionalTpslOrder"
+    return "", "Order", "StopOrder", "OpenOrder"
+
+
+def _is_filtered(order: Order, wanted: str) -> bool:
+    """Whether a filter means an order; a spot order that has gone off is a normal one."""
+    if order.rules.is_spot:
+        kind = "Order"
+        if order.is_waiting:
+            kind = "tpslOrder" if order.stop_order_type == "tpslOrder" else "StopOrder"
+        return wanted == kind
+    return wanted in ("", "OpenOrder", "Order" if order.trigger is None else "StopOrder")

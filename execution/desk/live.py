@@ -33,6 +33,11 @@ _RANK: Final = {
     OrderStatus.NEW.value: 2,
     OrderStatus.PARTIALLY_FILLED.value: 3,
 } | {status.value: 4 for status in CLOSED}
+_FILTERS: Final = {
+    "tpslOrder": "tpslOrder",
+    "OcoOrder": "OcoOrder",
+    "BidirectionalTpslOrder": "BidirectionalTpslOrder",
+}
 _CATEGORIES: Final = {category.value: category for category in CATEGORIES}
 _OPEN: Final = frozenset(status.value for status in OPEN) | {OrderStatus.TRIGGERED.value}
 
@@ -76,6 +81,13 @@ class LiveOrder(msgspec.Struct):
     def is_reduce_only(self) -> bool:
         """Whether it can only close."""
         return self.row.get("reduceOnly") is True
+
+    @property
+    def filter_kind(self) -> str:
+        """The ``orderFilter`` that means a spot order as long as it waits for its trigger; empty for what is normal."""
+        if self.category is not Category.SPOT or self.status != OrderStatus.UNTRIGGERED:
+            return ""
+        return _FILTERS.get(str(self.row.get("stopOrderType")), "StopOrder")
 
     def has(self, wire: Mapping[str, str]) -> bool:
         """Whether its latest row has these values."""

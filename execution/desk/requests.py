@@ -105,6 +105,11 @@ class Requests:
         identity = self._identity(key)
         return identity in self._by_order or identity in self._awaited
 
+    def created(self, key: OrderKey) -> Mapping[str, Any]:
+        """The object that an order of ours was created with; empty where this run didn't create it."""
+        create = self._creates.get((key.category, key.link_id))
+        return {} if create is None else create.fields
+
     @property
     def unseen(self) -> list[OrderRequest]:
         """Creates and amends that have happened, or may, and that no row has shown yet."""

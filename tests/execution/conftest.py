@@ -132,10 +132,12 @@ async def open_place(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
     """Opener of places: ``await open_place("order_lost_ack=0.5", …)``."""
     async with AsyncExitStack() as stack:
 
-        async def open_one(*faults: str, order_limit: int | None = 1_000) -> Place:
+        async def open_one(
+            *faults: str, order_limit: int | None = 1_000, category: Category = Category.LINEAR
+        ) -> Place:
             options = GatewayOptions(
                 simulate=7,
-                category=Category.LINEAR,
+                category=category,
                 symbol_count=2,
                 trade=TradeOptions(KEYS, order_limit=order_limit),
                 faults=parse_faults(faults),

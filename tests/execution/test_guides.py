@@ -442,12 +442,15 @@ def test_cancel_all_is_rest_and_says_what_it_is_about(session: Session) -> None:
     )
 
 
+SPOT_KINDS = ("Order", "tpslOrder", "StopOrder", "OcoOrder", "BidirectionalTpslOrder")
+
+
 @pytest.mark.parametrize(
     ("category", "scopes"),
     [
         (LINEAR, [{"settleCoin": "USDT"}, {"settleCoin": "USDC"}]),
         (Category.INVERSE, [{"symbol": "BTCUSD"}]),
-        (SPOT, [{}]),
+        (SPOT, [{"orderFilter": kind} for kind in SPOT_KINDS]),
         (Category.OPTION, [{}]),
     ],
 )

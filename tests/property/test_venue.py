@@ -137,7 +137,9 @@ class Trader:
             return
         order = self.draw.choice(orders)
         if kind < 0.8:
-            venue.cancel(uid, self.desk.key(order), self.desk.now_ms)
+            waits = order.rules.is_spot and order.is_waiting
+            kind = order.stop_order_type.replace("Stop", "StopOrder") if waits else ""
+            venue.cancel(uid, self.desk.key(order, orderFilter=kind), self.desk.now_ms)
         elif kind < 0.98:
             category = order.rules.category
             new = {

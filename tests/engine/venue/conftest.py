@@ -83,8 +83,8 @@ class Desk:
         self.tick()
         return order
 
-    def cancel(self, order: Order) -> Order:
-        order = self.venue.cancel(order.uid, self.key(order), self.now_ms)
+    def cancel(self, order: Order, **more: Any) -> Order:
+        order = self.venue.cancel(order.uid, self.key(order, **more), self.now_ms)
         self.tick()
         return order
 

@@ -90,7 +90,7 @@ def test_spot_stops_reserve_or_do_not(desk: Desk) -> None:
     with pytest.raises(Refusal) as caught:
         desk.create("Sell", "0.1", "61000", category="spot")
     assert caught.value.code == 170131
-    desk.cancel(reserving)
+    desk.cancel(reserving, orderFilter="tpslOrder")
     free = desk.create("Sell", "2", category="spot", orderFilter="StopOrder", triggerPrice="59500")
     desk.create("Sell", "2", "61000", category="spot")
     desk.trade("Sell", "59400", "1", Category.SPOT)
@@ -98,6 +98,38 @@ def test_spot_stops_reserve_or_do_not(desk: Desk) -> None:
     with pytest.raises(Refusal) as caught:
         desk.create("Sell", "0.1", "61000", category="spot", triggerPrice="59000")
     assert caught.value.code == 10001
+
+
+def test_spot_cancels_mean_normal_orders_unless_they_say_otherwise(desk: Desk) -> None:
+    """As the exchange's pages on cancel and cancel-all have it."""
+    desk.book([("60000", "1")], [("60000.1", "1")], Category.SPOT)
+    desk.trade("Buy", "60000", "1", Category.SPOT)
+    stop = desk.create("Sell", "0.1", category="spot", orderFilter="StopOrder", triggerPrice="59500")
+    plain = desk.create("Sell", "0.1", "61000", category="spot")
+    protecting = desk.create("Sell", "0.1", category="spot", orderFilter="tpslOrder", triggerPrice="59000")
+    for order, wrong in ((stop, ""), (stop, "tpslOrder"), (plain, "StopOrder"), (protecting, "Order")):
+        with pytest.raises(Refusal) as caught:
+            desk.cancel(order, orderFilter=wrong)
+        assert caught.value.code == 170213
+    spot = {"category": "spot"}
+    for values, meant in (
+        (spot, plain),
+        ({**spot, "orderFilter": "StopOrder"}, stop),
+        ({**spot, "orderFilter": "tpslOrder"}, protecting),
+    ):
+        assert desk.venue.cancel_all("1", values, desk.now_ms) == [meant]
+    with pytest.raises(Refusal) as caught:
+        desk.venue.cancel_all("1", {**spot, "orderFilter": "Stop"}, desk.now_ms)
+    assert caught.value.code == 10001
+
+
+def test_a_spot_stop_that_has_gone_off_is_a_normal_order(desk: Desk) -> None:
+    desk.book([("60000", "1")], [("60000.1", "1")], Category.SPOT)
+    desk.trade("Buy", "60000", "1", Category.SPOT)
+    stop = desk.create("Sell", "0.1", "62000", category="spot", orderFilter="StopOrder", triggerPrice="59500")
+    desk.trade("Sell", "59500", "1", Category.SPOT)
+    assert stop.status is OrderStatus.NEW
+    assert desk.cancel(stop).status is OrderStatus.CANCELLED
 
 
 # Protection of positions
