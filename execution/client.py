@@ -96,7 +96,9 @@ class TradingClient:
         self.settings = settings
         self.account = LiveAccount()
         self.requests = Requests(self.account, settings.timing, self._on_done)
-        self.gate = RiskGate(settings.limits, self.account, quote_of, lambda: self.requests.unseen)
+        self.gate = RiskGate(
+            settings.limits, self.account, quote_of, lambda: self.requests.unseen, self.requests.pending
+        )
         self.rates = RateLimiter()
         self.clock = ExchangeClock()
         self.filters: dict[tuple[Category, str], Filters] = {}

@@ -96,9 +96,7 @@ class OrderEntry:
         if not link_id:
             fields["orderLinkId"] = link_id = self._ids.next()
         key = OrderKey(order.category, order.symbol, "", link_id)
-        request = self._requests.begin(Op.CREATE, key, fields, self._ids.next())
-        request.quantity = order.quantity
-        return request
+        return self._requests.begin(Op.CREATE, key, fields, self._ids.next(), quantity=order.quantity)
 
     # -- changes and cancels -------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ import msgspec
 
 from engine.venue.rules import ZERO, decimal_of, plain
 from engine.venue.terms import Side
+from execution.desk.exposure import Pending
 from execution.desk.filters import Filters
 from execution.desk.live import Fill, LiveAccount, LiveOrder
 from execution.desk.orders import Change, NewOrder, Refused
@@ -91,6 +92,7 @@ class RiskGate:
         account: what there is.
         quote_of: our own live book's best prices; None where there is no book that may be believed.
         unseen: creates and amends that may have happened and that no row has shown yet.
+        pending: at most what they could add; None where only looking at each can tell.
     """
 
     def __init__(
@@ -99,11 +101,13 @@ class RiskGate:
         account: LiveAccount,
         quote_of: Callable[[Category, str], Quote | None],
         unseen: Callable[[], Iterable[OrderRequest]],
+        pending: Pending | None = None,
     ) -> None:
         self.limits = limits
         self._account = account
         self._quote_of = quote_of
         self._unseen = unseen
+        self._pending = pending
         self._sent: deque[int] = deque()
         self._day = 0
         self._realised: dict[str, Decimal] = {}
@@ -253,7 +257,15 @@ class RiskGate:
         closes = (index == 1 and side is Side.SELL) or (index == 2 and side is Side.BUY)
         if closes or (filters.category is Category.SPOT and side is Side.SELL):
             return
-        total = self._held(side, index, filters) + self._open(side, index, filters, quote) + quantity
+        direction = filters.category, filters.symbol, side.value, index
+        known = self._held(side, index, filters) + self._account.exposure.of(direction) + quantity
+        pending = None if self._pending is None else self._pending.most(direction)
+        is_priced = price is not None or quote is not None
+        if pending is not None and is_priced:
+            at_most = known + pending
+            if at_most <= 0 or self._worth(side, price, at_most, filters, quote) <= most:
+                return
+        total = known + self._not_shown(side, index, filters, quote)
         if total <= 0:
             return
         worth = self._worth(side, price, total, filters, quote)
@@ -272,13 +284,9 @@ class RiskGate:
         position = self._account.positions.get((filters.category, filters.symbol, index))
         return ZERO if position is None else position.signed * side.sign
 
-    def _open(self, side: Side, index: int, filters: Filters, quote: Quote | None) -> Decimal:
-        """What open and unseen orders of a side could add."""
+    def _not_shown(self, side: Side, index: int, filters: Filters, quote: Quote | None) -> Decimal:
+        """What unseen orders and changes of a side could add."""
         total = ZERO
-        for order in self._account.open_orders:
-            is_meant = order.symbol == filters.symbol and order.category is filters.category
-            if is_meant and order.side == side and order.row.get("positionIdx", 0) == index:
-                total += ZERO if order.is_reduce_only else order.leaves
         for request in self._unseen():
             key = request.key
             if key.symbol == filters.symbol and key.category is filters.category:

@@ -16,7 +16,9 @@ import msgspec
 
 from engine.venue.rules import ZERO, decimal_of
 from engine.venue.terms import CLOSED, OPEN, OrderStatus
+from execution.desk.exposure import Exposure, direction_of
 from execution.desk.orders import CATEGORIES
+from execution.desk.outcomes import Direction
 from schemas.names import Category
 
 __all__ = ["GONE", "CoinBalance", "Fill", "LiveAccount", "LiveOrder", "LivePosition", "has_values"]
@@ -51,6 +53,7 @@ class LiveOrder(msgspec.Struct):
         status: as the exchange spells it, or `GONE`.
         row: everything that the latest row said.
         seen_ms: the caller's clock when the latest row that counted came.
+        adds: as what `LiveAccount.exposure` counts it; None where it can only close.
     """
 
     category: Category
@@ -66,6 +69,7 @@ class LiveOrder(msgspec.Struct):
     updated_ms: int
     row: dict[str, Any]
     seen_ms: int
+    adds: tuple[Direction, Decimal] | None = None
 
     @property
     def is_open(self) -> bool:
@@ -181,6 +185,7 @@ class LiveAccount:
         positions: by category, symbol and index.
         coins: by name.
         fills: by ``execId``, the latest `REMEMBERED_FILLS`.
+        exposure: what open orders have left, without those that can only close.
         malformed: rows that could not be read.
     """
 
@@ -188,6 +193,7 @@ class LiveAccount:
         self.positions: dict[tuple[Category, str, int], LivePosition] = {}
         self.coins: dict[str, CoinBalance] = {}
         self.fills: dict[str, Fill] = {}
+        self.exposure = Exposure()
         self.malformed = 0
         self._orders: dict[str, LiveOrder] = {}
         self._by_link: dict[tuple[Category, str], LiveOrder] = {}
@@ -239,6 +245,7 @@ class LiveAccount:
         known = self._orders.get(read.order_id)
         if known is None:
             self._add(read)
+            self._recount(read)
             return read
         if _precedence(read) >= _precedence(known) and not (known.status == GONE and read.is_open):
             was_open = known.is_open
@@ -255,6 +262,7 @@ class LiveAccount:
                 setattr(known, name, getattr(read, name))
             if was_open and not known.is_open:
                 self._close(known)
+            self._recount(known)
         return known
 
     def mark_gone(self, order: LiveOrder) -> None:
@@ -262,6 +270,7 @@ class LiveAccount:
         if order.is_open:
             order.status = GONE
             self._close(order)
+            self._recount(order)
 
     def _read_order(self, row: object, now_ms: int, category: Category | None) -> LiveOrder | None:
         if not isinstance(row, dict):
@@ -304,6 +313,18 @@ class LiveAccount:
             self._orders.pop(oldest.order_id, None)
             if oldest.link_id and self._by_link.get((oldest.category, oldest.link_id)) is oldest:
                 del self._by_link[oldest.category, oldest.link_id]
+
+    def _recount(self, order: LiveOrder) -> None:
+        """Count what is left of an order in place of what was."""
+        direction = direction_of(order.category, order.symbol, order.side, order.row.get("positionIdx", 0))
+        leaves = ZERO if direction is None or order.is_reduce_only else order.leaves
+        adds = None if direction is None or not leaves else (direction, leaves)
+        if adds != order.adds:
+            if order.adds is not None:
+                self.exposure.remove(*order.adds)
+            if adds is not None:
+                self.exposure.add(*adds)
+            order.adds = adds
 
     # -- fills ---------------------------------------------------------------------------------------------
 

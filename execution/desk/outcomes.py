@@ -16,6 +16,7 @@ from schemas.names import Category
 __all__ = [
     "DEFAULT_TIMING",
     "NO_CHANGE",
+    "Direction",
     "Evidence",
     "Identity",
     "Lookup",
@@ -30,6 +31,9 @@ NO_CHANGE: Final[Mapping[str, str]] = {}
 
 Identity = tuple[Category, str, str]
 """Category, which of an order's names it goes by, and that name."""
+
+Direction = tuple[Category, str, str, int]
+"""Category, symbol, side and position index: what an order adds to."""
 
 
 class RequestState(StrEnum):
@@ -84,6 +88,7 @@ class OrderRequest(msgspec.Struct, eq=False):
         timestamp_ms, window_ms: as sent; the exchange takes it until their sum.
         identity: of the order; stays as it was at the beginning, whatever is learnt of the order's names.
         order_id: the exchange's id, once an answer told it.
+        adds, is_unclear: as what `execution.desk.exposure.Pending` counts it.
     """
 
     request_id: str
@@ -98,6 +103,8 @@ class OrderRequest(msgspec.Struct, eq=False):
     order_id: str = ""
     quantity: Decimal | None = None
     outcome: Outcome | None = None
+    adds: tuple[Direction, Decimal] | None = None
+    is_unclear: bool = False
 
     @property
     def last_ms(self) -> int:

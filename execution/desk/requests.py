@@ -15,11 +15,13 @@ All times are ms of the exchange's clock as we estimate it; `clock_error_ms` say
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any, Final
 
 import msgspec
 
 from execution.desk.codes import is_gone, leaves_open
+from execution.desk.exposure import Pending
 from execution.desk.live import Fill, LiveAccount, LiveOrder, has_values
 from execution.desk.orders import OrderKey, Refused
 from execution.desk.outcomes import (
@@ -68,6 +70,7 @@ class Requests:
         clock_error_ms: how far the times that are given here may be from the exchange's clock.
         contradictions: answers that say other than what had been established; each is a mistake of ours or theirs.
         strays: answers to nothing that is open.
+        pending: at most what creates and amends could add that are open, or that no row has shown yet.
     """
 
     def __init__(
@@ -86,6 +89,7 @@ class Requests:
         self._awaited: dict[Identity, tuple[OrderRequest, int]] = {}
         self._asked: dict[int, Identity] = {}
         self._expired: dict[str, None] = {}
+        self.pending = Pending()
         self._ordinal = 0
         self.clock_error_ms = 0
         self.contradictions = 0
@@ -140,8 +144,12 @@ class Requests:
         fields: dict[str, Any],
         request_id: str,
         changed: Mapping[str, str] = NO_CHANGE,
+        quantity: Decimal | None = None,
     ) -> OrderRequest:
         """Make a request that may be sent, once.
+
+        Args:
+            quantity: of a create, as a number.
 
         Raises:
             Refused: the order was sent already, or something about it is still in doubt, or it is over.
@@ -160,7 +168,7 @@ class Requests:
             raise _in_doubt(key, f"an {awaited[0].op.value} was taken, and no row has shown it yet")
         if op is Op.AMEND:
             self._check_amend(key, order, changed)
-        request = OrderRequest(request_id, op, key, fields, changed, identity)
+        request = OrderRequest(request_id, op, key, fields, changed, identity, quantity=quantity)
         self._enter(request)
         return request
 
@@ -212,6 +220,7 @@ class Requests:
 
     def _enter(self, request: OrderRequest) -> None:
         self._open[request.request_id] = request
+        self.pending.enter(request)
         self._by_order.setdefault(request.identity, []).append(request)
         if request.op is Op.CREATE:
             self._creates[request.key.category, request.key.link_id] = request
@@ -234,7 +243,7 @@ class Requests:
             self._settle(request, OutcomeKind.ACKED, Evidence.REPLY)
             awaited = self._awaited.get(request.identity)
             if not self._is_shown(request) and (awaited is None or awaited[0].op is not Op.CANCEL):
-                self._awaited[request.identity] = request, now_ms + self._timing.confirm_ms
+                self._await(request, now_ms)
         elif leaves_open(code, is_create=request.op is Op.CREATE):
             self.lose([request], now_ms)
         else:
@@ -267,7 +276,8 @@ class Requests:
             if request.op is Op.CREATE and request.state is RequestState.UNKNOWN:
                 request.order_id = fill.order_id
                 self._settle(request, OutcomeKind.ACKED, Evidence.STREAM)
-                self._awaited.setdefault(identity, (request, now_ms + self._timing.confirm_ms))
+                if identity not in self._awaited:
+                    self._await(request, now_ms)
 
     def on_open_orders(self, category: Category, rows: Sequence[object], asked_ms: int, now_ms: int) -> None:
         """Take the whole list of a category's open orders, all pages, as REST answered a question asked at a time.
@@ -297,7 +307,7 @@ class Requests:
         self.lose(overdue, now_ms)
         for identity, (request, until_ms) in list(self._awaited.items()):
             if self._is_shown(request):
-                del self._awaited[identity]
+                self._await_no_more(identity)
             elif now_ms >= until_ms:
                 self._look_up(identity, request.key, now_ms)
         lookups: list[Lookup] = []
@@ -370,7 +380,7 @@ class Requests:
         awaited = self._awaited.get(identity)
         if awaited is not None and lookup.asked_ms > self._visible_ms(awaited[0]):
             # Acknowledged, and not to be seen: it will not be seen by asking on.
-            del self._awaited[identity]
+            self._await_no_more(identity)
             self.contradictions += awaited[0].op is not Op.AMEND
 
     def _visible_ms(self, request: OrderRequest) -> int:
@@ -415,7 +425,18 @@ class Requests:
     def _drop_shown(self, identity: Identity) -> None:
         awaited = self._awaited.get(identity)
         if awaited is not None and self._is_shown(awaited[0]):
-            del self._awaited[identity]
+            self._await_no_more(identity)
+
+    def _await(self, request: OrderRequest, now_ms: int) -> None:
+        """Wait for a row that shows what an acknowledged request did."""
+        self._await_no_more(request.identity)
+        self._awaited[request.identity] = request, now_ms + self._timing.confirm_ms
+        self.pending.enter(request)
+
+    def _await_no_more(self, identity: Identity) -> None:
+        awaited = self._awaited.pop(identity, None)
+        if awaited is not None:
+            self.pending.leave(awaited[0])
 
     def _is_shown(self, request: OrderRequest) -> bool:
         """Whether the order's rows show what an acknowledged request did."""
@@ -432,6 +453,7 @@ class Requests:
         request.outcome = Outcome(kind, evidence, code, words, request.state is RequestState.UNKNOWN)
         request.state = RequestState.DONE
         del self._open[request.request_id]
+        self.pending.leave(request)
         pending = self._by_order[request.identity]
         pending.remove(request)
         if not pending:

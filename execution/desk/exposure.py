@@ -1,0 +1,110 @@
+"""Running sums of what could still be added to positions: asked before each order, and therefore not added up anew.
+
+`Exposure` is exact, of what open orders have left. `Pending` is at most what requests could add that no row may have
+shown yet: where that fits into a limit nothing more has to be asked, where it doesn't, requests are looked at one by
+one (`execution.desk.limits`).
+"""
+
+from __future__ import annotations
+
+from decimal import Context, Decimal
+from typing import Final
+
+from engine.venue.rules import ZERO, decimal_of
+from execution.desk.outcomes import Direction, OrderRequest
+from execution.desk.wire import Op
+from schemas.names import Category
+
+__all__ = ["Direction", "Exposure", "Pending", "direction_of"]
+
+_EXACT: Final = Context(prec=60)
+"""Holds sums of what `decimal_of` reads (15 digits before the point, 20 behind it) without rounding."""
+_INDEXES: Final = (0, 1, 2)
+
+
+def direction_of(category: Category, symbol: str, side: object, index: object) -> Direction | None:
+    """What an order adds to, from values of the wire; None where they are none that an order has."""
+    if not isinstance(side, str) or not isinstance(index, int) or index not in _INDEXES:
+        return None
+    return category, symbol, side, index
+
+
+class Exposure:
+    """Sums of quantities by direction; what was added is removed, and leaves nothing behind."""
+
+    def __init__(self) -> None:
+        self._sums: dict[Direction, Decimal] = {}
+
+    def __repr__(self) -> str:
+        return f"<Exposure {self._sums}>"
+
+    def of(self, direction: Direction) -> Decimal:
+        """The sum of a direction."""
+        return self._sums.get(direction, ZERO)
+
+    def add(self, direction: Direction, quantity: Decimal) -> None:
+        """Add a quantity."""
+        self._sums[direction] = _EXACT.add(self._sums.get(direction, ZERO), quantity)
+
+    def remove(self, direction: Direction, quantity: Decimal) -> None:
+        """Remove one that was added."""
+        total = _EXACT.subtract(self._sums.get(direction, ZERO), quantity)
+        if total:
+            self._sums[direction] = total
+        else:
+            self._sums.pop(direction, None)
+
+
+class Pending:
+    """Creates and amends of which a row may be missing, by what they could add at most."""
+
+    def __init__(self) -> None:
+        self._sums = Exposure()
+        self._unclear: dict[tuple[Category, str], int] = {}
+
+    def __repr__(self) -> str:
+        return f"<Pending {self._sums} unclear: {self._unclear}>"
+
+    def enter(self, request: OrderRequest) -> None:
+        """Count a request until it leaves."""
+        key = request.key
+        if request.op is Op.CREATE:
+            fields = request.fields
+            if fields.get("reduceOnly"):
+                return
+            quantity = request.quantity
+            if quantity is None:
+                quantity = decimal_of(fields.get("qty")) or ZERO
+            direction = direction_of(
+                key.category, key.symbol, fields.get("side"), fields.get("positionIdx", 0)
+            )
+            if direction is not None and fields.get("marketUnit") != "quoteCoin":
+                if quantity:
+                    request.adds = direction, quantity
+                    self._sums.add(direction, quantity)
+                return
+        elif request.op is Op.CANCEL or "qty" not in request.changed:
+            return
+        # What it adds depends on something else: an order's present quantity, or a price.
+        request.is_unclear = True
+        name = key.category, key.symbol
+        self._unclear[name] = self._unclear.get(name, 0) + 1
+
+    def leave(self, request: OrderRequest) -> None:
+        """Count it no more."""
+        if request.adds is not None:
+            direction, quantity = request.adds
+            request.adds = None
+            self._sums.remove(direction, quantity)
+        elif request.is_unclear:
+            request.is_unclear = False
+            name = request.key.category, request.key.symbol
+            self._unclear[name] -= 1
+            if not self._unclear[name]:
+                del self._unclear[name]
+
+    def most(self, direction: Direction) -> Decimal | None:
+        """What a direction could gain at most; None where that isn't clear."""
+        if self._unclear and direction[:2] in self._unclear:
+            return None
+        return self._sums.of(direction)
