@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 import aiohttp
+import msgspec
 from yarl import URL
 
 from engine.bybit.endpoints import rest_root
@@ -186,4 +187,10 @@ class SignedRest:
         answer = read_rest(bytes(body))
         if isinstance(answer, Unreadable):
             raise ConnectError(f"{where}: the answer is {answer.cause}")
+        api_key = self._signer.api_key
+        if (
+            api_key in answer.words
+        ):  # the exchange quotes what was signed, and words are shown and written down
+            words = answer.words.replace(api_key, f"{api_key[:4]}…")
+            answer = msgspec.structs.replace(answer, words=words)
         return answer, headers

@@ -23,6 +23,7 @@ from recorder.operate import check, init, supervise
 from recorder.options import CA_FILE, ENDPOINT, ENVIRONMENT, MIN_FREE_MIB, REGION, STATE_DIR, ReportFormat
 from recorder.plain_log import log_to_stderr, plain
 from recorder.plots.command import plotting
+from recorder.plugins import PluginGroup
 from recorder.query import query
 from recorder.range_commands import bars, snapshots
 from recorder.repair_command import repair
@@ -39,6 +40,7 @@ __all__ = ["ReportFormat", "app", "main"]
 
 app = typer.Typer(
     name="tapebook",
+    cls=PluginGroup,
     help="Record Bybit's public market data, keep its order books checked, and ask the archive anything.",
     epilog="Exit codes: 0 fine, 1 the data fails a check, 2 usage or configuration, 3 the exchange or network, 4 disk.",
     no_args_is_help=True,

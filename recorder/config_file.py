@@ -21,7 +21,7 @@ from schemas.config import RecordConfig
 from schemas.errors import ConfigError
 from schemas.units import parse_bytes, parse_span_ns
 
-__all__ = ["KEYS", "ConfigFile", "Table", "explain", "load_config", "read_config"]
+__all__ = ["KEYS", "ConfigFile", "Table", "explain", "key_lines", "load_config", "read_config"]
 
 _TYPES = {field.name: field.type for field in msgspec.structs.fields(RecordConfig)}
 _DEFAULTS = RecordConfig()
@@ -77,7 +77,7 @@ def read_config(path: Path) -> ConfigFile:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not TOML: {error}") from error
-    lines = _lines(text)
+    lines = key_lines(text)
     inner = values.get("record")
     if isinstance(inner, dict) and len(values) == 1:
         return ConfigFile(path, Table(inner, lines.get(("record", 0), {})), [])
@@ -96,7 +96,7 @@ def read_config(path: Path) -> ConfigFile:
     return ConfigFile(path, Table(values, top), collectors)
 
 
-def _lines(text: str) -> dict[tuple[str, int], dict[str, int]]:
+def key_lines(text: str) -> dict[tuple[str, int], dict[str, int]]:
     """Line of each key by (table, its number among those of the name); the table's own under the empty key."""
     out: dict[tuple[str, int], dict[str, int]] = {("", 0): {}}
     here = out[("", 0)]

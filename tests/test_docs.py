@@ -15,6 +15,8 @@ from recorder.sql.describe import describe_functions
 
 ROOT = Path(__file__).parents[1]
 GROUP: Any = typer.main.get_command(app)
+COMMANDS: dict[str, Any] = {name: GROUP.get_command(None, name) for name in GROUP.list_commands(None)}
+"""Our own, and those of plug-ins."""
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -53,10 +55,10 @@ def test_there_is_something_to_check() -> None:
 @pytest.mark.parametrize(("document", "line"), _typed())
 def test_lines_to_type_parse(document: str, line: str) -> None:
     name, *arguments = shlex.split(line, comments=True)
-    assert name in GROUP.commands or name.startswith("-"), f"{document}: tapebook {line}"
-    if name in GROUP.commands and "--help" not in arguments:
+    assert name in COMMANDS or name.startswith("-"), f"{document}: tapebook {line}"
+    if name in COMMANDS and "--help" not in arguments:
         # Parses names, options and values, and runs nothing.
-        command, arguments = _inner(GROUP.commands[name], arguments)
+        command, arguments = _inner(COMMANDS[name], arguments)
         command.make_context(name, arguments)
 
 
@@ -65,8 +67,8 @@ def test_commands_that_are_mentioned_exist(document: str, words: str) -> None:
     name, *rest = words.split()
     if name.startswith("-"):
         return
-    assert name in GROUP.commands, f"{document}: tapebook {words}"
-    command, rest = _inner(GROUP.commands[name], rest)
+    assert name in COMMANDS, f"{document}: tapebook {words}"
+    command, rest = _inner(COMMANDS[name], rest)
     options = {option for parameter in command.params for option in parameter.opts}
     for word in rest:
         if word.startswith("--"):

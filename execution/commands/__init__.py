@@ -1,0 +1,28 @@
+"""``tapebook trade``: the trading client on the command line. Thin: what is decided is decided in `execution.desk`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import typer
+
+from execution.commands.listing import balance, orders, positions
+
+__all__ = ["trading"]
+
+_EPILOG: Final = (
+    "Exit codes: 0 fine, 2 usage or configuration, or refused here before anything was sent (a limit, a filter, the "
+    "kill switch), 3 the exchange refused it or can't be reached, 4 disk. The key: TAPEBOOK_API_KEY and "
+    "TAPEBOOK_API_SECRET, or --key-file. See docs/execution.md."
+)
+
+trading = typer.Typer(
+    help="Trade: on the testnet or a gateway, unless --live and the configuration both say real money.",
+    epilog=_EPILOG,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+trading.command()(orders)
+trading.command()(positions)
+trading.command()(balance)
