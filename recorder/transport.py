@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import os
 import socket
 import ssl as tls
 import time
@@ -24,6 +25,7 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 from websockets.uri import WebSocketURI, parse_uri
 
+from recorder.text_frames import TextFrames
 from recorder.tls import certificate_advice, client_context
 from schemas.errors import ConfigError, ConnectError
 
@@ -72,6 +74,10 @@ class Connection(asyncio.Protocol):
         # wire, every message would wait for it, and a few hostile bytes could grow large.
         self._protocol = ClientProtocol(uri, extensions=None, max_size=max_frame_bytes)
         self._transport: asyncio.Transport | None = None
+        self._frames = TextFrames()
+        self._descriptor = (
+            -1
+        )  # of a socket that takes our bytes as they are; valid until the transport closes
         self.handshake: asyncio.Future[None] = loop.create_future()
         self._ended: asyncio.Future[None] = loop.create_future()
         self._established = False
@@ -108,13 +114,25 @@ class Connection(asyncio.Protocol):
     def send(self, text: bytes) -> None:
         """Send one text message, UTF-8.
 
+        Its bytes are in the socket when this returns, unless the socket is full; over TLS they are where the event
+        loop puts them, which with asyncio's is the socket, too, and with uvloop's a buffer until the loop goes on.
+
         Raises:
             ConnectError: the connection is closing or closed, or its peer has stopped reading.
         """
-        if not self.is_open:
+        transport = self._transport
+        if transport is None or not self.is_open or transport.is_closing():
             raise ConnectError(f"{self!r}: a message can only be sent while the connection is open")
-        self._protocol.send_text(text)
-        self._flush()
+        frame = self._frames.frame(text)
+        if self._descriptor >= 0 and not transport.get_write_buffer_size():
+            try:
+                written = os.write(self._descriptor, frame)
+            except OSError:
+                written = 0  # the transport meets the same, and does what it does about it
+            if written == len(frame):
+                return
+            frame = frame[written:]
+        self._write(transport, frame)
         if self._reason:
             raise ConnectError(f"{self!r}: the message was not sent")
 
@@ -170,6 +188,9 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         local, remote = transport.get_extra_info("sockname"), transport.get_extra_info("peername")
         self._addresses = f" {_address(local)}->{_address(remote)}"
+        own = transport.get_extra_info("socket")
+        if own is not None and transport.get_extra_info("sslcontext") is None:
+            self._descriptor = own.fileno()
         self._protocol.send_request(self._protocol.connect())
         self._flush()
 
@@ -265,8 +286,11 @@ class Connection(asyncio.Protocol):
         if not writes or self._transport is None or self._transport.is_closing():
             return
         # The empty string that asks for a half-close vanishes here: connections are closed as a whole.
-        self._transport.write(b"".join(writes))
-        unsent = self._transport.get_write_buffer_size()
+        self._write(self._transport, b"".join(writes))
+
+    def _write(self, transport: asyncio.Transport, data: bytes) -> None:
+        transport.write(data)
+        unsent = transport.get_write_buffer_size()
         if unsent > MAXIMUM_UNSENT_BYTES:
             self.abort(f"the peer stopped reading: {unsent} bytes could not be sent")
 

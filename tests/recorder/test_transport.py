@@ -6,6 +6,8 @@ import asyncio
 import base64
 import hashlib
 import importlib.util
+import os
+import select
 import shutil
 import socket
 import ssl
@@ -202,6 +204,76 @@ def test_messages_come_as_bytes_in_order_and_requests_go_out(run: Run) -> None:
         assert await owner.closed() == "closed by us"
         assert not connection.is_open
         assert "closed (closed by us)" in repr(connection)
+
+    run(scenario())
+
+
+def test_a_message_is_in_the_socket_when_send_returns(run: Run) -> None:
+    """Whatever the loop: nothing of it runs between the call and the look."""
+
+    async def scenario() -> None:
+        peers: list[Peer] = []
+
+        async def handler(peer: Peer) -> None:
+            peers.append(peer)
+            await peer.accept()
+            await asyncio.Event().wait()
+
+        async with raw_server(handler) as url:
+            owner = Owner()
+            connection = await owner.connect(url)
+            theirs = peers[0].writer.get_extra_info("socket").fileno()
+            with socket.socket(fileno=os.dup(theirs)) as peer:
+                connection.send(b"{}")
+                assert select.select([peer], [], [], 20) == ([peer], [], [])
+                head, size, *rest = peer.recv(100)
+            assert (head, size) == (0x81, 0x82)
+            assert bytes(byte ^ rest[index] for index, byte in enumerate(rest[4:])) == b"{}"
+            connection.abort()
+
+    run(scenario())
+
+
+def test_a_full_socket_keeps_messages_whole_and_in_order(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "MAXIMUM_UNSENT_BYTES", 1 << 30)
+
+    async def scenario() -> None:
+        go = asyncio.Event()
+        got: list[bytes | str] = []
+
+        async def handler(server: ServerConnection) -> None:
+            await go.wait()
+            while True:
+                got.append(await server.recv())
+
+        async with serve(handler, "127.0.0.1", 0, max_size=1 << 20, max_queue=1) as server:
+            owner = Owner()
+            port = server.sockets[0].getsockname()[1]
+            connection = await owner.connect(f"ws://127.0.0.1:{port}/")
+            sizes = [600_000, 3, 125, 126, 65_535, 65_536, 600_000, 7] * 8
+            sent = [bytes([97 + number % 26]) * size for number, size in enumerate(sizes)]
+            for message in sent:
+                connection.send(message)
+            go.set()
+            await owner.until(lambda: len(got) == len(sent))
+            assert [str(message).encode() for message in got] == sent
+            await connection.close()
+
+    run(scenario())
+
+
+def test_a_message_after_the_end_is_refused(run: Run) -> None:
+    async def scenario() -> None:
+        async def handler(peer: Peer) -> None:
+            await peer.accept()
+            await asyncio.Event().wait()
+
+        async with raw_server(handler) as url:
+            owner = Owner()
+            connection = await owner.connect(url)
+            connection.abort()
+            with pytest.raises(ConnectError, match="only be sent while"):
+                connection.send(b"{}")
 
     run(scenario())
 
