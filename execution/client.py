@@ -309,16 +309,22 @@ class TradingClient:
         """
         return self._entry.create(order, or_rest=or_rest)
 
-    def create_batch(self, orders: Sequence[NewOrder]) -> list[Ticket]:
+    def create_batch(self, orders: Sequence[NewOrder], *, or_rest: bool = False) -> list[Ticket]:
         """Send several new orders of one category in one message (20; on spot 10); all or none of them.
 
-        Each has an outcome of its own. Errors as `create`.
+        Each has an outcome of its own. Arguments and errors as `create`.
         """
-        return self._entry.create_batch(orders)
+        return self._entry.create_batch(orders, or_rest=or_rest)
 
     def amend(self, key: OrderKey, change: Change, *, or_rest: bool = False) -> Ticket:
         """Send a change of an open order. Arguments and errors as `create`."""
         return self._entry.amend(key, change, or_rest=or_rest)
+
+    def amend_batch(
+        self, changes: Sequence[tuple[OrderKey, Change]], *, or_rest: bool = False
+    ) -> list[Ticket]:
+        """Send changes of several open orders of one category in one message; as `create_batch`."""
+        return self._entry.amend_batch(changes, or_rest=or_rest)
 
     def cancel(self, key: OrderKey, *, or_rest: bool = True) -> Ticket:
         """Send a cancel; over REST if the trade socket is down, unless told otherwise. Never held back by a limit.
@@ -328,9 +334,9 @@ class TradingClient:
         """
         return self._entry.cancel(key, or_rest=or_rest)
 
-    def cancel_batch(self, keys: Sequence[OrderKey]) -> list[Ticket]:
-        """Send several cancels of one category in one message. Errors as `cancel`."""
-        return self._entry.cancel_batch(keys)
+    def cancel_batch(self, keys: Sequence[OrderKey], *, or_rest: bool = True) -> list[Ticket]:
+        """Send several cancels of one category in one message. Arguments and errors as `cancel`."""
+        return self._entry.cancel_batch(keys, or_rest=or_rest)
 
     def _why_stopped(self) -> Refused | None:
         """What stands against every request but cancels."""

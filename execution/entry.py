@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
 
 from execution.desk.filters import Filters
 from execution.desk.limits import Quote, RiskGate
@@ -18,7 +18,15 @@ from execution.sender import Sender
 from execution.ticket import Ticket
 from schemas.names import Category
 
-__all__ = ["OrderEntry"]
+__all__ = ["MOST_IN_BATCH", "OrderEntry"]
+
+MOST_IN_BATCH: Final[Mapping[Category, int]] = {
+    Category.LINEAR: 20,
+    Category.INVERSE: 20,
+    Category.OPTION: 20,
+    Category.SPOT: 10,
+}
+"""Requests in one message (section 7.3)."""
 
 
 class OrderEntry:
@@ -64,21 +72,13 @@ class OrderEntry:
         self._sender.check_way(Op.CREATE, order.category, now_ms, or_rest=or_rest)
         return self._sender.submit([self._begin_order(order)], now_ms, or_rest)[0]
 
-    def create_batch(self, orders: Sequence[NewOrder]) -> list[Ticket]:
+    def create_batch(self, orders: Sequence[NewOrder], *, or_rest: bool = False) -> list[Ticket]:
         """Send several new orders in one message."""
-        category = _category_of([order.category for order in orders])
         now_ms = self._clock.now_ms()
         self._gate.check_rate(now_ms, len(orders))
-        self._sender.check_way(Op.CREATE, category, now_ms, or_rest=False, count=len(orders))
-        requests: list[OrderRequest] = []
-        try:
-            # one by one, as each counts for the limits of the next, and those begun are given up with one refused
-            requests.extend(self._begin_order(self._checked(order, now_ms)) for order in orders)
-        except Refused as refusal:
-            for request in requests:
-                self._requests.not_sent(request, f"another order of its batch was refused: {refusal}")
-            raise
-        return self._sender.submit(requests, now_ms, False)
+        # one by one, as each counts for the limits of the next
+        begun = (self._begin_order(self._checked(order, now_ms)) for order in orders)
+        return self._send_batch(Op.CREATE, [order.category for order in orders], begun, now_ms, or_rest)
 
     def _checked(self, order: NewOrder, now_ms: int) -> NewOrder:
         """Round an order, and hold it against everything that can be held against it here."""
@@ -103,18 +103,30 @@ class OrderEntry:
     def amend(self, key: OrderKey, change: Change, *, or_rest: bool = False) -> Ticket:
         """Send a change of an open order."""
         self._check_trading()
+        now_ms = self._clock.now_ms()
+        self._sender.check_way(Op.AMEND, key.category, now_ms, or_rest=or_rest)
+        return self._sender.submit([self._begin_change(key, change, now_ms)], now_ms, or_rest)[0]
+
+    def amend_batch(
+        self, changes: Sequence[tuple[OrderKey, Change]], *, or_rest: bool = False
+    ) -> list[Ticket]:
+        """Send changes of several open orders in one message."""
+        now_ms = self._clock.now_ms()
+        self._gate.check_rate(now_ms, len(changes))
+        begun = (self._begin_change(key, change, now_ms) for key, change in changes)
+        return self._send_batch(Op.AMEND, [key.category for key, _ in changes], begun, now_ms, or_rest)
+
+    def _begin_change(self, key: OrderKey, change: Change, now_ms: int) -> OrderRequest:
+        self._check_trading()
         filters = self._filters_of(key.category, key.symbol)
         order = self._account.order(key.category, order_id=key.order_id, link_id=key.link_id)
         if order is None:
             raise Refused("unknown order", f"{key.link_id or key.order_id}: no row has shown it yet")
         change = filters.rounded_change(change, Side.SELL if order.side == Side.SELL else Side.BUY)
         filters.check_change(change)
-        now_ms = self._clock.now_ms()
         self._gate.check_change(order, change, filters, now_ms)
         changed = change.wire()
-        self._sender.check_way(Op.AMEND, key.category, now_ms, or_rest=or_rest)
-        request = self._requests.begin(Op.AMEND, key, key.fields() | changed, self._ids.next(), changed)
-        return self._sender.submit([request], now_ms, or_rest)[0]
+        return self._requests.begin(Op.AMEND, key, key.fields() | changed, self._ids.next(), changed)
 
     def cancel(self, key: OrderKey, *, or_rest: bool = True) -> Ticket:
         """Send a cancel."""
@@ -123,22 +135,13 @@ class OrderEntry:
         request = self._requests.begin(Op.CANCEL, key, self._cancel_fields(key), self._ids.next())
         return self._sender.submit([request], now_ms, or_rest)[0]
 
-    def cancel_batch(self, keys: Sequence[OrderKey]) -> list[Ticket]:
+    def cancel_batch(self, keys: Sequence[OrderKey], *, or_rest: bool = True) -> list[Ticket]:
         """Send several cancels in one message."""
-        category = _category_of([key.category for key in keys])
         now_ms = self._clock.now_ms()
-        self._sender.check_way(Op.CANCEL, category, now_ms, or_rest=False, count=len(keys))
-        requests: list[OrderRequest] = []
-        try:
-            requests.extend(
-                self._requests.begin(Op.CANCEL, key, self._cancel_fields(key), self._ids.next())
-                for key in keys
-            )
-        except Refused as refusal:
-            for request in requests:
-                self._requests.not_sent(request, f"another cancel of its batch was refused: {refusal}")
-            raise
-        return self._sender.submit(requests, now_ms, False)
+        begun = (
+            self._requests.begin(Op.CANCEL, key, self._cancel_fields(key), self._ids.next()) for key in keys
+        )
+        return self._send_batch(Op.CANCEL, [key.category for key in keys], begun, now_ms, or_rest)
 
     def _cancel_fields(self, key: OrderKey) -> dict[str, Any]:
         """A cancel's object. On spot it has to say what kind of order is meant, or normal ones are (section 6.3)."""
@@ -152,6 +155,26 @@ class OrderEntry:
         return fields
 
     # -- inside --------------------------------------------------------------------------------------------
+
+    def _send_batch(
+        self,
+        op: Op,
+        categories: Sequence[Category],
+        begun: Iterator[OrderRequest],
+        now_ms: int,
+        or_rest: bool,
+    ) -> list[Ticket]:
+        """Begin requests one by one, and send all of them or none: with one refused, the others are given up."""
+        category = _category_of(categories)
+        self._sender.check_way(op, category, now_ms, or_rest=or_rest, count=len(categories))
+        requests: list[OrderRequest] = []
+        try:
+            requests.extend(begun)
+        except BaseException as problem:
+            for request in requests:
+                self._requests.not_sent(request, f"another request of its batch was refused: {problem}")
+            raise
+        return self._sender.submit(requests, now_ms, or_rest)
 
     def _check_trading(self) -> None:
         refusal = self._why_stopped()
@@ -168,10 +191,13 @@ class OrderEntry:
 
 
 def _category_of(categories: Sequence[Category]) -> Category:
-    most = 10 if Category.SPOT in categories else 20
-    if not 0 < len(categories) <= most or len(set(categories)) > 1:
+    """The one category of a batch, whose size it takes (section 7.3)."""
+    if not categories or len(set(categories)) > 1:
         raise Refused(
-            "batch",
-            f"{len(categories)} requests of {len(set(categories))} categories: 1 to {most} of one",
+            "batch", f"{len(categories)} requests of {len(set(categories))} categories: expected some of one"
         )
-    return categories[0]
+    category = categories[0]
+    most = MOST_IN_BATCH.get(category)
+    if most is None or len(categories) > most:
+        raise Refused("batch", f"{len(categories)} requests: {category.value} takes {most or 'none'} at once")
+    return category

@@ -13,10 +13,10 @@ from execution.desk.link_ids import LinkIds
 from execution.desk.orders import Refused
 from execution.desk.outcomes import OrderRequest, Outcome
 from execution.desk.rates import RateLimiter
-from execution.desk.replies import OrderReply, PrivateRows
+from execution.desk.replies import OrderReply, PrivateRows, pair_items
 from execution.desk.requests import Requests
 from execution.desk.signers import Signer
-from execution.desk.wire import Op, batch_message, order_message, trade_url
+from execution.desk.wire import Op, batch_fields, batch_message, order_message, trade_url
 from execution.exchange_clock import ExchangeClock
 from execution.order_journal import OrderJournal, Way
 from execution.signed_rest import NotSent, SignedRest
@@ -127,8 +127,7 @@ class Sender:
             for _ in requests:
                 self._gate.sent(now_ms)
         if not by_socket:
-            for request in requests:
-                self._calls.start(self._post(request))
+            self._calls.start(self._post(requests))
         elif len(requests) == 1:
             request = requests[0]
             message = order_message(op, request.fields, request.request_id, now_ms, window_ms)
@@ -175,26 +174,34 @@ class Sender:
             return
         self._on_connection.setdefault(number, {})[message_id] = requests
 
-    async def _post(self, request: OrderRequest) -> None:
+    async def _post(self, requests: list[OrderRequest]) -> None:
+        """Send requests of one kind over REST, several as a batch."""
+        op, category = requests[0].op, requests[0].key.category
+        path, fields = op.path, requests[0].fields
+        if len(requests) > 1:
+            path = op.batch_path
+            fields = batch_fields(category.value, [request.fields for request in requests])
         try:
-            answer, headers = await self._rest.post(request.op.path, request.fields, request.timestamp_ms)
+            answer, headers = await self._rest.post(path, fields, requests[0].timestamp_ms)
         except NotSent as error:
-            self._requests.not_sent(request, str(error))
+            for request in requests:
+                self._requests.not_sent(request, str(error))
         except ExchangeError:
-            self._requests.lose([request], self._clock.now_ms())
+            self._requests.lose(requests, self._clock.now_ms())
             self._calls.wake()
         else:
-            now_ms = self._clock.now_ms()
-            if headers is not None:
-                self._rates.on_headers(request.key.category, request.op, headers, now_ms)
             order_id = answer.result.get("orderId")
-            self._on_code(request, answer.code, now_ms)
-            self._requests.on_reply(
-                request.request_id,
-                answer.code,
-                answer.words,
-                order_id if isinstance(order_id, str) else "",
-                now_ms,
+            self._on_answer(
+                requests,
+                OrderReply(
+                    requests[0].request_id,
+                    op.value,
+                    answer.code,
+                    answer.words,
+                    order_id if isinstance(order_id, str) else "",
+                    headers,
+                    pair_items(answer.result, answer.extra) if len(requests) > 1 and answer.code == 0 else (),
+                ),
             )
 
     # -- what comes back -----------------------------------------------------------------------------------
@@ -207,6 +214,14 @@ class Sender:
         if message.code == _RESTARTING and number == self.socket.connections:
             self._calls.notice("trade socket", "the exchange restarts its trade service")
             self.socket.renew()
+        self._on_answer(requests, message)
+        if not requests:
+            self._requests.on_reply(message.request_id, message.code, message.words, message.order_id, now_ms)
+        self._calls.wake()
+
+    def _on_answer(self, requests: list[OrderRequest], message: OrderReply) -> None:
+        """Take the answer to one request or to a batch, of either way."""
+        now_ms = self._clock.now_ms()
         for index, request in enumerate(requests):
             code, words, order_id = message.code, message.words, message.order_id
             if len(requests) > 1 and code == 0:
@@ -218,9 +233,6 @@ class Sender:
                 self._rates.on_headers(request.key.category, request.op, message.headers, now_ms)
             self._on_code(request, code, now_ms)
             self._requests.on_reply(request.request_id, code, words, order_id, now_ms)
-        if not requests:
-            self._requests.on_reply(message.request_id, message.code, message.words, message.order_id, now_ms)
-        self._calls.wake()
 
     def _on_code(self, request: OrderRequest, code: int, now_ms: int) -> None:
         if code == _RATE_CODE:

@@ -16,6 +16,7 @@ __all__ = [
     "Op",
     "SignedRequest",
     "auth_message",
+    "batch_fields",
     "batch_message",
     "get_request",
     "order_message",
@@ -47,6 +48,11 @@ class Op(StrEnum):
     def path(self) -> str:
         """The same request's REST path."""
         return f"/v5/order/{self.value.removeprefix('order.')}"
+
+    @property
+    def batch_path(self) -> str:
+        """The REST path of several at once."""
+        return self.path + _BATCH
 
 
 def auth_message(signer: Signer, now_ms: int, req_id: str) -> bytes:
@@ -86,6 +92,12 @@ def order_message(
     )
 
 
+def batch_fields(category: str, requests: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The object of a batch, on either way; the requests in it don't name the category again (section 6.3)."""
+    items = [{name: value for name, value in fields.items() if name != "category"} for fields in requests]
+    return {"category": category, "request": items}
+
+
 def batch_message(
     op: Op,
     category: str,
@@ -94,14 +106,13 @@ def batch_message(
     timestamp_ms: int,
     recv_window_ms: int,
 ) -> bytes:
-    """Several orders' requests of one category in one message; their objects don't name it again."""
-    items = [{name: value for name, value in fields.items() if name != "category"} for fields in requests]
+    """Several orders' requests of one category in one message."""
     return _encode(
         {
             "reqId": req_id,
             "header": {"X-BAPI-TIMESTAMP": str(timestamp_ms), "X-BAPI-RECV-WINDOW": str(recv_window_ms)},
             "op": op.value + _BATCH,
-            "args": [{"category": category, "request": items}],
+            "args": [batch_fields(category, requests)],
         }
     )
 

@@ -8,6 +8,7 @@ import os
 import random
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -234,7 +235,7 @@ async def test_a_batch_is_sent_whole_or_not_at_all(place: Place) -> None:
     assert caught.value.rule == "position", "each counts for the next"
     assert client.requests.is_settled
     spot = NewOrder(category=Category.SPOT, symbol="X", side=Side.BUY, quantity=D(1))
-    for orders in ([], [order] * 21, [order, spot]):
+    for orders in ([], [order] * 21, [order, spot], [spot] * 11):
         with pytest.raises(Refused) as caught:
             client.create_batch(orders)
         assert caught.value.rule == "batch"
@@ -378,8 +379,21 @@ PASSING = (
 """Refusals of our own that a program meets when what it wants doesn't go at the moment."""
 
 
+def draw(chance: random.Random, mid: Decimal) -> NewOrder:
+    """An order that rests, trades, or is refused."""
+    side = chance.choice((Side.BUY, Side.SELL))
+    far = D(chance.choice(("0.03", "0.02", "0.0001", "-0.0005")))
+    return NewOrder(
+        category=LINEAR,
+        symbol="BTCUSDT",
+        side=side,
+        quantity=D(chance.randint(1, 20)) / 1000,
+        price=None if chance.random() < 0.1 else mid * (1 - far * side.sign),
+    )
+
+
 async def trade_at_random(place: Place, client: TradingClient, seed: int, lifecycles: int) -> list[Ticket]:
-    """Place, amend and cancel at random, whatever happens."""
+    """Place, amend and cancel at random, one by one and in batches, over either way, whatever happens."""
     chance = random.Random(seed)
     tickets: list[Ticket] = []
     created = 0
@@ -387,27 +401,28 @@ async def trade_at_random(place: Place, client: TradingClient, seed: int, lifecy
         await asyncio.sleep(0.005)
         mid = await place.mid()
         keys = [ticket.key for ticket in tickets[-15:]]
-        what = chance.random()
+        what, or_rest = chance.random(), chance.random() < 0.5
+        several = chance.randint(2, 4) if chance.random() < 0.25 else 1
+        some = list(dict.fromkeys(chance.choices(keys, k=several))) if keys else []
+        change = Change(quantity=D(chance.randint(1, 30)) / 1000)
         try:
             if what < 0.5 or not keys:
-                side = chance.choice((Side.BUY, Side.SELL))
-                far = chance.choice(("0.03", "0.02", "0.0001", "-0.0005"))
-                order = NewOrder(
-                    category=LINEAR,
-                    symbol="BTCUSDT",
-                    side=side,
-                    quantity=D(chance.randint(1, 20)) / 1000,
-                    price=None
-                    if chance.random() < 0.1
-                    else mid * (1 - D(far) * (1 if side is Side.BUY else -1)),
+                orders = [draw(chance, mid) for _ in range(several)]
+                made = (
+                    [client.create(orders[0], or_rest=or_rest)]
+                    if several == 1
+                    else client.create_batch(orders, or_rest=or_rest)
                 )
-                tickets.append(client.create(order, or_rest=chance.random() < 0.5))
-                created += 1
+                created += len(made)
             elif what < 0.75:
-                change = Change(quantity=D(chance.randint(1, 30)) / 1000)
-                tickets.append(client.amend(chance.choice(keys), change, or_rest=chance.random() < 0.5))
+                made = (
+                    [client.amend(some[0], change, or_rest=or_rest)]
+                    if several == 1
+                    else client.amend_batch([(key, change) for key in some], or_rest=or_rest)
+                )
             else:
-                tickets.append(client.cancel(chance.choice(keys)))
+                made = [client.cancel(some[0])] if several == 1 else client.cancel_batch(some)
+            tickets += made
         except Refused as refusal:
             if refusal.rule not in PASSING:
                 raise
@@ -438,6 +453,8 @@ async def test_every_request_has_its_outcome_in_a_storm(open_place: Callable[...
     await check_storm(place, client, tickets)
     outcomes = [ticket.request.outcome for ticket in tickets]
     assert any(outcome is not None and outcome.was_unknown for outcome in outcomes), "the storm blew"
+    together = Counter((ticket.request.op, ticket.request.timestamp_ms) for ticket in tickets)
+    assert {op for (op, _), count in together.items() if count > 1} == set(Op), "batches of each kind"
 
 
 @pytest.mark.slow
