@@ -233,12 +233,12 @@ async def test_a_fault_of_our_own_in_a_batch_leaves_nothing_begun(
     order = await place.resting()
     begin, count = client.requests.begin, 0
 
-    def fails_at_the_second(*arguments: Any) -> OrderRequest:
+    def fails_at_the_second(*arguments: Any, **more: Any) -> OrderRequest:
         nonlocal count
         count += 1
         if count == 2:
             raise ZeroDivisionError("a mistake of ours")
-        return begin(*arguments)
+        return begin(*arguments, **more)
 
     monkeypatch.setattr(client.requests, "begin", fails_at_the_second)
     with pytest.raises(ZeroDivisionError):
