@@ -16,7 +16,7 @@ from execution.desk.requests import Requests
 from execution.exchange_clock import ExchangeClock
 from execution.signed_rest import SignedRest
 from recorder.rest import RestClient
-from schemas.errors import ConfigError
+from schemas.errors import ConfigError, ExchangeError
 from schemas.names import Category
 
 __all__ = ["AccountLoader", "load_filters", "look_up", "scopes"]
@@ -59,8 +59,15 @@ async def look_up(rest: SignedRest, lookup: Lookup) -> list[dict[str, Any]]:
     key = lookup.key
     name, value = ("orderId", key.order_id) if key.order_id else ("orderLinkId", key.link_id)
     query = {"category": key.category.value, "symbol": key.symbol, name: value}
-    rows = _listed(await rest.get("/v5/order/realtime", **query))
-    return rows or _listed(await rest.get("/v5/order/history", **query))
+    rows: list[dict[str, Any]] = []
+    for path in ("/v5/order/realtime", "/v5/order/history"):
+        listed = (await rest.get(path, **query)).get("list")
+        if not isinstance(listed, list):
+            raise ExchangeError(f"{path}: expected a list of orders, without which nothing is known")
+        rows = rows or listed
+        if rows:
+            break
+    return rows
 
 
 def _listed(result: dict[str, Any]) -> list[dict[str, Any]]:

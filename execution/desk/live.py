@@ -87,6 +87,11 @@ class LiveOrder(msgspec.Struct):
         return self.row.get("reduceOnly") is True
 
     @property
+    def created_ms(self) -> int:
+        """When the exchange took it, by its clock; 0 where it doesn't say."""
+        return _whole(self.row, "createdTime")
+
+    @property
     def filter_kind(self) -> str:
         """The ``orderFilter`` that means a spot order as long as it waits for its trigger; empty for what is normal."""
         if self.category is not Category.SPOT or self.status != OrderStatus.UNTRIGGERED:

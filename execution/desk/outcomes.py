@@ -88,6 +88,7 @@ class OrderRequest(msgspec.Struct, eq=False):
         timestamp_ms, window_ms: as sent; the exchange takes it until their sum.
         identity: of the order; stays as it was at the beginning, whatever is learnt of the order's names.
         order_id: the exchange's id, once an answer told it.
+        name_taken: code and words of an answer that said that there is an order of this name already.
         adds, is_unclear: as what `execution.desk.exposure.Pending` counts it.
     """
 
@@ -102,6 +103,7 @@ class OrderRequest(msgspec.Struct, eq=False):
     window_ms: int = 0
     order_id: str = ""
     quantity: Decimal | None = None
+    name_taken: tuple[int, str] | None = None
     outcome: Outcome | None = None
     adds: tuple[Direction, Decimal] | None = None
     is_unclear: bool = False

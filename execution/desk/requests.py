@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import msgspec
 
-from execution.desk.codes import is_gone, leaves_open
+from execution.desk.codes import DUPLICATE_LINK_ID, is_gone, leaves_open
 from execution.desk.exposure import Pending
 from execution.desk.live import Fill, LiveAccount, LiveOrder, has_values
 from execution.desk.orders import OrderKey, Refused
@@ -245,6 +245,8 @@ class Requests:
             if not self._is_shown(request) and (awaited is None or awaited[0].op is not Op.CANCEL):
                 self._await(request, now_ms)
         elif leaves_open(code, is_create=request.op is Op.CREATE):
+            if code in DUPLICATE_LINK_ID:
+                request.name_taken = code, words[:500]
             self.lose([request], now_ms)
         else:
             self._settle(request, OutcomeKind.REJECTED, Evidence.REPLY, code, words[:500])
@@ -338,7 +340,8 @@ class Requests:
         """Take what REST said to a lookup.
 
         Args:
-            rows: of both endpoints together; None where either failed, which says nothing.
+            rows: of both endpoints together; None where either failed, which says nothing. Rows of which none is
+                readable and about this order say nothing either: only an empty answer says that there is none.
         """
         identity = self._asked.pop(lookup.ordinal, None)
         ask = None if identity is None else self._asks.get(identity)
@@ -351,6 +354,8 @@ class Requests:
             if order is not None and identity in _identities(order):
                 found = True
                 self._judge(order, Evidence.REST)
+        if rows and not found:
+            rows = None
         if rows is not None:
             self._conclude(identity, lookup, found)
         order = self._order(lookup.key)
@@ -407,7 +412,9 @@ class Requests:
         for request in [r for identity in identities for r in self._by_order.get(identity, ())]:
             if request.state is not RequestState.UNKNOWN:
                 continue
-            if request.op is Op.CREATE:
+            if request.op is Op.CREATE and request.name_taken and self._is_older(order, request):
+                self._settle(request, OutcomeKind.REJECTED, evidence, *request.name_taken)
+            elif request.op is Op.CREATE:
                 request.order_id = order.order_id
                 self._settle(request, OutcomeKind.ACKED, evidence)
             elif request.op is Op.AMEND and order.has(request.changed):
@@ -421,6 +428,10 @@ class Requests:
                     self._settle(request, OutcomeKind.EXPIRED, evidence, words=words)
         for identity in identities:
             self._drop_shown(identity)
+
+    def _is_older(self, order: LiveOrder, request: OrderRequest) -> bool:
+        """Whether an order was there before a request for one of its name: the caller gave it twice."""
+        return 0 < order.created_ms < request.timestamp_ms - self.clock_error_ms - self._timing.settle_ms
 
     def _drop_shown(self, identity: Identity) -> None:
         awaited = self._awaited.get(identity)

@@ -163,6 +163,38 @@ def test_a_failed_lookup_says_nothing(bench: Bench) -> None:
     assert (request.outcome.kind, request.outcome.evidence) == (OutcomeKind.ACKED, Evidence.REST)
 
 
+@pytest.mark.parametrize(
+    "listed",
+    [
+        [row(orderStatus="Suspended")],  # a word that the exchange learnt lately
+        [row(qty=0.01)],
+        [row(orderId="o9", orderLinkId="another")],
+        [None],
+    ],
+)
+def test_an_answer_that_cannot_be_read_is_not_an_absence(bench: Bench, listed: list[Any]) -> None:
+    request = bench.send(Op.CREATE)
+    bench.requests.lose([request], NOW + 10)
+    for later_ms in (1, 10_000, 20_000):
+        bench.requests.on_lookup(bench.lookup(DEAD + later_ms), listed, DEAD + later_ms)
+        assert request.state is RequestState.UNKNOWN
+    bench.requests.on_lookup(bench.lookup(DEAD + 30_000), [row()], DEAD + 30_000)
+    assert request.outcome is not None
+    assert request.outcome.kind is OutcomeKind.ACKED
+
+
+@pytest.mark.parametrize(("age_ms", "kind"), [(0, OutcomeKind.ACKED), (86_400_000, OutcomeKind.REJECTED)])
+def test_a_name_that_an_older_order_has(bench: Bench, age_ms: int, kind: OutcomeKind) -> None:
+    """Duplicate, says the exchange: of this very request that arrived twice, or of an order of an earlier run."""
+    request = bench.send(Op.CREATE)
+    bench.reply(request, 110072, "")
+    assert request.state is RequestState.UNKNOWN
+    created = row(orderStatus="Filled", createdTime=str(NOW - age_ms))
+    bench.requests.on_lookup(bench.lookup(NOW + 10), [created], NOW + 20)
+    assert request.outcome is not None
+    assert (request.outcome.kind, request.outcome.code) == (kind, 110072 if age_ms else 0)
+
+
 def test_a_lookup_is_asked_once_at_a_time(bench: Bench) -> None:
     request = bench.send(Op.CREATE)
     bench.requests.lose([request], NOW)
