@@ -125,6 +125,13 @@ def parser() -> argparse.ArgumentParser:
         help="query: hours of each of two symbols (%(default)g)",
     )
     out.add_argument(
+        "--days",
+        type=int,
+        default=0,
+        metavar="N",
+        help="manifest: compacted days before, and what each kind of reader takes behind them (%(default)s)",
+    )
+    out.add_argument(
         "--compacted", action="store_true", help="query: with one file a day, which takes a while to make"
     )
     out.add_argument(
@@ -156,7 +163,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     if options.name == "manifest":
         from benchmarks.manifest import manifest
 
-        return manifest(options.symbols or 600)
+        return manifest(options.symbols or 600, options.days)
     if options.name == "journal":
         from benchmarks.feed import load as load_feed
         from benchmarks.journal import journal

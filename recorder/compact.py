@@ -12,7 +12,6 @@ compaction, gives what compacting all at once would have given.
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +21,7 @@ from recorder.file_places import sha256_of
 from recorder.leftovers import GRACE_S, delete_replaced, find_leftovers
 from recorder.manifest import Manifest, append_manifest, read_manifest
 from recorder.manifest_checkpoint import shorten_manifest
+from recorder.manifest_lines import same_directory
 from recorder.merge_rows import Source, merged_rows
 from recorder.merged_files import MergedFile
 from recorder.parquet_files import sync_directory
@@ -29,6 +29,7 @@ from recorder.roll import roll_lock
 from recorder.row_digest import RowDigest
 from recorder.row_groups import ArchiveReader
 from recorder.version import SOFTWARE
+from recorder.waiting_days import WaitingDay, waiting_days
 from schemas.errors import Corrupt, StoreError
 from schemas.manifest import ManifestCompaction, ManifestFile
 from schemas.names import Table
@@ -68,6 +69,11 @@ class Group(NamedTuple):
     symbol: str
     date: str
     files: list[ManifestFile]
+
+    @property
+    def directory(self) -> str:
+        """Where they are, relative to the archive."""
+        return self.files[0].path.rpartition("/")[0]
 
     def __str__(self) -> str:
         return f"{self.collector} {self.date} {self.table} {self.symbol}"
@@ -146,8 +152,7 @@ def compact_data(
     on_begun: Callable[[Group, int, int], None] = lambda _group, _number, _of: None,
     should_stop: Callable[[], bool] = lambda: False,
     breathe: Callable[[], None] = lambda: None,
-    sweep: bool | None = True,
-    wanted: Callable[[Group], bool] = lambda _: True,
+    sweep: bool = True,
 ) -> Compaction:
     """Merge what waits to be merged. Takes and gives back ``roll_lock`` again and again, so that rolls get their turn.
 
@@ -158,8 +163,7 @@ def compact_data(
         on_begun: told of each group, its number from 1, and of how many there are.
         should_stop: asked between groups.
         breathe: called again and again while it works; it may wait.
-        sweep: also look for what crashes left behind in the whole archive; None: if anything was merged.
-        wanted: only these groups.
+        sweep: look for what crashes left behind in the whole archive, and not only where something was merged.
 
     Raises:
         StoreError: the disk refused, or the manifest cannot be read.
@@ -167,22 +171,29 @@ def compact_data(
     result = Compaction()
     archive = data / "archive"
     number = 0
+    merged: set[str] = set()
+    passed: set[WaitingDay] = set()  # of which nothing is to be merged after all, or something is damaged
     while True:
         with roll_lock(data, wait=True):
-            manifest = read_manifest(archive)
-            groups = [
-                group
-                for group in waiting_groups(
-                    manifest, before=before, collector=collector, quiet_since_ns=quiet_since_ns
+            days = [
+                day
+                for day in waiting_days(
+                    archive, before=before, collector=collector, quiet_since_ns=quiet_since_ns
                 )
-                if wanted(group) and not any(file.path in result.damaged for file in group.files)
+                if day not in passed
             ]
-            if groups:
-                commit = _Commit(archive, manifest, groups[0].collector)
-                total = number + len(groups)
+            if days:
+                at_once = {
+                    day.directory: day
+                    for day in days[:GROUPS_PER_COMMIT]
+                    if day.collector == days[0].collector
+                }
+                manifest = read_manifest(archive, same_directory(at_once.__contains__))
+                groups = waiting_groups(manifest, collector=days[0].collector)
+                passed |= set(at_once.values()) - {at_once[group.directory] for group in groups}
+                commit = _Commit(archive, manifest, days[0].collector)
+                total = number + len(days)
                 for group in groups:
-                    if len(commit.done) >= GROUPS_PER_COMMIT or group.collector != commit.collector:
-                        break
                     if should_stop():
                         result.waiting = True
                         break
@@ -195,6 +206,7 @@ def compact_data(
                         break
                     except Corrupt as error:
                         result.damaged[_relative(archive, error.path, group)] = error.why
+                        passed.add(at_once[group.directory])
                     except StoreError as error:
                         stored = [
                             file.path
@@ -204,16 +216,15 @@ def compact_data(
                         if not stored:
                             raise
                         result.damaged[stored[0]] = f"is only in an object store now: {error}"
-                result.done += commit.write()
-            if result.waiting or not groups:
-                if (result.done if sweep is None else sweep) and not result.waiting:
-                    _sweep(data, grace_s, result)
-                else:
-                    _count(result, delete_replaced(manifest, grace_s=grace_s))
-                counting = Counter(file.collector for file in manifest.files)
-                counting.update(key[0] for key in [*manifest.segments, *manifest.pruned])
-                for name, count in sorted(counting.items() if not result.waiting else ()):
-                    result.dropped_lines += shorten_manifest(archive, name, counting=count)
+                        passed.add(at_once[group.directory])
+                done = commit.write()
+                merged.update(one.group.directory for one in done)
+                result.done += done
+            if result.waiting or not days:
+                _clean(data, grace_s, result, None if sweep else merged)
+                if not result.waiting:
+                    for path in sorted((archive / "manifest").glob("*.jsonl")):
+                        result.dropped_lines += shorten_manifest(archive, path.stem)
                 return result
         time.sleep(YIELD_S)
 
@@ -232,7 +243,7 @@ def compact_quiet_days(
         quiet_since_ns=now_ns - QUIET_NS,
         breathe=breathe,
         should_stop=should_stop,
-        sweep=None,
+        sweep=False,
     )
 
 
@@ -310,13 +321,18 @@ def merge_group(
         raise
 
 
-def _sweep(data: Path, grace_s: float, result: Compaction) -> None:
-    """Delete what counts for nobody; what was replaced stays for its grace."""
-    manifest = read_manifest(data / "archive")
-    _count(result, delete_replaced(manifest, grace_s=grace_s, everything=True))
-    for leftover in list(find_leftovers(data, manifest)):
+def _clean(data: Path, grace_s: float, result: Compaction, directories: set[str] | None) -> None:
+    """Delete what counts for nobody, in some directories or in all; what was replaced stays for its grace."""
+    archive = data / "archive"
+    if result.waiting or directories == set():
+        _count(result, delete_replaced(archive, grace_s=grace_s))
+        return
+    _count(result, delete_replaced(archive, grace_s=grace_s, everything=True))
+    wanted = None if directories is None else same_directory(directories.__contains__)
+    manifest = read_manifest(archive, wanted)
+    for leftover in list(find_leftovers(data, manifest, directories)):
         if leftover.why in ("temporary", "orphan"):
-            (manifest.archive / leftover.path).unlink(missing_ok=True)
+            (archive / leftover.path).unlink(missing_ok=True)
             _count(result, (1, leftover.bytes))
 
 

@@ -67,14 +67,14 @@ def _compact_and_report(
     data: Path, before: str | None, collector: str | None, grace_s: float, min_free_mib: float, *, json: bool
 ) -> int:
     from recorder.compact import Group, compact_data
-    from recorder.manifest import read_manifest
+    from recorder.manifest import read_segments
     from recorder.roll import pending_segments
     from recorder.status import require_recording
 
     require_recording(data)
     if before is not None:
         _check_date(before)
-    known = sorted({name for name, _ in read_manifest(data / "archive").segments})
+    known = sorted({name for name, _ in read_segments(data / "archive").segments})
     if collector is not None and collector not in known:
         near = f"its collectors are {', '.join(known)}" if known else "nothing is rolled there yet"
         raise NoData(f"{data}: the archive has nothing of collector {collector!r}; {near}")

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from recorder.manifest import Manifest, parse_manifest, read_manifest
+from recorder.manifest_lines import same_directory
 from recorder.object_store import ObjectStore, content_of
 from recorder.roll import roll_lock
 from recorder.stored_only import StoredLine, append_stored
@@ -76,11 +77,14 @@ def free_archive(
     """
     done = Freed()
     archive = data / "archive"
-    manifest = read_manifest(archive)
     last_date = format_date(now_ns - age_ns - DAY_NS)
+    may_go = same_directory(  # of what is here still: most of a long manifest has gone before
+        lambda directory: directory.rpartition("date=")[2] <= last_date and (archive / directory).is_dir()
+    )
+    manifest = read_manifest(archive, may_go)
     for collector in sorted({file.collector for file in manifest.files}):
         key = manifest_key(collector)
-        published = parse_manifest(store.file(key), store.read(key) or b"").files
+        published = parse_manifest(store.file(key), store.read(key) or b"", may_go).files
         wanted = [
             file
             for file in _over(manifest, collector, last_date, merged_only)
@@ -146,7 +150,9 @@ def _remove(data: Path, store: ObjectStore, collector: str, proved: list[Manifes
         return
     archive = data / "archive"
     with roll_lock(data, wait=True):  # nobody merges them meanwhile
-        counting = {file.path: file.sha256 for file in read_manifest(archive).files}
+        directories = {file.path.rpartition("/")[0] for file in proved}
+        manifest = read_manifest(archive, same_directory(directories.__contains__))
+        counting = {file.path: file.sha256 for file in manifest.files}
         files = [file for file in proved if counting.get(file.path) == file.sha256]
         if not files:
             return

@@ -19,7 +19,7 @@ from recorder.disk_budget import free_bytes
 from recorder.free_archive import free_archive
 from recorder.journal import Recompressed, SegmentFile, recompress, segments
 from recorder.journal.recompress import LEVEL, Stopped, remove_leavings
-from recorder.manifest import read_manifest
+from recorder.manifest import read_segments
 from recorder.object_store import ObjectStore, check_local, check_url
 from recorder.prune import prune_segment
 from recorder.retention import Keep, Refusal, Retained, enforce
@@ -273,7 +273,7 @@ def publish(
 
 
 def _recompress(data: Path, kept: Kept, breathe: Callable[[], None], should_stop: Callable[[], bool]) -> None:
-    rolled = read_manifest(data / "archive").segments
+    rolled = read_segments(data / "archive").segments
     for done in recompress_data(
         data,
         wanted=lambda found: (found.collector, found.start_ns) in rolled,

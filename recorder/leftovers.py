@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recorder.journal import segments
-from recorder.manifest import Manifest
+from recorder.manifest import Manifest, read_segments
 from schemas.errors import StoreError
 from schemas.manifest import ManifestFile
 from schemas.names import Table
@@ -59,13 +59,11 @@ class Leftover(NamedTuple):
     bytes: int
 
 
-def delete_replaced(
-    manifest: Manifest, *, grace_s: float = GRACE_S, everything: bool = False
-) -> tuple[int, int]:
+def delete_replaced(archive: Path, *, grace_s: float = GRACE_S, everything: bool = False) -> tuple[int, int]:
     """Delete files that compactions replaced more than a grace time ago.
 
     Args:
-        manifest: as it is now.
+        archive: its root.
         grace_s: how long they stay.
         everything: also those that were replaced days ago, which hardly ever are there still.
 
@@ -73,15 +71,15 @@ def delete_replaced(
         Number and bytes of the files deleted.
 
     Raises:
-        StoreError: the disk refused.
+        Corrupt, StoreError: a manifest can't be read, or the disk refused.
     """
     now_ns = time.time_ns()
+    since_ns = 0 if everything else now_ns - int((grace_s + RECENT_S) * 1e9)
     count = size = 0
-    for path, time_ns in manifest.replaced.items():
-        age_s = (now_ns - time_ns) / 1e9
-        if age_s < grace_s or (age_s > grace_s + RECENT_S and not everything):
+    for path, time_ns in read_segments(archive, replaced_since_ns=since_ns).replaced.items():
+        if (now_ns - time_ns) / 1e9 < grace_s:
             continue
-        target = manifest.archive / path
+        target = archive / path
         try:
             size += target.stat().st_size
             target.unlink()

@@ -12,21 +12,18 @@ import gc
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
-
-import msgspec
+from typing import TYPE_CHECKING
 
 from recorder.chain import chained
+from recorder.manifest_lines import FileLine, Wanted, no_files, read_lines, same_directory
+from recorder.manifest_state import Day, ManifestState, day_of
 from recorder.stored_only import StoredOnly
 from recorder.whole_files import append_lines, sync_directories
-from schemas.errors import Corrupt, StoreError
+from schemas.errors import StoreError
 from schemas.manifest import (
-    MANIFEST_VERSION,
     Entry,
     FileRun,
-    ManifestCheckpoint,
     ManifestCompaction,
     ManifestFile,
     ManifestPruned,
@@ -34,40 +31,23 @@ from schemas.manifest import (
     encode_lines,
 )
 from schemas.names import Table
-from schemas.tables import SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from recorder.object_store import StoredFile
 
 __all__ = [
     "Manifest",
-    "ManifestState",
     "append_manifest",
     "before_path",
-    "check_line",
-    "manifest_entries",
+    "manifest_around",
     "manifest_of",
     "manifest_path",
     "parse_manifest",
     "read_manifest",
     "read_manifest_file",
+    "read_segments",
     "rolled_files",
 ]
-
-_DECODER: Final[msgspec.json.Decoder[Entry]] = msgspec.json.Decoder(Entry)
-
-
-class _Header(msgspec.Struct):
-    """The two keys that every version of a line has."""
-
-    event: str
-    version: int = 1
-
-
-_HEADER: Final = msgspec.json.Decoder(_Header)
-
-# A file's path must say what its line says, since the views take category, symbol and date from the path.
-_PATH_SLASHES: Final = 4
 
 
 class Manifest:
@@ -120,7 +100,7 @@ class Manifest:
         self.links = {} if links is None else links
         self.compactions: list[tuple[ManifestCompaction, int]] = []
         self._by_table: dict[str, dict[tuple[str, str], list[ManifestFile]]] = {}
-        self._by_day: dict[tuple[str, str, str, str, str], list[ManifestFile]] | None = None
+        self._by_day: dict[Day, list[ManifestFile]] | None = None
         self._starts: dict[str, list[int]] | None = None
         self._stored = StoredOnly(archive)
         for file in files:
@@ -240,12 +220,8 @@ class Manifest:
         if self._by_day is None:
             self._by_day = {}
             for each in self.files:
-                self._by_day.setdefault(_day(each), []).append(each)
-        return self._by_day.get(_day(file), [])
-
-
-def _day(file: ManifestFile) -> tuple[str, str, str, str, str]:
-    return file.collector, file.table, file.category, file.symbol, file.date
+                self._by_day.setdefault(day_of(each), []).append(each)
+        return self._by_day.get(day_of(file), [])
 
 
 def manifest_path(archive: Path, collector: str) -> Path:
@@ -258,8 +234,15 @@ def before_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.before")
 
 
-def read_manifest(archive: Path) -> Manifest:
+def read_manifest(
+    archive: Path, wanted: Wanted | None = None, *, replaced_since_ns: int | None = None
+) -> Manifest:
     """Read every collector's manifest; an archive that does not exist yet is an empty one.
+
+    Args:
+        archive: its root.
+        wanted: of which files: the others are left out, those that were replaced too; None for all.
+        replaced_since_ns: all the same, which files were replaced since then.
 
     Raises:
         Corrupt: a whole line is not a manifest line, or a path leads elsewhere than its line says.
@@ -267,9 +250,33 @@ def read_manifest(archive: Path) -> Manifest:
     """
     try:
         paths = sorted((archive / "manifest").glob("*.jsonl"))
-        return manifest_of(archive, (read_manifest_file(path) for path in paths))
+        states = (read_manifest_file(path, wanted, replaced_since_ns=replaced_since_ns) for path in paths)
+        return manifest_of(archive, states)
     except OSError as error:
         raise StoreError(f"{archive / 'manifest'}: cannot be read: {error}") from error
+
+
+def read_segments(archive: Path, *, replaced_since_ns: int | None = None) -> Manifest:
+    """Read what the manifests say of segments, and of no file: quickly, and in little memory. As ``read_manifest``."""
+    return read_manifest(archive, no_files, replaced_since_ns=replaced_since_ns)
+
+
+def manifest_around(archive: Path, segment: tuple[str, int]) -> Manifest:
+    """Read a collector's manifest as far as a segment (collector, start_ns) goes: of the table, symbol and date of each
+    file that has its rows, or might. Errors as of ``read_manifest``."""
+    path, found = manifest_path(archive, segment[0]), set[str]()
+    try:
+        for lines in read_lines(path, wanted=no_files):
+            for line in lines:
+                if isinstance(line, FileLine) and line.segment <= segment[1] <= (
+                    line.last_segment or line.segment
+                ):
+                    found.add(line.path.rpartition("/")[0])
+        return manifest_of(archive, [read_manifest_file(path, same_directory(found.__contains__))])
+    except FileNotFoundError:
+        return Manifest(archive, [], {})
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read: {error}") from error
 
 
 def manifest_of(archive: Path, states: Iterable[ManifestState]) -> Manifest:
@@ -293,44 +300,48 @@ def manifest_of(archive: Path, states: Iterable[ManifestState]) -> Manifest:
     return whole
 
 
-def read_manifest_file(path: Path) -> ManifestState:
-    """Return what one collector's lines come to; errors as of ``read_manifest``, and OSError."""
-    return parse_manifest(path, path.read_bytes())
+def read_manifest_file(
+    path: Path, wanted: Wanted | None = None, *, replaced_since_ns: int | None = None
+) -> ManifestState:
+    """Return what one collector's lines come to; arguments and errors as of ``read_manifest``, and OSError."""
+    return _state(path, None, wanted, replaced_since_ns)
 
 
-def parse_manifest(path: Path | StoredFile, content: bytes) -> ManifestState:
-    """Return what one collector's lines come to; ``path`` is where they are from. Errors as of ``read_manifest``."""
-    state = ManifestState()
-    for number, entry in enumerate(_decode(path, content), 1):
-        check_line(path, number, entry)
-        state.take(entry)
+def parse_manifest(
+    path: Path | StoredFile, content: bytes | Path, wanted: Wanted | None = None
+) -> ManifestState:
+    """Return what one collector's lines come to, be they bytes or in a file; ``path`` is where they are from.
+
+    Arguments and errors as of ``read_manifest``.
+    """
+    return _state(path, content, wanted, None)
+
+
+def _state(
+    path: Path | StoredFile,
+    content: bytes | Path | None,
+    wanted: Wanted | None,
+    replaced_since_ns: int | None,
+) -> ManifestState:
+    state = ManifestState(wanted=wanted, replaced_since_ns=replaced_since_ns)
+    with _garbage_collection_paused():
+        for lines in read_lines(path, content, wanted):
+            for line in lines:
+                state.take(line)
     return state
-
-
-def manifest_entries(path: Path, content: bytes) -> list[Entry]:
-    """Return the lines themselves; errors as of ``read_manifest``."""
-    return _decode(path, content)
 
 
 def rolled_files(archive: Path, segment: tuple[str, int]) -> list[ManifestFile]:
     """Return what a segment (collector, start_ns) was rolled into last, replaced since or not; errors as above."""
-    path = manifest_path(archive, segment[0])
     found: dict[str, ManifestFile] = {}
     committed: list[ManifestFile] = []
-    for entry in _decode(path, path.read_bytes()):
-        if isinstance(entry, ManifestFile) and entry.last_segment is None and entry.segment == segment[1]:
-            found[entry.path] = entry
-        elif isinstance(entry, ManifestSegment) and entry.segment == segment[1]:
-            committed, found = list(found.values()), {}
+    for lines in read_lines(manifest_path(archive, segment[0])):
+        for line in lines:
+            if isinstance(line, ManifestFile) and line.last_segment is None and line.segment == segment[1]:
+                found[line.path] = line
+            elif isinstance(line, ManifestSegment) and line.segment == segment[1]:
+                committed, found = list(found.values()), {}
     return committed
-
-
-def check_line(path: Path | StoredFile, number: int, entry: Entry) -> None:
-    """Raise Corrupt for a line of another collector, or whose path leads elsewhere than it says."""
-    if entry.collector != path.stem:
-        raise Corrupt(path, f"line {number} is of collector {entry.collector!r}, expected {path.stem!r}")
-    if isinstance(entry, ManifestFile):
-        _check_path(path, number, entry)
 
 
 def append_manifest(archive: Path, collector: str, entries: Sequence[Entry]) -> None:
@@ -351,144 +362,6 @@ def append_manifest(archive: Path, collector: str, entries: Sequence[Entry]) -> 
             f"{path}: {len(entries)} manifest lines could not be appended: {error}; "
             "free space or mend the disk, then roll again"
         ) from error
-
-
-@dataclass(slots=True)
-class ManifestState:
-    """What the lines of one collector come to, taken one by one; attributes as of ``Manifest``, by path where it lists.
-
-    Attributes:
-        short: segments whose lines a checkpoint has gone over: those of files that were merged may be missing.
-    """
-
-    files: dict[str, ManifestFile] = field(default_factory=dict)
-    segments: dict[tuple[str, int], ManifestSegment] = field(default_factory=dict)
-    pruned: dict[tuple[str, int], ManifestPruned] = field(default_factory=dict)
-    listed: dict[tuple[str, int], int] = field(default_factory=dict)
-    replaced: dict[str, int] = field(default_factory=dict)
-    links: list[ManifestSegment] = field(default_factory=list)
-    short: set[tuple[str, int]] = field(default_factory=set)
-    _pending: dict[tuple[str, int], dict[str, ManifestFile]] = field(default_factory=dict)
-    compactions: list[tuple[ManifestCompaction, int]] = field(default_factory=list)
-    _merged: list[ManifestFile] = field(default_factory=list)
-    _own: dict[tuple[str, int], set[str]] = field(default_factory=dict)
-
-    def take(self, entry: Entry) -> None:
-        """Follow the next line."""
-        match entry:
-            case ManifestFile(last_segment=None):
-                self._pending.setdefault((entry.collector, entry.segment), {})[entry.path] = entry
-            case ManifestFile():
-                self._merged.append(entry)
-            case ManifestSegment():
-                self._segment((entry.collector, entry.segment), entry)
-            case ManifestCompaction():
-                self._compaction(entry)
-            case ManifestPruned():
-                self.pruned[entry.collector, entry.segment] = entry
-            case ManifestCheckpoint():
-                self.short.update(self.segments)
-                self.listed.update((key, segment.files) for key, segment in self.segments.items())
-
-    def _segment(self, key: tuple[str, int], entry: ManifestSegment) -> None:
-        """A segment rolled again replaces what it was; what a compaction has merged stays where it is."""
-        self._merged = []
-        own = self._own.pop(key, set())
-        for path in own:
-            self.files.pop(path, None)
-        if entry.chain is not None:
-            self.links.append(entry)
-        committed = self._pending.pop(key, {})
-        merged = {
-            path for path, file in committed.items()
-            if path in self.replaced or (key in self.short and path not in own and self._is_merged(file))
-        }  # fmt: skip
-        self.segments[key] = entry
-        self.listed[key] = len(committed)
-        self._own[key] = committed.keys() - merged
-        for path in committed:
-            if path not in merged:
-                self.files[path] = committed[path]
-
-    def _is_merged(self, file: ManifestFile) -> bool:
-        """Whether a merged file has the rows of this one, whose replacement no line tells any more."""
-        return any(
-            other.last_segment is not None
-            and other.segment <= file.segment <= other.last_segment
-            and _day(other) == _day(file)
-            for other in self.files.values()
-        )
-
-    def _compaction(self, entry: ManifestCompaction) -> None:
-        for path in entry.removed:
-            self.files.pop(path, None)
-            self.replaced[path] = entry.time_ns
-        # Lines that a crash kept from being committed may lie before those of this compaction: they aren't its own.
-        own = self._merged[len(self._merged) - entry.files if entry.files < len(self._merged) else 0 :]
-        for file in own:
-            self.files[file.path] = file
-            self.replaced.pop(file.path, None)
-        self.compactions.append((entry, len(own)))
-        self._merged = []
-
-
-def _decode(path: Path | StoredFile, content: bytes) -> list[Entry]:
-    whole = content[: content.rfind(b"\n") + 1]
-    try:
-        with _garbage_collection_paused():
-            entries = _DECODER.decode_lines(whole)
-    except (msgspec.DecodeError, RecursionError):
-        raise _explanation(path, whole) from None
-    newest = max((entry.version for entry in entries), default=0)
-    if newest > MANIFEST_VERSION:
-        raise _newer(path, newest)
-    return entries
-
-
-def _explanation(path: Path | StoredFile, whole: bytes) -> StoreError:
-    """Find the line that the decoder stumbled on and return what is wrong with it."""
-    for number, line in enumerate(whole.split(b"\n")[:-1], 1):
-        try:
-            _DECODER.decode(line)
-        except (msgspec.DecodeError, RecursionError) as error:
-            try:
-                version = _HEADER.decode(line).version
-            except (msgspec.DecodeError, RecursionError):
-                version = 0
-            if version > MANIFEST_VERSION:
-                return _newer(path, version)
-            return Corrupt(path, f"line {number} is not a manifest line: {error}")
-    return Corrupt(path, "its lines cannot be read together, although each is a manifest line")
-
-
-def _newer(path: Path | StoredFile, version: int) -> StoreError:
-    return StoreError(
-        f"{path}: manifest version {version} was written by a newer tapebook; "
-        f"this one reads up to version {MANIFEST_VERSION}: upgrade tapebook"
-    )
-
-
-def _check_path(path: Path | StoredFile, number: int, file: ManifestFile) -> None:
-    parts = file.path.split("/")
-    if (
-        len(parts) != _PATH_SLASHES + 1
-        or parts[0] != file.table
-        or parts[1] != f"category={file.category}"
-        or not parts[2].startswith("symbol=")
-        or parts[3] != f"date={file.date}"
-        or not parts[4].endswith(".parquet")
-        or "\0" in file.path
-    ):
-        raise Corrupt(
-            path,
-            f"line {number} names {file.path!r}; expected "
-            f"{file.table}/category={file.category}/symbol=…/date={file.date}/<name>.parquet",
-        )
-    if file.schema_version > SCHEMA_VERSION:
-        raise StoreError(
-            f"{path}: line {number} names a file of schema version {file.schema_version}, written by a newer "
-            f"tapebook; this one reads up to version {SCHEMA_VERSION}: upgrade tapebook"
-        )
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from recorder.journal import next_sequence
 from recorder.manifest import manifest_path, read_manifest_file
+from recorder.manifest_lines import no_files
 from schemas.errors import StoreError
 
 __all__ = ["next_number"]
@@ -22,6 +23,7 @@ def next_number(data: Path, collector: str) -> int:
     """
     behind = next_sequence(data, collector)
     with suppress(StoreError, OSError):
-        for entry in read_manifest_file(manifest_path(data / "archive", collector)).segments.values():
+        state = read_manifest_file(manifest_path(data / "archive", collector), no_files)
+        for entry in state.segments.values():
             behind = max(behind, entry.sequence[1] + 1)
     return behind

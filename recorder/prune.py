@@ -13,7 +13,7 @@ from typing import NamedTuple
 from recorder.journal import SegmentFile, SegmentReader, segments
 from recorder.journal.disk import Disk, disk_errors
 from recorder.journal.recompress import held
-from recorder.manifest import Manifest, append_manifest, read_manifest
+from recorder.manifest import Manifest, append_manifest, manifest_around, read_segments
 from recorder.rebuild import Unprovable, rebuild
 from recorder.roll import roll_lock
 from recorder.version import SOFTWARE
@@ -67,12 +67,16 @@ def prune_data(
     newest = {segment.collector: segment.start_ns for segment in sealed}
     archive = data / "archive"
     whole: set[str] = set()
+    rolled = read_segments(archive).segments
     for segment in sorted(sealed, key=lambda segment: (segment.start_ns, segment.collector)):
         if should_stop():
             return
         if segment.start_ns == newest[segment.collector]:
             continue
-        entry = read_manifest(archive).segments.get((segment.collector, segment.start_ns))
+        key = segment.collector, segment.start_ns
+        if key not in rolled:  # it may have been, since
+            rolled = read_segments(archive).segments
+        entry = rolled.get(key)
         if entry is None or entry.end_ns <= now_ns - older_than_ns:
             yield prune_segment(data, segment, now_ns=now_ns, dry_run=dry_run, disk=disk, whole=whole)
 
@@ -88,8 +92,9 @@ def prune_segment(
 ) -> Looked:
     """Prove one sealed segment and delete it; arguments and errors as of ``prune_data`` and ``rebuild``."""
     archive = data / "archive"
-    manifest = read_manifest(archive)  # a roll or a compaction may have gone on meanwhile
-    entry = manifest.segments.get((segment.collector, segment.start_ns))
+    key = segment.collector, segment.start_ns
+    manifest = manifest_around(archive, key)  # a roll or a compaction may have gone on meanwhile
+    entry = manifest.segments.get(key)
     if entry is None:
         return Looked(segment, 0, "not rolled yet")
     looked = _prove(manifest, entry, segment, whole)
@@ -126,7 +131,7 @@ def _delete(
     with roll_lock(archive.parent, wait=True), held(segment.path) as is_ours:
         if not is_ours:
             return looked._replace(kept="another process is at it; it is left for the next time")
-        manifest, key = read_manifest(archive), (segment.collector, segment.start_ns)
+        manifest, key = read_segments(archive), (segment.collector, segment.start_ns)
         if manifest.segments.get(key) != entry:
             return looked._replace(kept="it was rolled again meanwhile; it is left for the next time")
         if (

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from recorder.journal import segments
-from recorder.manifest import read_manifest
+from recorder.manifest import read_segments
 from schemas.errors import StoreError
 
 __all__ = ["pruned_words", "warn_of_pruned"]
@@ -26,7 +26,7 @@ def pruned_words(data: Path, collector: str | None, from_ns: int | None, to_ns: 
     there = {(file.collector, file.start_ns) for file in segments(data)}
     count = 0
     with suppress(StoreError):  # the journal can be read without it
-        manifest = read_manifest(data / "archive")
+        manifest = read_segments(data / "archive")
         for key in manifest.pruned.keys() - there:
             entry = manifest.segments.get(key)
             if (

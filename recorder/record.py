@@ -18,7 +18,7 @@ from recorder.ending import signals_end
 from recorder.housekeeping import Housekeeping, housekeeping_of
 from recorder.journal import CollectorLock, Commit, SegmentReader, recover, segments
 from recorder.live_publisher import parse_live_depth
-from recorder.manifest import read_manifest
+from recorder.manifest import read_segments
 from recorder.metrics_server import serving
 from recorder.network import Network, open_network
 from recorder.renewal import record_on
@@ -147,7 +147,7 @@ def _commit_writer(path: Path | None) -> Callable[[Commit], None] | None:
 def check_home(data: Path, collector: str, category: Category, environment: Environment) -> None:
     """An archive holds one environment, and a collector's name one category."""
     found: dict[str, tuple[str, str]] = {}
-    for segment in read_manifest(data / "archive").segments.values():
+    for segment in read_segments(data / "archive").segments.values():
         found[segment.collector] = (segment.environment, segment.category)
     for file in segments(data):
         if file.collector in found:

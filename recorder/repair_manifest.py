@@ -15,7 +15,8 @@ import numpy as np
 from recorder.file_places import sha256_of
 from recorder.journal import SegmentReader, segments
 from recorder.journal.content import chain_value
-from recorder.manifest import before_path, check_line, read_manifest_file
+from recorder.manifest import before_path, read_manifest_file
+from recorder.manifest_lines import check_line
 from recorder.parquet_files import sync_directory
 from recorder.roll import roll_fully
 from recorder.row_groups import ArchiveReader, int64s

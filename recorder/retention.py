@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 
 from recorder.journal import SegmentFile, segments
-from recorder.manifest import read_manifest
+from recorder.manifest import read_segments
 from schemas.manifest import ManifestSegment
 from schemas.time import NS_PER_SECOND, format_ns
 from schemas.units import amount
@@ -117,7 +117,7 @@ def enforce(
         return done
     files = segments(data)
     total = sum(file.size for file in files)
-    for end_ns, file in removable(files, read_manifest(data / "archive").segments):
+    for end_ns, file in removable(files, read_segments(data / "archive").segments):
         too_old = keep.age_ns is not None and end_ns < now_ns - keep.age_ns
         if not too_old and (keep.bytes is None or total <= keep.bytes):
             continue

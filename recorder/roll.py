@@ -20,7 +20,7 @@ import pyarrow as pa
 from engine.replay import Key, Mismatch, Replay
 from recorder.journal import FORMAT_VERSION, Recovery, SegmentFile, SegmentReader, recover, segments
 from recorder.leftovers import delete_replaced
-from recorder.manifest import append_manifest, read_manifest
+from recorder.manifest import append_manifest, read_segments
 from recorder.parquet_files import sync_directory
 from recorder.roll_files import RollFiles
 from recorder.version import SOFTWARE
@@ -192,7 +192,7 @@ def report_recoveries(recoveries: Iterable[Recovery]) -> None:
 
 def pending_segments(data: Path) -> list[SegmentFile]:
     """Sealed segments that the manifest doesn't have yet, oldest first."""
-    rolled = read_manifest(data / "archive").segments
+    rolled = read_segments(data / "archive").segments
     waiting = [
         segment
         for segment in segments(data)
@@ -278,7 +278,7 @@ def roll_data(
         done.append(rolled)
         if on_rolled is not None:
             on_rolled(rolled)
-    delete_replaced(read_manifest(archive))
+    delete_replaced(archive)
     if failed is not None:
         raise failed
     return done

@@ -23,7 +23,8 @@ from typing import Final
 import msgspec
 
 from recorder.leftovers import GRACE_S, segments_of
-from recorder.manifest import ManifestState, parse_manifest
+from recorder.manifest import parse_manifest
+from recorder.manifest_state import ManifestState
 from recorder.object_store import Content, ObjectStore, content_of
 from recorder.stored_only import StoredOnly
 from schemas.errors import ConfigError, Corrupt, StoreError

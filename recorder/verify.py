@@ -23,7 +23,7 @@ from recorder.findings import Finding, Subject, Verification
 from recorder.journal import segments
 from recorder.journal.files import SEALED
 from recorder.leftovers import find_leftovers
-from recorder.manifest import Manifest, manifest_path, read_manifest
+from recorder.manifest import Manifest, manifest_path, read_manifest, read_segments
 from recorder.roll import Rolled, roll_fully
 from recorder.verify_books import check_books
 from recorder.verify_deep import check_rebuilds
@@ -227,7 +227,7 @@ def _rolled(path: Path, scratch: Path, result: Verification, archive: Path) -> R
         result.fail(error.path, error.why, subject=Subject.JOURNAL, collector=path.parent.name)
     except (TapebookError, msgspec.MsgspecError, ValueError) as error:
         key = path.parent.name, int(path.name.removesuffix(SEALED))
-        if not path.exists() and key in read_manifest(archive).pruned:
+        if not path.exists() and key in read_segments(archive).pruned:
             result.note(
                 path, "pruned meanwhile: the archive hands it back; its files are checked by themselves"
             )

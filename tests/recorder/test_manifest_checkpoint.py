@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -205,8 +206,9 @@ def test_what_would_come_to_something_else_is_not_written(
     before = path.read_bytes()
     real = manifest_checkpoint._kept
 
-    def forgetful(*arguments: Any) -> list[Entry]:
-        return [entry for entry in real(*arguments) if not isinstance(entry, ManifestCompaction)]
+    def forgetful(*arguments: Any) -> Iterator[list[Entry]]:
+        for entries in real(*arguments):
+            yield [entry for entry in entries if not isinstance(entry, ManifestCompaction)]
 
     with monkeypatch.context() as patch:
         patch.setattr(manifest_checkpoint, "_kept", forgetful)
