@@ -396,7 +396,7 @@ class TradingClient:
 
     def _on_fill(self, fill: Fill) -> None:
         filters = self.filters.get((fill.category, fill.symbol))
-        self.gate.on_fill(fill, filters.settle_coin if filters is not None else fill.fee_coin)
+        self.gate.on_fill(fill, filters)
         self.requests.on_fill(fill, self.clock.now_ms())
 
     def _on_done(self, request: OrderRequest) -> None:

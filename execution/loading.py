@@ -8,8 +8,8 @@ from typing import Any, Final
 import msgspec
 
 from engine.bybit import rest as shapes
+from execution.desk.day_result import MS_PER_DAY
 from execution.desk.filters import Filters, parse_filters
-from execution.desk.limits import MS_PER_DAY
 from execution.desk.live import Fill, LiveAccount
 from execution.desk.outcomes import Lookup
 from execution.desk.requests import Requests

@@ -15,6 +15,7 @@ import msgspec
 
 from engine.venue.rules import ZERO, decimal_of, plain
 from engine.venue.terms import Side
+from execution.desk.day_result import DayResult
 from execution.desk.exposure import Pending
 from execution.desk.filters import Filters
 from execution.desk.live import Fill, LiveAccount, LiveOrder
@@ -26,7 +27,6 @@ from schemas.names import Category
 
 __all__ = ["Limits", "Quote", "RiskGate"]
 
-MS_PER_DAY: Final = 86_400_000
 _SECOND_MS: Final = 1_000
 
 
@@ -46,7 +46,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         position_notional: largest position of a symbol, either way, if everything that is open on its side filled.
         requests_per_second: creates and amends together.
         collar: how far beyond the best opposite price an order may reach, as a share (0.01 is 1 %).
-        daily_loss: by settle coin, what may be lost in a UTC day: realised by fills and fees, plus open losses.
+        daily_loss: by settle coin, of spot by quote coin, what may be lost in a UTC day: realised by fills and fees,
+            plus open losses (see `execution.desk.day_result`).
         order_quantity: largest order by symbol, base coins or contracts.
         quote_age_ms: an older quote doesn't count.
 
@@ -109,11 +110,10 @@ class RiskGate:
         self._unseen = unseen
         self._pending = pending
         self._sent: deque[int] = deque()
-        self._day = 0
-        self._realised: dict[str, Decimal] = {}
+        self._day = DayResult()
 
     def __repr__(self) -> str:
-        return f"<RiskGate {self.limits} realised today: {self._realised}>"
+        return f"<RiskGate {self.limits} {self._day!r}>"
 
     # -- orders --------------------------------------------------------------------------------------------
 
@@ -313,20 +313,9 @@ class RiskGate:
 
     # -- the day's loss ------------------------------------------------------------------------------------
 
-    def on_fill(self, fill: Fill, settle_coin: str) -> None:
-        """Count what a fill of a contract realised and cost; spot trades have no result of their own."""
-        if fill.category is Category.SPOT:
-            return
-        day = fill.executed_ms // MS_PER_DAY
-        if day > self._day:
-            self._day, self._realised = day, {}
-        if day == self._day:
-            amount = (fill.profit or ZERO) - (fill.fee or ZERO)
-            self._realised[settle_coin] = self._realised.get(settle_coin, ZERO) + amount
-
-    def realised(self, coin: str, now_ms: int) -> Decimal:
-        """What today's fills, fees and funding came to."""
-        return self._realised.get(coin, ZERO) if now_ms // MS_PER_DAY == self._day else ZERO
+    def on_fill(self, fill: Fill, filters: Filters | None) -> None:
+        """Count what a fill did; filters are its symbol's, None where it isn't traded here."""
+        self._day.on_fill(fill, filters)
 
     def excess_loss(self, filters_of: Callable[[Category, str], Filters | None], now_ms: int) -> str:
         """Say which day's loss is beyond its limit; empty while none is."""
@@ -336,10 +325,18 @@ class RiskGate:
                 filters = filters_of(position.category, position.symbol)
                 if position.size and filters is not None and filters.settle_coin == coin:
                     unrealised += self._unrealised(position.signed, position.entry_price, filters)
-            result = self.realised(coin, now_ms) + unrealised
+            result = self._day.realised(coin, now_ms) + unrealised
+            result += self._day.exchanged(coin, now_ms, self._spot_price)
             if result < -most:
                 return f"today's result is {plain(result)} {coin}, {plain(most)} may be lost"
         return ""
+
+    def _spot_price(self, symbol: str, quantity: Decimal) -> Decimal | None:
+        """What coins could be sold for now, or those that are missing be bought for, by our own book."""
+        quote = self._quote(Category.SPOT, symbol)
+        if quote is None:
+            return None
+        return quote.bid if quantity > 0 else quote.ask
 
     def _unrealised(self, signed: Decimal, entry: Decimal, filters: Filters) -> Decimal:
         """Result of closing now at our own book's price; without a book, nothing is known and nothing is counted."""

@@ -296,6 +296,23 @@ async def test_the_days_loss_ends_the_day(place: Place) -> None:
     assert "daily loss" in str(client.kill_switch.reason)
 
 
+async def test_the_days_loss_of_spot_trades_ends_the_day_too(open_place: Callable[..., Any]) -> None:
+    place: Place = await open_place(category=Category.SPOT)
+    limits = Limits(
+        order_notional=None,
+        position_notional=None,
+        requests_per_second=None,
+        collar=None,
+        daily_loss={"USDT": D("0.5")},
+    )
+    client = await place.client(symbols={Category.SPOT: ("BTCUSDT",)}, limits=limits)
+    place.desk.market("spot", "BTCUSDT")
+    await until(lambda: place.quote(Category.SPOT, "BTCUSDT") is not None)
+    client.create(NewOrder(category=Category.SPOT, symbol="BTCUSDT", side=Side.BUY, quantity=D("0.05")))
+    await until(lambda: client.kill_switch.is_on)  # the fee alone is more, in coins as it is
+    assert "daily loss: today's result is -" in str(client.kill_switch.reason)
+
+
 async def test_the_exchanges_own_switch_is_armed_and_works(place: Place) -> None:
     client = await place.client(dcp_window_s=3)
     assert client.dcp["DERIVATIVES"]["timeWindow"] == "3"

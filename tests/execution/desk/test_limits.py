@@ -275,7 +275,7 @@ def fill(bench: Bench, identity: str, profit: str, fee: str, at_ms: int, **more:
     }
     read = bench.account.on_execution(row)
     assert read is not None
-    bench.gate.on_fill(read, "USDT")
+    bench.gate.on_fill(read, SPOT if read.category is Category.SPOT else LINEAR)
 
 
 def test_the_days_loss_is_realised_and_open() -> None:
@@ -287,8 +287,6 @@ def test_the_days_loss_is_realised_and_open() -> None:
 
     fill(bench, "e1", "-60", "5", NOW)
     fill(bench, "e2", "0", "5", NOW, execType="Funding")
-    fill(bench, "e3", "-1000", "0", NOW, category="spot")
-    assert bench.gate.realised("USDT", NOW) == -70
     assert excess() == ""
     bench.hold("Buy", "1", entry="50020")  # at the bid of 49990: -30
     assert excess() == "", "exactly what may be lost"
@@ -300,7 +298,9 @@ def test_the_days_loss_is_realised_and_open() -> None:
     assert excess(tomorrow) == ""
     fill(bench, "e4", "-1", "0", tomorrow)
     fill(bench, "e5", "-1000", "0", NOW)  # late, of yesterday
-    assert bench.gate.realised("USDT", tomorrow) == -1
+    bench.hold("Buy", "0")
+    fill(bench, "e5b", "-99.5", "0", tomorrow)
+    assert "today's result is -100.5 USDT" in excess(tomorrow)
 
 
 def test_inverse_losses_are_coins() -> None:
