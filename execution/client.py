@@ -339,7 +339,7 @@ class TradingClient:
         return self._entry.cancel_batch(keys, or_rest=or_rest)
 
     def _why_stopped(self) -> Refused | None:
-        """What stands against every request but cancels."""
+        """What stands against every request but cancels; asked before each."""
         if self.kill_switch.reason is not None:
             return Refused("kill switch", f"{self.kill_switch.reason}; it stays on until it is released")
         failed = self._broken or self._trade.failed or self._private.failed
@@ -424,13 +424,17 @@ class TradingClient:
 
     async def _look(self) -> None:
         """Look up what is in doubt when it is due."""
+        # Looked at this often nobody needs to be woken for each request that goes out.
+        most_s = min(1.0, self.settings.timing.reply_ms / 1000)
         while True:
             self.requests.clock_error_ms = self.clock.error_ms()
             for lookup in self.requests.due(self.clock.now_ms()):
                 self._start(self._look_up(lookup))
             self._wake.clear()
             next_ms = self.requests.next_ms()
-            wait_s = 1.0 if next_ms is None else min(1.0, max(0.0, (next_ms - self.clock.now_ms()) / 1000))
+            wait_s = (
+                most_s if next_ms is None else min(most_s, max(0.0, (next_ms - self.clock.now_ms()) / 1000))
+            )
             try:
                 async with asyncio.timeout(max(wait_s, _LOOK_S)):
                     await self._wake.wait()

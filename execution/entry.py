@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from typing import Any, Final
 
 from execution.desk.filters import Filters
@@ -69,8 +70,8 @@ class OrderEntry:
         """Send a new order."""
         now_ms = self._clock.now_ms()
         order = self._checked(order, now_ms)
-        self._sender.check_way(Op.CREATE, order.category, now_ms, or_rest=or_rest)
-        return self._sender.submit([self._begin_order(order)], now_ms, or_rest)[0]
+        way = self._sender.check_way(Op.CREATE, order.category, now_ms, or_rest=or_rest)
+        return self._sender.submit(self._begin_order(order), way, now_ms)
 
     def create_batch(self, orders: Sequence[NewOrder], *, or_rest: bool = False) -> list[Ticket]:
         """Send several new orders in one message."""
@@ -85,18 +86,24 @@ class OrderEntry:
         self._check_trading()
         filters = self._filters_of(order.category, order.symbol)
         order = filters.rounded(order)
-        quote = self._quote_of(order.category, order.symbol)
-        filters.check(order, None if quote is None else quote.ask if order.side is Side.BUY else quote.bid)
+        filters.check(order, None if order.price is not None else self._opposite(order))
         self._gate.check(order, filters, now_ms)
         return order
 
+    def _opposite(self, order: NewOrder) -> Decimal | None:
+        """The price at which a market order would begin to trade."""
+        quote = self._quote_of(order.category, order.symbol)
+        return None if quote is None else quote.ask if order.side is Side.BUY else quote.bid
+
     def _begin_order(self, order: NewOrder) -> OrderRequest:
         fields = order.fields()
+        request_id = self._ids.next()
         link_id = order.link_id
         if not link_id:
-            fields["orderLinkId"] = link_id = self._ids.next()
+            # one name for both: neither the exchange nor we look for a request among orders
+            fields["orderLinkId"] = link_id = request_id
         key = OrderKey(order.category, order.symbol, "", link_id)
-        return self._requests.begin(Op.CREATE, key, fields, self._ids.next(), quantity=order.quantity)
+        return self._requests.begin(Op.CREATE, key, fields, request_id, quantity=order.quantity)
 
     # -- changes and cancels -------------------------------------------------------------------------------
 
@@ -104,8 +111,8 @@ class OrderEntry:
         """Send a change of an open order."""
         self._check_trading()
         now_ms = self._clock.now_ms()
-        self._sender.check_way(Op.AMEND, key.category, now_ms, or_rest=or_rest)
-        return self._sender.submit([self._begin_change(key, change, now_ms)], now_ms, or_rest)[0]
+        way = self._sender.check_way(Op.AMEND, key.category, now_ms, or_rest=or_rest)
+        return self._sender.submit(self._begin_change(key, change, now_ms), way, now_ms)
 
     def amend_batch(
         self, changes: Sequence[tuple[OrderKey, Change]], *, or_rest: bool = False
@@ -131,9 +138,9 @@ class OrderEntry:
     def cancel(self, key: OrderKey, *, or_rest: bool = True) -> Ticket:
         """Send a cancel."""
         now_ms = self._clock.now_ms()
-        self._sender.check_way(Op.CANCEL, key.category, now_ms, or_rest=or_rest)
+        way = self._sender.check_way(Op.CANCEL, key.category, now_ms, or_rest=or_rest)
         request = self._requests.begin(Op.CANCEL, key, self._cancel_fields(key), self._ids.next())
-        return self._sender.submit([request], now_ms, or_rest)[0]
+        return self._sender.submit(request, way, now_ms)
 
     def cancel_batch(self, keys: Sequence[OrderKey], *, or_rest: bool = True) -> list[Ticket]:
         """Send several cancels in one message."""
@@ -166,7 +173,7 @@ class OrderEntry:
     ) -> list[Ticket]:
         """Begin requests one by one, and send all of them or none: with one refused, the others are given up."""
         category = _category_of(categories)
-        self._sender.check_way(op, category, now_ms, or_rest=or_rest, count=len(categories))
+        way = self._sender.check_way(op, category, now_ms, or_rest=or_rest, count=len(categories))
         requests: list[OrderRequest] = []
         try:
             requests.extend(begun)
@@ -174,7 +181,7 @@ class OrderEntry:
             for request in requests:
                 self._requests.not_sent(request, f"another request of its batch was refused: {problem}")
             raise
-        return self._sender.submit(requests, now_ms, or_rest)
+        return self._sender.submit_batch(requests, way, now_ms)
 
     def _check_trading(self) -> None:
         refusal = self._why_stopped()

@@ -17,25 +17,28 @@ import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Self
 
 import msgspec
 
 from execution.desk.orders import OrderKey
 from execution.desk.outcomes import OrderRequest, Outcome
-from execution.desk.wire import Op
+from execution.desk.wire import Op, write_fields
 from recorder.whole_files import sync_directories, write_synced
 from schemas.errors import ConfigError, Corrupt, StoreError
 from schemas.names import Category, Fsync
 
-__all__ = ["FORMAT", "OrderJournal", "RequestLine", "Way", "read_orders"]
+__all__ = ["FORMAT", "OrderJournal", "RequestLine", "Way", "read_orders", "request_line"]
 
 FORMAT: Final = 1
 _ENDING: Final = ".jsonl"
 _encode = msgspec.json.Encoder().encode
 
-Way = str
-"""How a request went: ``socket`` or ``rest``."""
+Way = Literal["socket", "rest"]
+"""How a request went."""
+
+_BEFORE_KEY: Final = {op: f',"op":"{op.value}",'.encode() for op in Op}
+_WAY_END: Final[dict[Way, bytes]] = {"socket": b',"way":"socket"}}\n', "rest": b',"way":"rest"}}\n'}
 
 
 class RequestLine(msgspec.Struct, frozen=True):
@@ -52,24 +55,6 @@ class RequestLine(msgspec.Struct, frozen=True):
     timestamp_ms: int
     window_ms: int
     way: Way
-
-    @classmethod
-    def of(cls, request: OrderRequest, way: Way) -> Self:
-        """Write a request down."""
-        key = request.key
-        return cls(
-            request.request_id,
-            request.op,
-            key.category,
-            key.symbol,
-            key.order_id,
-            key.link_id,
-            request.fields,
-            request.changed,
-            request.timestamp_ms,
-            request.window_ms,
-            way,
-        )
 
     def restored(self) -> OrderRequest:
         """Make it a request again."""
@@ -88,6 +73,31 @@ class _Line(msgspec.Struct, omit_defaults=True):
     request_id: str = ""
     outcome: Outcome | None = None
     words: str = ""
+
+
+def request_line(number: int, now_ns: int, request: OrderRequest, written: bytes, way: Way) -> bytes:
+    """A request's line, byte for byte `_Line` with a `RequestLine`, put together as time counts here."""
+    return b"".join(
+        (
+            b'{"n":',
+            _encode(number),
+            b',"at_ns":',
+            _encode(now_ns),
+            b',"kind":"request","request":{"request_id":',
+            _encode(request.request_id),
+            _BEFORE_KEY[request.op],
+            _encode(request.key)[1:-1],
+            b',"fields":',
+            written,
+            b',"changed":',
+            _encode(request.changed) if request.changed else b"{}",
+            b',"timestamp_ms":',
+            _encode(request.timestamp_ms),
+            b',"window_ms":',
+            _encode(request.window_ms),
+            _WAY_END[way],
+        )
+    )
 
 
 def read_orders(path: Path) -> tuple[dict[str, RequestLine], int, int]:
@@ -201,13 +211,17 @@ class OrderJournal:
 
     # -- writing -------------------------------------------------------------------------------------------
 
-    def request(self, request: OrderRequest, way: Way, now_ns: int) -> None:
+    def request(self, request: OrderRequest, way: Way, now_ns: int, written: bytes | None = None) -> None:
         """Write a request down, before it goes out.
+
+        Args:
+            written: its fields, where `execution.desk.wire.write_fields` has written them already.
 
         Raises:
             StoreError: it isn't written, so it must not go out.
         """
-        self._append(_Line(self.lines, now_ns, "request", request=RequestLine.of(request, way)))
+        fields = write_fields(request.fields) if written is None else written
+        self._put(request_line(self.lines, now_ns, request, fields, way))
         if self._fsync is Fsync.COMMIT:
             self.sync()
 
@@ -222,7 +236,9 @@ class OrderJournal:
         self._append(_Line(self.lines, now_ns, kind, words=words))
 
     def _append(self, line: _Line) -> None:
-        payload = _encode(line) + b"\n"
+        self._put(_encode(line) + b"\n")
+
+    def _put(self, payload: bytes) -> None:
         try:
             written = os.write(self._descriptor, payload)
             if written != len(payload):

@@ -16,7 +16,7 @@ from execution.desk.rates import RateLimiter
 from execution.desk.replies import OrderReply, PrivateRows, pair_items
 from execution.desk.requests import Requests
 from execution.desk.signers import Signer
-from execution.desk.wire import Op, batch_fields, batch_message, order_message, trade_url
+from execution.desk.wire import Op, batch_fields, batch_message, message_of, trade_url, write_fields
 from execution.exchange_clock import ExchangeClock
 from execution.order_journal import OrderJournal, Way
 from execution.signed_rest import NotSent, SignedRest
@@ -106,64 +106,85 @@ class Sender:
         waiting = sum(map(len, self._on_connection.values()))
         return f"<Sender {self.socket!r}, {waiting} messages unanswered>"
 
-    def submit(self, requests: list[OrderRequest], now_ms: int, or_rest: bool) -> list[Ticket]:
-        """Send requests of one kind that have begun, or give them up and say why."""
-        by_socket = self.socket.is_up
-        op, category = requests[0].op, requests[0].key.category
+    def submit(self, request: OrderRequest, way: Way, now_ms: int) -> Ticket:
+        """Send a request that has begun, or give it up and say why."""
+        op, window_ms = request.op, self._recv_window_ms
+        self._requests.sending(request, now_ms, window_ms)
         try:
-            if not by_socket and not or_rest:
-                raise Refused("trade socket", "it went down: wait for it, or allow REST (or_rest)")
-            window_ms = self._recv_window_ms
+            written = self._write_down(request, way)
+        except Refused as refusal:
+            self._requests.not_sent(request, str(refusal))
+            raise
+        self._count(op, request.key.category, now_ms, 1)
+        if way == "socket":
+            message = message_of(op, written, request.request_id, now_ms, window_ms)
+            self._send(request.request_id, [request], message)
+        else:
+            self._calls.start(self._post([request]))
+        return Ticket(request, self.waiters)
+
+    def submit_batch(self, requests: list[OrderRequest], way: Way, now_ms: int) -> list[Ticket]:
+        """Send requests of one kind that have begun in one message, or give them up and say why."""
+        if len(requests) == 1:
+            return [self.submit(requests[0], way, now_ms)]
+        op, category, window_ms = requests[0].op, requests[0].key.category, self._recv_window_ms
+        try:
             for request in requests:
                 self._requests.sending(request, now_ms, window_ms)
-                self._write_down(request, "socket" if by_socket else "rest")
+                self._write_down(request, way)
         except Refused as refusal:
             for request in requests:
                 self._requests.not_sent(request, str(refusal))
             raise
-        last_ms = now_ms + window_ms + self._requests.clock_error_ms
-        self._rates.count(category, op, now_ms, last_ms, _cost(category, len(requests)))
-        if op is not Op.CANCEL:
-            for _ in requests:
-                self._gate.sent(now_ms)
-        if not by_socket:
-            self._calls.start(self._post(requests))
-        elif len(requests) == 1:
-            request = requests[0]
-            message = order_message(op, request.fields, request.request_id, now_ms, window_ms)
-            self._send(request.request_id, requests, message)
-        else:
+        self._count(op, category, now_ms, len(requests))
+        if way == "socket":
             batch_id = self._ids.next()
             fields = [request.fields for request in requests]
             message = batch_message(op, category.value, fields, batch_id, now_ms, window_ms)
             self._send(batch_id, requests, message)
-        self._calls.wake()
+        else:
+            self._calls.start(self._post(requests))
         return [Ticket(request, self.waiters) for request in requests]
 
-    def check_way(self, op: Op, category: Category, now_ms: int, *, or_rest: bool, count: int = 1) -> None:
-        """Before requests begin: whether there is a way for them, and the exchange's rate allows them.
+    def _count(self, op: Op, category: Category, now_ms: int, count: int) -> None:
+        last_ms = now_ms + self._recv_window_ms + self._requests.clock_error_ms
+        self._rates.count(category, op, now_ms, last_ms, _cost(category, count))
+        if op is not Op.CANCEL:
+            for _ in range(count):
+                self._gate.sent(now_ms)
+
+    def check_way(self, op: Op, category: Category, now_ms: int, *, or_rest: bool, count: int = 1) -> Way:
+        """Before requests begin: which way there is for them, and whether the exchange's rate allows them.
 
         Raises:
             Refused: not now.
         """
-        if not or_rest and not self.socket.is_up:
+        way: Way = "socket" if self.socket.is_up else "rest"
+        if way == "rest" and not or_rest:
             raise Refused("trade socket", "it is down: wait for it, or allow REST (or_rest)")
         if op is Op.CANCEL:
-            return  # counted, and never held back
+            return way  # counted, and never held back
         cost = _cost(category, count)
-        most = self._rates.limit(category, op)
-        if cost > most:
+        if cost > 1 and cost > (most := self._rates.limit(category, op)):
             raise Refused("rate", f"{cost} requests at once: the exchange takes {most} a second")
         if wait_ms := self._rates.wait_ms(category, op, now_ms, cost):
             raise Refused("rate", f"the exchange takes no more {op.value} now: try again in {wait_ms} ms")
+        return way
 
-    def _write_down(self, request: OrderRequest, way: Way) -> None:
+    def _write_down(self, request: OrderRequest, way: Way) -> bytes:
+        """Put a request into the journal, and return its fields as they are there and on the wire."""
         try:
-            self._journal().request(request, way, time.time_ns())
+            written = write_fields(request.fields)
+            self._journal().request(request, way, time.time_ns(), written)
         except StoreError as error:
             self._calls.stop(str(error))
             if request.op is not Op.CANCEL:
                 raise Refused("order journal", str(error)) from None
+        except UnicodeEncodeError as error:
+            raise Refused(
+                "name", f"{ascii(request.key)[:200]}: {error.reason}: no order is called that"
+            ) from None
+        return written
 
     def _send(self, message_id: str, requests: list[OrderRequest], message: bytes) -> None:
         try:
@@ -171,8 +192,12 @@ class Sender:
         except ExchangeError:
             # It may be gone in part; whether it was is found out like that of any lost answer.
             self._requests.lose(requests, self._clock.now_ms())
+            self._calls.wake()
             return
-        self._on_connection.setdefault(number, {})[message_id] = requests
+        unanswered = self._on_connection.get(number)
+        if unanswered is None:
+            unanswered = self._on_connection[number] = {}
+        unanswered[message_id] = requests
 
     async def _post(self, requests: list[OrderRequest]) -> None:
         """Send requests of one kind over REST, several as a batch."""

@@ -38,7 +38,9 @@ def settled(amount: Decimal) -> Decimal:
 
 def plain(number: Decimal) -> str:
     """Write a number as the exchange does: no exponent, no trailing zeros."""
-    text = f"{number:f}"
+    text = str(number)
+    if "E" in text:
+        text = f"{number:f}"
     if "." in text:
         text = text.rstrip("0").rstrip(".")
     return "0" if text in ("-0", "") else text

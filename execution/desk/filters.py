@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from engine.venue.rules import ZERO, decimal_of, plain
-from engine.venue.terms import OrderType, Side
+from engine.venue.terms import Side, TimeInForce
 from execution.desk.orders import Change, NewOrder, Refused
 from schemas.errors import ExchangeError
 from schemas.names import Category
@@ -86,14 +86,17 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
                     "quantity",
                     f"{plain(order.quantity)} {self.symbol} is less than one step of {plain(self.quantity_step)}",
                 )
-        for name in ("trigger_price", "take_profit", "stop_loss", "take_profit_limit", "stop_loss_limit"):
-            value = getattr(order, name)
-            if value is not None and value % self.tick_size:
-                changes[name] = self.round_trigger(value)
+        if order.trigger_price is not None or order.take_profit is not None or order.stop_loss is not None:
+            for name in ("trigger_price", "take_profit", "stop_loss", "take_profit_limit", "stop_loss_limit"):
+                value = getattr(order, name)
+                if value is not None and value % self.tick_size:
+                    changes[name] = self.round_trigger(value)
+        if not changes:
+            return order
         for name in changes:
             if name != "quantity" and not changes[name]:
                 raise Refused(name.replace("_", " "), f"less than one tick of {plain(self.tick_size)}")
-        return msgspec.structs.replace(order, **changes) if changes else order
+        return msgspec.structs.replace(order, **changes)
 
     def rounded_change(self, change: Change, side: Side) -> Change:
         """The same for a change of an order of this side."""
@@ -159,8 +162,8 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
     def _check_quantity(self, order: NewOrder) -> None:
         if order.quantity < self.minimum_quantity:
             raise self._too_few(order.quantity)
-        most = self.maximum_market if order.order_type is OrderType.MARKET else self.maximum_limit
-        if order.time_in_force.value == "PostOnly" and self.maximum_post_only is not None:
+        most = self.maximum_market if order.price is None else self.maximum_limit
+        if order.time_in_force is TimeInForce.POST_ONLY and self.maximum_post_only is not None:
             most = self.maximum_post_only
         if most is not None and order.quantity > most:
             raise Refused(

@@ -109,6 +109,8 @@ class RiskGate:
         self._quote_of = quote_of
         self._unseen = unseen
         self._pending = pending
+        collar = limits.collar or ZERO
+        self._above, self._below = 1 + collar, 1 - collar
         self._sent: deque[int] = deque()
         self._day = DayResult()
 
@@ -191,7 +193,7 @@ class RiskGate:
             )
         if price is None:
             return
-        far = quote.ask * (1 + collar) if side is Side.BUY else quote.bid * (1 - collar)
+        far = quote.ask * self._above if side is Side.BUY else quote.bid * self._below
         if (price > far) if side is Side.BUY else (price < far):
             best = quote.ask if side is Side.BUY else quote.bid
             raise Refused(

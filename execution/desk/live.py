@@ -44,7 +44,7 @@ _CATEGORIES: Final = {category.value: category for category in CATEGORIES}
 _OPEN: Final = frozenset(status.value for status in OPEN) | {OrderStatus.TRIGGERED.value}
 
 
-class LiveOrder(msgspec.Struct):
+class LiveOrder(msgspec.Struct, gc=False):
     """An order as the exchange last told it.
 
     Attributes:

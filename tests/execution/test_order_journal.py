@@ -7,13 +7,17 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from execution.desk.orders import OrderKey
 from execution.desk.outcomes import Evidence, OrderRequest, Outcome, OutcomeKind, RequestState
 from execution.desk.wire import Op
-from execution.order_journal import OrderJournal, read_orders
+from execution.order_journal import OrderJournal, Way, read_orders, request_line
 from schemas.errors import ConfigError, Corrupt, StoreError
 from schemas.names import Category, Fsync
 
@@ -53,6 +57,48 @@ def test_requests_without_an_outcome_are_taken_over(tmp_path: Path) -> None:
     with OrderJournal(tmp_path) as journal:
         assert [made.request_id for made in journal.restored] == ["c"]
     assert len(list((tmp_path / "orders").glob("*.jsonl"))) == 4
+
+
+@given(
+    names=st.tuples(*[st.text(max_size=40)] * 4),
+    fields=st.dictionaries(st.text(), st.one_of(st.text(), st.integers(0, 2), st.booleans())),
+    changed=st.dictionaries(st.text(), st.text()),
+    op=st.sampled_from(Op),
+    way=st.sampled_from(("socket", "rest")),
+    number=st.integers(0, 1 << 40),
+)
+def test_a_line_of_parts_is_the_one_written_whole(
+    names: tuple[str, ...],
+    fields: dict[str, Any],
+    changed: dict[str, str],
+    op: Op,
+    way: Way,
+    number: int,
+) -> None:
+    request_id, symbol, order_id, link_id = names
+    made = OrderRequest(request_id, op, OrderKey(Category.SPOT, symbol, order_id, link_id), fields, changed)
+    made.timestamp_ms, made.window_ms = number, 5_000
+    whole = {
+        "n": number,
+        "at_ns": NOW,
+        "kind": "request",
+        "request": {
+            "request_id": request_id,
+            "op": op.value,
+            "category": "spot",
+            "symbol": symbol,
+            "order_id": order_id,
+            "link_id": link_id,
+            "fields": fields,
+            "changed": changed,
+            "timestamp_ms": number,
+            "window_ms": 5_000,
+            "way": way,
+        },
+    }
+    line = request_line(number, NOW, made, msgspec.json.encode(fields), way)
+    assert line.count(b"\n") == 1
+    assert line == msgspec.json.encode(whole) + b"\n"
 
 
 def test_one_run_at_a_time(tmp_path: Path) -> None:
@@ -139,6 +185,7 @@ def test_a_killed_run_leaves_what_it_wrote(tmp_path: Path) -> None:
     program = """
 import os, signal, sys
 from pathlib import Path
+from typing import Any
 from execution.order_journal import OrderJournal
 from tests.execution.test_order_journal import request
 journal = OrderJournal(Path(sys.argv[1]))

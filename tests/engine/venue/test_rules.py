@@ -73,6 +73,7 @@ def test_what_is_no_number(text: object) -> None:
 
 
 def test_texts() -> None:
+    assert plain(D("1E-12")) == "0.000000000001"
     assert [plain(D(t)) for t in ("1.500", "100", "0.000", "-0", "1E+3", "-0.10")] == [
         "1.5", "100", "0", "0", "1000", "-0.1",
     ]  # fmt: skip

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
+import msgspec
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from execution.desk.signers import HmacSigner
 from execution.desk.wire import (
@@ -83,6 +87,28 @@ def test_an_order_on_the_trade_socket() -> None:
         "args": [{"category": "linear", "qty": "1"}],
     }
     assert Op.CANCEL.path == "/v5/order/cancel"
+
+
+@given(
+    op=st.sampled_from(Op),
+    fields=st.dictionaries(st.text(), st.one_of(st.text(), st.integers(0, 2), st.booleans())),
+    req_id=st.text(),
+    now_ms=st.integers(0, 1 << 53),
+    window_ms=st.integers(0, 60_000),
+)
+@example(Op.CREATE, {"symbol": 'A"],"op":"x', "orderLinkId": "\\\n\x00\x7f\u2028"}, '","op":"', 0, 0)
+def test_a_message_of_parts_is_the_one_written_whole(
+    op: Op, fields: dict[str, Any], req_id: str, now_ms: int, window_ms: int
+) -> None:
+    whole = {
+        "reqId": req_id,
+        "header": {"X-BAPI-TIMESTAMP": str(now_ms), "X-BAPI-RECV-WINDOW": str(window_ms)},
+        "op": op.value,
+        "args": [fields],
+    }
+    message = order_message(op, fields, req_id, now_ms, window_ms)
+    assert json.loads(message) == whole
+    assert message == msgspec.json.encode(whole)
 
 
 def test_a_batch_is_one_object_that_names_the_category_once() -> None:
