@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -23,6 +24,9 @@ __all__ = ["AccountLoader", "load_filters", "look_up", "scopes"]
 
 _SETTLE_COINS: Final = ("USDT", "USDC")
 _OVERLAP_MS: Final = 60_000
+_NEVER_TRADED: Final = -1
+_BEHIND_S: Final = 1.0
+"""How far REST may be behind the stream."""
 
 
 def scopes(category: Category) -> list[dict[str, str]]:
@@ -125,18 +129,31 @@ class AccountLoader:
         self._requests.on_open_orders(category, rows, asked_ms, self._clock.now_ms())
 
     async def _load_positions(self, category: Category) -> None:
-        listed: set[str] = set()
+        listed: set[tuple[str, int]] = set()
         for scope in scopes(category):
             for row in await self._rest.pages("/v5/position/list", **scope, limit="200"):
                 position = self._account.on_position(row, category=category)
                 if position is not None:
-                    listed.add(position.symbol)
+                    listed.add((position.symbol, position.index))
         # The list names only what is open: what was, and isn't on it any more, is asked for by its name.
-        was_open = {p.symbol for p in self._account.positions.values() if p.category is category and p.size}
-        for symbol in sorted(was_open - listed):
-            query = {"category": category.value, "symbol": symbol}
-            for row in await self._rest.pages("/v5/position/list", **query):
-                self._account.on_position(row, category=category)
+        positions = [p for p in self._account.positions.values() if p.category is category and p.size]
+        for symbol in sorted({p.symbol for p in positions if (p.symbol, p.index) not in listed}):
+            rows = await self._position_rows(category, symbol)
+            if sum(self._is_doubted(row, category) for row in rows):
+                # REST may be a little behind the first trade ever; it isn't for long.
+                await asyncio.sleep(_BEHIND_S)
+                for row in await self._position_rows(category, symbol):
+                    if self._is_doubted(row, category):
+                        self._account.restart_position(row, category)
+
+    async def _position_rows(self, category: Category, symbol: str) -> list[dict[str, Any]]:
+        query = {"category": category.value, "symbol": symbol}
+        return await self._rest.pages("/v5/position/list", **query)
+
+    def _is_doubted(self, row: dict[str, Any], category: Category) -> bool:
+        """Take a row; whether it says that there never was a trade in what we hold: an exchange that began anew."""
+        position = self._account.on_position(row, category=category)
+        return position is not None and position.row is not row and row.get("seq") == _NEVER_TRADED
 
     async def _load_fills(self, category: Category, now_ms: int) -> None:
         midnight_ms = now_ms - now_ms % MS_PER_DAY

@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from typing import Final
 from uuid import UUID
 
 from engine.venue.account import Account, PriceOf
@@ -22,15 +23,20 @@ from schemas.names import Category
 
 __all__ = ["Identities", "Matcher"]
 
+_SEQUENCES_PER_MS: Final = 1_000
 Markets = Mapping[tuple[Category, str], SymbolMarket]
 
 
 class Identities:
-    """Ids that look like the exchange's and follow from the seed."""
+    """Ids that look like the exchange's and follow from seed and beginning.
 
-    def __init__(self, seed: int) -> None:
-        self._random = random.Random(f"venue/{seed}")
-        self._sequence = 10**10
+    Args:
+        began_ms: when the venue began; one that begins again later has other ids, and higher sequences.
+    """
+
+    def __init__(self, seed: int, began_ms: int = 0) -> None:
+        self._random = random.Random(f"venue/{seed}/{began_ms}")
+        self._sequence = max(10**10, began_ms * _SEQUENCES_PER_MS)
         self._orders = 0
 
     def ordinal(self) -> int:

@@ -9,7 +9,7 @@
     order = venue.create("1001", {"category": "linear", "symbol": "BTCUSDT", ...}, now_ms)
     for event in venue.take_events(): ...          # order, execution, position and wallet rows
 
-The same seed, requests and market data give the same events, ids included. What is simulated, and how, is in
+The same seed, beginning, requests and market data give the same events, ids included. What is simulated, and how, is in
 docs/gateway-trading.md.
 """
 
@@ -47,17 +47,17 @@ class TradingVenue:
     """An exchange of several accounts and instruments.
 
     Args:
-        seed: decides the ids.
+        seed, began_ms: decide the ids; who begins again later must not repeat those of a life before.
 
     Attributes:
         accounts: by uid. markets: by category and symbol.
         settings: leverage, position modes, and what protects positions.
     """
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self, seed: int = 0, began_ms: int = 0) -> None:
         self.accounts: dict[str, Account] = {}
         self.markets: dict[tuple[Category, str], SymbolMarket] = {}
-        identities = Identities(seed)
+        identities = Identities(seed, began_ms)
         self._outbox = Outbox(self.position_row, self.wallet_row, self.greeks_row)
         self._triggers = Triggers(self.accounts, identities, self._outbox, self._affordable)
         self._matcher = Matcher(

@@ -393,6 +393,12 @@ class LiveAccount:
             return read
         return known
 
+    def restart_position(self, row: object, category: Category) -> None:
+        """Take a position's row whatever was known: of an exchange that has forgotten what came before."""
+        read = self._read_position(row, category)
+        if read is not None:
+            self.positions[read.category, read.symbol, read.index] = read
+
     def _read_position(self, row: object, category: Category | None) -> LivePosition | None:
         if not isinstance(row, dict):
             return None

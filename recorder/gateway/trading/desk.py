@@ -68,7 +68,7 @@ class Desk:
         on_watch: Callable[[], None] = lambda: None,
     ) -> None:
         self.keys: Mapping[str, ApiKey] = options.keys
-        self.venue = TradingVenue(options.seed)
+        self.venue = TradingVenue(options.seed, time.time_ns() // _MS)
         self.rates = Rates(options.order_limit)
         self.disconnects = Disconnects()
         self._exchanges = exchanges

@@ -48,7 +48,7 @@ class TradeOptions:
         balances: what each account starts with.
         order_limit: orders per second of each account, operation and category, instead of the exchange's defaults;
             other requests have it too where it is more.
-        seed: decides order and execution ids.
+        seed: decides order and execution ids, together with the moment of the start.
     """
 
     keys: Mapping[str, ApiKey]

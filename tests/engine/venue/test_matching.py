@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from engine.venue import OrderStatus, Refusal
+from engine.venue import OrderStatus, Refusal, TradingVenue, rules_of
 from schemas.names import Category
-from tests.engine.venue.conftest import BOOK, Desk
+from tests.engine.venue.conftest import BOOK, INSTRUMENTS, NOW_MS, Desk
 
 D = Decimal
 
@@ -368,3 +368,19 @@ def test_the_position_is_told_even_if_nothing_changes(desk: Desk) -> None:
     assert [(row["side"], row["size"], row["seq"]) for row in desk.rows("position")] == [("", "0", -1)]
     desk.cancel(order)
     assert len(desk.rows("position")) == 2
+
+
+def test_who_begins_again_repeats_no_id_and_no_sequence() -> None:
+    rows = []
+    for began_ms in (NOW_MS, NOW_MS + 1):
+        venue = TradingVenue(7, began_ms)
+        venue.open_account("1", {"USDT": D(100_000)})
+        venue.list_instrument(rules_of(INSTRUMENTS[Category.LINEAR]))
+        venue.on_book(Category.LINEAR, "BTCUSDT", [], [(D(60_000), D(1))], NOW_MS)
+        values = {"category": "linear", "symbol": "BTCUSDT", "side": "Buy", "orderType": "Market", "qty": "1"}
+        venue.create("1", values, NOW_MS)
+        rows.append(next(event.row for event in venue.take_events() if event.topic == "execution"))
+    first, second = rows
+    assert first["orderId"] != second["orderId"]
+    assert first["execId"] != second["execId"]
+    assert first["seq"] < second["seq"]
