@@ -27,6 +27,7 @@ _OVERLAP_MS: Final = 60_000
 _NEVER_TRADED: Final = -1
 _BEHIND_S: Final = 1.0
 """How far REST may be behind the stream."""
+_DAYS_ASKED_MS: Final = 7 * MS_PER_DAY
 
 
 def scopes(category: Category) -> list[dict[str, str]]:
@@ -71,6 +72,10 @@ async def look_up(rest: SignedRest, lookup: Lookup) -> list[dict[str, Any]]:
         rows = rows or listed
         if rows:
             break
+        if lookup.sent_ms and lookup.asked_ms - lookup.sent_ms > _DAYS_ASKED_MS - MS_PER_DAY:
+            # Without times, history looks no further back than seven days (section 6.3).
+            start_ms = lookup.sent_ms - MS_PER_DAY
+            query |= {"startTime": str(start_ms), "endTime": str(start_ms + _DAYS_ASKED_MS)}
     return rows
 
 

@@ -16,6 +16,7 @@ from schemas.names import Category
 __all__ = [
     "DEFAULT_TIMING",
     "NO_CHANGE",
+    "REMEMBERED_MS",
     "Direction",
     "Evidence",
     "Identity",
@@ -26,6 +27,9 @@ __all__ = [
     "RequestState",
     "Timing",
 ]
+
+REMEMBERED_MS: Final = 23 * 3_600_000
+"""So long the exchange surely knows an order that ended without a fill (section 6.3: a day; with fills, two years)."""
 
 NO_CHANGE: Final[Mapping[str, str]] = {}
 
@@ -51,11 +55,14 @@ class OutcomeKind(StrEnum):
     ACKED: the exchange took it. For an order that means accepted: what becomes of it is in the order's status.
     REJECTED: the exchange refused it, with code and words.
     EXPIRED: it had no effect and can have none any more.
+    FORGOTTEN: its order is not open, and the exchange remembers none of it. It was asked so late that an order which
+        ended without a fill is no longer in its history: it may have been taken all the same.
     """
 
     ACKED = "acked"
     REJECTED = "rejected"
     EXPIRED = "expired"
+    FORGOTTEN = "forgotten"
 
 
 class Evidence(StrEnum):
@@ -68,7 +75,7 @@ class Evidence(StrEnum):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """The end of a request; `code` and `words` are the exchange's where it was rejected, ours where it expired."""
+    """The end of a request; `code` and `words` are the exchange's where it was rejected, else ours."""
 
     kind: OutcomeKind
     evidence: Evidence
@@ -135,8 +142,13 @@ DEFAULT_TIMING: Final = Timing()
 
 
 class Lookup(msgspec.Struct, frozen=True):
-    """A question for REST: ``/v5/order/realtime``, then ``/v5/order/history``, by the key's id; the answer is both."""
+    """A question for REST: ``/v5/order/realtime``, then ``/v5/order/history``, by the key's id; the answer is both.
+
+    Attributes:
+        sent_ms: when the order was sent, if that is in question; 0 otherwise. History is asked for its days.
+    """
 
     ordinal: int
     key: OrderKey
     asked_ms: int
+    sent_ms: int = 0

@@ -7,7 +7,7 @@ nobody may send it again. What resolves it:
 - a private row: an order of the ``orderLinkId`` is there; it has the changed values; it is over;
 - REST, asked by the order's ids: it is there; or it is not, which counts only if the question was asked after the
   request could not be taken any more, its timestamp plus ``recv_window`` plus our clock's error plus some time for
-  what was taken to become visible.
+  what was taken to become visible; asked a day too late, it says no more than that the order is over (FORGOTTEN).
 
 All times are ms of the exchange's clock as we estimate it; `clock_error_ms` says how far that may be off.
 """
@@ -22,11 +22,12 @@ import msgspec
 
 from execution.desk.codes import DUPLICATE_LINK_ID, is_gone, leaves_open
 from execution.desk.exposure import Pending
-from execution.desk.live import Fill, LiveAccount, LiveOrder, has_values
+from execution.desk.live import GONE, Fill, LiveAccount, LiveOrder, has_values
 from execution.desk.orders import OrderKey, Refused
 from execution.desk.outcomes import (
     DEFAULT_TIMING,
     NO_CHANGE,
+    REMEMBERED_MS,
     Evidence,
     Identity,
     Lookup,
@@ -45,6 +46,10 @@ REMEMBERED_CREATES: Final = 100_000
 REMEMBERED_EXPIRED: Final = 1_000
 LOOKUPS_AT_ONCE: Final = 8
 _BY_USER: Final = "CancelByUser"
+_FORGOTTEN: Final = (
+    "the exchange has no such order: it isn't open, but it may have been taken and be over since, as its history keeps "
+    "orders without a fill for a day only"
+)
 _CANCELLED: Final = frozenset({"Cancelled", "PartiallyFilledCanceled", "Deactivated"})
 
 
@@ -199,10 +204,13 @@ class Requests:
         if not key.link_id:
             raise Refused("orderLinkId", "every order needs one: it is what a lost answer is looked up by")
         earlier = self._creates.get((key.category, key.link_id))
-        if order is not None or (
-            earlier is not None and earlier.outcome is not None and earlier.outcome.kind is OutcomeKind.ACKED
-        ):
+        outcome = None if earlier is None else earlier.outcome
+        if order is not None or (outcome is not None and outcome.kind is OutcomeKind.ACKED):
             raise Refused("orderLinkId", f"{key.link_id}: an order of this name was placed already")
+        if outcome is not None and outcome.kind is OutcomeKind.FORGOTTEN:
+            raise Refused(
+                "orderLinkId", f"{key.link_id}: an order of this name may have been placed: take another"
+            )
         if earlier is not None and earlier.outcome is None:
             raise _in_doubt(key, f"it is {earlier.state.value}, and must not be sent again")
 
@@ -320,8 +328,13 @@ class Requests:
                 self._ordinal += 1
                 ask.ordinal = self._ordinal
                 self._asked[ask.ordinal] = identity
-                lookups.append(Lookup(ask.ordinal, ask.key, now_ms))
+                lookups.append(Lookup(ask.ordinal, ask.key, now_ms, self._sent_ms(identity)))
         return lookups
+
+    def _sent_ms(self, identity: Identity) -> int:
+        """When the create of an order that is in doubt was sent; 0 where none is."""
+        creates = (r for r in self._by_order.get(identity, ()) if r.op is Op.CREATE)
+        return min((request.timestamp_ms for request in creates), default=0)
 
     def next_ms(self) -> int | None:
         """When `due` may have something to do by itself; None if nothing is waited for."""
@@ -373,10 +386,15 @@ class Requests:
 
     def _conclude(self, identity: Identity, lookup: Lookup, found: bool) -> None:
         """Draw what follows from a complete answer for requests that could not be taken any more when it was asked."""
-        words = "the order is as it was" if found else "the exchange has no such order"
         for request in list(self._by_order.get(identity, ())):
-            if request.state is RequestState.UNKNOWN and lookup.asked_ms > self._visible_ms(request):
-                self._settle(request, OutcomeKind.EXPIRED, Evidence.REST, words=words)
+            if request.state is not RequestState.UNKNOWN or lookup.asked_ms <= self._visible_ms(request):
+                continue
+            kind, words = OutcomeKind.EXPIRED, "the order is as it was"
+            if not found:
+                words = "the exchange has no such order"
+                if self._may_be_forgotten(request, lookup.asked_ms):
+                    kind, words = OutcomeKind.FORGOTTEN, _FORGOTTEN
+            self._settle(request, kind, Evidence.REST, words=words)
         order = self._order(lookup.key)
         if not found and order is not None and order.seen_ms + self._timing.settle_ms < lookup.asked_ms:
             self._account.mark_gone(order)
@@ -387,6 +405,20 @@ class Requests:
             # Acknowledged, and not to be seen: it will not be seen by asking on.
             self._await_no_more(identity)
             self.contradictions += awaited[0].op is not Op.AMEND
+
+    def _may_be_forgotten(self, request: OrderRequest, asked_ms: int) -> bool:
+        """Whether an order that the exchange doesn't know at a moment may have been there all the same."""
+        create = request
+        if request.op is not Op.CREATE:
+            if self._order(request.key) is not None:
+                return True  # we saw it
+            found = self._creates.get((request.key.category, request.identity[2]))
+            if found is None:
+                return True  # who knows when it was placed
+            create = found
+            if create.outcome is not None:
+                return create.outcome.kind in (OutcomeKind.ACKED, OutcomeKind.FORGOTTEN)
+        return asked_ms - create.timestamp_ms > REMEMBERED_MS
 
     def _visible_ms(self, request: OrderRequest) -> int:
         """A question asked after this moment sees everything that the request can ever do."""
@@ -407,7 +439,7 @@ class Requests:
         if create is not None and create.outcome is not None and not create.order_id:
             # Acknowledged ones have an id: this one was said never to have been an order.
             create.order_id = order.order_id
-            self.contradictions += create.outcome.kind is not OutcomeKind.ACKED
+            self.contradictions += create.outcome.kind in (OutcomeKind.EXPIRED, OutcomeKind.REJECTED)
         identities = _identities(order)
         for request in [r for identity in identities for r in self._by_order.get(identity, ())]:
             if request.state is not RequestState.UNKNOWN:
@@ -423,6 +455,8 @@ class Requests:
                 by_user = order.status in _CANCELLED and order.row.get("cancelType") == _BY_USER
                 if request.op is Op.CANCEL and by_user:
                     self._settle(request, OutcomeKind.ACKED, evidence)
+                elif order.status == GONE:
+                    self._settle(request, OutcomeKind.FORGOTTEN, evidence, words=_FORGOTTEN)
                 else:
                     words = f"the order was {order.status} before"
                     self._settle(request, OutcomeKind.EXPIRED, evidence, words=words)

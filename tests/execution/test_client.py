@@ -21,9 +21,9 @@ from engine.bybit.endpoints import default_root
 from execution.client import TradingClient
 from execution.desk.limits import Limits
 from execution.desk.orders import Change, NewOrder, OrderKey, Refused, Side, TimeInForce
-from execution.desk.outcomes import Evidence, OutcomeKind
+from execution.desk.outcomes import Evidence, OrderRequest, OutcomeKind
 from execution.desk.wire import Op
-from execution.order_journal import read_orders
+from execution.order_journal import OrderJournal, read_orders
 from execution.settings import Settings
 from execution.ticket import Ticket
 from schemas.errors import ConfigError, ExchangeError
@@ -539,3 +539,29 @@ asyncio.run(main())
     await client.reload()
     place.check(client)
     assert read_orders(client._written().path)[0] == {}, "and the journal says so"
+
+
+async def test_a_program_that_starts_again_days_later_claims_no_more_than_can_be_known(place: Place) -> None:
+    """Requests that an earlier run left in doubt: of today, of yesterday, and one whose order is there."""
+    directory, now_ms = place.directory / "account", place.desk.request_ms()
+    there = await (await place.client()).create(await place.resting(link_id="there")).outcome()
+    assert there.kind is OutcomeKind.ACKED
+    other = place.directory / "other"
+    with OrderJournal(other) as journal:
+        for link_id, days in (("today", 0), ("yesterday", 1), ("there", 9)):
+            key = OrderKey(LINEAR, "BTCUSDT", "", link_id)
+            request = OrderRequest(
+                f"r-{link_id}", Op.CREATE, key, key.fields() | {"qty": "0.01", "side": "Buy"}
+            )
+            request.timestamp_ms, request.window_ms = now_ms - days * 86_400_000 - 2_000, 1_000
+            journal.request(request, "socket", 0)
+    assert directory != other
+    client = await place.client(directory=other)
+    await until(lambda: client.requests.is_settled)
+    outcomes = {r.key.link_id: r.outcome.kind for r in client._written().restored if r.outcome is not None}
+    assert outcomes == {
+        "today": OutcomeKind.EXPIRED,
+        "yesterday": OutcomeKind.FORGOTTEN,
+        "there": OutcomeKind.ACKED,
+    }
+    assert read_orders(client._written().path)[0] == {}

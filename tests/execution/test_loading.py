@@ -42,6 +42,30 @@ async def test_open_ones_first_then_those_that_are_over(results: list[Any], rows
     assert await look_up(Rest(*results), LOOKUP) == rows  # type: ignore[arg-type]
 
 
+async def test_history_is_asked_for_the_days_of_an_order_that_is_old() -> None:
+    """Without times it looks back seven days, and takes no span that is longer."""
+    asked: list[tuple[str, dict[str, str]]] = []
+
+    class Remembers:
+        async def get(self, path: str, **query: str) -> dict[str, Any]:
+            asked.append((path, query))
+            return {"list": []}
+
+    day_ms, sent_ms = 86_400_000, 1_760_000_000_000
+    for days, spans in ((5, False), (7, True), (400, True)):
+        asked.clear()
+        lookup = Lookup(1, LOOKUP.key, sent_ms + days * day_ms, sent_ms)
+        assert await look_up(Remembers(), lookup) == []  # type: ignore[arg-type]
+        assert [path for path, _ in asked] == ["/v5/order/realtime", "/v5/order/history"]
+        assert "startTime" not in asked[0][1], "which ignores it"
+        query = asked[1][1]
+        assert ("startTime" in query) == spans
+        if spans:
+            start_ms, end_ms = int(query["startTime"]), int(query["endTime"])
+            assert start_ms < sent_ms < end_ms
+            assert end_ms - start_ms <= 7 * day_ms
+
+
 @pytest.mark.parametrize(
     "results", [[{}], [{"list": None}], [{"list": []}, {}], [{"list": []}, {"list": {}}]]
 )

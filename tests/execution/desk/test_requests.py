@@ -368,6 +368,93 @@ def test_an_order_that_the_exchange_forgot_is_gone(bench: Bench) -> None:
     assert not order.is_open
 
 
+DAY = 86_400_000
+
+
+def ask(bench: Bench, now_ms: int, rows: list[dict[str, Any]]) -> Lookup:
+    """Let REST answer the one question that is due."""
+    lookup = bench.lookup(now_ms)
+    bench.requests.on_lookup(lookup, rows, now_ms + 1)
+    return lookup
+
+
+def restored(bench: Bench, op: Op, key: OrderKey = KEY, sent_ms: int = NOW) -> OrderRequest:
+    """A request that a run before sent at a moment; this one begins later."""
+    bench.count += 1
+    changed = {"price": "1"} if op is Op.AMEND else {}
+    request = OrderRequest(f"r{bench.count}", op, key, key.fields() | changed, changed)
+    request.timestamp_ms, request.window_ms = sent_ms, WINDOW
+    bench.requests.restore(request, sent_ms)
+    return request
+
+
+def kind(request: OrderRequest) -> OutcomeKind:
+    assert request.outcome is not None
+    return request.outcome.kind
+
+
+@pytest.mark.parametrize(
+    ("after_ms", "expected"),
+    [
+        (DEAD - NOW + 1, OutcomeKind.EXPIRED),
+        (22 * 3_600_000, OutcomeKind.EXPIRED),
+        (DAY, OutcomeKind.FORGOTTEN),
+        (400 * DAY, OutcomeKind.FORGOTTEN),
+    ],
+)
+def test_absence_a_day_later_says_only_that_it_is_over(
+    bench: Bench, after_ms: int, expected: OutcomeKind
+) -> None:
+    create = restored(bench, Op.CREATE)
+    cancel = restored(bench, Op.CANCEL)
+    assert ask(bench, NOW + after_ms, []).sent_ms == NOW
+    assert (kind(create), kind(cancel)) == (expected, expected)
+    assert create.outcome is not None
+    assert ("may have been taken" in create.outcome.words) == (expected is OutcomeKind.FORGOTTEN)
+    assert bench.requests.is_settled
+    if expected is OutcomeKind.FORGOTTEN:
+        with pytest.raises(Refused, match="may have been placed: take another"):
+            bench.begin(Op.CREATE)
+        bench.requests.on_order(row(orderStatus="Cancelled"), NOW)
+        assert bench.requests.contradictions == 0, "it was never said not to have been"
+    else:
+        assert bench.begin(Op.CREATE)
+
+
+def test_what_is_there_a_day_later_is_known(bench: Bench) -> None:
+    create, cancel = restored(bench, Op.CREATE), restored(bench, Op.CANCEL)
+    ask(bench, NOW + 3 * DAY, [row(orderStatus="Filled", cumExecQty="0.01")])
+    assert (kind(create), kind(cancel)) == (OutcomeKind.ACKED, OutcomeKind.EXPIRED)
+
+
+@pytest.mark.parametrize("op", [Op.AMEND, Op.CANCEL])
+def test_a_lost_request_about_an_order_that_the_exchange_knows_no_more(bench: Bench, op: Op) -> None:
+    """It was there, so it has ended, and how is in no history any more."""
+    bench.requests.on_order(row(), NOW - 5 * DAY)
+    request = bench.send(op, price="1") if op is Op.AMEND else bench.send(op)
+    bench.requests.lose([request], NOW + 10)
+    ask(bench, NOW + 10, [])
+    assert kind(request) is OutcomeKind.FORGOTTEN
+    order = bench.account.order(Category.LINEAR, link_id="tb-1")
+    assert order is not None
+    assert order.status == GONE
+
+
+def test_a_request_about_an_order_of_an_earlier_run_of_which_nothing_is_known(bench: Bench) -> None:
+    request = restored(bench, Op.CANCEL)
+    ask(bench, DEAD + 1, [])
+    assert kind(request) is OutcomeKind.FORGOTTEN, "it may have been placed days before"
+
+
+def test_a_cancel_of_an_order_that_certainly_never_was(bench: Bench) -> None:
+    create = bench.send(Op.CREATE)
+    bench.reply(create, 110007, "")
+    cancel = bench.send(Op.CANCEL)
+    bench.requests.lose([cancel], NOW + 10)
+    ask(bench, DEAD + 1, [])
+    assert kind(cancel) is OutcomeKind.EXPIRED
+
+
 def test_a_new_doubt_while_a_question_is_under_way(bench: Bench) -> None:
     """An answer to a question from before the doubt must not settle it."""
     bench.requests.on_order(row(), NOW)
