@@ -218,6 +218,8 @@ class TradingClient:
             self._start(work)
         await self._until(lambda: self.is_current and self._trade.is_up)
         self._alive_s = time.monotonic()
+        if self.kill_switch.is_on and (self.account.open_orders or self.requests.open):
+            self._start(self.cancel_everything(None))  # whoever tripped it didn't live to see it done
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         while not condition():
@@ -463,6 +465,8 @@ class TradingClient:
                 self._written().sync()
             except StoreError as error:
                 self._break(str(error))
+            if not self.kill_switch.is_on and (found := self.kill_switch.look()) is not None:
+                self._trip(found)
             excess = self.gate.excess_loss(lambda *key: self.filters.get(key), self.clock.now_ms())
             if excess:
                 self._trip(f"daily loss: {excess}")

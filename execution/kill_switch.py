@@ -27,23 +27,27 @@ class KillSwitch:
         reason: why it is on; None while it is off.
     """
 
+    reason: str | None
+
     def __init__(self, directory: Path) -> None:
         self._path = directory / FILE_NAME
-        self.reason: str | None = None
-        try:
-            content = self._path.read_bytes()
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            self.reason = f"{self._path} cannot be read ({error.strerror or error}), so it counts as on"
-            return
-        try:
-            self.reason = msgspec.json.decode(content, type=_State).reason
-        except (msgspec.MsgspecError, ValueError):
-            self.reason = f"{self._path} is there, whatever it says"
+        self.reason = self.look()
 
     def __repr__(self) -> str:
         return f"<KillSwitch {'off' if self.reason is None else 'ON: ' + self.reason}>"
+
+    def look(self) -> str | None:
+        """What the file says, whoever wrote it; None where there is none. What is on in this process stays on."""
+        try:
+            content = self._path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            return f"{self._path} cannot be read ({error.strerror or error}), so it counts as on"
+        try:
+            return msgspec.json.decode(content, type=_State).reason
+        except (msgspec.MsgspecError, ValueError):
+            return f"{self._path} is there, whatever it says"
 
     @property
     def is_on(self) -> bool:

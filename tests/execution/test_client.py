@@ -270,6 +270,28 @@ async def test_the_kill_switch_cancels_everything_and_stays_on(place: Place) -> 
     assert await ended(again.create(order)) is OutcomeKind.ACKED
 
 
+async def test_a_file_that_appears_stops_a_running_client(place: Place) -> None:
+    client = await place.client()
+    order = await place.resting()
+    assert await ended(client.create(order)) is OutcomeKind.ACKED
+    (place.directory / "account" / "KILLED").touch()
+    await until(lambda: client.kill_switch.is_on)
+    with pytest.raises(Refused, match="KILLED"):
+        client.create(order)
+    await until(lambda: not place.truth.orders)
+
+
+async def test_a_start_with_the_switch_on_cancels_what_is_open_still(place: Place) -> None:
+    client = await place.client()
+    assert await ended(client.create(await place.resting())) is OutcomeKind.ACKED
+    await client.__aexit__(None, None, None)
+    (
+        place.directory / "account" / "KILLED"
+    ).touch()  # tripped by a run that was killed before it had cancelled
+    await place.client()
+    await until(lambda: not place.truth.orders)
+
+
 async def test_a_silent_program_is_taken_for_dead(place: Place) -> None:
     client = await place.client(dead_man_s=100.0)
     client.alive()

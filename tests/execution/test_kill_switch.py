@@ -42,3 +42,12 @@ def test_it_is_on_even_if_the_disk_fails(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="file"):
         switch.trip("why", 1)
     assert switch.reason == "why"
+
+
+def test_a_file_that_somebody_else_makes_is_seen(tmp_path: Path) -> None:
+    switch = KillSwitch(tmp_path)
+    assert switch.look() is None
+    KillSwitch(tmp_path).trip("by hand", 1)
+    assert (switch.look(), switch.is_on) == ("by hand", False), "it is for who looks to trip it"
+    (tmp_path / "KILLED").write_bytes(b"")
+    assert "whatever it says" in str(switch.look())
