@@ -294,6 +294,11 @@ class TradingClient:
         """Whether something about an order is under way, in doubt, or not shown by a row yet: better left alone."""
         return self.requests.is_pending(key)
 
+    @property
+    def restored(self) -> list[OrderRequest]:
+        """What the run before left in doubt; each has its outcome once it is known."""
+        return [] if self._journal is None else self._journal.restored
+
     def new_link_id(self) -> str:
         """A name for an order that no other has."""
         return self._ids.next()
@@ -547,6 +552,10 @@ class TradingClient:
                     self.cancel(OrderKey(category, order.symbol, order.order_id, order.link_id))
                 except Refused as refusal:
                     log.warning("%s", refusal)
+
+    async def settled(self) -> None:
+        """Wait until every request has its outcome. Raises ExchangeError where something failed for good."""
+        await self._until(lambda: not self.requests.open)
 
     async def reload(self) -> None:
         """Ask REST for orders, positions, wallet and fills. Raises ExchangeError."""

@@ -28,7 +28,17 @@ from recorder.whole_files import sync_directories, write_synced
 from schemas.errors import ConfigError, Corrupt, StoreError
 from schemas.names import Category, Fsync
 
-__all__ = ["FORMAT", "OrderJournal", "RequestLine", "Way", "read_orders", "request_line"]
+__all__ = [
+    "FORMAT",
+    "OrderJournal",
+    "RequestLine",
+    "Way",
+    "in_doubt",
+    "is_held",
+    "order_files",
+    "read_orders",
+    "request_line",
+]
 
 FORMAT: Final = 1
 _ENDING: Final = ".jsonl"
@@ -134,6 +144,31 @@ def read_orders(path: Path) -> tuple[dict[str, RequestLine], int, int]:
     return open_requests, len(lines), len(torn)
 
 
+def order_files(directory: Path) -> list[Path]:
+    """The runs' files of a trading directory, the oldest first."""
+    return sorted((directory / "orders").glob("*" + _ENDING))
+
+
+def in_doubt(directory: Path) -> list[RequestLine]:
+    """What the latest run left without an outcome. Raises as `read_orders`."""
+    return [line for path in order_files(directory)[-1:] for line in read_orders(path)[0].values()]
+
+
+def is_held(directory: Path) -> bool:
+    """Whether a client trades in a directory at the moment."""
+    try:
+        lock = os.open(directory / "orders" / "lock", os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
 class OrderJournal:
     """The journal of one run; a context manager.
 
@@ -164,7 +199,7 @@ class OrderJournal:
             self._directory.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(self._directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             self._take_lock()
-            runs = sorted(self._directory.glob("*" + _ENDING))
+            runs = order_files(directory)
             open_requests = read_orders(runs[-1])[0] if runs else {}
             self.restored = [line.restored() for line in open_requests.values()]
             self._begin(runs[-1] if runs else None, words, open_requests)

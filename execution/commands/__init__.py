@@ -6,7 +6,9 @@ from typing import Final
 
 import typer
 
+from execution.commands.cancelling import cancel, cancel_all
 from execution.commands.listing import balance, orders, positions
+from execution.commands.placing import amend, buy, sell
 
 __all__ = ["trading"]
 
@@ -23,6 +25,11 @@ trading = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+trading.command("buy")(buy)
+trading.command("sell")(sell)
+trading.command("amend")(amend)
+trading.command("cancel")(cancel)
+trading.command("cancel-all")(cancel_all)
 trading.command()(orders)
 trading.command()(positions)
 trading.command()(balance)

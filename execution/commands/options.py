@@ -71,6 +71,12 @@ class Choices:
 
         return load_signer(Path(self.config.key_file) if self.config.key_file else None)
 
+    def check_sending(self) -> None:
+        """Before anything is asked for the sake of sending: whether it may be sent. Raises ConfigError."""
+        from execution.permission import check_permission
+
+        check_permission(self.root, live=self.live, acknowledgement=self.config.acknowledgement)
+
     def categories(self, category: Category | None) -> list[Category]:
         """The one that was asked for; else the configured ones; else all."""
         from execution.desk.orders import CATEGORIES
