@@ -30,6 +30,9 @@ MOST_IN_BATCH: Final[Mapping[Category, int]] = {
 """Requests in one message (section 7.3)."""
 
 
+_CREATE: Final = Op.CREATE  # found sooner here than in its class
+
+
 class OrderEntry:
     """Makes tickets of orders, changes and cancels; `TradingClient` documents each of its methods.
 
@@ -70,7 +73,7 @@ class OrderEntry:
         """Send a new order."""
         now_ms = self._clock.now_ms()
         order = self._checked(order, now_ms)
-        way = self._sender.check_way(Op.CREATE, order.category, now_ms, or_rest=or_rest)
+        way = self._sender.check_way(_CREATE, order.category, now_ms, or_rest=or_rest)
         return self._sender.submit(self._begin_order(order), way, now_ms)
 
     def create_batch(self, orders: Sequence[NewOrder], *, or_rest: bool = False) -> list[Ticket]:
@@ -103,7 +106,7 @@ class OrderEntry:
             # one name for both: neither the exchange nor we look for a request among orders
             fields["orderLinkId"] = link_id = request_id
         key = OrderKey(order.category, order.symbol, "", link_id)
-        return self._requests.begin(Op.CREATE, key, fields, request_id, quantity=order.quantity)
+        return self._requests.begin(_CREATE, key, fields, request_id, quantity=order.quantity)
 
     # -- changes and cancels -------------------------------------------------------------------------------
 

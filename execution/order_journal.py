@@ -191,6 +191,7 @@ class OrderJournal:
     def __init__(self, directory: Path, words: str = "", fsync: Fsync = Fsync.INTERVAL) -> None:
         self._directory = directory / "orders"
         self._fsync = fsync
+        self._syncs_each = fsync is Fsync.COMMIT
         self._dirty = False
         self.lines = 0
         self._descriptor = -1
@@ -257,7 +258,7 @@ class OrderJournal:
         """
         fields = write_fields(request.fields) if written is None else written
         self._put(request_line(self.lines, now_ns, request, fields, way))
-        if self._fsync is Fsync.COMMIT:
+        if self._syncs_each:
             self.sync()
 
     def outcome(self, request: OrderRequest, now_ns: int) -> None:

@@ -32,6 +32,7 @@ _RESTARTING: Final = 10019
 _NO_ITEM: Final = 10016
 _CLOCK_CODES: Final = frozenset({10002, -1})
 _RATE_CODE: Final = 10006
+_CANCEL: Final = Op.CANCEL  # found sooner here than in its class
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,10 @@ class Sender:
         except Refused as refusal:
             self._requests.not_sent(request, str(refusal))
             raise
-        self._count(op, request.key.category, now_ms, 1)
+        last_ms = now_ms + window_ms + self._requests.clock_error_ms
+        self._rates.count(request.key.category, op, now_ms, last_ms)
+        if op is not _CANCEL:
+            self._gate.sent(now_ms)
         if way == "socket":
             message = message_of(op, written, request.request_id, now_ms, window_ms)
             self._send(request.request_id, [request], message)
@@ -136,7 +140,11 @@ class Sender:
             for request in requests:
                 self._requests.not_sent(request, str(refusal))
             raise
-        self._count(op, category, now_ms, len(requests))
+        last_ms = now_ms + window_ms + self._requests.clock_error_ms
+        self._rates.count(category, op, now_ms, last_ms, _cost(category, len(requests)))
+        if op is not _CANCEL:
+            for _ in requests:
+                self._gate.sent(now_ms)
         if way == "socket":
             batch_id = self._ids.next()
             fields = [request.fields for request in requests]
@@ -145,13 +153,6 @@ class Sender:
         else:
             self._calls.start(self._post(requests))
         return [Ticket(request, self.waiters) for request in requests]
-
-    def _count(self, op: Op, category: Category, now_ms: int, count: int) -> None:
-        last_ms = now_ms + self._recv_window_ms + self._requests.clock_error_ms
-        self._rates.count(category, op, now_ms, last_ms, _cost(category, count))
-        if op is not Op.CANCEL:
-            for _ in range(count):
-                self._gate.sent(now_ms)
 
     def check_way(self, op: Op, category: Category, now_ms: int, *, or_rest: bool, count: int = 1) -> Way:
         """Before requests begin: which way there is for them, and whether the exchange's rate allows them.
@@ -162,9 +163,9 @@ class Sender:
         way: Way = "socket" if self.socket.is_up else "rest"
         if way == "rest" and not or_rest:
             raise Refused("trade socket", "it is down: wait for it, or allow REST (or_rest)")
-        if op is Op.CANCEL:
+        if op is _CANCEL:
             return way  # counted, and never held back
-        cost = _cost(category, count)
+        cost = 1 if count == 1 else _cost(category, count)
         if cost > 1 and cost > (most := self._rates.limit(category, op)):
             raise Refused("rate", f"{cost} requests at once: the exchange takes {most} a second")
         if wait_ms := self._rates.wait_ms(category, op, now_ms, cost):

@@ -106,7 +106,8 @@ class KeptSocket:
     @property
     def is_up(self) -> bool:
         """Whether a message can be sent to an authenticated connection."""
-        return self._current is not None and self._current.is_open and self.connections in self._ready
+        current = self._current
+        return current is not None and self.connections in self._ready and current.is_open
 
     def send(self, message: bytes) -> int:
         """Send a message and return the number of the connection that took it.

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
+
 from execution.desk.orders import OrderKey
 from execution.desk.outcomes import OrderRequest, Outcome
 
 __all__ = ["Ticket"]
 
 
-class Ticket:
+class Ticket(msgspec.Struct, eq=False):
     """A request that is on its way, and where its outcome is awaited."""
 
-    __slots__ = ("_waiters", "request")
-
-    def __init__(self, request: OrderRequest, waiters: dict[str, list[asyncio.Future[Outcome]]]) -> None:
-        self.request = request
-        self._waiters = waiters
+    request: OrderRequest
+    _waiters: dict[str, list[asyncio.Future[Outcome]]]
 
     def __repr__(self) -> str:
         outcome = self.request.outcome

@@ -21,6 +21,7 @@ from schemas.names import Category
 __all__ = ["Filters", "parse_filters"]
 
 _TRADES: Final = ("Trading", "PreLaunch", "")
+_INVERSE, _POST_ONLY = Category.INVERSE, TimeInForce.POST_ONLY  # found sooner here than in their classes
 
 
 class Filters(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,7 +130,7 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
         self._check_quantity(order)
         price = order.price if order.price is not None else reference
         if price is not None and not order.reduce_only:
-            worth = self.notional(price, order.quantity)
+            worth = order.quantity if self.category is _INVERSE else price * order.quantity
             if worth < self.minimum_notional:
                 raise self._too_small(worth)
 
@@ -163,7 +164,7 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
         if order.quantity < self.minimum_quantity:
             raise self._too_few(order.quantity)
         most = self.maximum_market if order.price is None else self.maximum_limit
-        if order.time_in_force is TimeInForce.POST_ONLY and self.maximum_post_only is not None:
+        if order.time_in_force is _POST_ONLY and self.maximum_post_only is not None:
             most = self.maximum_post_only
         if most is not None and order.quantity > most:
             raise Refused(

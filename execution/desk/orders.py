@@ -34,6 +34,7 @@ CATEGORIES: Final = (Category.SPOT, Category.LINEAR, Category.INVERSE, Category.
 """What orders can be placed in; spread combinations have no order entry here (section 1.1)."""
 
 _RISES: Final = (1, 2)
+_SPOT, _NO_SMP = Category.SPOT, SmpType.NONE  # found sooner here than in their classes
 _TEXTS: Final[dict[str, str]] = {
     member: member.value for kind in (Category, Side, TimeInForce) for member in kind
 }
@@ -226,7 +227,7 @@ class NewOrder(msgspec.Struct, frozen=True, kw_only=True):
             fields["timeInForce"] = _TEXTS[self.time_in_force]
         if self.link_id:
             fields["orderLinkId"] = self.link_id
-        if self.category is Category.SPOT:
+        if self.category is _SPOT:
             if self.price is None:
                 # said always, as a buy's default is the quote coin (section 6.4)
                 fields["marketUnit"] = "quoteCoin" if self.in_quote_coin else "baseCoin"
@@ -240,7 +241,7 @@ class NewOrder(msgspec.Struct, frozen=True, kw_only=True):
             self._add_trigger(fields)
         if self.take_profit is not None or self.stop_loss is not None:
             self._add_protection(fields)
-        if self.smp_type is not SmpType.NONE:
+        if self.smp_type is not _NO_SMP:
             fields["smpType"] = self.smp_type.value
         if self.slippage_ticks is not None:
             fields["slippageToleranceType"] = "TickSize"

@@ -114,24 +114,22 @@ class RateLimiter:
     """
 
     def __init__(self) -> None:
-        self._buckets: dict[tuple[Category, Op], _Bucket] = {}
+        self._buckets = {
+            (category, op): _Bucket(limit)
+            for category in PUBLISHED
+            for op, limit in PUBLISHED[category].items()
+        }
+        for op in Op:  # futures are counted together
+            self._buckets[Category.INVERSE, op] = self._buckets[Category.LINEAR, op]
         self.refused = 0
 
     def __repr__(self) -> str:
         limits = {f"{op.value} {category.value}": b.limit for (category, op), b in self._buckets.items()}
         return f"<RateLimiter {limits} refused={self.refused}>"
 
-    def _bucket(self, category: Category, op: Op) -> _Bucket:
-        if category is Category.INVERSE:
-            category = Category.LINEAR  # futures are counted together
-        bucket = self._buckets.get((category, op))
-        if bucket is None:
-            bucket = self._buckets[category, op] = _Bucket(PUBLISHED[category][op])
-        return bucket
-
     def limit(self, category: Category, op: Op) -> int:
         """Requests a second as far as known."""
-        return self._bucket(category, op).limit
+        return self._buckets[category, op].limit
 
     def wait_ms(self, category: Category, op: Op, now_ms: int, cost: int = 1) -> int:
         """How long to wait at most until ``cost`` requests may go out; 0 when they may now.
@@ -139,9 +137,11 @@ class RateLimiter:
         Raises:
             ValueError: more than ever may go out in a second.
         """
-        bucket = self._bucket(category, op)
+        bucket = self._buckets[category, op]
         if cost > bucket.limit:
             raise ValueError(f"{cost} requests at once: {bucket.limit} a second are allowed")
+        if bucket.used + cost <= bucket.limit and bucket.closed_until_ms <= now_ms:
+            return 0
         wait = bucket.wait_ms(now_ms, cost)
         self.refused += wait > 0
         return wait
@@ -152,15 +152,15 @@ class RateLimiter:
         Args:
             last_ms: the last moment at which the exchange may take it, if nothing is ever heard of it.
         """
-        self._bucket(category, op).count(now_ms, last_ms + WINDOW_MS, cost)
+        self._buckets[category, op].count(now_ms, last_ms + WINDOW_MS, cost)
 
     def answered(self, category: Category, op: Op, sent_ms: int, now_ms: int) -> None:
         """Note that one of the requests that went out at a moment has been heard of: it was counted by now."""
-        self._bucket(category, op).answered(sent_ms, now_ms)
+        self._buckets[category, op].answered(sent_ms, now_ms)
 
     def on_headers(self, category: Category, op: Op, headers: RateHeaders, now_ms: int) -> None:
         """Believe what an answer said."""
-        bucket = self._bucket(category, op)
+        bucket = self._buckets[category, op]
         bucket.limit = headers.limit
         # Never longer than a window: a reset far away would be a mistake of either clock.
         reset_ms = min(headers.reset_ms, now_ms + WINDOW_MS)
@@ -168,5 +168,5 @@ class RateLimiter:
 
     def on_refusal(self, category: Category, op: Op, now_ms: int) -> None:
         """Too many requests, says an answer (10006): wait for a window even if it named no time."""
-        bucket = self._bucket(category, op)
+        bucket = self._buckets[category, op]
         bucket.closed_until_ms = max(bucket.closed_until_ms, now_ms + WINDOW_MS)
