@@ -49,6 +49,13 @@ class KillSwitch:
         except (msgspec.MsgspecError, ValueError):
             return f"{self._path} is there, whatever it says"
 
+    def since_ns(self) -> int | None:
+        """When the file was written, as it says itself; None where it doesn't or there is none."""
+        try:
+            return msgspec.json.decode(self._path.read_bytes(), type=_State).at_ns
+        except (OSError, msgspec.MsgspecError, ValueError):
+            return None
+
     @property
     def is_on(self) -> bool:
         """Whether trading is stopped."""

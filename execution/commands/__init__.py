@@ -7,8 +7,10 @@ from typing import Final
 import typer
 
 from execution.commands.cancelling import cancel, cancel_all
+from execution.commands.killing import kill
 from execution.commands.listing import balance, orders, positions
 from execution.commands.placing import amend, buy, sell
+from execution.commands.watching import watch
 
 __all__ = ["trading"]
 
@@ -33,3 +35,5 @@ trading.command("cancel-all")(cancel_all)
 trading.command()(orders)
 trading.command()(positions)
 trading.command()(balance)
+trading.command()(watch)
+trading.command()(kill)

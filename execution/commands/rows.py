@@ -15,7 +15,7 @@ from recorder.output import standard_output
 from recorder.plain_log import plain as printable
 from schemas.time import format_ns
 
-__all__ = ["coin_row", "fill_row", "order_row", "position_row", "print_rows", "row_json"]
+__all__ = ["coin_row", "event_line", "fill_row", "order_row", "position_row", "print_rows", "row_json"]
 
 Row = Mapping[str, Any]
 
@@ -154,3 +154,46 @@ def _cell(value: Any) -> str:
         return "yes"
     text = plain(value) if isinstance(value, Decimal) else printable(str(value)).replace("\n", " ")
     return text if len(text) <= _MOST_TEXT else text[: _MOST_TEXT - 1] + "…"
+
+
+def event_line(event: str, row: Row) -> str:
+    """One event of ``watch`` for a person."""
+    words = {"order": _order_words, "fill": _fill_words, "position": _position_words, "coin": _coin_words}
+    text = words[event](row) if event in words else str(row.get("words") or "")
+    return printable(
+        f"{row.get('updated') or row.get('time') or '':<24}  {event:<12}  {text}".rstrip()
+    ).replace("\n", " ")
+
+
+def _order_words(row: Row) -> str:
+    price = f" at {_cell(row['price'])}" if row["price"] is not None else ""
+    trigger = f", trigger {_cell(row['trigger'])}" if row["trigger"] is not None else ""
+    average = f" at {_cell(row['average'])}" if row["average"] is not None else ""
+    filled = f", filled {_cell(row['filled'])}{average}" if row["filled"] else ""
+    why = f" ({row['why']})" if row["why"] else ""
+    name = row["link_id"] or row["order_id"]
+    return (
+        f"{row['symbol']} {row['side']} {row['type'] or ''} {_cell(row['quantity'])}{price}{trigger}: "
+        f"{row['status']}{why}{filled}, {name}"
+    )
+
+
+def _fill_words(row: Row) -> str:
+    fee = f", fee {_cell(row['fee'])} {row['fee_coin'] or ''}".rstrip() if row["fee"] is not None else ""
+    kind = "" if row["kind"] == "Trade" else f" ({row['kind']})"
+    return (
+        f"{row['symbol']} {row['side']} {_cell(row['quantity'])} at {_cell(row['price'])}{kind}, "
+        f"{'maker' if row['maker'] else 'taker'}{fee}, {row['link_id'] or row['order_id']}"
+    )
+
+
+def _position_words(row: Row) -> str:
+    index = f" (index {row['index']})" if row["index"] else ""
+    if not row["size"]:
+        return f"{row['symbol']}{index} flat"
+    return f"{row['symbol']}{index} {row['side']} {_cell(row['size'])} at {_cell(row['entry'])}"
+
+
+def _coin_words(row: Row) -> str:
+    locked = f", {_cell(row['locked'])} of it locked" if row["locked"] else ""
+    return f"{row['coin']} {_cell(row['wallet'])}{locked}"
