@@ -5,6 +5,11 @@
 
 #include "tb_find.h"
 
+#define SPREAD UINT64_C(0x9E3779B97F4A7C15) /* 2^64 over the golden ratio: multiples of a tick fall far apart */
+#define PLACES_A_LEVEL 8 /* of the table, at least: a second look is a branch that can't be guessed */
+#define FEW_NEW 8        /* so many levels are put into order one by one; more are sorted */
+#define NO_KEY INT64_MIN
+
 void tb_loose_init(tb_loose *loose)
 {
     memset(loose, 0, sizeof *loose);
@@ -13,58 +18,213 @@ void tb_loose_init(tb_loose *loose)
 
 void tb_loose_free(tb_loose *loose)
 {
+    for (int s = 0; s < 2; s++)
+        free(loose->sides[s].levels); /* and all that lies behind them */
     tb_book_free(&loose->book);
-    free(loose->places);
-    free(loose->coming);
     tb_loose_init(loose);
 }
 
-static tb_error make_room(tb_loose *loose, int32_t changes)
+/* ---- levels by price ---- */
+
+TB_INLINE uint64_t place_of(const tb_loose_side *side, int64_t price)
 {
-    const int64_t room = 2 * (int64_t)changes + 64;
-    if (room > INT32_MAX)
-        return TB_NO_MEMORY;
-    int32_t *places = malloc(2 * (size_t)room * sizeof *places);
-    int32_t *coming = malloc((size_t)room * sizeof *coming);
-    if (!places || !coming) {
-        free(places);
-        free(coming);
-        return TB_NO_MEMORY;
+    return (uint64_t)price * SPREAD >> side->shift;
+}
+
+TB_INLINE uint64_t next(const tb_loose_side *side, uint64_t place)
+{
+    return (place + 1) & ((UINT64_C(1) << (64 - side->shift)) - 1);
+}
+
+/* Adds a level with a size, whose price is not there. There is room. */
+TB_INLINE int32_t add(tb_loose_side *side, int s, int64_t price, int64_t size)
+{
+    uint64_t place = place_of(side, price);
+    while (side->table[place])
+        place = next(side, place);
+    const int32_t level = ++side->count;
+    side->levels[level] = (tb_level){price, size};
+    side->keys[level] = s ? -price : price;
+    side->table[place] = level;
+    return level;
+}
+
+/* The level of a price that is not at its first place. With a size, it is added if there is none; else that is 0. */
+static __attribute__((noinline)) int32_t look_further(tb_loose_side *side, int s, int64_t price, int64_t size)
+{
+    for (uint64_t place = place_of(side, price);; place = next(side, place)) {
+        const int32_t level = side->table[place];
+        if (level == 0)
+            return size ? add(side, s, price, size) : 0;
+        if (side->levels[level].price == price)
+            return level;
     }
-    free(loose->places);
-    free(loose->coming);
-    loose->places = places;
-    loose->coming = coming;
-    loose->room = (int32_t)room;
+}
+
+/* Forgets all levels. Most of the table is empty as it is. */
+static void clear(tb_loose_side *side)
+{
+    for (int32_t level = 1; level <= side->count; level++) {
+        uint64_t place = place_of(side, side->levels[level].price);
+        while (side->table[place] != level)
+            place = next(side, place);
+        side->table[place] = 0;
+    }
+    side->count = side->ordered = side->best = 0;
+}
+
+/* Levels from the worst to the best, for which there is room. */
+static void adopt(tb_loose_side *side, int s, const tb_side *from)
+{
+    clear(side);
+    for (int32_t i = 0; i < from->count; i++)
+        side->order[i] = add(side, s, from->levels[i].price, from->levels[i].size);
+    side->ordered = side->best = side->count;
+}
+
+/* Empty, with memory for so many levels. TB_NO_MEMORY leaves the side as it was. */
+static tb_error renew(tb_loose_side *side, int64_t capacity)
+{
+    unsigned bits = 9;
+    while (INT64_C(1) << bits < PLACES_A_LEVEL * capacity)
+        bits++;
+    const size_t each = (size_t)capacity + 1, places = (size_t)1 << bits;
+    uint8_t *memory = calloc(1, each * (sizeof *side->levels + sizeof *side->keys + sizeof *side->order) + places * sizeof *side->table);
+    if (!memory)
+        return TB_NO_MEMORY;
+    free(side->levels);
+    memset(side, 0, sizeof *side);
+    side->levels = (tb_level *)(void *)memory;
+    side->keys = (int64_t *)(void *)(side->levels + each);
+    side->order = (int32_t *)(void *)(side->keys + each);
+    side->table = side->order + each;
+    side->levels[0].price = TB_NO_PRICE;
+    side->capacity = (int32_t)capacity;
+    side->shift = 64 - bits;
     return TB_OK;
 }
 
-/* Drops the levels of size 0. */
-static void compact(tb_side *side)
+/* ---- order ---- */
+
+static int rising(const void *a, const void *b)
 {
-    int32_t n = 0;
-    for (int32_t i = 0; i < side->count; i++) {
-        side->levels[n] = side->levels[i];
-        n += side->levels[i].size != 0;
-    }
-    side->count = n;
+    const int64_t x = ((const tb_level *)a)->price, y = ((const tb_level *)b)->price;
+    return (x > y) - (x < y);
 }
+
+static int falling(const void *a, const void *b)
+{
+    return rising(b, a);
+}
+
+/* Puts new levels among those that are in order. */
+static void order_new(tb_loose_side *side, int s)
+{
+    for (; side->ordered < side->count; side->ordered++) {
+        const int32_t level = side->ordered + 1;
+        const int64_t price = side->levels[level].price;
+        int32_t low = 0, high = side->ordered;
+        while (low < high) {
+            const int32_t middle = low + (high - low) / 2;
+            if (tb_worse(side->levels[side->order[middle]].price, price, s))
+                low = middle + 1;
+            else
+                high = middle;
+        }
+        memmove(side->order + low + 1, side->order + low, (size_t)(side->ordered - low) * sizeof *side->order);
+        side->order[low] = level;
+    }
+}
+
+/* Writes a side's levels into the book's, which always has room for them, without those of size 0. */
+static void write_side(tb_loose *loose, int s)
+{
+    tb_loose_side *side = &loose->sides[s];
+    tb_side *to = &loose->book.sides[s];
+    const int few = side->count - side->ordered <= FEW_NEW;
+    int32_t n = 0;
+    if (few)
+        order_new(side, s);
+    for (int32_t i = 0; i < side->count; i++) {
+        const tb_level level = few ? tb_loose_level(side, i) : side->levels[i + 1];
+        to->levels[n] = level;
+        n += level.size != 0;
+    }
+    if (!few)
+        qsort(to->levels, (size_t)n, sizeof *to->levels, s ? falling : rising);
+    to->count = n;
+}
+
+const tb_loose_side *tb_loose_sorted(tb_loose *loose, int s)
+{
+    tb_loose_side *side = &loose->sides[s];
+    if (side->count - side->ordered > FEW_NEW) {
+        write_side(loose, s);
+        adopt(side, s, &loose->book.sides[s]);
+    }
+    order_new(side, s);
+    return side;
+}
+
+/* ---- the book ---- */
 
 /* Before a side grows, it drops what is gone; and it grows before dropping would become a habit. */
-static __attribute__((noinline)) tb_error make_places(tb_loose *loose, int s, int32_t changes)
+static __attribute__((noinline)) tb_error make_room(tb_loose *loose, int s, int64_t more)
 {
-    tb_side *side = &loose->book.sides[s];
-    compact(side);
-    const int64_t needed = (int64_t)side->count + changes, wanted = 2 * needed + 32;
-    if (4 * needed <= 3 * (int64_t)side->capacity)
-        return TB_OK;
-    if (wanted > INT32_MAX)
+    tb_loose_side *side = &loose->sides[s];
+    tb_side *held = &loose->book.sides[s];
+    if (side->levels)
+        write_side(loose, s);
+    const int64_t needed = (int64_t)held->count + more, wanted = 2 * needed + 32;
+    if ((4 * needed > 3 * (int64_t)side->capacity || !side->levels) &&
+        (wanted > INT32_MAX || tb_book_reserve(&loose->book, s ? 0 : (int32_t)wanted, s ? (int32_t)wanted : 0) != TB_OK ||
+         renew(side, wanted) != TB_OK))
         return TB_NO_MEMORY;
-    return tb_book_reserve(&loose->book, s ? 0 : (int32_t)wanted, s ? (int32_t)wanted : 0);
+    adopt(side, s, held);
+    return TB_OK;
 }
 
-/* Finds all places of a side's changes. Returns less than 0 where these are not what tb_loose_apply can take. */
-TB_INLINE int64_t find(tb_side *side, int s, const tb_changes *in, int32_t *places)
+TB_INLINE tb_error reserve(tb_loose *loose, int64_t bids, int64_t asks)
+{
+    const int64_t more[2] = {bids, asks};
+    for (int s = 0; s < 2; s++) {
+        const tb_loose_side *side = &loose->sides[s];
+        if (TB_UNLIKELY(side->count + more[s] > side->capacity || !side->levels) && make_room(loose, s, more[s]) != TB_OK)
+            return TB_NO_MEMORY;
+    }
+    return TB_OK;
+}
+
+tb_error tb_loose_reserve(tb_loose *loose, int32_t bids, int32_t asks)
+{
+    return reserve(loose, bids, asks);
+}
+
+void tb_loose_adopt(tb_loose *loose)
+{
+    for (int s = 0; s < 2; s++)
+        adopt(&loose->sides[s], s, &loose->book.sides[s]);
+    loose->loose = 0;
+}
+
+tb_error tb_loose_load(tb_loose *loose, const tb_changes levels[2])
+{
+    if (reserve(loose, levels[0].count, levels[1].count) != TB_OK)
+        return TB_NO_MEMORY;
+    for (int s = 0; s < 2; s++) {
+        tb_loose_side *side = &loose->sides[s];
+        clear(side);
+        for (int32_t i = levels[s].count; i-- > 0;)
+            if (levels[s].sizes[i])
+                side->order[side->ordered++] = add(side, s, levels[s].prices[i], levels[s].sizes[i]);
+        side->best = side->count;
+    }
+    loose->loose = 1;
+    return TB_OK;
+}
+
+/* Less than 0 where changes are not what tb_loose_apply takes. */
+TB_INLINE int64_t flaws(const tb_changes *in, int s)
 {
     const int64_t *const prices = in->prices, n = in->count;
     if (n == 0)
@@ -72,59 +232,53 @@ TB_INLINE int64_t find(tb_side *side, int s, const tb_changes *in, int32_t *plac
     int64_t bad = in->sizes[0] | -(int64_t)(prices[s ? 0 : n - 1] == TB_NO_PRICE);
     for (int64_t i = 1; i < n; i++)
         bad |= in->sizes[i] | -(int64_t)!tb_worse(prices[i], prices[i - 1], s);
-    tb_find_places(side, s, prices, (int32_t)n, places);
     return bad;
 }
 
-/* Levels between two that come move up together, from the best to the worst. */
-static __attribute__((noinline)) void insert(tb_side *side, const tb_changes *in, const int32_t *places, const int32_t *coming, int32_t count)
+TB_VECTORS
+static int64_t largest(const int64_t *keys, int32_t count)
 {
-    tb_level *const levels = side->levels;
-    int32_t to = side->count;
-    side->count += count;
-    for (int32_t k = 0; k < count; k++) {
-        const int32_t change = coming[k], at = places[change], by = count - k;
-        if (at < to)
-            memmove(levels + at + by, levels + at, (size_t)(to - at) * sizeof *levels);
-        levels[at + by - 1] = (tb_level){in->prices[change], in->sizes[change]};
-        to = at;
-    }
+    int64_t found = NO_KEY;
+    for (int32_t i = 0; i < count; i++)
+        found = keys[i] > found ? keys[i] : found;
+    return found;
 }
 
-TB_INLINE void set(tb_side *side, const tb_changes *in, const int32_t *places, int32_t *coming)
+/* The best level went. */
+static __attribute__((noinline)) void find_best(tb_loose_side *side, int s)
+{
+    const int64_t key = largest(side->keys + 1, side->count);
+    side->best = key == NO_KEY ? 0 : look_further(side, s, s ? -key : key, 0);
+}
+
+/* Masks instead of branches: which levels go, and whether the best one changes, can't be guessed. */
+TB_INLINE void set(tb_loose_side *side, int s, const tb_changes *in)
 {
     tb_level *const levels = side->levels;
-    const int32_t count = side->count;
-    int32_t n = 0;
-    for (int32_t j = 0; j < in->count; j++) {
-        const int32_t at = places[j];
-        const int known = levels[at].price == in->prices[j];
-        levels[known ? at : count].size = in->sizes[j]; /* behind the last where there is nothing to change */
-        coming[n] = j;
-        n += !known & (in->sizes[j] != 0);
+    int64_t *const keys = side->keys;
+    int32_t first = 0; /* the best of those that there are now */
+    for (int32_t i = in->count; i-- > 0;) {
+        const int64_t price = in->prices[i], size = in->sizes[i], is = -(int64_t)(size != 0);
+        int32_t level = side->table[place_of(side, price)];
+        if (TB_UNLIKELY(levels[level].price != price))
+            level = look_further(side, s, price, size);
+        levels[level].size = size;
+        keys[level] = NO_KEY ^ (((s ? -price : price) ^ NO_KEY) & is);
+        first ^= (first ^ level) & (int32_t)is;
     }
-    if (n)
-        insert(side, in, places, coming, n);
-    while (side->count && levels[side->count - 1].size == 0)
-        side->count--;
+    side->best ^= (side->best ^ first) & -(int32_t)((first != 0) & !tb_worse(levels[first].price, levels[side->best].price, s));
+    if (TB_UNLIKELY(levels[side->best].size == 0))
+        find_best(side, s);
 }
 
 tb_error tb_loose_apply(tb_loose *loose, const tb_changes changes[2])
 {
-    tb_side *const sides = loose->book.sides;
-    for (int s = 0; s < 2; s++) {
-        if (TB_UNLIKELY(changes[s].count > loose->room || !loose->places) &&
-            make_room(loose, changes[s].count) != TB_OK)
-            return TB_NO_MEMORY;
-        if (TB_UNLIKELY((int64_t)sides[s].count + changes[s].count > sides[s].capacity) &&
-            make_places(loose, s, changes[s].count) != TB_OK)
-            return TB_NO_MEMORY;
-    }
-    int32_t *const bids = loose->places, *const asks = loose->places + loose->room;
-    if (TB_UNLIKELY((find(&sides[0], 0, &changes[0], bids) | find(&sides[1], 1, &changes[1], asks)) < 0))
+    if (TB_UNLIKELY((flaws(&changes[0], 0) | flaws(&changes[1], 1)) < 0))
         return TB_BAD_VALUE;
-    set(&sides[0], &changes[0], bids, loose->coming);
-    set(&sides[1], &changes[1], asks, loose->coming);
+    if (reserve(loose, changes[0].count, changes[1].count) != TB_OK)
+        return TB_NO_MEMORY;
+    set(&loose->sides[0], 0, &changes[0]);
+    set(&loose->sides[1], 1, &changes[1]);
     loose->loose = 1;
     return TB_OK;
 }
@@ -134,8 +288,8 @@ void tb_loose_settle(tb_loose *loose)
     tb_book *book = &loose->book;
     if (!loose->loose)
         return;
-    compact(&book->sides[0]);
-    compact(&book->sides[1]);
+    write_side(loose, 0);
+    write_side(loose, 1);
     book->digest = 0;
     book->digest = tb_book_digest_recomputed(book) ^ tb_book_digest(book); /* without the exponents */
     loose->loose = 0;

@@ -134,16 +134,23 @@ TB_INLINE unsigned larger(unsigned a, unsigned b)
     return a > b ? a : b;
 }
 
-static tb_row_error replace(tb_replay *r, tb_book *book, const tb_changes message[2], unsigned price_decimals,
-                            unsigned size_decimals)
+/* As they are, or a plain copy. */
+TB_INLINE tb_row_error made_plain(tb_replay *r, tb_changes levels[2])
+{
+    if (TB_LIKELY(is_plain(&levels[0], 0) && is_plain(&levels[1], 1)))
+        return TB_ROW_OK;
+    return brought(r, levels, 0, 0);
+}
+
+static tb_row_error replace(tb_replay *r, const tb_changes message[2], unsigned price_decimals, unsigned size_decimals)
 {
     tb_changes levels[2] = {message[0], message[1]};
-    if (TB_UNLIKELY(!(is_plain(&levels[0], 0) && is_plain(&levels[1], 1))) && brought(r, levels, 0, 0) != TB_ROW_OK)
+    if (made_plain(r, levels) != TB_ROW_OK)
         return r->error;
-    if (tb_book_load(book, levels) != TB_OK)
+    if (tb_loose_load(&r->loose, levels) != TB_OK)
         return fail(r, TB_ROW_NO_MEMORY, 0, 0, 0);
-    book->price_decimals = (uint8_t)price_decimals;
-    book->size_decimals = (uint8_t)size_decimals;
+    r->loose.book.price_decimals = (uint8_t)price_decimals;
+    r->loose.book.size_decimals = (uint8_t)size_decimals;
     return TB_ROW_OK;
 }
 
@@ -161,13 +168,12 @@ static __attribute__((noinline)) tb_row_error change_slowly(tb_replay *r, const 
         return r->error;
     if (tb_book_can_widen(book, price, size) != TB_OK)
         return fail(r, TB_ROW_WIDER, 0, -(int64_t)price, -(int64_t)size);
-    const int64_t bids = (int64_t)book->sides[0].count + levels[0].count;
-    const int64_t asks = (int64_t)book->sides[1].count + levels[1].count;
-    if (bids > INT32_MAX || asks > INT32_MAX || tb_book_reserve(book, (int32_t)bids, (int32_t)asks) != TB_OK)
+    if (tb_loose_reserve(&r->loose, levels[0].count, levels[1].count) != TB_OK)
         return fail(r, TB_ROW_NO_MEMORY, 0, 0, 0);
     if (price != book->price_decimals || size != book->size_decimals)
         tb_book_widen(book, price, size);
     (void)tb_book_apply(book, levels, &changed); /* can't fail: there is room for all to be new */
+    tb_loose_adopt(&r->loose);
     return TB_ROW_OK;
 }
 
@@ -203,16 +209,23 @@ static int is_same(const tb_book *book, const tb_book *other, int *no_memory)
 }
 
 /* A keyframe is the book that the rows before it make, if that book stands at the same update. */
-static tb_row_error compare_keyframe(tb_replay *r, const tb_changes levels[2], unsigned price_decimals,
+static tb_row_error compare_keyframe(tb_replay *r, const tb_changes message[2], unsigned price_decimals,
                                      unsigned size_decimals, int64_t update_id)
 {
+    tb_changes levels[2] = {message[0], message[1]};
     int no_memory = 0;
-    if (replace(r, &r->aside, levels, price_decimals, size_decimals) != TB_ROW_OK)
+    if (!r->held || r->update_id != update_id)
+        return TB_ROW_OK;
+    if (made_plain(r, levels) != TB_ROW_OK)
         return r->error;
+    if (tb_book_load(&r->aside, levels) != TB_OK)
+        return fail(r, TB_ROW_NO_MEMORY, 0, 0, 0);
+    r->aside.price_decimals = (uint8_t)price_decimals;
+    r->aside.size_decimals = (uint8_t)size_decimals;
     tb_loose_settle(&r->loose);
-    if (r->held && r->update_id == update_id && !is_same(&r->loose.book, &r->aside, &no_memory))
-        return no_memory ? fail(r, TB_ROW_NO_MEMORY, 0, 0, 0) : fail(r, TB_ROW_KEYFRAME, 0, update_id, 0);
-    return TB_ROW_OK;
+    if (is_same(&r->loose.book, &r->aside, &no_memory))
+        return TB_ROW_OK;
+    return no_memory ? fail(r, TB_ROW_NO_MEMORY, 0, 0, 0) : fail(r, TB_ROW_KEYFRAME, 0, update_id, 0);
 }
 
 /* A row that the live book did not take. One that came late, behind the update that it belongs to, has cost nothing. */
@@ -262,16 +275,11 @@ TB_INLINE tb_row_error take(tb_replay *r, const tb_replay_columns *c, int64_t i,
             return fail(r, TB_ROW_NO_BOOK, TB_COLUMN_UPDATE_ID, update_id, 0);
         }
     } else {
-        if (verify && kind == TB_KEYFRAME) {
-            if (compare_keyframe(r, levels, price_decimals, size_decimals, update_id) != TB_ROW_OK)
-                return r->error;
-            const tb_book book = r->loose.book;
-            r->loose.book = r->aside;
-            r->aside = book;
-        } else if (replace(r, &r->loose.book, levels, price_decimals, size_decimals) != TB_ROW_OK) {
+        if (verify && kind == TB_KEYFRAME &&
+            compare_keyframe(r, levels, price_decimals, size_decimals, update_id) != TB_ROW_OK)
             return r->error;
-        }
-        r->loose.loose = 0;
+        if (replace(r, levels, price_decimals, size_decimals) != TB_ROW_OK)
+            return r->error;
         r->took = kind == TB_KEYFRAME ? TB_TOOK_KEYFRAME : TB_TOOK_MESSAGE;
         r->follows = (uint8_t)(r->trusted && is_next(r, update_id));
         r->held = r->trusted = 1;
@@ -298,18 +306,15 @@ int64_t tb_replay_best(tb_replay *replay, const tb_replay_columns *columns, tb_b
         if (TB_UNLIKELY(take(replay, columns, i, 0) != TB_ROW_OK))
             return i;
         const tb_book *book = &replay->loose.book;
-        const tb_side *bids = &book->sides[0], *asks = &book->sides[1];
-        const tb_level none = {0, 0};
-        const tb_level bid = bids->count ? bids->levels[bids->count - 1] : none;
-        const tb_level ask = asks->count ? asks->levels[asks->count - 1] : none;
-        out->bid_price[i] = bid.price;
+        const tb_level bid = tb_loose_best(&replay->loose, 0), ask = tb_loose_best(&replay->loose, 1);
+        const int has_bid = bid.size != 0, has_ask = ask.size != 0;
+        out->bid_price[i] = has_bid ? bid.price : 0;
         out->bid_size[i] = bid.size;
-        out->ask_price[i] = ask.price;
+        out->ask_price[i] = has_ask ? ask.price : 0;
         out->ask_size[i] = ask.size;
         out->price_exponent[i] = (int8_t)-book->price_decimals;
         out->size_exponent[i] = (int8_t)-book->size_decimals;
-        out->flags[i] = (uint8_t)((bids->count ? TB_HAS_BID : 0) | (asks->count ? TB_HAS_ASK : 0) |
-                                  (replay->trusted ? TB_IS_TRUSTED : 0));
+        out->flags[i] = (uint8_t)(has_bid * TB_HAS_BID | has_ask * TB_HAS_ASK | (replay->trusted ? TB_IS_TRUSTED : 0));
     }
     return columns->count;
 }

@@ -88,8 +88,8 @@ typedef enum {
 typedef enum { TB_TOOK_NOTHING = 0, TB_TOOK_MESSAGE, TB_TOOK_KEYFRAME } tb_took;
 
 typedef struct {
-    tb_loose loose; /* the book; settle it before it is looked at as a whole */
-    tb_book aside;  /* a keyframe, while it is held against the book */
+    tb_loose loose; /* the book */
+    tb_book aside;  /* a keyframe that is held against it */
     int32_t depth;
     uint8_t held;    /* there is a book */
     uint8_t trusted; /* and it is what the live book was */

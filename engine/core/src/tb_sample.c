@@ -37,14 +37,14 @@ TB_INLINE uint8_t larger(uint8_t a, uint8_t b)
 
 /* ---- what adds up ---- */
 
-static tb_touch touch_of(const tb_book *book)
+static tb_touch touch_of(const tb_loose *loose)
 {
-    tb_touch touch = {{0, 0}, book->price_decimals, book->size_decimals, {{0, 0}, {0, 0}}};
+    tb_touch touch = {{0, 0}, loose->book.price_decimals, loose->book.size_decimals, {{0, 0}, {0, 0}}};
     for (int s = 0; s < 2; s++) {
-        const tb_side *side = &book->sides[s];
-        touch.there[s] = side->count > 0;
-        if (side->count)
-            touch.best[s] = side->levels[side->count - 1];
+        const tb_level best = tb_loose_best(loose, s);
+        touch.there[s] = best.size != 0;
+        if (best.size)
+            touch.best[s] = best;
     }
     return touch;
 }
@@ -134,11 +134,11 @@ static void begin_interval(tb_sampler *s)
 /* ---- samples ---- */
 
 /* The best levels that are there, as `limit` readers see of them. Returns how many. */
-static int32_t visible(const tb_side *side, int32_t limit, int64_t *prices, int64_t *sizes)
+static int32_t visible(const tb_loose_side *side, int32_t limit, int64_t *prices, int64_t *sizes)
 {
     int32_t n = 0;
     for (int32_t i = side->count; i-- > 0 && n < limit;) {
-        const tb_level level = side->levels[i];
+        const tb_level level = tb_loose_level(side, i);
         prices[n] = level.price;
         sizes[n] = level.size;
         n += level.size != 0;
@@ -146,13 +146,13 @@ static int32_t visible(const tb_side *side, int32_t limit, int64_t *prices, int6
     return n;
 }
 
-static void put_levels(const tb_sampler *s, const tb_replay *replay, tb_samples *out, int64_t row)
+static void put_levels(const tb_sampler *s, tb_replay *replay, tb_samples *out, int64_t row)
 {
     const int32_t limit = s->levels < replay->depth ? s->levels : replay->depth;
     for (int side = 0; side < 2; side++) {
         const int32_t at = row ? out->offsets[side][row] : 0;
         out->offsets[side][0] = 0;
-        out->offsets[side][row + 1] = at + visible(&replay->loose.book.sides[side], limit, out->levels[2 * side] + at,
+        out->offsets[side][row + 1] = at + visible(tb_loose_sorted(&replay->loose, side), limit, out->levels[2 * side] + at,
                                                    out->levels[2 * side + 1] + at);
     }
 }
@@ -178,25 +178,26 @@ static int put_flow(tb_sampler *s, tb_samples *out, int64_t row)
 }
 
 /* Sizes of one side no farther from the middle than each band. */
-static int put_bands(const tb_sampler *s, const tb_replay *replay, tb_samples *out, int64_t row, int side)
+static int put_bands(const tb_sampler *s, tb_replay *replay, tb_samples *out, int64_t row, int side)
 {
-    const tb_side *levels = &replay->loose.book.sides[side];
+    const tb_loose_side *levels = tb_loose_sorted(&replay->loose, side);
     const tb_int128 twice_mid = (tb_int128)s->touch.best[0].price + s->touch.best[1].price;
     const tb_int128 size_of_mid = twice_mid < 0 ? -twice_mid : twice_mid;
     int64_t *const sizes = out->band_sizes[side] + row * s->bands;
     tb_int128 sum = 0;
     int32_t band = 0, seen = 0;
     for (int32_t i = levels->count; i-- > 0 && seen < replay->depth;) {
-        const tb_int128 twice = 2 * (tb_int128)levels->levels[i].price;
+        const tb_level level = tb_loose_level(levels, i);
+        const tb_int128 twice = 2 * (tb_int128)level.price;
         const tb_int128 distance = (side ? twice - twice_mid : twice_mid - twice) * TB_BANDS_TO_ONE;
-        if (levels->levels[i].size == 0)
+        if (level.size == 0)
             continue;
         seen++;
         for (; band < s->bands && distance > s->band[band] * size_of_mid; band++)
             sizes[band] = (int64_t)sum;
         if (band == s->bands)
             break;
-        sum += levels->levels[i].size;
+        sum += level.size;
         if (sum > INT64_MAX)
             return 0;
     }
@@ -207,17 +208,17 @@ static int put_bands(const tb_sampler *s, const tb_replay *replay, tb_samples *o
 }
 
 /* What walking a side from the best level on would bring. */
-static int put_fill(const tb_sampler *s, const tb_replay *replay, tb_samples *out, int64_t row)
+static int put_fill(const tb_sampler *s, tb_replay *replay, tb_samples *out, int64_t row)
 {
     const tb_book *book = &replay->loose.book;
-    const tb_side *levels = &book->sides[s->fill_side];
+    const tb_loose_side *levels = tb_loose_sorted(&replay->loose, s->fill_side);
     const uint8_t decimals = larger(s->fill_decimals, book->size_decimals);
     const tb_int128 finer = tb_powers[decimals - book->size_decimals];
     tb_int128 left = (tb_int128)s->fill_size * tb_powers[decimals - s->fill_decimals], filled = 0, notional = 0;
     int32_t seen = 0;
     out->worst_price[row] = 0;
     for (int32_t i = levels->count; left > 0 && i-- > 0 && seen < replay->depth;) {
-        const tb_level level = levels->levels[i];
+        const tb_level level = tb_loose_level(levels, i);
         if (level.size == 0)
             continue;
         const tb_int128 there = level.size * finer, taken = there < left ? there : left;
@@ -246,7 +247,7 @@ static int put(tb_sampler *s, tb_replay *replay, tb_samples *out, int64_t at_ns)
     int64_t age_ns = 0;
     const int aged = s->timed && !__builtin_sub_overflow(at_ns, s->state_ns, &age_ns);
     int fine = 1;
-    s->touch = touch_of(book);
+    s->touch = touch_of(&replay->loose);
     const int two_sided = s->touch.there[0] && s->touch.there[1];
     out->time_ns[row] = at_ns;
     out->age_ns[row] = aged ? age_ns : 0;
@@ -366,7 +367,7 @@ static int reach(tb_sampler *s, tb_replay *replay, int64_t ns, tb_samples *out)
 /* A row was taken, and is part of the interval. */
 TB_INLINE int note(tb_sampler *s, tb_replay *replay, int was_held)
 {
-    const tb_touch now = touch_of(&replay->loose.book);
+    const tb_touch now = touch_of(&replay->loose);
     int fine = 1;
     if (!was_held) {
         s->touch = now;
