@@ -1,4 +1,6 @@
-"""The console script ``tapebook``: options in, exit codes out. Each command's work is in a module of its own."""
+"""The console script ``tapebook``: options in, exit codes out. Each command's work is in a module of its own.
+
+Commands that are not here are in the table of `recorder.lazy_commands`."""
 
 from __future__ import annotations
 
@@ -12,27 +14,10 @@ from typing import Annotated, Any, NoReturn
 import msgspec
 import typer
 
-from recorder.backfill_command import backfill
-from recorder.book_at import book
-from recorder.compact_command import compact
-from recorder.export_command import exporting
-from recorder.gateway.command import gateway
-from recorder.import_command import importing
-from recorder.journal_command import journal
-from recorder.operate import check, init, supervise
+from recorder.lazy_commands import LazyGroup
 from recorder.options import CA_FILE, ENDPOINT, ENVIRONMENT, MIN_FREE_MIB, REGION, STATE_DIR, ReportFormat
 from recorder.plain_log import log_to_stderr, plain
-from recorder.plots.command import plotting
-from recorder.plugins import PluginGroup
-from recorder.query import query
-from recorder.range_commands import bars, snapshots
-from recorder.repair_command import repair
-from recorder.serving.command import serve
-from recorder.shell.command import sql
-from recorder.sink.command import nats
-from recorder.upload_command import upload
 from recorder.version import VERSION
-from recorder.watch.command import EPILOG, watch
 from schemas.config import RecordConfig
 from schemas.errors import TapebookError
 
@@ -40,7 +25,7 @@ __all__ = ["ReportFormat", "app", "main"]
 
 app = typer.Typer(
     name="tapebook",
-    cls=PluginGroup,
+    cls=LazyGroup,
     help="Record Bybit's public market data, keep its order books checked, and ask the archive anything.",
     epilog="Exit codes: 0 fine, 1 the data fails a check, 2 usage or configuration, 3 the exchange or network, 4 disk.",
     no_args_is_help=True,
@@ -52,27 +37,6 @@ DATA = typer.Option("--data", help="Data directory.", show_default="data")
 
 
 FORMAT = typer.Option("--format", help="table for people, json for programs (one object a line).")
-
-app.command("gateway")(gateway)
-app.command("query")(query)
-app.command("sql")(sql)
-app.command("book")(book)
-app.command("snapshots")(snapshots)
-app.command("bars")(bars)
-app.command("backfill")(backfill)
-app.command("compact")(compact)
-app.command("repair")(repair)
-app.command("upload")(upload)
-app.command("nats")(nats)
-app.command("init")(init)
-app.command("check")(check)
-app.command("supervise")(supervise)
-app.command("serve")(serve)
-app.command("watch", epilog=EPILOG)(watch)
-app.add_typer(journal)
-app.add_typer(importing)
-app.add_typer(exporting)
-app.add_typer(plotting)
 
 
 def _split(text: str | None) -> list[str] | None:

@@ -5,19 +5,20 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from recorder.arrow_memory import keep_pages
-from recorder.collector import Report
 from recorder.disk_budget import MIN_FREE_MIB, floor_of
 from recorder.object_store import is_object_url
 from recorder.roll import Rolled, roll_data, roll_lock
 from recorder.status import require_data, require_recording
-from recorder.verify import verify
-from recorder.verify_stored import verify_stored
 from schemas.errors import ConfigError
 from schemas.manifest import ManifestFile, ManifestSegment
+
+if TYPE_CHECKING:
+    from recorder.collector import Report
 
 __all__ = ["print_report", "roll_and_report", "verify_and_report"]
 
@@ -88,6 +89,9 @@ def roll_and_report(data: Path, *, json: bool, jobs: int = 1, min_free_mib: floa
 
 def verify_and_report(data: Path, *, json: bool, quick: bool = False, deep: bool = False) -> int:
     """Verify a directory, or as far as it goes an object store; returns the exit code."""
+    from recorder.verify import verify
+    from recorder.verify_stored import verify_stored
+
     stored = is_object_url(data)
     if stored and deep:
         raise ConfigError(
