@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from collections.abc import Callable, Iterable
@@ -17,8 +16,10 @@ import msgspec
 from recorder.health import DAY_S, sum_by_class, troubles
 from recorder.housekeeping import last_kept
 from recorder.journal import journal_directory, segments
+from recorder.journal.lock import is_locked
 from recorder.manifest import Manifest, read_manifest
 from recorder.object_store import is_object_url
+from recorder.sink.told import told_sinks
 from schemas.errors import ConfigError
 from schemas.history_tables import HISTORY_SCHEMAS
 from schemas.names import Table
@@ -155,6 +156,8 @@ def data_status(data: Path, *, now_ns: int | None = None) -> dict[str, Any]:
     for name, supervised in supervised_collectors(data).items():
         found = entry(name)
         found["supervised"] = supervised
+    for name, sinks in told_sinks(data).items():
+        entry(name)["sinks"] = sinks
     archive_bytes = sum(found["archive_bytes"] for found in collectors.values())
     disk = _disk(data, collectors.values(), archive_bytes / rolled_bytes if rolled_bytes else 0.0)
     for found in collectors.values():
@@ -178,6 +181,9 @@ def data_status(data: Path, *, now_ns: int | None = None) -> dict[str, Any]:
             found["troubles"].append(
                 f"{len(stuck)} segments should have left the journal and stay: {kept.refused[stuck[0]].why}"
             )
+        found["troubles"] += [
+            f"sink {sink['sink']!r}: {sink['trouble']}" for sink in found["sinks"] if sink["trouble"]
+        ]
     return {
         "data": str(data),
         "disk": disk,
@@ -191,7 +197,7 @@ def blank_entry(name: str) -> dict[str, Any]:
     return {
         "collector": name, "running": False, "segments": {"open": 0, "sealed": 0, "torn": 0, "rolled": 0},
         "journal_bytes": 0, "archive_bytes": 0, "rows": {}, "gaps": 0, "last_receive_time": None,
-        "stored": {}, "feeds": [], "classes": {}, "troubles": [],
+        "stored": {}, "sinks": [], "feeds": [], "classes": {}, "troubles": [],
     }  # fmt: skip
 
 
@@ -218,7 +224,7 @@ def tell_age(found: dict[str, Any], now_ns: int) -> None:
 
 def supervised_collectors(data: Path) -> dict[str, dict[str, Any]]:
     """What a supervisor that lives says of its collectors: state, restarts, exit code and last words, by collector."""
-    if not _is_locked(data / "supervisor" / "lock"):
+    if not is_locked(data / "supervisor" / "lock"):
         return {}
     try:
         told = msgspec.json.decode((data / "supervisor" / "status.json").read_bytes(), type=_Supervisor)
@@ -260,19 +266,4 @@ def live_status(data: Path, collector: str) -> dict[str, Any] | None:
 
 def is_held(data: Path, collector: str) -> bool:
     """Whether a process holds the collector's lock: a status file alone may be a dead man's."""
-    return _is_locked(journal_directory(data, collector) / "lock")
-
-
-def _is_locked(path: Path) -> bool:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        # shared, so that two who look at once don't take each other for the holder
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
+    return is_locked(journal_directory(data, collector) / "lock")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from recorder.health import is_troubled
+from schemas.time import parse_time
 from schemas.units import age, amount
 
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ def _collector(found: dict[str, Any], every: bool, now_ns: int) -> Iterator[str]
         )
     if found["last_receive_time"]:
         yield f"  last row  {found['last_receive_time']}  ({age(found['age_s'])} ago)"
+    yield from (_sink(sink, now_ns) for sink in found.get("sinks", ()))
     supervised = found.get("supervised")
     if supervised is not None and (supervised["restarts"] or supervised["state"] != "recording"):
         said = f": {supervised['words']}" if supervised["state"] in ("restarting", "failed") else ""
@@ -120,6 +122,24 @@ def _collector(found: dict[str, Any], every: bool, now_ns: int) -> Iterator[str]
     yield from _feeds(found, live, every, now_ns)
     for words in found["troubles"]:
         yield f"  trouble   {words}"
+
+
+def _sink(sink: dict[str, Any], now_ns: int) -> str:
+    told = "nothing sent yet"
+    if sink["sequence"] is not None:
+        told = f"sent up to sequence {sink['sequence']:,}"
+    if sink["receive_time"] is not None:
+        ago = age(max(0, now_ns - parse_time(sink["receive_time"])) / SECOND_NS)
+        told += f", received {ago} ago"
+    if not sink["running"]:
+        told += "; not at work"
+    elif sink["behind_bytes"] or sink["behind_s"]:
+        told += f"; behind by {amount(sink['behind_bytes'])} of journal, {sink['behind_s']:,.1f} s"
+    else:
+        told += "; nothing waits"
+    if sink["missing"]:
+        told += f"; {sink['missing']:,} sequences missing"
+    return f"  sink      {sink['sink']}: {told}"
 
 
 def _clock(clock: dict[str, Any] | None) -> str:

@@ -15,7 +15,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,13 +26,13 @@ from recorder.fleet import Fleet, child_file
 from recorder.health import troubles
 from recorder.init_config import toml_value
 from recorder.journal import journal_directory
-from recorder.journal.lock import try_lock
+from recorder.journal.lock import only_one
 from recorder.metrics_server import serving
 from recorder.record import uvloop_runner
 from recorder.roller import Roller
 from recorder.status import is_held, live_status
 from schemas.config import RecordConfig
-from schemas.errors import ConfigError, StoreError
+from schemas.errors import StoreError
 
 __all__ = ["Child", "Supervisor", "run_supervisor", "write_child"]
 
@@ -383,32 +383,9 @@ def run_supervisor(fleet: Fleet, *, deadline_s: float) -> int:
     """
     for note in fleet.notes:
         log.info("%s", note)
-    with _lock(fleet.data), uvloop_runner() as runner:
+    taken = f"{fleet.data}: another supervisor runs this directory; choose another data"
+    with only_one(fleet.data / "supervisor" / "lock", taken), uvloop_runner() as runner:
         return runner.run(Supervisor(fleet, deadline_s=deadline_s).run())
-
-
-@contextlib.contextmanager
-def _lock(data: Path) -> Iterator[None]:
-    """One supervisor for a data directory."""
-    path = data / "supervisor" / "lock"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise StoreError(
-            f"{path}: cannot be opened: {error.strerror}; is the data directory writable?"
-        ) from error
-    try:
-        for glance in range(GLANCES):  # `tapebook status` takes it for a moment to see whether anybody has it
-            if try_lock(descriptor):
-                break
-            if glance + 1 < GLANCES:
-                time.sleep(0.02)
-        else:
-            raise ConfigError(f"{data}: another supervisor runs this directory; choose another data")
-        yield
-    finally:
-        os.close(descriptor)
 
 
 _OF_THE_DEAD: Final = ("collector", "running", "restarts", "troubles")

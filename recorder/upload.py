@@ -10,18 +10,16 @@ What a compaction has replaced is deleted from the store a grace time after the 
 
 from __future__ import annotations
 
-import fcntl
-import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from recorder.journal.lock import only_one
 from recorder.leftovers import GRACE_S, segments_of
 from recorder.manifest import parse_manifest
 from recorder.manifest_state import ManifestState
@@ -99,7 +97,8 @@ def upload_archive(
         StoreError: the store or the disk failed.
     """
     done = Uploaded()
-    with _upload_lock(data):
+    taken = f"{data}: another process is uploading this archive; wait for it"
+    with only_one(data / "archive" / "upload.lock", taken):
         for path in sorted((data / "archive" / "manifest").glob("*.jsonl")):
             for _ in range(_MOST_CHANGES):
                 try:
@@ -286,21 +285,3 @@ def _whole_lines(path: Path) -> bytes:
     except OSError as error:
         raise StoreError(f"{path}: cannot be read: {error}") from error
     return content[: content.rfind(b"\n") + 1]
-
-
-@contextmanager
-def _upload_lock(data: Path) -> Iterator[None]:
-    path = data / "archive" / "upload.lock"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise StoreError(f"{path}: cannot be opened: {error}; is the data directory writable?") from error
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConfigError(f"{data}: another process is uploading this archive; wait for it") from None
-        yield
-    finally:
-        os.close(descriptor)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import fcntl
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 from recorder.journal.disk import disk_errors
 from recorder.journal.files import journal_directory
-from schemas.errors import ConfigError
+from schemas.errors import ConfigError, StoreError
 
-__all__ = ["CollectorLock", "try_lock"]
+__all__ = ["CollectorLock", "is_locked", "only_one", "try_lock"]
 
 
 def try_lock(descriptor: int) -> bool:
@@ -25,7 +27,55 @@ def try_lock(descriptor: int) -> bool:
     return True
 
 
+def is_locked(path: Path) -> bool:
+    """Whether a process holds a lock file; False where it can't be seen."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        # shared, so that two who look at once don't take each other for the holder
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+@contextmanager
+def only_one(path: Path, taken: str) -> Iterator[None]:
+    """Hold a lock file, which is made, its directory too.
+
+    Args:
+        path: the file.
+        taken: what to say where another process holds it.
+
+    Raises:
+        ConfigError: another process holds it.
+        StoreError: it can't be made.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise StoreError(
+            f"{path}: cannot be opened: {error.strerror}; is the data directory writable?"
+        ) from error
+    try:
+        for glance in range(GLANCES + 1):
+            if try_lock(descriptor):
+                break
+            if glance == GLANCES:
+                raise ConfigError(taken)
+            time.sleep(GLANCE_S)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 GLANCES: Final = 5
+"""`tapebook status` takes a lock for a moment to see whether anybody has it."""
 GLANCE_S: Final = 0.02
 
 
@@ -57,9 +107,7 @@ class CollectorLock:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             try:
                 held = try_lock(descriptor)
-                for _ in range(
-                    GLANCES
-                ):  # `tapebook status` takes it for a moment to see whether anybody has it
+                for _ in range(GLANCES):
                     if held:
                         break
                     time.sleep(GLANCE_S)

@@ -236,7 +236,7 @@ class History:
         if now_ns - end_ns > LONG_NS:
             behind += f", {duration_text(now_ns - end_ns)} ago"
         if moment is None:
-            return f"{behind}."
+            return f"{behind}; gaps since then are counted with the feeds, and are listed here once they are rolled."
         if moment.at_ns >= end_ns:
             return f"{behind}; what came later is in the journal, and is told here once it is rolled."
         with self._days(

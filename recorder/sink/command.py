@@ -31,7 +31,12 @@ def nats(
             help="nats://[USER:PASSWORD@]HOST:PORT, or tls://; the first one that answers.",
         ),
     ] = "nats://127.0.0.1:4222",
-    data: Annotated[Path, typer.Option("--data", help="Data directory.")] = Path("data"),
+    data: Annotated[
+        Path,
+        typer.Option(
+            "--data", help="Data directory; it must be there, and may be empty until a recorder begins."
+        ),
+    ] = Path("data"),
     collector: Annotated[
         str,
         typer.Option(
@@ -98,6 +103,11 @@ def nats(
     servers = [part.strip() for part in server.split(",") if part.strip()]
     if not servers:
         raise ConfigError("--server: found none, expected nats://HOST:PORT")
+    if not data.is_dir():
+        raise ConfigError(
+            f"{data}: no such directory, so there is nothing to send; give the one that `tapebook record --data` "
+            f"writes to, or, to wait for a recorder that is still to begin there, make it first: mkdir -p {data}"
+        )
     check_prefix(prefix)
     check_collector(name)
     limits = StreamLimits(

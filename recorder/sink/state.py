@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,10 +9,10 @@ from typing import Final
 
 import msgspec
 
-from recorder.journal.lock import try_lock
+from recorder.journal.lock import only_one
 from recorder.sink.messages import Place
 from recorder.whole_files import sync_directories, write_synced
-from schemas.errors import ConfigError, StoreError
+from schemas.errors import StoreError
 
 __all__ = ["SinkState", "load_state", "only_sink", "save_state", "sink_directory"]
 
@@ -110,20 +108,8 @@ def save_state(data: Path, name: str, state: SinkState) -> None:
 @contextmanager
 def only_sink(data: Path, name: str) -> Iterator[None]:
     """Hold a sink's name in a data directory: two would send everything twice. Raises ConfigError, StoreError."""
-    path = sink_directory(data, name) / "lock"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise StoreError(
-            f"{path}: cannot be opened: {error.strerror}; is the data directory writable?"
-        ) from error
-    try:
-        if not try_lock(descriptor):
-            raise ConfigError(
-                f"{data}: a sink named {name!r} is at work there already; stop it, or choose another name (--name)"
-            )
+    taken = (
+        f"{data}: a sink named {name!r} is at work there already; stop it, or choose another name (--name)"
+    )
+    with only_one(sink_directory(data, name) / "lock", taken):
         yield
-    finally:
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
-        os.close(descriptor)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from recorder.journal import CollectorLock
+from recorder.journal.lock import is_locked, only_one
 from schemas.errors import ConfigError, StoreError
 
 HOLD = """
@@ -58,3 +59,22 @@ def test_bad_name_and_bad_place(tmp_path: Path) -> None:
     (tmp_path / "journal").write_bytes(b"")
     with pytest.raises(StoreError, match="locking the collector's directory"):
         CollectorLock(tmp_path, "linear").__enter__()
+
+
+def test_any_lock_file_is_held_by_one_and_seen_by_all(tmp_path: Path) -> None:
+    path = tmp_path / "made" / "lock"
+    assert not is_locked(path)
+    with only_one(path, "it is taken"):
+        assert is_locked(path)
+        assert is_locked(path)  # to look is not to take
+        with pytest.raises(ConfigError, match="it is taken"), only_one(path, "it is taken"):
+            pytest.fail("it was let in")
+    assert not is_locked(path)
+    with only_one(path, "it is taken"):
+        assert is_locked(path)
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(StoreError, match="is the data directory writable"),
+        only_one(tmp_path / "file" / "lock", ""),
+    ):
+        pytest.fail("it was let in")

@@ -27,6 +27,9 @@ def history(evening: Path) -> Iterator[History]:
     history.close()
 
 
+SINCE = "gaps since then are counted with the feeds, and are listed here once they are rolled."
+
+
 def _asked(history: History, text: str | None, feed: str = "", within: int = 60) -> tuple[list[str], str]:
     moment = None if text is None else moment_of(text, within, NOW)
     answer = history.gaps(moment, feed, NOW)
@@ -36,9 +39,9 @@ def _asked(history: History, text: str | None, feed: str = "", within: int = 60)
 def test_the_newest_gaps(history: History) -> None:
     topics, sentence = _asked(history, None)
     assert topics == ["orderbook.50.ETHUSDT", "orderbook.50.BTCUSDT"]
-    assert sentence == "The archive goes to 2026-03-06 00:05:00 UTC."
+    assert sentence == f"The archive goes to 2026-03-06 00:05:00 UTC; {SINCE}"
     later = history.gaps(None, "", NOW + 3600 * 10**9)["sentence"]
-    assert later == "The archive goes to 2026-03-06 00:05:00 UTC, 1 h 5 min ago."
+    assert later == f"The archive goes to 2026-03-06 00:05:00 UTC, 1 h 5 min ago; {SINCE}"
 
 
 def test_what_happened_at_a_moment(history: History) -> None:

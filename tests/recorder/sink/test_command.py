@@ -55,6 +55,17 @@ def test_a_name_in_use(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
         assert "is at work there already" in refused(capsys, "--data", tmp_path)
 
 
+def test_a_directory_that_is_not_there_is_no_recorder_to_wait_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = refused(capsys, "--data", tmp_path / "dta", "--once")
+    assert f"{tmp_path / 'dta'}: no such directory, so there is nothing to send" in told
+    assert f"mkdir -p {tmp_path / 'dta'}" in told
+    assert not (tmp_path / "dta").exists()
+    (tmp_path / "file").touch()
+    assert "no such directory" in refused(capsys, "--data", tmp_path / "file")
+
+
 @needs_nats
 def test_once_and_until_a_signal(tmp_path: Path) -> None:
     pytest.importorskip("nats", reason="needs the client of NATS (the nats extra)")
@@ -75,5 +86,6 @@ def test_once_and_until_a_signal(tmp_path: Path) -> None:
             done = running.stop()
         assert done.code == 0, done.err
         assert done.out == f"linear: {len(expected):,} sent, {len(expected):,} acknowledged\n"
+    (tmp_path / "empty").mkdir()  # a recorder is still to begin there
     done = tapebook("nats", "--data", tmp_path / "empty", "--once")
     assert (done.code, done.out) == (0, f"{tmp_path / 'empty'}: no collector has recorded there\n")
