@@ -37,7 +37,8 @@ def test_the_list_says_what_the_command_says_of_itself(name: str) -> None:
 def loaded(*arguments: str) -> tuple[str, list[str]]:
     """What a command line prints in a process of its own, and which of the heavy packages it loads."""
     program = (
-        "import sys\nfrom recorder.cli import main\ntry:\n    main()\n"
+        "import sys\nimport recorder.plugins\nfrom recorder.cli import main\n"
+        "recorder.plugins.plugins = lambda _: {}  # what others' commands load is theirs\ntry:\n    main()\n"
         f"finally:\n    print(*(name for name in {HEAVY!r} if name in sys.modules), file=sys.stderr)\n"
     )
     done = subprocess.run(

@@ -86,3 +86,12 @@ def test_the_band_lies_on_the_tick() -> None:
     assert rules.band(D("60000.13"), Side.BUY) == D("63000.10")
     assert rules.band(D("60000.13"), Side.SELL) == D("57000.10")
     assert rules.band(D("0.1"), Side.SELL) == rules.minimum_price
+
+
+def test_the_package_gives_what_it_says_it_has() -> None:
+    import engine.venue
+
+    for name in engine.venue.__all__:
+        assert getattr(engine.venue, name).__name__ == name
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        engine.venue.nothing  # type: ignore[attr-defined]  # noqa: B018
