@@ -1,8 +1,7 @@
 """An accountant who knows nothing of the venue but what it tells: fills in exact fractions, all the rest worked out.
 
 `tests.property.test_venue` takes fees and profits from the venue's rows; here they are computed anew, from price,
-quantity, side and liquidity of each fill alone, and every row that tells a fee, a profit, a balance, an average or a
-`tests.property.test_venue` takes fees and profits from the rows; here they are computed anew, from price,
+quantity, side and liquidity of each fill alone, and every row that tells one, a balance, an average or a
 """
 
 from __future__ import annotations
