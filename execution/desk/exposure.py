@@ -15,12 +15,14 @@ from execution.desk.outcomes import Direction, OrderRequest
 from execution.desk.wire import Op
 from schemas.names import Category
 
-__all__ = ["Direction", "Exposure", "Pending", "direction_of"]
+__all__ = ["EVERYTHING", "Direction", "Exposure", "Pending", "direction_of"]
 
 _EXACT: Final = Context(prec=60)
 """Holds sums of what `decimal_of` reads (15 digits before the point, 20 behind it) without rounding."""
 _INDEXES: Final = (0, 1, 2)
 _CREATE: Final = Op.CREATE  # found sooner here than in its class
+EVERYTHING: Final = Decimal(10**15)
+"""More than any position."""
 
 
 def direction_of(category: Category, symbol: str, side: object, index: object) -> Direction | None:
@@ -55,12 +57,28 @@ class Exposure:
         else:
             self._sums.pop(direction, None)
 
+    def replace(
+        self, before: tuple[Direction, Decimal] | None, after: tuple[Direction, Decimal] | None
+    ) -> tuple[Direction, Decimal] | None:
+        """Count something in place of what it was counted as; returns what it is counted as."""
+        if before != after:
+            if before is not None:
+                self.remove(*before)
+            if after is not None:
+                self.add(*after)
+        return after
+
 
 class Pending:
-    """Creates and amends of which a row may be missing, by what they could add at most."""
+    """Creates and amends of which a row may be missing, by what they could add at most.
+
+    Attributes:
+        reducing: what creates that can only close would close.
+    """
 
     def __init__(self) -> None:
         self._sums = Exposure()
+        self.reducing = Exposure()
         self._unclear: dict[tuple[Category, str], int] = {}
 
     def __repr__(self) -> str:
@@ -71,14 +89,17 @@ class Pending:
         key = request.key
         if request.op is _CREATE:
             fields = request.fields
-            if fields.get("reduceOnly"):
-                return
             quantity = request.quantity
             if quantity is None:
                 quantity = decimal_of(fields.get("qty")) or ZERO
             direction = direction_of(
                 key.category, key.symbol, fields.get("side"), fields.get("positionIdx", 0)
             )
+            if fields.get("reduceOnly"):
+                if direction is not None:
+                    # a quantity of 0 closes whatever there is
+                    request.reduces = self.reducing.replace(None, (direction, quantity or EVERYTHING))
+                return
             if direction is not None and fields.get("marketUnit") != "quoteCoin":
                 if quantity:
                     request.adds = direction, quantity
@@ -93,6 +114,8 @@ class Pending:
 
     def leave(self, request: OrderRequest) -> None:
         """Count it no more."""
+        if request.reduces is not None:
+            request.reduces = self.reducing.replace(request.reduces, None)
         if request.adds is not None:
             direction, quantity = request.adds
             request.adds = None

@@ -16,7 +16,7 @@ import msgspec
 from engine.venue.rules import ZERO, decimal_of, plain
 from engine.venue.terms import Side
 from execution.desk.day_result import DayResult
-from execution.desk.exposure import Pending
+from execution.desk.exposure import EVERYTHING, Direction, Pending
 from execution.desk.filters import Filters
 from execution.desk.live import Fill, LiveAccount, LiveOrder
 from execution.desk.orders import Change, NewOrder, Refused
@@ -288,8 +288,33 @@ class RiskGate:
         if filters.category is _SPOT:
             coin = self._account.coins.get(filters.base_coin)
             return ZERO if coin is None else coin.wallet_balance
-        position = self._account.positions.get((filters.category, filters.symbol, index))
-        return ZERO if position is None else position.signed * side.sign
+        held = self._account.held(filters.category, filters.symbol, index) * side.sign
+        if held >= 0:
+            return held
+        # What only closes may close it first, and leaves less room for what opens.
+        direction = filters.category, filters.symbol, side.value, index
+        return min(ZERO, held + self._account.reducing.of(direction) + self._reducing(direction))
+
+    def _reducing(self, direction: Direction) -> Decimal:
+        """What closing orders that no row has shown yet would close."""
+        if self._pending is not None:
+            return self._pending.reducing.of(direction)
+        total = ZERO
+        for request in self._unseen():
+            fields = request.fields
+            if (
+                request.op is Op.CREATE
+                and fields.get("reduceOnly")
+                and direction
+                == (
+                    request.key.category,
+                    request.key.symbol,
+                    fields.get("side"),
+                    fields.get("positionIdx", 0),
+                )
+            ):
+                total += decimal_of(fields.get("qty")) or EVERYTHING
+        return total
 
     def _not_shown(self, side: Side, index: int, filters: Filters, quote: Quote | None) -> Decimal:
         """What unseen orders and changes of a side could add."""

@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from engine.venue.rules import ZERO, decimal_of
-from engine.venue.terms import CLOSED, OPEN, OrderStatus
+from engine.venue.terms import CLOSED, OPEN, OrderStatus, Side
 from execution.desk.exposure import Exposure, direction_of
 from execution.desk.orders import CATEGORIES
 from execution.desk.outcomes import Direction
@@ -25,6 +25,8 @@ __all__ = ["GONE", "CoinBalance", "Fill", "LiveAccount", "LiveOrder", "LivePosit
 
 REMEMBERED_ORDERS: Final = 10_000
 REMEMBERED_FILLS: Final = 100_000
+REMEMBERED_AHEAD: Final = 1_000
+"""Fills of one position that its rows have not caught up with."""
 
 GONE: Final = "Gone"
 """Our status of an order that was open, and that the exchange no longer knows: closed, how cannot be known any more."""
@@ -53,7 +55,7 @@ class LiveOrder(msgspec.Struct, gc=False):
         status: as the exchange spells it, or `GONE`.
         row: everything that the latest row said.
         seen_ms: the caller's clock when the latest row that counted came.
-        adds: as what `LiveAccount.exposure` counts it; None where it can only close.
+        adds, reduces: as what `LiveAccount.exposure` and `reducing` count it; None where they don't.
     """
 
     category: Category
@@ -70,6 +72,7 @@ class LiveOrder(msgspec.Struct, gc=False):
     row: dict[str, Any]
     seen_ms: int
     adds: tuple[Direction, Decimal] | None = None
+    reduces: tuple[Direction, Decimal] | None = None
 
     @property
     def is_open(self) -> bool:
@@ -191,6 +194,7 @@ class LiveAccount:
         coins: by name.
         fills: by ``execId``, the latest `REMEMBERED_FILLS`.
         exposure: what open orders have left, without those that can only close.
+        reducing: what those that can only close have left.
         malformed: rows that could not be read.
     """
 
@@ -199,6 +203,8 @@ class LiveAccount:
         self.coins: dict[str, CoinBalance] = {}
         self.fills: dict[str, Fill] = {}
         self.exposure = Exposure()
+        self.reducing = Exposure()
+        self._ahead: dict[tuple[Category, str, int], deque[tuple[int, Decimal]]] = {}
         self.malformed = 0
         self._orders: dict[str, LiveOrder] = {}
         self._by_link: dict[tuple[Category, str], LiveOrder] = {}
@@ -322,14 +328,11 @@ class LiveAccount:
     def _recount(self, order: LiveOrder) -> None:
         """Count what is left of an order in place of what was."""
         direction = direction_of(order.category, order.symbol, order.side, order.row.get("positionIdx", 0))
-        leaves = ZERO if direction is None or order.is_reduce_only else order.leaves
-        adds = None if direction is None or not leaves else (direction, leaves)
-        if adds != order.adds:
-            if order.adds is not None:
-                self.exposure.remove(*order.adds)
-            if adds is not None:
-                self.exposure.add(*adds)
-            order.adds = adds
+        leaves = ZERO if direction is None else order.leaves
+        counted = None if direction is None or not leaves else (direction, leaves)
+        is_closing = order.is_reduce_only
+        order.adds = self.exposure.replace(order.adds, None if is_closing else counted)
+        order.reduces = self.reducing.replace(order.reduces, counted if is_closing else None)
 
     # -- fills ---------------------------------------------------------------------------------------------
 
@@ -349,9 +352,33 @@ class LiveAccount:
                 self.fills[fill.execution_id] = fill
             return None
         self.fills[fill.execution_id] = fill
+        if category is None:
+            self._run_ahead(fill, row)
         if len(self.fills) > REMEMBERED_FILLS:
             del self.fills[next(iter(self.fills))]
         return fill
+
+    def _run_ahead(self, fill: Fill, row: object) -> None:
+        """Remember a fill of the stream until its position's row has come: a position is not what its last row says."""
+        order = self._orders.get(fill.order_id)
+        sequence = row.get("seq") if isinstance(row, dict) else None
+        index = 0 if order is None else order.row.get("positionIdx", 0)
+        if fill.category is Category.SPOT or fill.kind != "Trade" or index not in (0, 1, 2):
+            return
+        key = fill.category, fill.symbol, index
+        known = self.positions.get(key)
+        if not isinstance(sequence, int) or (known is not None and known.sequence >= sequence):
+            return
+        ahead = self._ahead.setdefault(key, deque(maxlen=REMEMBERED_AHEAD))
+        ahead.append((sequence, -fill.quantity if fill.side == Side.SELL else fill.quantity))
+
+    def held(self, category: Category, symbol: str, index: int) -> Decimal:
+        """A position, negative for short ones, with the fills that are ahead of its latest row."""
+        key = category, symbol, index
+        position = self.positions.get(key)
+        ahead = self._ahead.get(key)
+        signed = ZERO if position is None else position.signed
+        return signed if not ahead else signed + sum((quantity for _, quantity in ahead), ZERO)
 
     def _read_fill(self, row: object, category: Category | None) -> Fill | None:
         if not isinstance(row, dict):
@@ -390,6 +417,9 @@ class LiveAccount:
         known = self.positions.get(key)
         if known is None or (read.sequence, read.updated_ms) >= (known.sequence, known.updated_ms):
             self.positions[key] = read
+            ahead = self._ahead.get(key)
+            while ahead and ahead[0][0] <= read.sequence:
+                ahead.popleft()
             return read
         return known
 
@@ -397,7 +427,9 @@ class LiveAccount:
         """Take a position's row whatever was known: of an exchange that has forgotten what came before."""
         read = self._read_position(row, category)
         if read is not None:
-            self.positions[read.category, read.symbol, read.index] = read
+            key = read.category, read.symbol, read.index
+            self.positions[key] = read
+            self._ahead.pop(key, None)
 
     def _read_position(self, row: object, category: Category | None) -> LivePosition | None:
         if not isinstance(row, dict):

@@ -96,7 +96,7 @@ class OrderRequest(msgspec.Struct, eq=False, gc=False):
         identity: of the order; stays as it was at the beginning, whatever is learnt of the order's names.
         order_id: the exchange's id, once an answer told it.
         name_taken: code and words of an answer that said that there is an order of this name already.
-        adds, is_unclear: as what `execution.desk.exposure.Pending` counts it.
+        adds, reduces, is_unclear: as what `execution.desk.exposure.Pending` counts it.
     """
 
     request_id: str
@@ -113,6 +113,7 @@ class OrderRequest(msgspec.Struct, eq=False, gc=False):
     name_taken: tuple[int, str] | None = None
     outcome: Outcome | None = None
     adds: tuple[Direction, Decimal] | None = None
+    reduces: tuple[Direction, Decimal] | None = None
     is_unclear: bool = False
 
     @property

@@ -6,10 +6,11 @@ from decimal import Decimal
 from itertools import product
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from execution.desk.exposure import Exposure, Pending, direction_of
+from execution.desk.exposure import EVERYTHING, Exposure, Pending, direction_of
 from execution.desk.filters import parse_filters
 from execution.desk.limits import Limits, RiskGate
 from execution.desk.live import LiveAccount
@@ -25,7 +26,7 @@ BUY: Direction = (Category.LINEAR, "BTCUSDT", "Buy", 0)
 KEY = OrderKey(Category.LINEAR, "BTCUSDT", "", "x")
 
 
-def left(account: LiveAccount, direction: Direction) -> Decimal:
+def left(account: LiveAccount, direction: Direction, *, closing: bool = False) -> Decimal:
     """What open orders have left, added up anew."""
     category, symbol, side, index = direction
     return sum(
@@ -34,7 +35,7 @@ def left(account: LiveAccount, direction: Direction) -> Decimal:
             for order in account.open_orders
             if (order.category, order.symbol, order.side) == (category, symbol, side)
             and order.row.get("positionIdx", 0) == index
-            and not order.is_reduce_only
+            and order.is_reduce_only == closing
         ),
         D(0),
     )
@@ -51,6 +52,7 @@ class Watched(World):
             for side, index in product(("Buy", "Sell"), (0, 1, 2)):
                 direction = (category, symbol, side, index)
                 assert self.account.exposure.of(direction) == left(self.account, direction)
+                assert self.account.reducing.of(direction) == left(self.account, direction, closing=True)
                 self._hold(direction)
 
     @property
@@ -183,3 +185,14 @@ def test_what_only_closes_or_moves_a_price_adds_nothing() -> None:
     pending.leave(create)
     pending.leave(create)
     assert pending.most(BUY) == 0
+
+
+@pytest.mark.parametrize(("quantity", "closes"), [("1", D(1)), ("0", EVERYTHING)])
+def test_what_only_closes_is_counted_by_itself(quantity: str, closes: Decimal) -> None:
+    pending = Pending()
+    closing = request(Op.CREATE, {"side": "Buy", "qty": quantity, "reduceOnly": True})
+    pending.enter(closing)
+    assert pending.reducing.of(BUY) == closes
+    pending.leave(closing)
+    pending.leave(closing)
+    assert pending.reducing.of(BUY) == 0

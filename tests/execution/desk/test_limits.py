@@ -64,7 +64,7 @@ class Bench:
         assert order is not None
         return order
 
-    def hold(self, side: str, size: str, index: int = 0, entry: str = "50000") -> None:
+    def hold(self, side: str, size: str, index: int = 0, entry: str = "50000", sequence: int = 1) -> None:
         self.account.on_position(
             {
                 "category": "linear",
@@ -73,7 +73,7 @@ class Bench:
                 "side": side,
                 "size": size,
                 "entryPrice": entry,
-                "seq": 1,
+                "seq": sequence,
             }
         )
 
@@ -156,6 +156,48 @@ def test_the_other_way_a_position_makes_room() -> None:
     bench.check(quantity=D("0.3"))
     bench.refused("position", quantity=D("0.301"))
     bench.refused("position", side=Side.SELL, quantity=D("0.101"))
+
+
+def test_what_only_closes_may_close_it_first() -> None:
+    bench = Bench(position_notional=D(10_000))
+    bench.hold("Sell", "0.1")
+    bench.rest("Buy", "0.06", reduceOnly=True)
+    bench.rest("Sell", "5", "o2", reduceOnly=True)
+    bench.check(quantity=D("0.24"))
+    bench.refused("position", quantity=D("0.241"))
+    fields = {"side": "Buy", "qty": "0.02", "reduceOnly": True}
+    bench.unseen.append(OrderRequest("r", Op.CREATE, LINEAR_KEY, fields))
+    bench.refused("position", quantity=D("0.221"))
+    bench.check(quantity=D("0.22"))
+    bench.unseen[0].fields["qty"] = "0"  # closes all that there is, never more
+    bench.refused("position", quantity=D("0.201"))
+    bench.check(quantity=D("0.2"))
+
+
+def test_fills_count_before_their_positions_row_has_come() -> None:
+    bench = Bench(position_notional=D(10_000))
+    bench.hold("Buy", "0.05")  # of sequence 1
+    order = bench.rest("Buy", "0.1")
+    execution = {
+        "category": "linear",
+        "symbol": "BTCUSDT",
+        "orderId": "o1",
+        "side": "Buy",
+        "execPrice": "50000",
+        "execQty": "0.1",
+    }
+    bench.account.on_execution({**execution, "execId": "e1", "seq": 1})  # counted by the position's row
+    bench.account.on_execution({**execution, "execId": "e2", "seq": 3})
+    bench.account.on_order({**order.row, "orderStatus": "Filled", "cumExecQty": "0.1"}, NOW)
+    bench.check(quantity=D("0.05"))
+    bench.refused("position", quantity=D("0.051"))
+    bench.hold("Buy", "0.15", sequence=3)
+    bench.check(quantity=D("0.05"))
+    bench.refused("position", quantity=D("0.051"))
+    bench.account.on_execution({**execution, "execId": "e3", "side": "Sell", "execQty": "0.15", "seq": 4})
+    bench.check(quantity=D("0.2"))
+    bench.account.on_execution({**execution, "execId": "e4", "seq": 5}, category=Category.LINEAR)
+    bench.check(quantity=D("0.2"))  # REST tells positions beside fills
 
 
 def test_hedged_sides_are_positions_of_their_own() -> None:
