@@ -40,7 +40,7 @@ BOOK = ("tb_book.c", "tb_find.c")
 # What takes the archive's rows and never sees a frame.
 REPLAYED = ("tb_loose.c", "tb_replay.c", "tb_sample.c")
 # What looks at rows, or at columns.
-ARCHIVED = ("tb_wire.c", "tb_pages.c")
+ARCHIVED = ("tb_wire.c", "tb_pages.c", "tb_columns.c")
 # What takes frames.
 ENGINE = sorted({path.name for path in CORE.glob("*.c")} - {*REPLAYED, *ARCHIVED})
 
@@ -69,6 +69,7 @@ setup(
             extension("sample", *BOOK, *REPLAYED),
             extension("wire", ARCHIVED[0]),
             extension("pages", ARCHIVED[1]),
+            extension("columns", ARCHIVED[2]),
             extension("shared", *BOOK, "tb_shared.c"),
             extension("feeds", *ENGINE),
             extension("drive", *ENGINE),

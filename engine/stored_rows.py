@@ -5,8 +5,6 @@ Nothing is lost and nothing is made up: ``restore(table, store(table, rows))`` e
 
 from __future__ import annotations
 
-import binascii
-from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -14,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from engine.core.columns import uuid_bytes
 from engine.stored_decimals import decimals, rescaled
 from schemas.names import Table
 from schemas.stored import EXPONENT_OF, TRADE_ID_COLUMNS, plain_schema, stored_schema, written_schema
@@ -131,21 +130,7 @@ def _all_uuids(offsets: npt.NDArray[np.int64], data: Bytes) -> bytes | None:
     count = len(offsets) - 1
     if count == 0 or np.any(np.diff(offsets) != _UUID_LENGTH):
         return None
-    characters = data[offsets[0] : offsets[-1]].reshape(count, _UUID_LENGTH)
-    if np.any(characters[:, _HYPHENS] != ord("-")):
-        return None
-    digits = np.empty((count, 32), np.uint8)
-    at = 0
-    for start, end in pairwise((-1, *_HYPHENS, _UUID_LENGTH)):
-        digits[:, at : at + end - start - 1] = characters[:, start + 1 : end]
-        at += end - start - 1
-    # upper case is a text of its own; what has this bit and is no digit is refused by unhexlify
-    if not (digits & np.uint8(0x20)).all():
-        return None
-    try:
-        return binascii.unhexlify(digits.data)
-    except ValueError:
-        return None
+    return uuid_bytes(data[offsets[0] : offsets[-1]])
 
 
 def _nibbles_of(offsets: npt.NDArray[np.int64], data: Bytes, is_uuid: Flags) -> Bytes | None:

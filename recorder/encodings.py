@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recorder.list_writer import ListWriter, pass_over
+from recorder.number_writer import NumberWriter, pass_over
 from schemas.names import Table
 from schemas.stored import written_schema
 
@@ -46,13 +46,13 @@ class Profile(NamedTuple):
         writer: keyword arguments of ``pyarrow.parquet.ParquetWriter``.
         row_group_rows: rows of a row group, at most.
         row_group_levels: levels of both sides of a book in a row group; the row that reaches it is the group's last.
-        lists_apart: lists of levels are written by ``recorder.list_writer``, each row group's in one page a column.
+        own: columns that ``recorder.number_writer`` writes, each row group's in one page.
     """
 
     writer: dict[str, Any]
     row_group_rows: int
     row_group_levels: int
-    lists_apart: bool = False
+    own: tuple[str, ...] = ()
 
 
 _CLOCKS_AND_IDS = ("sequence", "receive_time", "push_time", "match_time", "cross_sequence")
@@ -61,15 +61,15 @@ _LEVELS = tuple(
     for name in ("bid_price", "bid_size", "ask_price", "ask_size", "bid_rpi_size", "ask_rpi_size")
 )
 
-# Integers that grow by small steps: differences compress better than the values, and faster.
-_DELTA: dict[Table, tuple[str, ...]] = {Table.TRADES: ("price_mantissa", "trade_number")}
-# Values of which only some bytes change: the bytes of the same place side by side. For levels this is smaller than
-# differences, and costs half as much (docs/rolling.md).
-_SPLIT: dict[Table, tuple[str, ...]] = {
+# Integers that grow by small steps: differences compress better than the values, and faster. Of levels they take hardly
+# more than their bytes side by side do compressed, for a quarter of the time (docs/rolling.md).
+_DELTA: dict[Table, tuple[str, ...]] = {
     Table.BOOK_UPDATES: ("update_id", *_LEVELS),
     Table.RPI_BOOK_UPDATES: ("update_id", *_LEVELS),
-    Table.TRADES: ("size_mantissa",),
+    Table.TRADES: ("price_mantissa", "size_mantissa", "trade_number"),
 }
+# Tables whose differences are written by this package.
+_OWN = (Table.BOOK_UPDATES, Table.RPI_BOOK_UPDATES, Table.TRADES)
 # Texts that are hardly ever the same: a dictionary of them is work for nothing.
 _UNIQUE: dict[Table, tuple[str, ...]] = {Table.TRADES: ("trade_id",), Table.RAW_RECORDS: ("payload",)}
 _BIG = frozenset({Table.BOOK_UPDATES, Table.RPI_BOOK_UPDATES, Table.TRADES, Table.TICKERS})
@@ -91,16 +91,16 @@ def profile(purpose: Purpose, table: Table) -> Profile:
     return _roll(table) if purpose == "roll" else _compact(table)
 
 
-def open_writer(where: Any, table: Table, how: Profile, at: int = 0) -> ListWriter | pq.ParquetWriter:
+def open_writer(where: Any, table: Table, how: Profile, at: int = 0) -> NumberWriter | pq.ParquetWriter:
     """Begin a file of a table at a path or in a file object; it wants rows as ``engine.stored_rows.store`` makes them.
 
     The file says of itself which table it is and of which schema version. A writer that goes on with a file, ``at`` a
     place behind its start, writes so many bytes first that mean nothing: the file object is to leave them out.
     """
     schema = written_schema(table)
-    writer: ListWriter | pq.ParquetWriter
-    if how.lists_apart and any(pa.types.is_list(field.type) for field in schema):
-        writer = ListWriter(where, schema, how.writer, at)
+    writer: NumberWriter | pq.ParquetWriter
+    if how.own:
+        writer = NumberWriter(where, schema, how.writer, how.own, at)
     else:
         writer = pq.ParquetWriter(where, schema, **how.writer)
         pass_over(where, at)
@@ -116,7 +116,6 @@ def _roll(table: Table) -> Profile:
     encodings: dict[str, str] = {}
     for encoding, columns in (
         ("DELTA_BINARY_PACKED", (*_CLOCKS_AND_IDS, *_DELTA.get(table, ()))),
-        ("BYTE_STREAM_SPLIT", _SPLIT.get(table, ())),
         ("DELTA_LENGTH_BYTE_ARRAY", _UNIQUE.get(table, ())),
     ):
         encodings |= dict.fromkeys((leaf for leaf in leaves if leaf in columns), encoding)
@@ -138,7 +137,11 @@ def _roll(table: Table) -> Profile:
         },
         row_group_rows=ROLL_TICKER_ROWS if table is Table.TICKERS else ROLL_ROWS,
         row_group_levels=512 << 10,
-        lists_apart=table in (Table.BOOK_UPDATES, Table.RPI_BOOK_UPDATES),
+        own=tuple(
+            field.name
+            for field, leaf in zip(schema, leaves, strict=True)
+            if table in _OWN and encodings.get(leaf) == "DELTA_BINARY_PACKED"
+        ),
     )
 
 

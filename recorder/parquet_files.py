@@ -257,11 +257,7 @@ class ArchiveFile:
     def _write(self, *, is_last: bool = False) -> None:
         parts = self._pieces()
         # one chunk a column, so that how rows arrived leaves no trace in the encoding
-        rows = (
-            _joined(parts, but_lists=self._profile.lists_apart)
-            if parts
-            else schema_of(self.table).empty_table()
-        )
+        rows = _joined(parts, but=self._profile.own) if parts else schema_of(self.table).empty_table()
         parts.clear()
         self._waiting = []
         self._aside = array("q")
@@ -289,13 +285,14 @@ class ArchiveFile:
         )
 
 
-def _joined(parts: list[pa.Table], *, but_lists: bool) -> pa.Table:
-    """Rows one after the other, each column in one piece; but for lists where these are written as they lie."""
+def _joined(parts: list[pa.Table], *, but: tuple[str, ...]) -> pa.Table:
+    """Rows one after the other, each column in one piece; but for those that are written as they lie."""
     rows = pa.concat_tables(parts)
-    if not but_lists:
+    if not but:
         return rows.combine_chunks()
     columns = [
-        column if pa.types.is_list(column.type) else column.combine_chunks() for column in rows.itercolumns()
+        column if name in but else column.combine_chunks()
+        for name, column in zip(rows.schema.names, rows.itercolumns(), strict=True)
     ]
     return pa.Table.from_arrays(columns, schema=rows.schema)
 

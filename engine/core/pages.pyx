@@ -2,7 +2,7 @@
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
-from libc.stdlib cimport calloc, free
+from libc.stdlib cimport calloc, free, malloc
 
 
 cdef extern from "tb_pages.h" nogil:
@@ -11,7 +11,12 @@ cdef extern from "tb_pages.h" nogil:
     size_t TB_RUNS_ROOM(int64_t levels)
     void tb_list_levels(const int32_t *offsets, int64_t lists, int64_t levels, uint8_t *repetition, uint8_t *definition)
     size_t tb_bit_runs(const uint8_t *bits, int64_t count, uint8_t *out)
-    void tb_split_bytes(const int64_t *values, int64_t count, uint8_t *out, int64_t all)
+    ctypedef struct tb_deltas:
+        pass
+    size_t TB_DELTAS_ROOM(int64_t count)
+    void tb_deltas_begin(tb_deltas *to, int64_t left, uint8_t *out)
+    void tb_deltas_add(tb_deltas *to, const int64_t *values, int64_t count)
+    uint8_t *tb_deltas_end(tb_deltas *to)
 
 
 def list_levels(const int32_t[::1] offsets not None):
@@ -51,23 +56,41 @@ def list_levels(const int32_t[::1] offsets not None):
         free(bits)
 
 
-def split_bytes(list parts not None):
-    """BYTE_STREAM_SPLIT of all int64 in some arrays: their first bytes, then their second ones, and so on."""
+def bit_runs(const uint8_t[::1] bits not None, int64_t count):
+    """Levels of one bit each, the first in the lowest bit, as Parquet's hybrid of runs and packed bits."""
+    if count < 0 or bits.shape[0] * 8 < count:
+        raise ValueError(f"found {bits.shape[0]} bytes, expected {count} bits")
+    cdef uint8_t *runs = <uint8_t *>malloc(TB_RUNS_ROOM(count))
+    if runs == NULL:
+        raise MemoryError
+    try:
+        return PyBytes_FromStringAndSize(<const char *>runs, tb_bit_runs(&bits[0], count, runs) if count else 0)
+    finally:
+        free(runs)
+
+
+def pack_deltas(list parts not None):
+    """DELTA_BINARY_PACKED of all int64 in some arrays, one array behind the other."""
     cdef const int64_t[::1] values
     cdef const int64_t *first
-    cdef int64_t count = 0, at = 0
+    cdef int64_t count = 0
+    cdef tb_deltas to
     for part in parts:
         count += len(part)
-    cdef bytes out = PyBytes_FromStringAndSize(NULL, 8 * count)
-    cdef uint8_t *target = <uint8_t *>PyBytes_AS_STRING(out)
-    for part in parts:
-        values = part
-        if values.shape[0] and at + values.shape[0] <= count:
-            first = &values[0]
-            with nogil:
-                tb_split_bytes(first, values.shape[0], target + at, count)
-        at += values.shape[0]
-    return out
+    cdef uint8_t *out = <uint8_t *>malloc(TB_DELTAS_ROOM(count))
+    if out == NULL:
+        raise MemoryError
+    try:
+        tb_deltas_begin(&to, count, out)
+        for part in parts:
+            values = part
+            if values.shape[0]:
+                first = &values[0]
+                with nogil:
+                    tb_deltas_add(&to, first, values.shape[0])
+        return PyBytes_FromStringAndSize(<const char *>out, tb_deltas_end(&to) - out)
+    finally:
+        free(out)
 
 
 # ---- Thrift's compact protocol (recorder/thrift.py) ------------------------------------------------------------------

@@ -77,33 +77,125 @@ size_t tb_bit_runs(const uint8_t *bits, int64_t count, uint8_t *out)
     return (size_t)(p - out);
 }
 
-/* Eight bytes of each of eight values, turned around: swapped by halves, then by quarters, then one by one. */
-#define SWAP(a, b, shift, mask)                                 \
-    do {                                                        \
-        const uint64_t t = ((a) >> (shift) ^ (b)) & (mask);     \
-        (b) ^= t;                                               \
-        (a) ^= t << (shift);                                    \
-    } while (0)
+#define QUARTER (TB_BLOCK_DELTAS / 4)
 
-TB_VECTORS void tb_split_bytes(const int64_t *values, int64_t count, uint8_t *out, int64_t all)
+static uint8_t *put_signed(uint8_t *p, int64_t value)
 {
-    int64_t i = 0;
+    return put_length(p, (uint64_t)value << 1 ^ (uint64_t)(value >> 63));
+}
+
+static uint8_t *put_little(uint8_t *p, uint64_t value, int bytes)
+{
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-    for (; i + 8 <= count; i += 8) {
-        uint64_t x[8];
-        memcpy(x, values + i, sizeof x);
-        for (int k = 0; k < 4; k++)
-            SWAP(x[k], x[k + 4], 32, UINT64_C(0x00000000FFFFFFFF));
-        for (int k = 0; k < 8; k += 4)
-            for (int j = k; j < k + 2; j++)
-                SWAP(x[j], x[j + 2], 16, UINT64_C(0x0000FFFF0000FFFF));
-        for (int k = 0; k < 8; k += 2)
-            SWAP(x[k], x[k + 1], 8, UINT64_C(0x00FF00FF00FF00FF));
-        for (int k = 0; k < 8; k++)
-            memcpy(out + k * all + i, &x[k], 8);
-    }
+    memcpy(p, &value, (size_t)bytes);
+#else
+    for (int i = 0; i < bytes; i++)
+        p[i] = (uint8_t)(value >> 8 * i);
 #endif
-    for (; i < count; i++)
-        for (int k = 0; k < 8; k++)
-            out[k * all + i] = (uint8_t)((uint64_t)values[i] >> 8 * k);
+    return p + bytes;
+}
+
+/* Numbers of so many bits (1 to 64) one behind the other, the lowest bits first; together they are a multiple of 32. */
+static uint8_t *put_bits(uint8_t *p, const uint64_t *numbers, int count, int bits)
+{
+    uint64_t word = 0;
+    int used = 0;
+    for (int i = 0; i < count; i++) {
+        word |= numbers[i] << used;
+        used += bits;
+        if (used >= 64) {
+            p = put_little(p, word, 8);
+            used -= 64;
+            word = used ? numbers[i] >> (bits - used) : 0;
+        }
+    }
+    return used ? put_little(p, word, used / 8) : p;
+}
+
+/* A quarter of a block. As long as they fit, neighbours are put together first, all pairs at once. */
+static inline uint8_t *put_quarter(uint8_t *p, const uint64_t *numbers, int bits)
+{
+    uint64_t pairs[QUARTER / 2], fours[QUARTER / 4];
+    if (bits > 32)
+        return put_bits(p, numbers, QUARTER, bits);
+    for (int i = 0; i < QUARTER / 2; i++)
+        pairs[i] = numbers[2 * i] | numbers[2 * i + 1] << bits;
+    if (bits > 16)
+        return put_bits(p, pairs, QUARTER / 2, 2 * bits);
+    for (int i = 0; i < QUARTER / 4; i++)
+        fours[i] = pairs[2 * i] | pairs[2 * i + 1] << 2 * bits;
+    return put_bits(p, fours, QUARTER / 4, 4 * bits);
+}
+
+TB_VECTORS static void put_block(tb_deltas *to)
+{
+    uint64_t *deltas = to->deltas;
+    const int held = to->held;
+    int64_t least = INT64_MAX;
+    uint64_t used[4];
+    for (int i = 0; i < held; i++)
+        least = (int64_t)deltas[i] < least ? (int64_t)deltas[i] : least;
+    for (int i = 0; i < TB_BLOCK_DELTAS; i++)
+        deltas[i] = i < held ? deltas[i] - (uint64_t)least : 0;
+    for (int quarter = 0; quarter < 4; quarter++) {
+        used[quarter] = 0;
+        for (int i = 0; i < QUARTER; i++)
+            used[quarter] |= deltas[quarter * QUARTER + i];
+    }
+    uint8_t *p = put_signed(to->out, least);
+    for (int quarter = 0; quarter < 4; quarter++)
+        p[quarter] = used[quarter] ? (uint8_t)(64 - __builtin_clzll(used[quarter])) : 0;
+    const uint8_t *bits = p;
+    p += 4;
+    for (int quarter = 0; quarter < 4; quarter++)
+        if (bits[quarter])
+            p = put_quarter(p, deltas + quarter * QUARTER, bits[quarter]);
+    to->out = p;
+    to->held = 0;
+}
+
+void tb_deltas_begin(tb_deltas *to, int64_t left, uint8_t *out)
+{
+    uint8_t *p = put_length(out, TB_BLOCK_DELTAS);
+    p = put_length(p, 4);
+    p = put_length(p, (uint64_t)left);
+    if (!left)
+        p = put_length(p, 0); /* a first value that is none */
+    to->out = p;
+    to->last = 0;
+    to->left = left;
+    to->held = to->begun = 0;
+}
+
+void tb_deltas_add(tb_deltas *to, const int64_t *values, int64_t count)
+{
+    if (count > to->left)
+        count = to->left;
+    to->left -= count;
+    if (count && !to->begun) {
+        to->begun = 1;
+        to->last = *values++;
+        to->out = put_signed(to->out, to->last);
+        count--;
+    }
+    while (count) {
+        const int room = TB_BLOCK_DELTAS - to->held, taken = count < room ? (int)count : room;
+        uint64_t *deltas = to->deltas + to->held;
+        deltas[0] = (uint64_t)values[0] - (uint64_t)to->last;
+        for (int i = 1; i < taken; i++)
+            deltas[i] = (uint64_t)values[i] - (uint64_t)values[i - 1];
+        to->last = values[taken - 1];
+        values += taken;
+        count -= taken;
+        to->held += taken;
+        if (to->held == TB_BLOCK_DELTAS)
+            put_block(to);
+    }
+}
+
+uint8_t *tb_deltas_end(tb_deltas *to)
+{
+    if (to->held)
+        put_block(to);
+    return to->out;
 }

@@ -17,8 +17,23 @@ void tb_list_levels(const int32_t *offsets, int64_t lists, int64_t levels, uint8
 /* The same bits as Parquet's hybrid of run lengths and packed bits, of width 1. Returns how many bytes. */
 size_t tb_bit_runs(const uint8_t *bits, int64_t count, uint8_t *out);
 
-/* Parquet's BYTE_STREAM_SPLIT: the first bytes of all values, then their second ones, and so on, `all` of each. These are
- * `count` of the values, and `out` is where the first byte of the first of them goes. */
-void tb_split_bytes(const int64_t *values, int64_t count, uint8_t *out, int64_t all);
+/* Parquet's DELTA_BINARY_PACKED: differences in blocks, less the least of their block, as many bits of each as the largest
+ * of a quarter needs. Begin with `left` values to come, add them in as many parts as they lie in, and end. */
+#define TB_BLOCK_DELTAS 128
+typedef struct {
+    uint8_t *out; /* where the next byte goes */
+    int64_t last; /* value */
+    int64_t left; /* values to come */
+    int held;     /* differences of a block that is not full */
+    int begun;
+    uint64_t deltas[TB_BLOCK_DELTAS];
+} tb_deltas;
+
+/* Room for so many values: a block takes 15 bytes at most beside its bits, the beginning 25. */
+#define TB_DELTAS_ROOM(count) ((size_t)((count) + TB_BLOCK_DELTAS) * 8 + (size_t)((count) / TB_BLOCK_DELTAS + 1) * 16 + 32)
+
+void tb_deltas_begin(tb_deltas *to, int64_t left, uint8_t *out);
+void tb_deltas_add(tb_deltas *to, const int64_t *values, int64_t count); /* `left` of them at most */
+uint8_t *tb_deltas_end(tb_deltas *to);                                   /* where the bytes end */
 
 #endif

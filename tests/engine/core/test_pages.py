@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from engine.core.pages import list_levels, split_bytes
+from engine.core.pages import bit_runs, list_levels, pack_deltas
 
 
 def _levels(data: bytes, count: int) -> list[int]:
@@ -75,9 +75,95 @@ def test_offsets_that_make_no_lists(offsets: list[int]) -> None:
         list_levels(np.array(offsets, np.int32))
 
 
-@given(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=40), st.lists(st.integers(0, 40), max_size=4))
-def test_bytes_are_split(values: list[int], cuts: list[int]) -> None:
+@given(st.lists(st.booleans(), max_size=300) | st.integers(0, 5000).map(lambda count: [True] * count))
+def test_bits_come_back(bits: list[bool]) -> None:
+    runs = bit_runs(np.packbits(np.array(bits, np.bool_), bitorder="little"), len(bits))
+    assert _levels(runs, len(bits)) == bits
+
+
+@pytest.mark.parametrize("count", [-1, 9])
+def test_there_are_as_many_bits_as_told(count: int) -> None:
+    with pytest.raises(ValueError, match="found 1 bytes"):
+        bit_runs(np.zeros(1, np.uint8), count)
+
+
+def _number(data: bytes, at: int) -> tuple[int, int]:
+    """A ULEB128 number, and where it ends."""
+    value = shift = 0
+    while True:
+        value |= (data[at] & 0x7F) << shift
+        shift += 7
+        at += 1
+        if data[at - 1] < 0x80:
+            return value, at
+
+
+def _signed(value: int) -> int:
+    return value >> 1 ^ -(value & 1)
+
+
+def _wrapped(value: int) -> int:
+    return (value + 2**63) % 2**64 - 2**63
+
+
+def _differences(data: bytes) -> list[int]:
+    """Parquet's DELTA_BINARY_PACKED, read word for word by its description."""
+    block, at = _number(data, 0)
+    quarters, at = _number(data, at)
+    count, at = _number(data, at)
+    first, at = _number(data, at)
+    size = block // quarters
+    assert block % 128 == 0
+    assert size % 32 == 0
+    out = [_signed(first)][:count]
+    while len(out) < count:
+        least, at = _number(data, at)
+        widths, at = data[at : at + quarters], at + quarters
+        for width in widths:
+            if len(out) == count:
+                assert width == 0  # a quarter that nobody needs has no bits
+                continue
+            bits = int.from_bytes(data[at : at + size * width // 8], "little")
+            at += size * width // 8
+            for _ in range(min(size, count - len(out))):
+                out.append(_wrapped(out[-1] + _signed(least) + bits % 2**width))
+                bits >>= width
+    assert at == len(data)
+    return out
+
+
+INT64 = st.integers(-(2**63), 2**63 - 1)
+STEPS = st.integers(0, 64).flatmap(lambda bits: st.integers(0, 2**bits - 1))
+
+
+@given(
+    st.lists(INT64, max_size=5)
+    | st.lists(STEPS, max_size=300).map(lambda steps: [_wrapped(n) for n in accumulate(steps)]),
+    st.lists(st.integers(0, 300), max_size=4),
+)
+@example([-(2**63), 2**63 - 1] * 65, [1])
+@example([7] * 129, [128])
+@example(list(range(0, 258, 2)), [1, 129])
+def test_differences_come_back(values: list[int], cuts: list[int]) -> None:
     array = np.array(values, np.int64)
     places = sorted({0, len(values), *(cut for cut in cuts if cut < len(values))})
     parts = [array[start:stop] for start, stop in pairwise(places)]
-    assert split_bytes(parts) == array.view(np.uint8).reshape(len(values), 8).T.tobytes()
+    assert _differences(pack_deltas(parts)) == values
+
+
+@pytest.mark.parametrize("bits", range(65))
+def test_differences_take_the_bits_they_need(bits: int) -> None:
+    # the least is 0 and the greatest has all bits, in each quarter of each block
+    steps = (
+        np.random.default_rng(bits).integers(0, 2**bits, 513, np.uint64, endpoint=False)
+        if bits
+        else [0] * 513
+    )
+    steps = np.array(steps, np.uint64)
+    steps[1::32] = 0
+    steps[2::32] = 2**bits - 1
+    values = np.cumsum(steps, dtype=np.uint64).view(np.int64)
+    packed = pack_deltas([values])
+    assert _differences(packed) == values.tolist()
+    # differences are signed, so that those of 64 bits need what those of 63 may not
+    assert bits == 64 or len(packed) <= 512 * bits // 8 + 4 * (4 + 10) + 25

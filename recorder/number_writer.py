@@ -1,15 +1,17 @@
-"""Parquet files of books, as roll writes them: pyarrow writes all columns but the lists of levels, this writes those.
+"""Parquet files of books and trades, as roll writes them: pyarrow writes all columns but some of whole numbers.
 
 Parquet keeps two levels beside each value of a list, and pyarrow works them out for each column anew, value by value:
 that was half of what writing a book cost. Here a list that is there, of numbers that are there, is written from its
-offsets (``engine.core.pages``): one page of each column in each row group, split by bytes and compressed. All else of
-the file is pyarrow's own: these chunks lie behind the others of their row group, and the footer is put together from
-pyarrow's. The files are Parquet like any other (tests/recorder/test_encodings.py asks several readers).
+offsets (``engine.core.pages``), and so are clocks and ids: one page of each column in each row group, as differences
+that take the bits they need, which compressing would hardly make less. All else of the file is pyarrow's own: these
+chunks lie behind the others of their row group, and the footer is put together from pyarrow's. The files are Parquet
+like any other (tests/recorder/test_encodings.py asks several readers).
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from functools import cache
 from types import TracebackType
 from typing import Any, Final, Self
@@ -18,15 +20,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from engine.core.pages import list_levels, split_bytes
+from engine.core.pages import bit_runs, list_levels, pack_deltas
 from recorder import thrift
 from recorder.thrift import BINARY, I32, I64, LIST, STRUCT, TRUE, Struct
 
-__all__ = ["ListWriter", "pass_over"]
+__all__ = ["NumberWriter", "pass_over"]
 
 Column = np.ndarray[Any, Any]
 Levels = tuple[int, bytes, bytes]
 """How many levels, repetition levels, definition levels."""
+Ends = tuple[int, ...]
+"""Least and greatest value, or nothing where there is none."""
 
 # of parquet.thrift
 _PAGE_TYPE, _UNCOMPRESSED, _COMPRESSED, _PAGE_HEADER_V2 = 1, 2, 3, 8
@@ -35,9 +39,8 @@ _COLUMNS, _GROUP_BYTES, _GROUP_COMPRESSED = 1, 2, 6
 _DATA_PAGE_V2: Final = 3
 _INT64: Final = 2
 _RLE: Final = 3
-_BYTE_STREAM_SPLIT: Final = 9
-_CODECS: Final = {"zstd": ("zstd", 6), "lz4": ("lz4_raw", 7)}
-"""By pyarrow's name: of the codec, and the number in the format."""
+_DELTA_BINARY_PACKED: Final = 5
+_NOT_COMPRESSED: Final = 0
 _GROUPS_DEEP: Final = 2
 """Row groups are taken apart; what is said of each column, or of the schema's elements, stays as it is."""
 _TAIL: Final = 8
@@ -46,28 +49,30 @@ _MAGIC: Final = b"PAR1"
 _NOTHING: Final = bytes(64 << 10)
 
 
-class ListWriter:
-    """In place of a ``ParquetWriter``, for tables with lists of int64 in which nothing is null.
+class NumberWriter:
+    """In place of a ``ParquetWriter``.
 
     Args:
         where: a path, or a file object that tells where it is.
         schema: of the rows.
-        how: keyword arguments of ``ParquetWriter``; ``compression`` is lz4 or zstd.
+        how: keyword arguments of ``ParquetWriter``, which the other columns are written by.
+        own: the columns that are written here: int64, clocks, and lists of int64 in which nothing is null.
         at: as ``pass_over`` has it.
     """
 
-    def __init__(self, where: Any, schema: pa.Schema, how: dict[str, Any], at: int = 0) -> None:
+    def __init__(
+        self, where: Any, schema: pa.Schema, how: dict[str, Any], own: Sequence[str], at: int = 0
+    ) -> None:
         self._schema = schema
-        self._lists = [field.name for field in schema if pa.types.is_list(field.type)]
+        self._columns = {name: schema.field(name) for name in own}
+        self._searched = frozenset(how["write_statistics"])
         self._own = pa.OSFile(os.fspath(where), "wb") if isinstance(where, str | os.PathLike) else None
         self._sink = _Sink(where if self._own is None else self._own)
-        name, self._codec_number = _CODECS[how["compression"]]
-        self._codec = pa.Codec(name, compression_level=how.get("compression_level"))
         self._chunks: list[list[Struct]] = []
-        flat = pa.schema([field for field in schema if field.name not in self._lists])
+        flat = pa.schema([field for field in schema if field.name not in self._columns])
         # pyarrow counts what goes through it, so everything has to
         self._out = pa.PythonFile(self._sink, "w")
-        self._writer = pq.ParquetWriter(self._out, flat, **_without(how, self._lists))
+        self._writer = pq.ParquetWriter(self._out, flat, **_without(how, own))
         pass_over(self._out, at)
         self.is_open = True
         self._is_whole = True
@@ -85,7 +90,7 @@ class ListWriter:
         self._writer.add_key_value_metadata(entries)
 
     def write_table(self, rows: pa.Table, row_group_size: int | None = None) -> None:
-        """Write rows as one row group; nothing, if there are none. Lists may come in several chunks.
+        """Write rows as one row group; nothing, if there are none. The columns written here may come in several chunks.
 
         Raises:
             ValueError: a list or a number in it is null, or ``row_group_size`` would make several row groups.
@@ -98,17 +103,23 @@ class ListWriter:
                 f"found {rows.num_rows} rows, expected at most {row_group_size} of one row group"
             )
         self._is_whole = False
-        self._writer.write_table(rows.drop_columns(self._lists), row_group_size=rows.num_rows)
+        self._writer.write_table(rows.drop_columns(list(self._columns)), row_group_size=rows.num_rows)
         known: list[tuple[Column, Levels]] = []
         chunks = []
-        for name in self._lists:
-            offsets, values = _parts(name, rows.column(name))
-            # the lists of a side are of the same lengths: of prices, sizes, sizes of RPI orders
-            levels = next((levels for seen, levels in known if np.array_equal(seen, offsets)), None)
-            if levels is None:
-                levels = list_levels(offsets)
-                known.append((offsets, levels))
-            chunks.append(self._write_chunk(name, rows.num_rows, levels, values))
+        for name, field in self._columns.items():
+            column = rows.column(name)
+            if pa.types.is_list(field.type):
+                offsets, values = _lists(name, column)
+                # the lists of a side are of the same lengths: of prices, sizes, sizes of RPI orders
+                levels = next((levels for seen, levels in known if np.array_equal(seen, offsets)), None)
+                if levels is None:
+                    levels = list_levels(offsets)
+                    known.append((offsets, levels))
+                path, ends = [name, "list", "element"], None
+            else:
+                levels, values = _numbers(name, column, nullable=field.nullable)
+                path, ends = [name], _ends(values) if name in self._searched else None
+            chunks.append(self._write_chunk(path, rows.num_rows, levels, values, ends))
         self._chunks.append(chunks)
         self._is_whole = True
 
@@ -121,58 +132,60 @@ class ListWriter:
             self._sink.catch()
             self._writer.close()
             if self._is_whole:
-                self._sink.write_on(_footer(self._sink.caught(), self._schema, self._lists, self._chunks))
+                self._sink.write_on(
+                    _footer(self._sink.caught(), self._schema, list(self._columns), self._chunks)
+                )
         finally:
             if self._own is not None:
                 self._own.close()
 
-    def _write_chunk(self, name: str, rows: int, levels: Levels, values: list[Column]) -> Struct:
+    def _write_chunk(
+        self, path: list[str], rows: int, levels: Levels, values: list[Column], ends: Ends | None
+    ) -> Struct:
         """One page; returns what the footer says of it."""
         count, repetition, definition = levels
-        split = split_bytes(values)
-        packed = self._codec.compress(split, asbytes=True) if split else b""
-        told = len(repetition) + len(definition)
+        packed = pack_deltas(values)
+        nulls = count - sum(map(len, values))
+        length = len(repetition) + len(definition) + len(packed)
         header = thrift.encode(
             {
                 _PAGE_TYPE: (I32, _DATA_PAGE_V2),
-                _UNCOMPRESSED: (I32, told + len(split)),
-                _COMPRESSED: (I32, told + len(packed)),
+                _UNCOMPRESSED: (I32, length),
+                _COMPRESSED: (I32, length),
                 _PAGE_HEADER_V2: (
                     STRUCT,
                     {
                         1: (I32, count),
-                        2: (I32, count - len(split) // 8),
+                        2: (I32, nulls),
                         3: (I32, rows),
-                        4: (I32, _BYTE_STREAM_SPLIT),
+                        4: (I32, _DELTA_BINARY_PACKED),
                         5: (I32, len(definition)),
                         6: (I32, len(repetition)),
-                        7: (TRUE, len(split) > 0),
+                        7: (TRUE, False),  # it isn't compressed
                     },
                 ),
             }
         )
         at = self._out.tell()
         self._out.write(b"".join((header, repetition, definition, packed)))
-        return {
-            2: (I64, 0),  # where its metadata lies beside the footer: nowhere
-            3: (
-                STRUCT,
-                {
-                    1: (I32, _INT64),
-                    2: (LIST, (I32, [_RLE, _BYTE_STREAM_SPLIT])),
-                    3: (LIST, (BINARY, [name.encode(), b"list", b"element"])),
-                    4: (I32, self._codec_number),
-                    5: (I64, count),
-                    6: (I64, len(header) + told + len(split)),
-                    7: (I64, len(header) + told + len(packed)),
-                    9: (I64, at),
-                    13: (
-                        LIST,
-                        (STRUCT, [{1: (I32, _DATA_PAGE_V2), 2: (I32, _BYTE_STREAM_SPLIT), 3: (I32, 1)}]),
-                    ),
-                },
-            ),
+        told = {
+            1: (I32, _INT64),
+            2: (LIST, (I32, [_RLE, _DELTA_BINARY_PACKED])),
+            3: (LIST, (BINARY, [part.encode() for part in path])),
+            4: (I32, _NOT_COMPRESSED),
+            5: (I64, count),
+            6: (I64, len(header) + length),
+            7: (I64, len(header) + length),
+            9: (I64, at),
+            13: (LIST, (STRUCT, [{1: (I32, _DATA_PAGE_V2), 2: (I32, _DELTA_BINARY_PACKED), 3: (I32, 1)}])),
         }
+        if ends is not None:
+            bounds = (end.to_bytes(8, "little", signed=True) for end in ends)
+            # 5 is the greatest, 6 the least
+            found = {field: (BINARY, bound) for field, bound in zip((6, 5), bounds, strict=False)}
+            told[12] = (STRUCT, {3: (I64, nulls), **found})
+        # 2: where its metadata lies beside the footer: nowhere
+        return {2: (I64, 0), 3: (STRUCT, told)}
 
 
 def pass_over(out: Any, at: int) -> None:
@@ -217,9 +230,9 @@ class _Sink:
         return b"".join(self._caught or ())
 
 
-def _without(how: dict[str, Any], lists: list[str]) -> dict[str, Any]:
+def _without(how: dict[str, Any], own: Sequence[str]) -> dict[str, Any]:
     """What is said of the other columns."""
-    leaves = {f"{name}.list.element" for name in lists}
+    leaves = {*own, *(f"{name}.list.element" for name in own)}
     out = dict(how)
     out["use_dictionary"] = [leaf for leaf in how["use_dictionary"] if leaf not in leaves]
     out["write_statistics"] = [leaf for leaf in how["write_statistics"] if leaf not in leaves]
@@ -228,7 +241,7 @@ def _without(how: dict[str, Any], lists: list[str]) -> dict[str, Any]:
     return out
 
 
-def _parts(name: str, column: pa.ChunkedArray) -> tuple[Column, list[Column]]:
+def _lists(name: str, column: pa.ChunkedArray) -> tuple[Column, list[Column]]:
     """Offsets and values of lists, these as they lie in the chunks."""
     ends, values = [np.zeros(1, np.int32)], []
     for lists in column.chunks:
@@ -239,6 +252,26 @@ def _parts(name: str, column: pa.ChunkedArray) -> tuple[Column, list[Column]]:
         ends.append(offsets[1:] + (int(ends[-1][-1]) - first))
         values.append(lists.values.slice(first, last - first).to_numpy(zero_copy_only=True))
     return np.concatenate(ends), values
+
+
+def _numbers(name: str, column: pa.ChunkedArray, *, nullable: bool) -> tuple[Levels, list[Column]]:
+    """Levels of numbers, and those that are there, as they lie in the chunks."""
+    count = len(column)
+    if column.null_count and not nullable:
+        raise ValueError(f"{name}: found nulls, expected numbers")
+    values = []
+    for chunk in column.chunks:
+        numbers = np.frombuffer(chunk.buffers()[1], np.int64, len(chunk), chunk.offset * 8)
+        values.append(numbers[np.asarray(chunk.is_valid())] if chunk.null_count else numbers)
+    if not nullable:
+        return (count, b"", b""), values
+    valid = np.asarray(column.is_valid()) if column.null_count else np.ones(count, np.bool_)
+    return (count, b"", bit_runs(np.packbits(valid, bitorder="little"), count)), values
+
+
+def _ends(values: list[Column]) -> Ends:
+    parts = [part for part in values if len(part)]
+    return (min(int(part.min()) for part in parts), max(int(part.max()) for part in parts)) if parts else ()
 
 
 def _read_footer(content: bytes) -> Struct:
@@ -257,7 +290,7 @@ def _of_no_rows(schema: pa.Schema) -> Struct:
     return _read_footer(out.getvalue().to_pybytes())
 
 
-def _footer(written: bytes, schema: pa.Schema, lists: list[str], chunks: list[list[Struct]]) -> bytes:
+def _footer(written: bytes, schema: pa.Schema, own: list[str], chunks: list[list[Struct]]) -> bytes:
     """The end of the file: what pyarrow said of the other columns, and these chunks among them."""
     footer, whole = _read_footer(written), _of_no_rows(schema)
     footer[_SCHEMA], footer[_COLUMN_ORDERS] = whole[_SCHEMA], whole[_COLUMN_ORDERS]
@@ -265,8 +298,8 @@ def _footer(written: bytes, schema: pa.Schema, lists: list[str], chunks: list[li
     if len(groups) != len(chunks):
         raise ValueError(f"found {len(groups)} row groups, expected {len(chunks)}")
     for group, ours in zip(groups, chunks, strict=True):
-        theirs, added = iter(group[_COLUMNS][1][1]), iter(ours)
-        columns = [next(added) if name in lists else next(theirs) for name in schema.names]
+        theirs, added = iter(group[_COLUMNS][1][1]), dict(zip(own, ours, strict=True))
+        columns = [added[name] if name in added else next(theirs) for name in schema.names]
         group[_COLUMNS] = (LIST, (STRUCT, columns))
         for total, part in ((_GROUP_BYTES, 6), (_GROUP_COMPRESSED, 7)):
             group[total] = (I64, group[total][1] + sum(chunk[3][1][part][1] for chunk in ours))

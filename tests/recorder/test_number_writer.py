@@ -1,4 +1,4 @@
-"""Lists of levels written apart: the files are those of pyarrow in all that a reader sees."""
+"""Whole numbers that are not written by pyarrow: the files are those of pyarrow in all that a reader sees."""
 
 from __future__ import annotations
 
@@ -12,24 +12,27 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.stored_rows import store
 from recorder.encodings import open_writer, profile
-from recorder.list_writer import ListWriter
+from recorder.number_writer import NumberWriter
 from schemas.names import Table
 from tests.table_rows import random_rows, table_rows
 
-BOOKS = (Table.BOOK_UPDATES, Table.RPI_BOOK_UPDATES)
+TABLES = (Table.BOOK_UPDATES, Table.RPI_BOOK_UPDATES, Table.TRADES)
 
 
 def _written(table: Table, apart: bool, *groups: pa.Table) -> bytes:
     file = io.BytesIO()
-    with open_writer(file, table, profile("roll", table)._replace(lists_apart=apart)) as writer:
-        assert isinstance(writer, ListWriter) == apart
+    how = profile("roll", table)
+    assert how.own
+    with open_writer(file, table, how if apart else how._replace(own=())) as writer:
+        assert isinstance(writer, NumberWriter) == apart
         for rows in groups:
-            writer.write_table(rows.combine_chunks())
+            writer.write_table(store(table, rows.combine_chunks()))
     return file.getvalue()
 
 
-@pytest.mark.parametrize("table", BOOKS)
+@pytest.mark.parametrize("table", TABLES)
 @given(data=st.data())
 @settings(max_examples=10)
 def test_rows_are_those_of_pyarrow(table: Table, data: st.DataObject) -> None:
@@ -39,7 +42,7 @@ def test_rows_are_those_of_pyarrow(table: Table, data: st.DataObject) -> None:
     assert one.equals(other)
 
 
-@pytest.mark.parametrize("table", BOOKS)
+@pytest.mark.parametrize("table", TABLES)
 def test_the_footer_adds_up(table: Table) -> None:
     groups = [random_rows(table, seed, 40 * seed) for seed in (1, 2, 3)]
     content = _written(table, True, *groups)
@@ -57,9 +60,14 @@ def test_the_footer_adds_up(table: Table) -> None:
         assert group.total_byte_size == sum(column.total_uncompressed_size for column in columns)
         for at, column in enumerate(columns):
             theirs = other.column(at)
-            for name in ("path_in_schema", "physical_type", "num_values", "compression", "is_stats_set"):
+            for name in ("path_in_schema", "physical_type", "num_values", "is_stats_set"):
                 assert getattr(column, name) == getattr(theirs, name)
+            if column.is_stats_set:
+                for name in ("min", "max", "null_count"):
+                    assert getattr(column.statistics, name) == getattr(theirs.statistics, name)
             assert set(column.encodings) == set(theirs.encodings)
+            is_own = column.path_in_schema.split(".")[0] in profile("roll", table).own
+            assert column.compression == ("UNCOMPRESSED" if is_own else theirs.compression)
             start = column.dictionary_page_offset or column.data_page_offset
             places += [start, start + column.total_compressed_size]
     # the chunks lie one behind the other, and nothing between them
@@ -68,14 +76,14 @@ def test_the_footer_adds_up(table: Table) -> None:
     assert ends[-1] == len(content) - 8 - int.from_bytes(content[-8:-4], "little")
 
 
-@pytest.mark.parametrize("table", BOOKS)
+@pytest.mark.parametrize("table", TABLES)
 def test_a_path_will_do_and_nothing_is_a_file_too(tmp_path: Path, table: Table) -> None:
     path = tmp_path / "a.parquet"
     with open_writer(path, table, profile("roll", table)) as writer:
-        writer.write_table(random_rows(table, 1, 0))
+        writer.write_table(store(table, random_rows(table, 1, 0)))
     assert pq.read_table(path).num_rows == 0
     with open_writer(str(path), table, profile("roll", table)) as writer:
-        writer.write_table(random_rows(table, 1, 7), row_group_size=7)
+        writer.write_table(store(table, random_rows(table, 1, 7)), row_group_size=7)
         assert writer.is_open
     writer.close()
     assert not writer.is_open
@@ -93,6 +101,12 @@ def test_what_it_does_not_write() -> None:
             writer.write_table(others)
         writer.close()
         assert not file.getvalue().endswith(b"PAR1")  # nobody takes it for a file
+    at = rows.schema.get_field_index("sequence")
+    others = rows.set_column(at, "sequence", pa.array([1, None, 3, 4, 5], pa.int64()))
+    writer = open_writer(io.BytesIO(), Table.BOOK_UPDATES, profile("roll", Table.BOOK_UPDATES))
+    with pytest.raises(ValueError, match="sequence: found nulls, expected numbers"):
+        writer.write_table(others)
+    writer.close()
     writer = open_writer(io.BytesIO(), Table.BOOK_UPDATES, profile("roll", Table.BOOK_UPDATES))
     with pytest.raises(ValueError, match="5 rows, expected at most 4"):
         writer.write_table(rows, row_group_size=4)
