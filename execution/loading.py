@@ -15,6 +15,7 @@ from execution.desk.live import Fill, LiveAccount
 from execution.desk.outcomes import Lookup
 from execution.desk.requests import Requests
 from execution.exchange_clock import ExchangeClock
+from execution.rest_calls import scopes
 from execution.signed_rest import SignedRest
 from recorder.rest import RestClient
 from schemas.errors import ConfigError, ExchangeError
@@ -22,19 +23,11 @@ from schemas.names import Category
 
 __all__ = ["AccountLoader", "load_filters", "look_up", "scopes"]
 
-_SETTLE_COINS: Final = ("USDT", "USDC")
 _OVERLAP_MS: Final = 60_000
 _NEVER_TRADED: Final = -1
 _BEHIND_S: Final = 1.0
 """How far REST may be behind the stream."""
 _DAYS_ASKED_MS: Final = 7 * MS_PER_DAY
-
-
-def scopes(category: Category) -> list[dict[str, str]]:
-    """The questions that together cover a category: linear has to be asked by settle coin."""
-    if category is Category.LINEAR:
-        return [{"category": category.value, "settleCoin": coin} for coin in _SETTLE_COINS]
-    return [{"category": category.value}]
 
 
 async def load_filters(rest: RestClient, category: Category, symbols: Iterable[str]) -> list[Filters]:

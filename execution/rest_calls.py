@@ -1,4 +1,6 @@
-"""What else an account can be asked and told over REST: leverage, protection, fees, cancel-all, DCP (section 6.3)."""
+"""What else an account can be asked and told over REST (section 6.3): cancel-all, leverage, protection, fees, DCP, and
+what there is of orders, positions, coins and fills, for whoever doesn't follow them as live state.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +9,19 @@ from decimal import Decimal
 from typing import Any, Final
 
 from engine.venue.rules import decimal_of, plain
+from execution.desk.day_result import MS_PER_DAY
+from execution.desk.live import CoinBalance, Fill, LiveAccount, LiveOrder, LivePosition
 from execution.signed_rest import SignedRest
 from schemas.errors import ExchangeError, Rejected
 from schemas.names import Category
 
-__all__ = ["RestCalls", "dcp_of"]
+__all__ = ["RestCalls", "dcp_of", "scopes"]
 
 _SETTLE_COINS: Final = ("USDT", "USDC")
+_ORDERS_PATH: Final = "/v5/order/realtime"
+_POSITIONS_PATH: Final = "/v5/position/list"
+_FILLS_PATH: Final = "/v5/execution/list"
+_WEEK_MS: Final = 7 * MS_PER_DAY - 1
 _LEVERAGE_UNCHANGED: Final = 110043
 _STOP_UNCHANGED: Final = 34040
 _SPOT_KINDS: Final = ("Order", "tpslOrder", "StopOrder", "OcoOrder", "BidirectionalTpslOrder")
@@ -29,6 +37,19 @@ _DCP: Final = {
 def dcp_of(categories: Iterable[Category]) -> dict[str, str]:
     """The products of some categories and the private topics that protect them (section 7.5)."""
     return dict(_DCP[category] for category in categories)
+
+
+def scopes(category: Category) -> list[dict[str, str]]:
+    """The questions that together cover a category: linear has to be asked by settle coin."""
+    if category is Category.LINEAR:
+        return [{"category": category.value, "settleCoin": coin} for coin in _SETTLE_COINS]
+    return [{"category": category.value}]
+
+
+def _check_read(path: str, account: LiveAccount) -> None:
+    """Rather nothing than a list that lacks what couldn't be read. Raises ExchangeError."""
+    if account.malformed:
+        raise ExchangeError(f"{path}: {account.malformed} of the answer's rows aren't what is documented")
 
 
 def _cancel_scopes(category: Category, symbols: Iterable[str]) -> list[dict[str, str]]:
@@ -51,6 +72,7 @@ class RestCalls:
     async def _change(
         self, path: str, fields: Mapping[str, Any], fine: frozenset[int] = frozenset()
     ) -> dict[str, Any]:
+        await self._rest.wait_for(path)
         answer, _ = await self._rest.post(path, fields)
         if answer.code != 0 and answer.code not in fine:
             raise Rejected(path, f"{answer.words or 'no text'} (code {answer.code})")
@@ -129,6 +151,73 @@ class RestCalls:
                 f"/v5/account/fee-rate: no rates for {category.value} {symbol}: {str(row)[:200]}"
             )
         return maker, taker
+
+    # -- what there is -------------------------------------------------------------------------------------
+
+    async def open_orders(self, category: Category) -> list[LiveOrder]:
+        """Everything that is open in a category, whoever of the account placed it."""
+        account = await self._read(_ORDERS_PATH, scopes(category), category, limit="50")
+        return account.open_orders
+
+    async def closed_orders(self, category: Category, count: int = 50) -> list[LiveOrder]:
+        """The latest orders of a category that are over, newest first: those without a fill for a day (section 6.3).
+
+        Args:
+            count: how many, at most 50.
+        """
+        path = "/v5/order/history"
+        rows = (await self._rest.get(path, category=category.value, limit=str(count))).get("list")
+        account = LiveAccount()
+        self._take(path, account, rows if isinstance(rows, list) else [], category)
+        return list(account.orders)
+
+    async def positions(self, category: Category) -> list[LivePosition]:
+        """The open positions of a category; spot has none."""
+        if category is Category.SPOT:
+            return []
+        account = await self._read(_POSITIONS_PATH, scopes(category), category, limit="200")
+        return [position for position in account.positions.values() if position.size]
+
+    async def balances(self) -> dict[str, CoinBalance]:
+        """The coins of the unified account that aren't empty, by name."""
+        path = "/v5/account/wallet-balance"
+        now_ms = self._rest.now_ms()
+        rows = (await self._rest.get(path, accountType="UNIFIED")).get("list")
+        account = LiveAccount()
+        for row in rows if isinstance(rows, list) else []:
+            account.on_wallet(row, now_ms)
+        _check_read(path, account)
+        return account.coins
+
+    async def executions(self, category: Category, since_ms: int) -> list[Fill]:
+        """Fills and funding of a category since a moment (exchange's ms), oldest first; two years are kept."""
+        account = LiveAccount()
+        start_ms, now_ms = since_ms, self._rest.now_ms()
+        while start_ms <= now_ms:
+            # seven days at once are answered
+            span = {"startTime": str(start_ms), "endTime": str(start_ms + _WEEK_MS)}
+            rows = await self._rest.pages(_FILLS_PATH, category=category.value, **span, limit="100")
+            self._take(_FILLS_PATH, account, rows, category)
+            start_ms += _WEEK_MS + 1
+        return sorted(account.fills.values(), key=lambda fill: fill.executed_ms)
+
+    async def _read(
+        self, path: str, asked: Iterable[dict[str, str]], category: Category, **more: str
+    ) -> LiveAccount:
+        account = LiveAccount()
+        for scope in asked:
+            self._take(path, account, await self._rest.pages(path, **scope, **more), category)
+        return account
+
+    def _take(self, path: str, account: LiveAccount, rows: Iterable[object], category: Category) -> None:
+        for row in rows:
+            if path == _POSITIONS_PATH:
+                account.on_position(row, category=category)
+            elif path == _FILLS_PATH:
+                account.on_execution(row, category=category)
+            else:
+                account.on_order(row, self._rest.now_ms(), category=category)
+        _check_read(path, account)
 
     async def arm_dcp(self, categories: Iterable[Category], window_s: int) -> dict[str, dict[str, Any]]:
         """Arm the exchange's own switch for what is traded, and return what it says of it, by product (section 7.5)."""

@@ -15,7 +15,7 @@ from yarl import URL
 from engine.bybit.endpoints import rest_root
 from engine.bybit.limits import REST_BAN_NS
 from execution.desk.codes import CLOCK, RATE, UNKNOWN
-from execution.desk.rates import RateHeaders, read_headers
+from execution.desk.rates import PathLimiter, RateHeaders, read_headers
 from execution.desk.replies import MAXIMUM_BYTES, RestAnswer, Unreadable, read_rest
 from execution.desk.signers import Signer
 from execution.desk.wire import SignedRequest, get_request, post_request
@@ -66,6 +66,7 @@ class SignedRest:
         self._ask_clock = ask_clock
         self._session: aiohttp.ClientSession | None = None
         self._banned_until_ns = 0
+        self._paths = PathLimiter()
         self.requests = 0
 
     def __repr__(self) -> str:
@@ -81,6 +82,15 @@ class SignedRest:
         if self._session is not None:
             await self._session.close()
             self._session = None
+
+    def now_ms(self) -> int:
+        """The exchange's time, as requests carry it."""
+        return self._clock.now_ms()
+
+    async def wait_for(self, path: str) -> None:
+        """Wait until a path may be asked again, as its answers' headers say: a second at most."""
+        if wait_ms := self._paths.wait_ms(path, self._clock.now_ms()):
+            await asyncio.sleep(wait_ms / 1_000)
 
     async def get(self, path: str, **query: str) -> dict[str, Any]:
         """Ask, several times where that helps; returns the answer's ``result``.
@@ -111,6 +121,7 @@ class SignedRest:
         for attempt in range(_ATTEMPTS):
             if attempt:
                 await asyncio.sleep(_PAUSE_S * attempt)
+            await self.wait_for(path)
             request = get_request(self._signer, path, query, self._clock.now_ms(), self._recv_window_ms)
             try:
                 answer, _ = await self._send(request)
@@ -187,6 +198,11 @@ class SignedRest:
         answer = read_rest(bytes(body))
         if isinstance(answer, Unreadable):
             raise ConnectError(f"{where}: the answer is {answer.cause}")
+        path, now_ms = request.target.partition("?")[0], self._clock.now_ms()
+        if headers is not None:
+            self._paths.on_headers(path, headers, now_ms)
+        if answer.code in RATE:
+            self._paths.on_refusal(path, now_ms)
         api_key = self._signer.api_key
         if (
             api_key in answer.words

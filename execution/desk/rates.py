@@ -17,7 +17,7 @@ import msgspec
 from execution.desk.wire import Op
 from schemas.names import Category
 
-__all__ = ["PUBLISHED", "RateHeaders", "RateLimiter", "read_headers"]
+__all__ = ["PUBLISHED", "PathLimiter", "RateHeaders", "RateLimiter", "read_headers"]
 
 WINDOW_MS: Final = 1_000
 _MAXIMUM_LIMIT: Final = 10_000
@@ -170,3 +170,33 @@ class RateLimiter:
         """Too many requests, says an answer (10006): wait for a window even if it named no time."""
         bucket = self._buckets[category, op]
         bucket.closed_until_ms = max(bucket.closed_until_ms, now_ms + WINDOW_MS)
+
+
+class PathLimiter:
+    """Meters what is no order by what the answers' headers say; times are ms of the exchange's clock.
+
+    Each path has a limit of its own, which nobody knows before its first answer: nothing waits until one says that
+    nothing is left, or that it was too much.
+    """
+
+    def __init__(self) -> None:
+        self._closed_until_ms: dict[str, int] = {}
+
+    def __repr__(self) -> str:
+        return f"<PathLimiter {self._closed_until_ms}>"
+
+    def wait_ms(self, path: str, now_ms: int) -> int:
+        """How long to wait until a path may be asked, at most a second; 0 when it may now."""
+        return max(0, min(self._closed_until_ms.get(path, 0) - now_ms, WINDOW_MS))
+
+    def on_headers(self, path: str, headers: RateHeaders, now_ms: int) -> None:
+        """Believe what an answer said; a reset that doesn't lie ahead of us says nothing of when it will be whole."""
+        if headers.left > 0:
+            self._closed_until_ms.pop(path, None)
+        else:
+            is_ahead = now_ms < headers.reset_ms <= now_ms + WINDOW_MS
+            self._closed_until_ms[path] = headers.reset_ms if is_ahead else now_ms + WINDOW_MS
+
+    def on_refusal(self, path: str, now_ms: int) -> None:
+        """Too many requests, says an answer (10006)."""
+        self._closed_until_ms[path] = max(self._closed_until_ms.get(path, 0), now_ms + WINDOW_MS)

@@ -58,6 +58,7 @@ async def peer() -> AsyncIterator[Peer]:
 @pytest.fixture
 async def rest(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SignedRest]:
     monkeypatch.setattr("execution.signed_rest._PAUSE_S", 0.001)
+    monkeypatch.setattr("execution.desk.rates.WINDOW_MS", 10)
     async with SignedRest(
         Network.of(peer.root), HmacSigner("key", "secret-secret"), ExchangeClock()
     ) as found:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from execution.desk.rates import RateHeaders, RateLimiter, read_headers
+from execution.desk.rates import PathLimiter, RateHeaders, RateLimiter, read_headers
 from execution.desk.wire import Op
 from schemas.names import Category
 
@@ -116,6 +116,27 @@ def test_a_batch_costs_what_it_holds() -> None:
     assert take(limiter, NOW + 30, 7) == 990
     with pytest.raises(ValueError, match="10 a second"):
         take(limiter, NOW, 11)
+
+
+@pytest.mark.parametrize(
+    ("headers", "wait_ms"),
+    [
+        (RateHeaders(5, 1, NOW + 700), 0),
+        (RateHeaders(5, 0, NOW + 700), 700),
+        (RateHeaders(5, 0, NOW), 1_000),  # it says now where nothing was refused yet
+        (RateHeaders(5, 0, NOW + 3_600_000), 1_000),
+    ],
+)
+def test_a_path_waits_as_its_answers_say(headers: RateHeaders, wait_ms: int) -> None:
+    limiter = PathLimiter()
+    assert limiter.wait_ms("/v5/x", NOW) == 0
+    limiter.on_headers("/v5/x", headers, NOW)
+    assert (limiter.wait_ms("/v5/x", NOW), limiter.wait_ms("/v5/y", NOW)) == (wait_ms, 0)
+    assert limiter.wait_ms("/v5/x", NOW + wait_ms) == 0
+    limiter.on_refusal("/v5/x", NOW)
+    assert limiter.wait_ms("/v5/x", NOW + 400) == 600
+    limiter.on_headers("/v5/x", RateHeaders(5, 4, NOW), NOW + 400)
+    assert limiter.wait_ms("/v5/x", NOW + 400) == 0
 
 
 def test_headers_in_any_spelling() -> None:
