@@ -458,6 +458,9 @@ async def test_cancel_all_covers_its_category(category: Category, scopes: list[d
     asked: list[dict[str, Any]] = []
 
     class Rest:
+        async def wait_for(self, path: str) -> None:
+            """Nothing is held back."""
+
         async def post(self, path: str, fields: dict[str, Any]) -> Any:
             asked.append(fields)
             return RestAnswer(0, "", {"list": [{}, {}]}, {}, 0), None
