@@ -90,7 +90,7 @@ class SignedRest:
     async def wait_for(self, path: str) -> None:
         """Wait until a path may be asked again, as its answers' headers say: a second at most."""
         if wait_ms := self._paths.wait_ms(path, self._clock.now_ms()):
-            await asyncio.sleep(wait_ms / 1_000)
+            await asyncio.sleep((wait_ms + 1) / 1_000)  # our milliseconds are whole ones
 
     async def get(self, path: str, **query: str) -> dict[str, Any]:
         """Ask, several times where that helps; returns the answer's ``result``.

@@ -190,12 +190,14 @@ class PathLimiter:
         return max(0, min(self._closed_until_ms.get(path, 0) - now_ms, WINDOW_MS))
 
     def on_headers(self, path: str, headers: RateHeaders, now_ms: int) -> None:
-        """Believe what an answer said; a reset that doesn't lie ahead of us says nothing of when it will be whole."""
+        """Believe what an answer said: where nothing is left, all is again a window later.
+
+        The reset that it names says so earlier only of what was refused; else it is now, by a clock that isn't ours.
+        """
         if headers.left > 0:
             self._closed_until_ms.pop(path, None)
         else:
-            is_ahead = now_ms < headers.reset_ms <= now_ms + WINDOW_MS
-            self._closed_until_ms[path] = headers.reset_ms if is_ahead else now_ms + WINDOW_MS
+            self._closed_until_ms[path] = now_ms + WINDOW_MS
 
     def on_refusal(self, path: str, now_ms: int) -> None:
         """Too many requests, says an answer (10006)."""
