@@ -1,14 +1,18 @@
 """An order from `create()` to bytes in the socket; beside it what pybit and ccxt take to write and sign theirs.
 
 The client is whole: filters, limits, rate meter, order journal, state machine, WebSocket frame, the socket's write. The
-exchange is a gateway in a process of its own. The peers' figures are those of their own functions that turn arguments
+exchange is a gateway in a process of its own. What the socket's write takes is mostly the kernel's, which delivers to
+the other process within it: it is timed apart, and beside it stands the same write by nobody but the benchmark to a
+process that only reads. The peers' figures are those of their own functions that turn arguments
 into the text (trade socket) or the signed request (REST) that they would send; nothing of them is sent.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import socket
 import statistics
 import subprocess
 import sys
@@ -29,6 +33,7 @@ from execution.desk.signers import HmacSigner
 from execution.desk.wire import Op, order_message, post_request
 from execution.settings import Settings
 from execution.ticket import Ticket
+from recorder import transport
 from schemas.errors import DataError
 from schemas.names import Category
 
@@ -50,6 +55,16 @@ LIMITS: Final = Limits(
 
 Write = Callable[[], object]
 
+_READ: Final = """
+import selectors, socket, sys
+connection = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+connection.setblocking(False)
+selector = selectors.DefaultSelector()
+selector.register(connection, selectors.EVENT_READ)
+while selector.select() and connection.recv(1 << 16):
+    pass
+"""
+
 
 def order(orders: int = 2_000, repetitions: int = 5) -> dict[str, Any]:
     """Measure, ns an order: wall time; of `create()` also this thread's processor time, which others leave alone.
@@ -57,8 +72,8 @@ def order(orders: int = 2_000, repetitions: int = 5) -> dict[str, Any]:
     Raises:
         DataError: the gateway didn't start.
     """
-    with TemporaryDirectory(prefix="tapebook-order-") as directory, _gateway() as root:
-        times = asyncio.run(_create(root, Path(directory), orders * repetitions))
+    with TemporaryDirectory(prefix="tapebook-order-") as directory, _gateway() as root, _reader() as plain:
+        times = asyncio.run(_create(root, Path(directory), plain, orders * repetitions))
     writers, missing = _writers()
     encoded: dict[str, list[int]] = {name: [] for name in writers}
     names = list(writers)
@@ -68,12 +83,41 @@ def order(orders: int = 2_000, repetitions: int = 5) -> dict[str, Any]:
     return {
         "benchmark": "order",
         "orders": orders * repetitions,
-        "create_to_socket_ns": _figures([wall for wall, _ in times]),
-        "create_to_socket_processor_ns": _figures([worked for _, worked in times]),
+        "create_to_socket_ns": _figures(times.walls),
+        "create_to_socket_processor_ns": _figures(times.worked),
+        "socket_write_ns": _figures(times.writes),
+        "plain_write_ns": _figures(times.plain),
+        "frame_bytes": times.frame_bytes,
         "encode_ns": {name: _figures(found) for name, found in encoded.items()},
         "peers_missing": missing,
         **machine(("pybit", "ccxt", "msgspec", "websockets")),
     }
+
+
+class _Times:
+    """What was measured, ns: `create()` by wall and by processor time, and of other calls the socket's write alone."""
+
+    def __init__(self) -> None:
+        self.walls: list[int] = []
+        self.worked: list[int] = []
+        self.writes: list[int] = []
+        self.plain: list[int] = []
+        self.frame_bytes = 0
+
+    def write(self, descriptor: int, data: bytes) -> int:
+        """``os.write``, timed."""
+        begun = time.perf_counter_ns()
+        written = os.write(descriptor, data)
+        self.writes.append(time.perf_counter_ns() - begun)
+        self.frame_bytes = len(data)
+        return written
+
+    def write_plainly(self, connection: socket.socket) -> None:
+        """As many bytes to a process that only reads."""
+        data, descriptor = bytes(self.frame_bytes), connection.fileno()
+        begun = time.perf_counter_ns()
+        os.write(descriptor, data)
+        self.plain.append(time.perf_counter_ns() - begun)
 
 
 def _figures(times: list[int]) -> dict[str, int]:
@@ -117,13 +161,34 @@ def _gateway() -> Iterator[str]:
             process.terminate()
 
 
-async def _create(root: str, directory: Path, count: int) -> list[tuple[int, int]]:
-    """Time `create()` of orders that the exchange takes and ends at once (IOC, away from the market)."""
+@contextmanager
+def _reader() -> Iterator[socket.socket]:
+    """A connection to a process that reads what comes and does nothing else."""
+    command = [sys.executable, "-c", _READ, "PORT"]
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        command[-1] = str(server.getsockname()[1])
+        server.settimeout(_PATIENCE_S)
+        with subprocess.Popen(command) as process:
+            try:
+                connection, _ = server.accept()
+                with connection:
+                    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    connection.setblocking(False)
+                    yield connection
+            finally:
+                process.terminate()
+
+
+async def _create(root: str, directory: Path, plain: socket.socket, count: int) -> _Times:
+    """Time `create()` of orders that the exchange takes and ends at once (IOC, away from the market).
+
+    Of every five orders one goes out through a write that is timed; the others, which count, through the client's own.
+    """
     settings = Settings(
         root=root, directory=directory / "account", symbols={Category.LINEAR: ("BTCUSDT",)}, limits=LIMITS
     )
     quote = Quote(Decimal(60_000), Decimal(60_001))
-    times: list[tuple[int, int]] = []
+    times = _Times()
     tickets: list[Ticket] = []
     async with TradingClient(settings, HmacSigner(KEY, SECRET), quote_of=lambda *_: quote) as client:
         wanted = NewOrder(
@@ -136,6 +201,8 @@ async def _create(root: str, directory: Path, count: int) -> list[tuple[int, int
         )
         done = 0
         while done < WARM_UP + count:
+            is_split = done % (_EVERY + 1) == 0
+            vars(transport)["os"] = times if is_split else os
             worked = time.thread_time_ns()
             begun = time.perf_counter_ns()
             try:
@@ -145,15 +212,18 @@ async def _create(root: str, directory: Path, count: int) -> list[tuple[int, int
                     raise
                 await asyncio.sleep(0.02)
                 continue
-            if done >= WARM_UP:
-                wall = time.perf_counter_ns() - begun
-                times.append((wall, time.thread_time_ns() - worked))
+            wall = time.perf_counter_ns() - begun
+            if done >= WARM_UP and not is_split:
+                times.walls.append(wall)
+                times.worked.append(time.thread_time_ns() - worked)
             tickets.append(ticket)
             done += 1
             if done % _EVERY == 0:
                 await _answered(client, tickets)
                 tickets.clear()
                 await asyncio.sleep(_EVERY / _MOST_PER_SECOND)
+                times.write_plainly(plain)
+    vars(transport)["os"] = os
     return times
 
 

@@ -143,7 +143,6 @@ class TradingClient:
             self.rates,
             self.gate,
             self._ids,
-            self._written,
             calls,
             recv_window_ms=settings.recv_window_ms,
             ping_s=settings.ping_s,
@@ -196,7 +195,9 @@ class TradingClient:
 
     async def _begin(self) -> None:
         settings = self.settings
-        self._journal = OrderJournal(settings.directory, settings.words, settings.fsync)
+        self._journal = self._sender.journal = OrderJournal(
+            settings.directory, settings.words, settings.fsync
+        )
         await self._stack.enter_async_context(self._public)
         await self._stack.enter_async_context(self._rest)
         await self.clock.ask(self._public)
@@ -245,7 +246,7 @@ class TradingClient:
             for future in futures:
                 future.cancel()
         self._sender.waiters.clear()
-        journal, self._journal = self._journal, None
+        journal, self._journal, self._sender.journal = self._journal, None, None
         if journal is not None:
             journal.close()
 

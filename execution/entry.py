@@ -86,8 +86,12 @@ class OrderEntry:
 
     def _checked(self, order: NewOrder, now_ms: int) -> NewOrder:
         """Round an order, and hold it against everything that can be held against it here."""
-        self._check_trading()
-        filters = self._filters_of(order.category, order.symbol)
+        refusal = self._why_stopped()
+        if refusal is not None:
+            raise refusal
+        filters = self._filters.get((order.category, order.symbol))
+        if filters is None:
+            raise _no_symbol(order.category, order.symbol)
         order = filters.rounded(order)
         filters.check(order, None if order.price is not None else self._opposite(order))
         self._gate.check(order, filters, now_ms)
@@ -194,10 +198,12 @@ class OrderEntry:
     def _filters_of(self, category: Category, symbol: str) -> Filters:
         filters = self._filters.get((category, symbol))
         if filters is None:
-            raise Refused(
-                "symbol", f"{category.value} {symbol}: it isn't among the symbols that may be traded"
-            )
+            raise _no_symbol(category, symbol)
         return filters
+
+
+def _no_symbol(category: Category, symbol: str) -> Refused:
+    return Refused("symbol", f"{category.value} {symbol}: it isn't among the symbols that may be traded")
 
 
 def _category_of(categories: Sequence[Category]) -> Category:

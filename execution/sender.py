@@ -62,6 +62,7 @@ class Sender:
     Attributes:
         socket: of order entry.
         waiters: who waits for the outcome of which request.
+        journal: where requests are written down; None outside of ``async with``, when nothing can be sent.
     """
 
     def __init__(
@@ -74,7 +75,6 @@ class Sender:
         rates: RateLimiter,
         gate: RiskGate,
         ids: LinkIds,
-        journal: Callable[[], OrderJournal],
         calls: Calls,
         *,
         recv_window_ms: int,
@@ -86,7 +86,7 @@ class Sender:
         self._rates = rates
         self._gate = gate
         self._ids = ids
-        self._journal = journal
+        self.journal: OrderJournal | None = None
         self._calls = calls
         self._recv_window_ms = recv_window_ms
         self._on_connection: dict[int, dict[str, list[OrderRequest]]] = {}
@@ -176,7 +176,9 @@ class Sender:
         """Put a request into the journal, and return its fields as they are there and on the wire."""
         try:
             written = write_fields(request.fields)
-            self._journal().request(request, way, time.time_ns(), written)
+            if self.journal is None:
+                raise RuntimeError(f"{self!r}: use it inside `async with`")
+            self.journal.request(request, way, time.time_ns(), written)
         except StoreError as error:
             self._calls.stop(str(error))
             if request.op is not Op.CANCEL:

@@ -32,30 +32,24 @@ def direction_of(category: Category, symbol: str, side: object, index: object) -
     return category, symbol, side, index
 
 
-class Exposure:
+class Exposure(dict[Direction, Decimal]):
     """Sums of quantities by direction; what was added is removed, and leaves nothing behind."""
-
-    def __init__(self) -> None:
-        self._sums: dict[Direction, Decimal] = {}
-
-    def __repr__(self) -> str:
-        return f"<Exposure {self._sums}>"
 
     def of(self, direction: Direction) -> Decimal:
         """The sum of a direction."""
-        return self._sums.get(direction, ZERO)
+        return self.get(direction, ZERO)
 
     def add(self, direction: Direction, quantity: Decimal) -> None:
         """Add a quantity."""
-        self._sums[direction] = _EXACT.add(self._sums.get(direction, ZERO), quantity)
+        self[direction] = _EXACT.add(self.get(direction, ZERO), quantity)
 
     def remove(self, direction: Direction, quantity: Decimal) -> None:
         """Remove one that was added."""
-        total = _EXACT.subtract(self._sums.get(direction, ZERO), quantity)
+        total = _EXACT.subtract(self.get(direction, ZERO), quantity)
         if total:
-            self._sums[direction] = total
+            self[direction] = total
         else:
-            self._sums.pop(direction, None)
+            self.pop(direction, None)
 
     def replace(
         self, before: tuple[Direction, Decimal] | None, after: tuple[Direction, Decimal] | None
@@ -86,10 +80,8 @@ class Pending:
 
     def enter(self, request: OrderRequest) -> None:
         """Count a request until it leaves."""
-        key = request.key
         if request.op is _CREATE:
-            fields = request.fields
-            quantity = request.quantity
+            key, fields, quantity = request.key, request.fields, request.quantity
             if quantity is None:
                 quantity = decimal_of(fields.get("qty")) or ZERO
             direction = direction_of(
@@ -109,7 +101,7 @@ class Pending:
             return
         # What it adds depends on something else: an order's present quantity, or a price.
         request.is_unclear = True
-        name = key.category, key.symbol
+        name = request.key.category, request.key.symbol
         self._unclear[name] = self._unclear.get(name, 0) + 1
 
     def leave(self, request: OrderRequest) -> None:
@@ -131,4 +123,4 @@ class Pending:
         """What a direction could gain at most; None where that isn't clear."""
         if self._unclear and direction[:2] in self._unclear:
             return None
-        return self._sums.of(direction)
+        return self._sums.get(direction, ZERO)

@@ -121,16 +121,27 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
         """
         if self.status not in _TRADES:
             raise Refused("status", f"{self.symbol} is {self.status}, only Trading takes orders")
-        if order.price is not None:
-            self._check_price(order.price)
-        if not order.quantity or order.in_quote_coin:
-            if order.in_quote_coin and order.quantity < self.minimum_notional:
-                raise self._too_small(order.quantity)
+        price, quantity = order.price, order.quantity
+        if price is not None:
+            self._check_price(price)
+        if not quantity or order.in_quote_coin:
+            if order.in_quote_coin and quantity < self.minimum_notional:
+                raise self._too_small(quantity)
             return
-        self._check_quantity(order)
-        price = order.price if order.price is not None else reference
+        if quantity < self.minimum_quantity:
+            raise self._too_few(quantity)
+        most = self.maximum_market if price is None else self.maximum_limit
+        if order.time_in_force is _POST_ONLY and self.maximum_post_only is not None:
+            most = self.maximum_post_only
+        if most is not None and quantity > most:
+            raise Refused(
+                "maximum quantity",
+                f"{self.symbol}: {plain(quantity)}, at most {plain(most)} of such an order is taken: split it",
+            )
+        if price is None:
+            price = reference
         if price is not None and not order.reduce_only:
-            worth = order.quantity if self.category is _INVERSE else price * order.quantity
+            worth = quantity if self.category is _INVERSE else price * quantity
             if worth < self.minimum_notional:
                 raise self._too_small(worth)
 
@@ -158,18 +169,6 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
             most = "any" if self.maximum_price is None else plain(self.maximum_price)
             raise Refused(
                 "price", f"{self.symbol}: {plain(price)}, expected {plain(self.minimum_price)} to {most}"
-            )
-
-    def _check_quantity(self, order: NewOrder) -> None:
-        if order.quantity < self.minimum_quantity:
-            raise self._too_few(order.quantity)
-        most = self.maximum_market if order.price is None else self.maximum_limit
-        if order.time_in_force is _POST_ONLY and self.maximum_post_only is not None:
-            most = self.maximum_post_only
-        if most is not None and order.quantity > most:
-            raise Refused(
-                "maximum quantity",
-                f"{self.symbol}: {plain(order.quantity)}, at most {plain(most)} of such an order is taken: split it",
             )
 
 

@@ -28,6 +28,8 @@ from schemas.names import Category
 __all__ = ["Limits", "Quote", "RiskGate"]
 
 _SECOND_MS: Final = 1_000
+_DOLLAR: Final = Decimal(1)
+"""What a contract of an inverse instrument is worth."""
 # Found sooner here than in their classes, which Python 3.11 asks in a roundabout way.
 _BUY, _SELL = Side.BUY, Side.SELL
 _SPOT, _INVERSE, _AMEND = Category.SPOT, Category.INVERSE, Op.AMEND
@@ -136,14 +138,17 @@ class RiskGate:
         if order.reduce_only:
             return
         quantity = order.quantity
+        unit: Decimal | None = None
         if order.in_quote_coin:
-            self._check_notional(quantity, filters)
+            self._check_size(quantity, ZERO, filters)
             quantity = self._bought_for(quantity, filters, quote)
+            self._check_size(ZERO, quantity, filters)
         else:
-            worth = self._worth(side, price or order.trigger_price, quantity, filters, quote)
-            self._check_notional(worth, filters)
-        self._check_quantity(order.symbol, quantity)
-        self._check_position(side, order.position_index, quantity, price, filters, quote)
+            unit = self._unit(side, price or order.trigger_price, filters, quote)
+            self._check_size(unit * quantity, quantity, filters)
+            if price is None:
+                unit = None  # what it becomes is worth what the market says, whatever its trigger
+        self._check_position(side, order.position_index, quantity, unit, filters, quote)
 
     def check_change(self, order: LiveOrder, change: Change, filters: Filters, now_ms: int) -> None:
         """Hold a rounded change of an open order against them. Raises as `check` does."""
@@ -156,13 +161,13 @@ class RiskGate:
         if order.is_reduce_only:
             return
         quantity = order.quantity if change.quantity is None else change.quantity
-        self._check_notional(self._worth(side, price, quantity, filters, quote), filters)
-        self._check_quantity(order.symbol, quantity)
+        unit = self._unit(side, price, filters, quote)
+        self._check_size(unit * quantity, quantity, filters)
         more = quantity - order.quantity
         is_dearer = price is not None and order.price is not None and price > order.price
         if more > 0 or is_dearer or change.trigger_price is not None:
             index = order.row.get("positionIdx")
-            self._check_position(side, index if index in (1, 2) else 0, more, price, filters, quote)
+            self._check_position(side, index if index in (1, 2) else 0, more, unit, filters, quote)
 
     def sent(self, now_ms: int) -> None:
         """Count a create or an amend that goes out."""
@@ -207,11 +212,10 @@ class RiskGate:
                 f"best price of {plain(best)}",
             )
 
-    def _worth(
-        self, side: Side, price: Decimal | None, quantity: Decimal, filters: Filters, quote: Quote | None
-    ) -> Decimal:
+    def _unit(self, side: Side, price: Decimal | None, filters: Filters, quote: Quote | None) -> Decimal:
+        """What one coin or contract is worth in an order; without a price, what it is worth at the market's."""
         if filters.category is _INVERSE:
-            return quantity
+            return _DOLLAR
         if price is None:
             if quote is None:
                 if self.limits.order_notional is None and self.limits.position_notional is None:
@@ -223,7 +227,7 @@ class RiskGate:
             price = quote.ask if side is _BUY else quote.bid
         if quote is not None and side is _SELL:
             price = max(price, quote.bid)  # a sell's limit is its least price: it trades at the best bid
-        return price * quantity
+        return price
 
     def _bought_for(self, amount: Decimal, filters: Filters, quote: Quote | None) -> Decimal:
         """Base coins that an amount of quote coins buys."""
@@ -236,46 +240,54 @@ class RiskGate:
             f"{filters.symbol}: how much {plain(amount)} {filters.quote_coin} buys needs a live book: wait for it",
         )
 
-    def _check_notional(self, worth: Decimal, filters: Filters) -> None:
+    def _check_size(self, worth: Decimal, quantity: Decimal, filters: Filters) -> None:
         most = self.limits.order_notional
         if most is not None and worth > most:
             raise Refused(
                 "order notional",
                 f"{filters.symbol}: {plain(worth)} {filters.quote_coin}, {plain(most)} is allowed",
             )
-
-    def _check_quantity(self, symbol: str, quantity: Decimal) -> None:
-        most = self.limits.order_quantity.get(symbol)
-        if most is not None and quantity > most:
-            raise Refused("order quantity", f"{symbol}: {plain(quantity)}, {plain(most)} is allowed")
+        if self.limits.order_quantity:
+            most = self.limits.order_quantity.get(filters.symbol)
+            if most is not None and quantity > most:
+                words = f"{filters.symbol}: {plain(quantity)}, {plain(most)} is allowed"
+                raise Refused("order quantity", words)
 
     def _check_position(
         self,
         side: Side,
         index: int,
         quantity: Decimal,
-        price: Decimal | None,
+        unit: Decimal | None,
         filters: Filters,
         quote: Quote | None,
     ) -> None:
+        """Hold what a position could become against the limit.
+
+        Args:
+            unit: what one coin or contract is worth; None for what it is at the market's price.
+        """
         most = self.limits.position_notional
         if most is None:
             return
-        closes = (index == 1 and side is _SELL) or (index == 2 and side is _BUY)
-        if closes or (filters.category is _SPOT and side is _SELL):
+        is_buy = side is _BUY
+        if (index == 1 and not is_buy) or (index == 2 and is_buy):
+            return  # it closes
+        category = filters.category
+        if category is _SPOT and not is_buy:
             return
-        direction = filters.category, filters.symbol, side, index
-        known = self._held(side, index, filters) + self._account.exposure.of(direction) + quantity
-        pending = None if self._pending is None else self._pending.most(direction)
-        is_priced = price is not None or quote is not None
-        if pending is not None and is_priced:
-            at_most = known + pending
-            if at_most <= 0 or self._worth(side, price, at_most, filters, quote) <= most:
-                return
+        direction = category, filters.symbol, side, index
+        known = self._held(side, index, filters) + self._account.exposure.get(direction, ZERO) + quantity
+        if unit is None and quote is not None:
+            unit = self._unit(side, None, filters, quote)
+        if unit is not None and self._pending is not None:
+            pending = self._pending.most(direction)
+            if pending is not None and unit * (known + pending) <= most:
+                return  # whatever rows are missing
         total = known + self._not_shown(side, index, filters, quote)
         if total <= 0:
             return
-        worth = self._worth(side, price, total, filters, quote)
+        worth = total * (self._unit(side, None, filters, quote) if unit is None else unit)
         if worth > most:
             raise Refused(
                 "position",

@@ -161,7 +161,7 @@ class Requests:
         Raises:
             Refused: the order was sent already, or something about it is still in doubt, or it is over.
         """
-        identity = self._identity(key)
+        identity = (key.category, "link", key.link_id) if key.link_id else self._identity(key)
         if op is _CREATE:
             self._check_create(key)
         else:

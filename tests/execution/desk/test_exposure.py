@@ -121,7 +121,7 @@ def test_nothing_is_left_behind(quantities: list[Decimal]) -> None:
     for quantity in quantities:
         exposure.remove(BUY, quantity)
     assert exposure.of(BUY) == 0
-    assert repr(exposure) == "<Exposure {}>"
+    assert exposure == {}
 
 
 def test_values_that_no_order_has_add_to_nothing() -> None:
