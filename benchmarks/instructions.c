@@ -93,7 +93,7 @@ static void *map_new(const char *directory, const char *name, size_t bytes)
     return at == MAP_FAILED ? NULL : at;
 }
 
-/* As engine.core.shared.Publisher does, but for what only readers look at. 0 when it can't be. */
+/* As engine.core.publisher.Publisher does, but for what only readers look at. 0 when it can't be. */
 static int publish(tb_engine *engine, tb_shared *shared, const char *directory)
 {
     const uint64_t ring = 1 << 20;

@@ -1,6 +1,6 @@
 """The writing side of live books: a collector's files of shared memory, and its heartbeat.
 
-The C core writes into the files (engine.core.shared.Publisher); here they are made, announced and taken away. Whatever
+The C core writes into the files (engine.core.publisher.Publisher); here they are made, announced and taken away. Whatever
 fails here costs live books, never the recording.
 """
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from engine.core.feeds import Engine
-from engine.core.shared import (
+from engine.core.publisher import (
     CONTROL_BYTES,
     CONTROL_HEADER_BYTES,
     LEAST_TAPE_BYTES,

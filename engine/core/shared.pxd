@@ -200,6 +200,13 @@ cdef extern from "tapebook_shared.h" nogil:
     int64_t tapebook_tape_read(tapebook_tape *tape, void *out, size_t room)
 
 
+# A buffer that is held for as long as somebody reads or writes it.
+@cython.final
+cdef class _Memory:
+    cdef Py_buffer view
+    cdef bint held
+
+
 @cython.final
 cdef class SharedControl:
     cdef object memory

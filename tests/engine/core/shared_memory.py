@@ -3,15 +3,8 @@
 from __future__ import annotations
 
 from engine.core.feeds import Engine
-from engine.core.shared import (
-    CONTROL_BYTES,
-    Publisher,
-    SharedBook,
-    SharedControl,
-    SharedTape,
-    book_bytes,
-    tape_bytes,
-)
+from engine.core.publisher import CONTROL_BYTES, Publisher, book_bytes, tape_bytes
+from engine.core.shared import SharedBook, SharedControl, SharedTape
 from schemas.tables import FULL_DEPTH
 
 __all__ = ["TIMEOUT_NS", "Published"]

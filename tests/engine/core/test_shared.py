@@ -14,20 +14,17 @@ from hypothesis import strategies as st
 
 import engine as package
 from engine.core.feeds import Engine
-from engine.core.shared import (
+from engine.core.publisher import (
     CONTROL_BYTES,
     CONTROL_HEADER_BYTES,
     LEAST_TAPE_BYTES,
     TOPIC_BYTES,
-    TROUBLES,
     Publisher,
-    SharedBook,
-    SharedControl,
-    SharedTape,
     book_bytes,
     mark_replaced,
     tape_bytes,
 )
+from engine.core.shared import TROUBLES, SharedBook, SharedControl, SharedTape
 from engine.shared import BookChange, SharedTopic, StateChange, TradesSeen
 from schemas.errors import ConfigError
 from schemas.names import Category, FeedState, Side
