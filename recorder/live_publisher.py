@@ -1,6 +1,6 @@
 """The writing side of live books: a collector's files of shared memory, and its heartbeat.
 
-The C core writes into the files (engine.core.publisher.Publisher); here they are made, announced and taken away. Whatever
+The C core writes into the files (engine.core.publisher); here they are made, announced and taken away. Whatever
 fails here costs live books, never the recording.
 """
 
