@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 from engine.venue import refusals
 from engine.venue.account import Account
+from engine.venue.market import SymbolMarket
 from engine.venue.matching import Matcher
-from engine.venue.order import Order
+from engine.venue.order import Order, Protection
 from engine.venue.outbox import Outbox
 from engine.venue.placing import Placer
 from engine.venue.refusals import Refusal, invalid
 from engine.venue.requests import AmendRequest, OrderKey, read_amend
-from engine.venue.terms import OrderStatus, TriggerBy
+from engine.venue.terms import OrderStatus
 
 __all__ = ["Amender"]
 
@@ -53,12 +55,10 @@ class Amender:
         self._check_means(account, order, quantity, price)
         loses_place = price != order.price or quantity > order.quantity
         order.quantity, order.price, order.updated_ms = quantity, price, now_ms
-        if request.trigger_price is not None and order.trigger is not None:
-            order.trigger.price = request.trigger_price
-        if request.take_profit is not None:
-            order.protection.take_profit = request.take_profit or None
-        if request.stop_loss is not None:
-            order.protection.stop_loss = request.stop_loss or None
+        if order.trigger is not None:
+            order.trigger.price = request.trigger_price or order.trigger.price
+            order.trigger.by = request.trigger_by or order.trigger.by
+        order.protection = _protection(order.protection, request)
         self._outbox.position_of(account, order)
         self._outbox.wallet(account)
         if order.is_waiting or not loses_place:
@@ -72,25 +72,16 @@ class Amender:
         market, trigger = self._matcher.market_of(order.rules), order.trigger
         if request.price is not None and order.price is None:
             raise invalid("price of a market order cannot be amended")
-        if request.trigger_price is not None:
-            if trigger is None or not order.is_waiting:
-                raise invalid("triggerPrice of an order that does not wait for one cannot be amended")
-            order.rules.check_price(request.trigger_price)
-            current = market.price(trigger.by if trigger else TriggerBy.LAST)
-            if current is not None and (
-                request.trigger_price <= current if trigger.rising else request.trigger_price >= current
-            ):
-                raise refusals.trigger_side(request.trigger_price, current, rising=trigger.rising)
-        changes_protection = request.take_profit is not None or request.stop_loss is not None
-        if changes_protection and order.filled:
-            raise Refusal(110059, "Not allowed to modify the TP/SL of a partially filled open order")
-        if changes_protection and (order.reduce_only or order.rules.is_spot):
-            raise invalid("takeProfit and stopLoss do not belong to this order")
+        if request.trigger_price is not None or request.trigger_by is not None:
+            self._check_trigger(market, order, request)
+        if request.changes_protection or request.is_partial is not None:
+            self._check_protection(market, order, request)
         unchanged = quantity == order.quantity and price == order.price
         if (
             unchanged
             and request.trigger_price in (None, trigger and trigger.price)
-            and not changes_protection
+            and request.trigger_by in (None, trigger and trigger.by)
+            and not request.changes_protection
         ):
             raise Refusal(
                 10001, "The order remains unchanged as the parameters entered match the existing ones."
@@ -110,6 +101,35 @@ class Amender:
             if not order.only_closes:
                 order.rules.check_notional(price, quantity)
 
+    def _check_trigger(self, market: SymbolMarket, order: Order, request: AmendRequest) -> None:
+        trigger = order.trigger
+        if trigger is None or not order.is_waiting:
+            raise invalid("the trigger of an order that does not wait for one cannot be amended")
+        price = request.trigger_price or trigger.price
+        if price is None:
+            return
+        order.rules.check_price(price)
+        current = market.price(request.trigger_by or trigger.by)
+        if current is not None and (price <= current if trigger.rising else price >= current):
+            raise refusals.trigger_side(price, current, rising=trigger.rising)
+
+    def _check_protection(self, market: SymbolMarket, order: Order, request: AmendRequest) -> None:
+        if order.filled:
+            raise Refusal(110059, "Not allowed to modify the TP/SL of a partially filled open order")
+        if order.reduce_only or order.rules.is_spot:
+            raise invalid("takeProfit and stopLoss do not belong to this order")
+        before, after = order.protection, _protection(order.protection, request)
+        if request.is_partial not in (None, before.is_partial) and before:
+            raise invalid("tpslMode of an order cannot be amended")
+        for limit, earlier in (
+            (request.take_profit_limit, before.take_profit_limit),
+            (request.stop_loss_limit, before.stop_loss_limit),
+        ):
+            if limit is not None and earlier is None:
+                raise invalid("a limit price is amended where there was one")
+        price = request.price or order.price
+        self._placer.check_protection(market, order.rules, order.side, price, after)
+
     def _check_means(self, account: Account, order: Order, quantity: Decimal, price: Decimal | None) -> None:
         before = order.quantity, order.price
         order.quantity, order.price = quantity, price
@@ -123,3 +143,18 @@ class Amender:
             order.quantity, order.price = before
         if not fine:
             raise refusals.balance(order.rules.category)
+
+
+def _protection(before: Protection, request: AmendRequest) -> Protection:
+    """What an order brings to its position once it is amended; a price of 0 removes, None leaves."""
+    take_profit, stop_loss = request.take_profit, request.stop_loss
+    return replace(
+        before,
+        take_profit=before.take_profit if take_profit is None else take_profit or None,
+        stop_loss=before.stop_loss if stop_loss is None else stop_loss or None,
+        take_profit_by=request.take_profit_by or before.take_profit_by,
+        stop_loss_by=request.stop_loss_by or before.stop_loss_by,
+        take_profit_limit=request.take_profit_limit or before.take_profit_limit,
+        stop_loss_limit=request.stop_loss_limit or before.stop_loss_limit,
+        is_partial=before.is_partial if before or request.is_partial is None else request.is_partial,
+    )

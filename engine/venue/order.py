@@ -166,9 +166,11 @@ class Order:
 
     @property
     def only_closes(self) -> bool:
-        """Whether it can't open anything: reduce-only, or the closing side of a hedge-mode position."""
-        return self.reduce_only or (
-            (self.position_index == 1) == (self.side is Side.SELL) and bool(self.position_index)
+        """Whether it can't open anything: reduce-only, close-on-trigger, or the closing side of hedge mode."""
+        return (
+            self.reduce_only
+            or self.close_on_trigger
+            or ((self.position_index == 1) == (self.side is Side.SELL) and bool(self.position_index))
         )
 
     def wants(self, price: Decimal) -> Decimal:

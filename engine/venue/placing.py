@@ -10,7 +10,7 @@ from engine.venue import refusals
 from engine.venue.account import Account, PriceOf
 from engine.venue.market import SymbolMarket
 from engine.venue.matching import Identities, Matcher
-from engine.venue.order import Order, Trigger
+from engine.venue.order import Order, Protection, Trigger
 from engine.venue.outbox import Outbox
 from engine.venue.refusals import Refusal, invalid
 from engine.venue.requests import CreateRequest, read_create
@@ -22,11 +22,11 @@ from schemas.names import Category
 __all__ = ["MAXIMUM_ACTIVE", "MAXIMUM_OPTION_ORDERS", "MAXIMUM_WAITING", "Placer"]
 
 MAXIMUM_ACTIVE: Final = 500
-"""Open orders of an account: per symbol of futures, altogether on spot."""
+"""Open orders of an account: per symbol of futures without conditional ones, altogether on spot."""
 MAXIMUM_OPTION_ORDERS: Final = 50
 """Open orders of an account per base coin of options."""
 MAXIMUM_WAITING: Final = {Category.SPOT: 30}
-"""Conditional orders of an account per symbol; 10 where nothing else is said."""
+"""Conditional orders of an account per symbol, TP/SL ones apart from others; 10 where nothing else is said."""
 
 _AMOUNT_STEP: Final = Decimal("0.0000001")
 _MAXIMUM_AMOUNT: Final = Decimal(7_999_999)
@@ -81,7 +81,7 @@ class Placer:
         self._size_closing(account, order, request)
         self._check_price(market, order)
         self._check_size(market, order)
-        self._check_protection(market, order)
+        self.check_protection(market, market.rules, order.side, order.price, order.protection)
         order.limit = self._matcher.limit_of(market, order)
         if (order.trigger is None or order.reserves) and not self.is_affordable(account, order):
             raise refusals.balance(request.category)
@@ -159,7 +159,8 @@ class Placer:
             if rules.category is Category.OPTION:
                 active += other.rules.base_coin == rules.base_coin
             elif other.is_waiting:
-                waiting += other.rules is rules and other.stop_order_type in ("Stop", "tpslOrder")
+                waiting += other.rules is rules and other.stop_order_type == order.stop_order_type
+                active += rules.is_spot
             elif rules.is_spot or other.rules is rules:
                 active += 1
         if order.trigger is not None and waiting >= MAXIMUM_WAITING.get(rules.category, 10):
@@ -219,14 +220,25 @@ class Placer:
         if (price - limit) * side.sign > 0:
             raise refusals.price_limit(rules.category, limit, high=side is Side.BUY)
 
-    def _check_protection(self, market: SymbolMarket, order: Order) -> None:
-        brought = order.protection
-        current = order.price or market.last or market.reference
+    def check_protection(
+        self,
+        market: SymbolMarket,
+        rules: TradingRules,
+        side: Side,
+        price: Decimal | None,
+        brought: Protection,
+    ) -> None:
+        """Hold what an order of a side and limit price brings to its position against the market.
+
+        Raises:
+            Refusal: 10001, it would go off at once, or lies off the tick.
+        """
+        current = price or market.last or market.reference
         if not brought or current is None:
             return
-        for kind, price in (("TakeProfit", brought.take_profit), ("StopLoss", brought.stop_loss)):
-            if price is not None:
-                self._triggers.check_side(order.rules, order.side, kind, price, current)
+        for kind, trigger in (("TakeProfit", brought.take_profit), ("StopLoss", brought.stop_loss)):
+            if trigger is not None:
+                self._triggers.check_side(rules, side, kind, trigger, current)
 
     def is_affordable(self, account: Account, order: Order) -> bool:
         """Whether an account can pay for an order that is not among its own, or is counted there already."""

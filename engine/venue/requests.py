@@ -150,7 +150,11 @@ class CreateRequest:
 
 @dataclass(frozen=True, slots=True)
 class AmendRequest:
-    """New values of an order; None leaves a value as it is. Of TP/SL, 0 removes."""
+    """New values of an order; None leaves a value as it is. Of TP/SL, 0 removes.
+
+    Attributes:
+        is_partial: ``tpslMode``, which has to be what it is.
+    """
 
     key: OrderKey
     quantity: Decimal | None
@@ -158,6 +162,25 @@ class AmendRequest:
     trigger_price: Decimal | None
     take_profit: Decimal | None
     stop_loss: Decimal | None
+    trigger_by: TriggerBy | None
+    take_profit_by: TriggerBy | None
+    stop_loss_by: TriggerBy | None
+    take_profit_limit: Decimal | None
+    stop_loss_limit: Decimal | None
+    is_partial: bool | None
+
+    @property
+    def changes_protection(self) -> bool:
+        """Whether it is about what the order brings to its position."""
+        about = (
+            self.take_profit,
+            self.stop_loss,
+            self.take_profit_by,
+            self.stop_loss_by,
+            self.take_profit_limit,
+            self.stop_loss_limit,
+        )
+        return any(value is not None for value in about)
 
 
 def read_category(fields: Fields) -> Category:
@@ -276,6 +299,8 @@ def _slippage(fields: Fields, order_type: OrderType) -> tuple[str, Decimal] | No
         return None
     if order_type is not OrderType.MARKET or number is None:
         raise invalid("slippageTolerance belongs to market orders, with its type")
+    if fields.number("triggerPrice"):
+        raise invalid("slippageTolerance does not belong to conditional orders")
     if kind == "TickSize" and 1 <= number <= 10_000 and number == number.to_integral_value():
         return kind, number
     if kind == "Percent" and Decimal("0.01") <= number <= 10:
@@ -320,6 +345,15 @@ def read_amend(values: Mapping[str, Any]) -> AmendRequest:
     for wrong, right in _RENAMED.items():
         if wrong in fields:
             raise invalid(f"{wrong} is no parameter of V5: it is called {right}")
+    if fields.text("orderIv"):
+        raise invalid("orderIv is not simulated: give a price")
+    mode = fields.text("tpslMode")
+    if mode not in ("", "Full", "Partial"):
+        raise invalid("tpslMode is not one of Full, Partial")
+
+    def by(key: str) -> TriggerBy | None:
+        return fields.name(key, TriggerBy, TriggerBy.LAST) if key in fields else None
+
     request = AmendRequest(
         order_key(fields),
         fields.number("qty"),
@@ -327,8 +361,14 @@ def read_amend(values: Mapping[str, Any]) -> AmendRequest:
         fields.number("triggerPrice") or None,
         fields.number("takeProfit"),
         fields.number("stopLoss"),
+        by("triggerBy"),
+        by("tpTriggerBy"),
+        by("slTriggerBy"),
+        fields.number("tpLimitPrice") or None,
+        fields.number("slLimitPrice") or None,
+        mode == "Partial" if mode else None,
     )
-    new = (request.quantity, request.price, request.trigger_price, request.take_profit, request.stop_loss)
-    if all(value is None for value in new):
+    new = (request.quantity, request.price, request.trigger_price, request.trigger_by)
+    if all(value is None for value in new) and not request.changes_protection:
         raise invalid("nothing to amend: give qty, price, triggerPrice, takeProfit or stopLoss")
     return request

@@ -76,6 +76,16 @@ def test_partial_protection_with_limits() -> None:
         ({"triggerBy": "BidPrice", "triggerPrice": "1", "triggerDirection": 1}, 10001),
         ({"slippageToleranceType": "TickSize", "slippageTolerance": "1"}, 10001),
         ({"orderType": "Market", "slippageToleranceType": "TickSize"}, 10001),
+        (
+            {
+                "orderType": "Market",
+                "slippageToleranceType": "TickSize",
+                "slippageTolerance": "1",
+                "triggerPrice": "61000",
+                "triggerDirection": 1,
+            },
+            10001,
+        ),
         ({"orderType": "Market", "slippageToleranceType": "TickSize", "slippageTolerance": "1.5"}, 110108),
         ({"orderType": "Market", "slippageToleranceType": "Percent", "slippageTolerance": "11"}, 110109),
         ({"orderType": "Market", "slippageToleranceType": "Share", "slippageTolerance": "1"}, 10001),

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from engine.venue import OrderStatus, Refusal
+from engine.venue import Order, OrderStatus, Refusal
 from schemas.names import Category
 from tests.engine.venue.conftest import BOOK, Desk
 
@@ -71,6 +71,79 @@ def test_cancelled_while_it_waits_it_is_deactivated(desk: Desk) -> None:
     assert (order.status, order.cancel_type) == ("Deactivated", "CancelByUser")
     desk.trade("Buy", "60600", "1")
     assert order.filled == 0
+
+
+def test_what_a_trigger_looks_at_is_amended(desk: Desk) -> None:
+    desk.prices(mark="60000", index="60000")
+    order = desk.create("Buy", "1", triggerPrice="60500", triggerDirection=1)
+    desk.amend(order, triggerBy="MarkPrice")
+    assert desk.rows("order")[-1]["triggerBy"] == "MarkPrice"
+    desk.trade("Buy", "60501", "1")
+    assert order.is_waiting
+    desk.prices(mark="60501")
+    assert order.status is OrderStatus.FILLED
+    other = desk.create("Buy", "1", triggerPrice="60800", triggerDirection=1)
+    desk.prices(index="60801")
+    assert other.is_waiting
+    assert amend_refusal(desk, other, triggerBy="IndexPrice") == 110092
+    assert amend_refusal(desk, other, triggerBy="LastPrice") == 10001, "it is what it was"
+
+
+def test_what_an_order_brings_is_amended(desk: Desk) -> None:
+    order = desk.create(
+        "Buy", "1", "59000", takeProfit="61000", stopLoss="58000", tpslMode="Partial",
+        tpOrderType="Limit", tpLimitPrice="61001",
+    )  # fmt: skip
+    desk.amend(order, takeProfit="62000", tpLimitPrice="62001", tpTriggerBy="MarkPrice", tpslMode="Partial")
+    row = desk.rows("order")[-1]
+    assert (row["takeProfit"], row["tpLimitPrice"], row["tpTriggerBy"]) == ("62000", "62001", "MarkPrice")
+    assert (row["stopLoss"], row["slTriggerBy"]) == ("58000", "LastPrice")
+    for values in (
+        {"takeProfit": "58999"},  # it would go off at once
+        {"stopLoss": "59000"},
+        {"stopLoss": "58000.01"},
+        {"slLimitPrice": "57999"},  # there was none
+        {"tpslMode": "Full", "takeProfit": "63000"},
+        {"orderIv": "0.5"},
+    ):
+        assert amend_refusal(desk, order, **values) == 10001, values
+    desk.amend(order, stopLoss="0")
+    assert desk.rows("order")[-1]["stopLoss"] == ""
+
+
+def amend_refusal(desk: Desk, order: Order, **values: str) -> int:
+    with pytest.raises(Refusal) as caught:
+        desk.amend(order, **values)
+    return caught.value.code
+
+
+def test_close_on_trigger_only_closes(desk: Desk) -> None:
+    with pytest.raises(Refusal) as caught:
+        desk.create("Sell", "1", "61000", closeOnTrigger=True)
+    assert caught.value.code == 110017
+    desk.create("Buy", "0.5")
+    order = desk.create("Sell", "2", triggerPrice="59500", triggerDirection=2, closeOnTrigger=True)
+    desk.trade("Sell", "59500", "1")
+    assert (order.status, order.filled, desk.size()) == (OrderStatus.FILLED, D("0.5"), 0)
+
+
+def test_spot_has_room_for_thirty_of_each_kind(desk: Desk) -> None:
+    desk.book([("60000", "1")], [("60000.1", "1")], Category.SPOT)
+    desk.trade("Buy", "60000", "1", Category.SPOT)
+    for kind in ("StopOrder", "tpslOrder"):
+        values = desk.values(
+            "Sell", "0.001", "59000", category="spot", orderFilter=kind, triggerPrice="59500"
+        )
+        for _ in range(30):
+            desk.venue.create("1", values, desk.now_ms)
+        with pytest.raises(Refusal) as caught:
+            desk.venue.create("1", values, desk.now_ms)
+        assert caught.value.code == 170810
+    for _ in range(440):
+        desk.venue.create("1", desk.values("Sell", "0.001", "61000", category="spot"), desk.now_ms)
+    with pytest.raises(Refusal) as caught:
+        desk.create("Sell", "0.001", "61000", category="spot")
+    assert caught.value.code == 170810, "500 altogether"
 
 
 def test_what_can_not_be_paid_when_it_goes_off_is_cancelled(desk: Desk) -> None:
