@@ -7,7 +7,8 @@
 
 #define SPREAD UINT64_C(0x9E3779B97F4A7C15) /* 2^64 over the golden ratio: multiples of a tick fall far apart */
 #define PLACES_A_LEVEL 8 /* of the table, at least: a second look is a branch that can't be guessed */
-#define FEW_NEW 8        /* so many levels are put into order one by one; more are sorted */
+#define FEW_NEW 32       /* so many levels are put into order one by one; more are sorted */
+#define FEW_KEYS 160
 #define NO_KEY INT64_MIN
 
 void tb_loose_init(tb_loose *loose)
@@ -25,6 +26,11 @@ void tb_loose_free(tb_loose *loose)
 }
 
 /* ---- levels by price ---- */
+
+TB_INLINE int64_t key_of(int64_t price, int s)
+{
+    return s ? -price : price;
+}
 
 TB_INLINE uint64_t place_of(const tb_loose_side *side, int64_t price)
 {
@@ -44,7 +50,7 @@ TB_INLINE int32_t add(tb_loose_side *side, int s, int64_t price, int64_t size)
         place = next(side, place);
     const int32_t level = ++side->count;
     side->levels[level] = (tb_level){price, size};
-    side->keys[level] = s ? -price : price;
+    side->keys[level] = key_of(price, s);
     side->table[place] = level;
     return level;
 }
@@ -70,7 +76,14 @@ static void clear(tb_loose_side *side)
             place = next(side, place);
         side->table[place] = 0;
     }
-    side->count = side->ordered = side->best = 0;
+    side->count = side->ordered = side->best = side->top = 0;
+}
+
+/* Adds a level that is better than all that there are. */
+TB_INLINE void add_in_order(tb_loose_side *side, int s, int64_t price, int64_t size)
+{
+    side->sorted[side->ordered] = key_of(price, s);
+    side->order[side->ordered++] = side->best = add(side, s, price, size);
 }
 
 /* Levels from the worst to the best, for which there is room. */
@@ -78,8 +91,7 @@ static void adopt(tb_loose_side *side, int s, const tb_side *from)
 {
     clear(side);
     for (int32_t i = 0; i < from->count; i++)
-        side->order[i] = add(side, s, from->levels[i].price, from->levels[i].size);
-    side->ordered = side->best = side->count;
+        add_in_order(side, s, from->levels[i].price, from->levels[i].size);
 }
 
 /* Empty, with memory for so many levels. TB_NO_MEMORY leaves the side as it was. */
@@ -89,14 +101,15 @@ static tb_error renew(tb_loose_side *side, int64_t capacity)
     while (INT64_C(1) << bits < PLACES_A_LEVEL * capacity)
         bits++;
     const size_t each = (size_t)capacity + 1, places = (size_t)1 << bits;
-    uint8_t *memory = calloc(1, each * (sizeof *side->levels + sizeof *side->keys + sizeof *side->order) + places * sizeof *side->table);
+    uint8_t *memory = calloc(1, each * (sizeof *side->levels + sizeof *side->keys + sizeof *side->sorted + sizeof *side->order) + places * sizeof *side->table);
     if (!memory)
         return TB_NO_MEMORY;
     free(side->levels);
     memset(side, 0, sizeof *side);
     side->levels = (tb_level *)(void *)memory;
     side->keys = (int64_t *)(void *)(side->levels + each);
-    side->order = (int32_t *)(void *)(side->keys + each);
+    side->sorted = side->keys + each;
+    side->order = (int32_t *)(void *)(side->sorted + each);
     side->table = side->order + each;
     side->levels[0].price = TB_NO_PRICE;
     side->capacity = (int32_t)capacity;
@@ -117,22 +130,29 @@ static int falling(const void *a, const void *b)
     return rising(b, a);
 }
 
+TB_VECTORS
+static int32_t count_below(const int64_t *keys, int32_t count, int64_t key)
+{
+    int64_t below = 0;
+    for (int32_t i = 0; i < count; i++)
+        below += keys[i] < key;
+    return (int32_t)below;
+}
+
 /* Puts new levels among those that are in order. */
 static void order_new(tb_loose_side *side, int s)
 {
     for (; side->ordered < side->count; side->ordered++) {
         const int32_t level = side->ordered + 1;
-        const int64_t price = side->levels[level].price;
-        int32_t low = 0, high = side->ordered;
-        while (low < high) {
-            const int32_t middle = low + (high - low) / 2;
-            if (tb_worse(side->levels[side->order[middle]].price, price, s))
-                low = middle + 1;
-            else
-                high = middle;
-        }
-        memmove(side->order + low + 1, side->order + low, (size_t)(side->ordered - low) * sizeof *side->order);
-        side->order[low] = level;
+        const int64_t key = key_of(side->levels[level].price, s);
+        int32_t at = 0, left = side->ordered;
+        for (; left > FEW_KEYS; left -= left / 2) /* without branches, until it is quicker to look at all that are left */
+            at += left / 2 & -(side->sorted[at + left / 2 - 1] < key);
+        at += count_below(side->sorted + at, left, key);
+        memmove(side->order + at + 1, side->order + at, (size_t)(side->ordered - at) * sizeof *side->order);
+        memmove(side->sorted + at + 1, side->sorted + at, (size_t)(side->ordered - at) * sizeof *side->sorted);
+        side->order[at] = level;
+        side->sorted[at] = key;
     }
 }
 
@@ -163,6 +183,13 @@ const tb_loose_side *tb_loose_sorted(tb_loose *loose, int s)
         adopt(side, s, &loose->book.sides[s]);
     }
     order_new(side, s);
+    const int64_t best = side->best ? side->keys[side->best] : NO_KEY;
+    int32_t top = side->top; /* it has moved a little, if at all */
+    while (top < side->ordered && side->sorted[top] <= best)
+        top++;
+    while (top > 0 && side->sorted[top - 1] > best)
+        top--;
+    side->top = top;
     return side;
 }
 
@@ -216,8 +243,7 @@ tb_error tb_loose_load(tb_loose *loose, const tb_changes levels[2])
         clear(side);
         for (int32_t i = levels[s].count; i-- > 0;)
             if (levels[s].sizes[i])
-                side->order[side->ordered++] = add(side, s, levels[s].prices[i], levels[s].sizes[i]);
-        side->best = side->count;
+                add_in_order(side, s, levels[s].prices[i], levels[s].sizes[i]);
     }
     loose->loose = 1;
     return TB_OK;
@@ -248,7 +274,7 @@ static int64_t largest(const int64_t *keys, int32_t count)
 static __attribute__((noinline)) void find_best(tb_loose_side *side, int s)
 {
     const int64_t key = largest(side->keys + 1, side->count);
-    side->best = key == NO_KEY ? 0 : look_further(side, s, s ? -key : key, 0);
+    side->best = key == NO_KEY ? 0 : look_further(side, s, key_of(key, s), 0);
 }
 
 /* Masks instead of branches: which levels go, and whether the best one changes, can't be guessed. */
@@ -263,7 +289,7 @@ TB_INLINE void set(tb_loose_side *side, int s, const tb_changes *in)
         if (TB_UNLIKELY(levels[level].price != price))
             level = look_further(side, s, price, size);
         levels[level].size = size;
-        keys[level] = NO_KEY ^ (((s ? -price : price) ^ NO_KEY) & is);
+        keys[level] = NO_KEY ^ ((key_of(price, s) ^ NO_KEY) & is);
         first ^= (first ^ level) & (int32_t)is;
     }
     side->best ^= (side->best ^ first) & -(int32_t)((first != 0) & !tb_worse(levels[first].price, levels[side->best].price, s));

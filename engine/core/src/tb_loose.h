@@ -11,8 +11,10 @@ typedef struct {
     int64_t *keys;    /* of each level: the better it is the larger, INT64_MIN where the size is 0 */
     int32_t *table;   /* open addressing: the levels by hashes of their prices, 0 where there is none */
     int32_t *order;   /* `ordered` levels, the first that came, best last */
+    int64_t *sorted;  /* their keys, as if none had gone */
     int32_t count, capacity, ordered;
     int32_t best;     /* level, or 0 */
+    int32_t top;      /* how many in `order` are no better than the best one, when it was asked for last */
     unsigned shift;   /* of hashes: the table has 2^(64 - shift) places */
 } tb_loose_side;
 
@@ -48,10 +50,10 @@ TB_INLINE tb_level tb_loose_best(const tb_loose *loose, int s)
     return side->levels ? side->levels[side->best] : (tb_level){0, 0};
 }
 
-/* A side with all its levels in `order`, those of size 0 among them. */
+/* A side with its first `top` levels in order, those of size 0 among them. */
 const tb_loose_side *tb_loose_sorted(tb_loose *loose, int s);
 
-/* Level `i` of a sorted side: 0 is the worst, count - 1 the best. */
+/* Level `i` of a sorted side: 0 is the worst, top - 1 the best. */
 TB_INLINE tb_level tb_loose_level(const tb_loose_side *side, int32_t i)
 {
     return side->levels[side->order[i]];

@@ -137,7 +137,7 @@ static void begin_interval(tb_sampler *s)
 static int32_t visible(const tb_loose_side *side, int32_t limit, int64_t *prices, int64_t *sizes)
 {
     int32_t n = 0;
-    for (int32_t i = side->count; i-- > 0 && n < limit;) {
+    for (int32_t i = side->top; i-- > 0 && n < limit;) {
         const tb_level level = tb_loose_level(side, i);
         prices[n] = level.price;
         sizes[n] = level.size;
@@ -186,7 +186,7 @@ static int put_bands(const tb_sampler *s, tb_replay *replay, tb_samples *out, in
     int64_t *const sizes = out->band_sizes[side] + row * s->bands;
     tb_int128 sum = 0;
     int32_t band = 0, seen = 0;
-    for (int32_t i = levels->count; i-- > 0 && seen < replay->depth;) {
+    for (int32_t i = levels->top; i-- > 0 && seen < replay->depth;) {
         const tb_level level = tb_loose_level(levels, i);
         const tb_int128 twice = 2 * (tb_int128)level.price;
         const tb_int128 distance = (side ? twice - twice_mid : twice_mid - twice) * TB_BANDS_TO_ONE;
@@ -217,7 +217,7 @@ static int put_fill(const tb_sampler *s, tb_replay *replay, tb_samples *out, int
     tb_int128 left = (tb_int128)s->fill_size * tb_powers[decimals - s->fill_decimals], filled = 0, notional = 0;
     int32_t seen = 0;
     out->worst_price[row] = 0;
-    for (int32_t i = levels->count; left > 0 && i-- > 0 && seen < replay->depth;) {
+    for (int32_t i = levels->top; left > 0 && i-- > 0 && seen < replay->depth;) {
         const tb_level level = tb_loose_level(levels, i);
         if (level.size == 0)
             continue;

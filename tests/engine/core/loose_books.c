@@ -122,7 +122,8 @@ static void check_order(tb_loose *loose, const tb_book *book)
     for (int s = 0; s < 2; s++) {
         const tb_loose_side *side = tb_loose_sorted(loose, s);
         int32_t n = 0;
-        for (int32_t i = 0; i < side->count; i++) {
+        CHECK(side->top == 0 || tb_loose_level(side, side->top - 1).size != 0);
+        for (int32_t i = 0; i < side->top; i++) {
             const tb_level level = tb_loose_level(side, i);
             if (level.size == 0)
                 continue;
