@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from execution.desk.outcomes import OutcomeKind, RequestState
+from execution.desk.live import LiveAccount
+from execution.desk.outcomes import OrderRequest, OutcomeKind, RequestState
+from execution.desk.requests import Requests
 from execution.desk.wire import Op
 from tests.execution.desk.world import UID, World
 
@@ -93,6 +97,71 @@ def test_the_faults_happen() -> None:
         "sent again",
     ):
         assert kinds.get(wanted, 0) > 0, (wanted, kinds)
+
+
+DAY_MS = 86_400_000
+
+
+class Forgetful(World):
+    """A world whose exchange keeps an order that ended without a fill for a day, and whose client is killed."""
+
+    def _stored(self, age_ms: int) -> list[dict[str, Any]]:
+        return [
+            row
+            for row in super()._stored(age_ms)
+            if row["orderStatus"] not in ("Cancelled", "Rejected", "Deactivated")
+            or Decimal(row["cumExecQty"])
+            or int(row["updatedTime"]) > self.now_ms - DAY_MS
+        ]
+
+    def killed_and_started(self, after_ms: int) -> list[OrderRequest]:
+        """End the client, and start another some time later; returns what it takes over."""
+        left = [r for r in self.requests.open if r.state in (RequestState.SENT, RequestState.UNKNOWN)]
+        self._begin()
+        self._connection += 1
+        self.step(20_000)  # what is on its way arrives, and nobody hears of it
+        self._queue.clear()
+        self.now_ms += after_ms
+        self._begin()
+        restored = [OrderRequest(r.request_id, r.op, r.key, r.fields, r.changed) for r in left]
+        for request, known in zip(restored, left, strict=True):
+            request.timestamp_ms, request.window_ms = known.timestamp_ms, known.window_ms
+            self.requests.restore(request, self.client_ms)
+        self.reload_now()
+        return restored
+
+    def _begin(self) -> None:
+        self.account = LiveAccount()
+        self.requests = Requests(self.account)
+        self.requests.clock_error_ms = self.error_ms
+
+
+@pytest.mark.parametrize("after_ms", [0, DAY_MS, 9 * DAY_MS])
+def test_a_client_that_was_killed_claims_no_more_than_can_be_known(after_ms: int) -> None:
+    kinds: Counter[str] = Counter()
+    for seed in range(60):
+        world = Forgetful(seed, faults=0.6)
+        world.run(30)
+        restored = world.killed_and_started(after_ms)
+        world.drain()
+        assert world.requests.is_settled
+        assert world.requests.contradictions == 0
+        for request in restored:
+            assert request.outcome is not None
+            kind, truth = request.outcome.kind, world.truth_of(request)
+            kinds[f"{request.op.value} {kind.value}"] += 1
+            if kind is OutcomeKind.FORGOTTEN:
+                order = world.venue.accounts[UID].find(
+                    request.key.category, request.key.order_id, request.key.link_id
+                )
+                assert order is None or order.status.value == "Cancelled"
+                assert order is None or not order.filled, "what was filled is remembered"
+                assert request.op is not Op.CREATE or after_ms, "a day is remembered whole"
+            else:
+                assert kind in TRUE_OUTCOMES[truth], (request, truth)
+    assert kinds["order.create acked"] > 5
+    assert (kinds["order.create expired"] > 5) == (after_ms == 0)
+    assert (kinds["order.create forgotten"] > 5) == (after_ms > 0)
 
 
 @pytest.mark.slow
