@@ -145,8 +145,9 @@ def read_orders(path: Path) -> tuple[dict[str, RequestLine], int, int]:
 
 
 def order_files(directory: Path) -> list[Path]:
-    """The runs' files of a trading directory, the oldest first."""
-    return sorted((directory / "orders").glob("*" + _ENDING))
+    """The runs' files of a trading directory, the oldest first: by number, however many digits; others are not ours."""
+    files = (path for path in (directory / "orders").glob("*" + _ENDING) if path.stem.isdecimal())
+    return sorted(files, key=lambda path: int(path.stem))
 
 
 def in_doubt(directory: Path) -> list[RequestLine]:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from execution.desk.orders import OrderKey
 from execution.desk.outcomes import Evidence, OrderRequest, Outcome, OutcomeKind, RequestState
 from execution.desk.wire import Op
-from execution.order_journal import OrderJournal, Way, read_orders, request_line
+from execution.order_journal import OrderJournal, Way, order_files, read_orders, request_line
 from schemas.errors import ConfigError, Corrupt, StoreError
 from schemas.names import Category, Fsync
 
@@ -208,6 +208,21 @@ def test_a_clock_that_went_back_does_not_hide_the_newest_run(tmp_path: Path) -> 
     with OrderJournal(tmp_path) as journal:
         assert len(journal.restored) == 1
         assert journal.path.stem == str((1 << 62) + 1)
+
+
+def test_the_newest_run_is_the_one_of_the_highest_number(tmp_path: Path) -> None:
+    """A machine without a clock may begin in 1970, and somebody may lay a file beside ours."""
+    with OrderJournal(tmp_path) as journal:
+        journal.request(request("of-1970"), "socket", 1)
+    (first,) = order_files(tmp_path)
+    first.rename(first.with_name("5000000000.jsonl"))
+    (tmp_path / "orders" / "notes.jsonl").write_text("not ours")
+    with OrderJournal(tmp_path) as journal:
+        assert [each.request_id for each in journal.restored] == ["of-1970"]
+        journal.request(request("of-today"), "socket", 1)
+    with OrderJournal(tmp_path) as journal:
+        assert [each.request_id for each in journal.restored] == ["of-1970", "of-today"]
+    assert order_files(tmp_path)[0].stem == "5000000000"
 
 
 def test_a_directory_that_cannot_be(tmp_path: Path) -> None:
