@@ -7,6 +7,7 @@ force and what is left of it; where they say that nothing is left, nothing goes 
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import deque
 from collections.abc import Mapping
 from itertools import chain, repeat
@@ -81,7 +82,8 @@ class _Bucket:
         found = self._in_flight.get(sent_ms)
         if found is None:
             return
-        self._answered.append(now_ms + WINDOW_MS)
+        # an answer that comes late adds nothing to a request that could not be taken any more
+        insort(self._answered, min(now_ms + WINDOW_MS, found[1]))
         found[0] -= 1
         if not found[0]:
             del self._in_flight[sent_ms]
