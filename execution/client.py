@@ -535,7 +535,9 @@ class TradingClient:
         for category in self._categories:
             try:
                 self._notice("cancel-all", category.value)
-                await self.rest.cancel_all(category, self.settings.symbols[category])
+                # inverse contracts are cancelled by symbol: those of others of the account too
+                others = {order.symbol for order in self.account.open_orders if order.category is category}
+                await self.rest.cancel_all(category, sorted(others.union(self.settings.symbols[category])))
             except ExchangeError as error:
                 log.warning("cancel-all of %s: %s", category.value, error)
                 self._cancel_each(category)

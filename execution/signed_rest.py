@@ -30,7 +30,8 @@ __all__ = ["NotSent", "SignedRest"]
 _ATTEMPTS: Final = 4
 _PAUSE_S: Final = 0.3
 _CHUNK_BYTES: Final = 1 << 16
-_MAXIMUM_PAGES: Final = 200
+_MAXIMUM_PAGES: Final = 1_000
+"""Of one list: 100,000 fills of a day are that many."""
 _NANOSECONDS: Final = 1_000_000_000
 
 

@@ -28,7 +28,7 @@ from execution.settings import Settings
 from execution.ticket import Ticket
 from schemas.errors import ConfigError, ExchangeError
 from schemas.names import Category, Environment
-from tests.execution.conftest import KEYS, NO_LIMITS, PATIENCE_S, Place, until
+from tests.execution.conftest import KEYS, NO_LIMITS, PATIENCE_S, UID, Place, until
 
 D = Decimal
 LINEAR = Category.LINEAR
@@ -268,6 +268,31 @@ async def test_the_kill_switch_cancels_everything_and_stays_on(place: Place) -> 
         again.create(order)
     again.kill_switch.release()
     assert await ended(again.create(order)) is OutcomeKind.ACKED
+
+
+async def test_the_kill_switch_cancels_what_others_of_the_account_have_open(
+    open_place: Callable[..., Any],
+) -> None:
+    """Inverse contracts have to be cancelled by symbol, and the account is not the client's alone."""
+    place: Place = await open_place(category=Category.INVERSE)
+    for symbol in ("BTCUSD", "ETHUSD"):
+        place.desk.market("inverse", symbol)
+    await until(
+        lambda: (
+            all(market.reference is not None for market in place.venue.markets.values())
+            and len(place.venue.markets) == 2
+        )
+    )
+    client = await place.client(symbols={Category.INVERSE: ("BTCUSD",)})
+    for (category, symbol), market_of in list(place.venue.markets.items()):
+        assert market_of.reference is not None
+        price = market_of.rules.band(market_of.reference, Side.SELL)
+        fields = {"category": category.value, "symbol": symbol, "side": "Buy", "orderType": "Limit"}
+        place.desk.create(UID, {**fields, "qty": "10", "price": str(price)})
+    place.desk.publish()
+    await until(lambda: len(client.account.open_orders) == 2)
+    await client.kill("enough", PATIENCE_S)
+    assert not place.truth.orders
 
 
 async def test_a_file_that_appears_stops_a_running_client(place: Place) -> None:
