@@ -467,8 +467,14 @@ async def trade_at_random(place: Place, client: TradingClient, seed: int, lifecy
         keys = [ticket.key for ticket in tickets[-15:]]
         what, or_rest = chance.random(), chance.random() < 0.5
         several = chance.randint(2, 4) if chance.random() < 0.25 else 1
-        some = list(dict.fromkeys(chance.choices(keys, k=several))) if keys else []
+        quiet = [
+            k for k in keys if (o := client.order(k)) is not None and o.is_open and not client.is_pending(k)
+        ]
+        known = quiet if quiet and chance.random() < 0.7 else keys
+        some = list(dict.fromkeys(chance.choices(known, k=several))) if known else []
         change = Change(quantity=D(chance.randint(1, 30)) / 1000)
+        if or_rest and chance.random() < 0.15:
+            client._trade.renew()  # what comes next goes over REST
         try:
             if what < 0.5 or not keys:
                 orders = [draw(chance, mid) for _ in range(several)]
@@ -519,6 +525,7 @@ async def test_every_request_has_its_outcome_in_a_storm(open_place: Callable[...
     assert any(outcome is not None and outcome.was_unknown for outcome in outcomes), "the storm blew"
     together = Counter((ticket.request.op, ticket.request.timestamp_ms) for ticket in tickets)
     assert any(count > 1 for count in together.values()), "batches, of whatever kind the storm let through"
+    assert '"way":"rest"' in client._written().path.read_text(), "and REST in between"
 
 
 @pytest.mark.slow
