@@ -7,15 +7,20 @@ outcome is therefore in doubt, and the next start takes it over. ::
     <directory>/orders/lock                 held while a run writes
 
 A run's file begins with what the run before left in doubt, so that the newest file alone says all that is open. It gets
-its name when that is on the disk.
+its name when that is on the disk. Its first line also has the hash of the run's file before it, and the last line of a
+run that ended well the hash of all before: what is altered or removed is seen (`execution.verify_orders`). That costs
+nothing while orders are sent; a hash in each line would, on the way of every order, and would prove no more of a
+run that ended.
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
@@ -29,18 +34,30 @@ from schemas.errors import ConfigError, Corrupt, StoreError
 from schemas.names import Category, Fsync
 
 __all__ = [
+    "CLOSED",
     "FORMAT",
+    "LOCK_NAME",
     "OrderJournal",
+    "OrderLine",
+    "Previous",
     "RequestLine",
     "Way",
     "in_doubt",
     "is_held",
     "order_files",
+    "order_lines",
     "read_orders",
     "request_line",
 ]
 
-FORMAT: Final = 1
+FORMAT: Final = 2
+"""Since 2 a run names the one before it, and is closed."""
+
+CLOSED: Final = "closed"
+"""Kind of the line that ends a run whose program ended well."""
+
+LOCK_NAME: Final = "lock"
+_READABLE: Final = (1, FORMAT)
 _ENDING: Final = ".jsonl"
 _encode = msgspec.json.Encoder().encode
 
@@ -74,19 +91,37 @@ class RequestLine(msgspec.Struct, frozen=True):
         return request
 
 
-class _Line(msgspec.Struct, omit_defaults=True):
+class Previous(msgspec.Struct, frozen=True):
+    """The run before: its file's name, size and hash, all of it, as it was when the next began."""
+
+    name: str
+    bytes: int
+    sha256: str
+
+
+class OrderLine(msgspec.Struct, omit_defaults=True):
+    """A line.
+
+    Attributes:
+        kind: ``opened`` first; ``in doubt``, ``request``, ``outcome``; `CLOSED` last; else what happened, in `words`.
+        previous: of the first line: the run before; None if there was none.
+        sha256: of the line that closes a run: of everything before it.
+    """
+
     n: int
     at_ns: int
     kind: str
     format: int | None = None
+    previous: Previous | None = None
     request: RequestLine | None = None
     request_id: str = ""
     outcome: Outcome | None = None
     words: str = ""
+    sha256: str = ""
 
 
 def request_line(number: int, now_ns: int, request: OrderRequest, written: bytes, way: Way) -> bytes:
-    """A request's line, byte for byte `_Line` with a `RequestLine`, put together as time counts here."""
+    """A request's line, byte for byte `OrderLine` with a `RequestLine`, put together as time counts here."""
     return b"".join(
         (
             b'{"n":',
@@ -125,23 +160,41 @@ def read_orders(path: Path) -> tuple[dict[str, RequestLine], int, int]:
         content = path.read_bytes()
     except OSError as error:
         raise StoreError(f"{path}: cannot be read: {error.strerror or error}") from None
-    lines = content.split(b"\n")
-    torn = lines.pop()
     open_requests: dict[str, RequestLine] = {}
-    for number, text in enumerate(lines):
-        try:
-            line = msgspec.json.decode(text, type=_Line)
-        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-            raise Corrupt(path, f"line {number}: {error}") from None
-        if line.n != number:
-            raise Corrupt(path, f"line {number}: it says that it is line {line.n}")
-        if number == 0 and line.format != FORMAT:
-            raise Corrupt(path, f"format {line.format}, expected {FORMAT}")
+    lines = whole = 0
+    for line, length in order_lines(path, content):
+        lines, whole = lines + 1, whole + length
         if line.request is not None:
             open_requests[line.request.request_id] = line.request
         elif line.outcome is not None:
             open_requests.pop(line.request_id, None)
-    return open_requests, len(lines), len(torn)
+    return open_requests, lines, len(content) - whole
+
+
+def order_lines(path: Path, content: bytes) -> Iterator[tuple[OrderLine, int]]:
+    """The whole lines of a run's file, and how many bytes each has.
+
+    Raises:
+        Corrupt: one that isn't what was written.
+    """
+    texts = content.split(b"\n")
+    texts.pop()  # nothing, or a torn line
+    for number, text in enumerate(texts):
+        try:
+            line = msgspec.json.decode(text, type=OrderLine)
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            raise Corrupt(path, f"line {number}: {error}") from None
+        if line.n != number:
+            raise Corrupt(path, f"line {number}: it says that it is line {line.n}")
+        if number == 0 and line.format not in _READABLE:
+            raise Corrupt(path, f"format {line.format}, expected one of {', '.join(map(str, _READABLE))}")
+        yield line, len(text) + 1
+
+
+def _size_and_hash(path: Path) -> tuple[int, str]:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256")
+        return file.tell(), digest.hexdigest()
 
 
 def order_files(directory: Path) -> list[Path]:
@@ -158,7 +211,7 @@ def in_doubt(directory: Path) -> list[RequestLine]:
 def is_held(directory: Path) -> bool:
     """Whether a client trades in a directory at the moment."""
     try:
-        lock = os.open(directory / "orders" / "lock", os.O_RDWR | os.O_CLOEXEC)
+        lock = os.open(directory / "orders" / LOCK_NAME, os.O_RDWR | os.O_CLOEXEC)
     except OSError:
         return False
     try:
@@ -199,7 +252,7 @@ class OrderJournal:
         self._lock = -1
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
-            self._lock = os.open(self._directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._lock = os.open(self._directory / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             self._take_lock()
             runs = order_files(directory)
             open_requests = read_orders(runs[-1])[0] if runs else {}
@@ -234,9 +287,10 @@ class OrderJournal:
         if newest is not None and newest.stem.isdigit():
             start_ns = max(start_ns, int(newest.stem) + 1)
         self.path = self._directory / f"{start_ns}{_ENDING}"
-        first = [_encode(_Line(0, start_ns, "opened", FORMAT, words=words))]
+        previous = None if newest is None else Previous(newest.name, *_size_and_hash(newest))
+        first = [_encode(OrderLine(0, start_ns, "opened", FORMAT, previous, words=words))]
         first += [
-            _encode(_Line(number, start_ns, "in doubt", request=line))
+            _encode(OrderLine(number, start_ns, "in doubt", request=line))
             for number, line in enumerate(open_requests.values(), 1)
         ]
         self.lines = len(first)
@@ -265,14 +319,14 @@ class OrderJournal:
     def outcome(self, request: OrderRequest, now_ns: int) -> None:
         """Write down how a request ended. Raises as `request` does."""
         self._append(
-            _Line(self.lines, now_ns, "outcome", request_id=request.request_id, outcome=request.outcome)
+            OrderLine(self.lines, now_ns, "outcome", request_id=request.request_id, outcome=request.outcome)
         )
 
     def note(self, kind: str, words: str, now_ns: int) -> None:
         """Write down what else happened: connections, the kill switch, cancel-all. Raises as `request` does."""
-        self._append(_Line(self.lines, now_ns, kind, words=words))
+        self._append(OrderLine(self.lines, now_ns, kind, words=words))
 
-    def _append(self, line: _Line) -> None:
+    def _append(self, line: OrderLine) -> None:
         self._put(_encode(line) + b"\n")
 
     def _put(self, payload: bytes) -> None:
@@ -302,7 +356,13 @@ class OrderJournal:
         self._dirty = False
 
     def close(self) -> None:
-        """Put everything on the disk and let others write."""
+        """Close the run, put everything on the disk and let others write."""
+        if self._descriptor >= 0:
+            with suppress(
+                OSError, StoreError
+            ):  # a run that couldn't be closed was not, which is what it says then
+                sha256 = _size_and_hash(self.path)[1]
+                self._append(OrderLine(self.lines, time.time_ns(), CLOSED, sha256=sha256))
         for name in ("_descriptor", "_lock"):
             descriptor = getattr(self, name)
             if descriptor >= 0:

@@ -357,7 +357,8 @@ def verify(
         Path,
         typer.Option(
             "--data",
-            help="Data directory; or s3://BUCKET/PREFIX that it was uploaded to: that is hashed, as by --quick.",
+            help="Data directory; or s3://BUCKET/PREFIX that it was uploaded to: that is hashed, as by --quick; or the "
+            "directory of `tapebook trade`, whose order journals are checked.",
             show_default="data",
         ),
     ] = Path("data"),

@@ -54,7 +54,10 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(slots=True)
 class Verification:
-    """What was checked, and what was found. ``chains``: each collector's newest chain value."""
+    """What was checked, and what was found.
+
+    ``chains``: each collector's newest chain value. ``others``: what plug-ins counted, by the plug-in's name.
+    """
 
     segments: int = 0
     files: int = 0
@@ -70,6 +73,7 @@ class Verification:
     rebuilt_records: int = 0
     verbatim: int = 0
     chains: dict[str, str] = field(default_factory=dict)
+    others: dict[str, dict[str, int]] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
 
     @property

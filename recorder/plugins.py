@@ -13,6 +13,7 @@ One that is missing or broken is told in a line, where it was wanted, and costs 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -25,6 +26,8 @@ from recorder.findings import Verification
 from schemas.errors import ConfigError, TapebookError
 
 __all__ = ["COMMANDS", "VERIFIERS", "PluginGroup", "Verifier", "load_plugin", "plugins", "verifiers"]
+
+log = logging.getLogger("tapebook")
 
 COMMANDS: Final = "tapebook.commands"
 VERIFIERS: Final = "tapebook.verifiers"
@@ -65,14 +68,17 @@ def load_plugin(point: EntryPoint) -> Any:
         ) from error
 
 
-def verifiers(result: Verification) -> dict[str, Verifier]:
-    """The verifiers that can be loaded, by name; the result is told of those that can't."""
+def verifiers(directory: Path) -> dict[str, Verifier]:
+    """The verifiers that know something in a directory, by name; those that can't be loaded are told in the log."""
     found: dict[str, Verifier] = {}
     for name, point in plugins(VERIFIERS).items():
         try:
-            found[name] = load_plugin(point)
+            verifier: Verifier = load_plugin(point)
         except TapebookError as error:
-            result.note(point.value, f"{error}; what it would have checked is not checked")
+            log.warning("%s; what it would have checked is not checked", error)
+            continue
+        if verifier.recognizes(directory):
+            found[name] = verifier
     return found
 
 

@@ -11,9 +11,11 @@ import msgspec
 
 from recorder.arrow_memory import keep_pages
 from recorder.disk_budget import MIN_FREE_MIB, floor_of
+from recorder.findings import Verification
 from recorder.object_store import is_object_url
+from recorder.plugins import verifiers
 from recorder.roll import Rolled, roll_data, roll_lock
-from recorder.status import require_data, require_recording
+from recorder.status import is_recording, require_data, require_recording
 from schemas.errors import ConfigError
 from schemas.manifest import ManifestFile, ManifestSegment
 
@@ -97,7 +99,9 @@ def verify_and_report(data: Path, *, json: bool, quick: bool = False, deep: bool
         raise ConfigError(
             f"{data}: --deep is for data directories; of an object store, the bytes are checked"
         )
-    if not stored:
+    others = {} if stored else verifiers(data)
+    recorded = not stored and is_recording(data)
+    if not stored and not others:
         require_recording(data)
     quiet = not logging.getLogger("tapebook").isEnabledFor(logging.INFO)
     terminal = sys.stderr.isatty() and not quiet
@@ -110,8 +114,12 @@ def verify_and_report(data: Path, *, json: bool, quick: bool = False, deep: bool
 
     if stored:
         result = verify_stored(str(data), progress=progress)
-    else:
+    elif recorded:
         result = verify(data, quick=quick, deep=deep, progress=progress)
+    else:
+        result = Verification()
+    for name, other in others.items():
+        result.others[name] = dict(other.verify(data, result, progress))
     if terminal:
         print("\r\x1b[K", end="", file=sys.stderr)
     counts = {name: getattr(result, name) for name in result.__slots__ if name != "findings"}
@@ -122,11 +130,11 @@ def verify_and_report(data: Path, *, json: bool, quick: bool = False, deep: bool
     else:
         for finding in result.findings:
             print(finding)
-        if quick or stored:
+        if stored or (quick and recorded):
             print(
                 f"the bytes of {counts['files']:,} files ({counts['rows']:,} rows) were hashed; nothing was replayed"
             )
-        else:
+        elif recorded:
             print(
                 f"{counts['segments']:,} segments, {counts['frames']:,} frames, {counts['files']:,} files, "
                 f"{counts['rows']:,} rows; {counts['live_digests']:,} live digests met by the journal's replay; "
@@ -134,11 +142,14 @@ def verify_and_report(data: Path, *, json: bool, quick: bool = False, deep: bool
                 f"digest, {counts['keyframes']:,} keyframes met"
             )
             print(f"{counts['gaps']:,} gaps and {counts['undecodable']:,} undecodable frames are on record")
-        if deep:
+        if deep and recorded:
             print(
                 f"{counts['rebuilt']:,} segments ({counts['rebuilt_records']:,} records) are handed back by the "
                 f"archive byte for byte; {counts['verbatim']:,} frames are kept as they came"
             )
+        for name, counted in result.others.items():
+            words = (f"{count:,} {word.replace('_', ' ')}" for word, count in counted.items())
+            print(f"{name}: {', '.join(words)}")
         for collector, chain in sorted(result.chains.items()):
             print(f"chain of {collector}: {chain}")
         failures = len(result.failures)

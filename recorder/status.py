@@ -30,6 +30,7 @@ __all__ = [
     "count_archive",
     "data_status",
     "is_held",
+    "is_recording",
     "live_status",
     "require_data",
     "require_recording",
@@ -103,10 +104,15 @@ def require_data(data: Path) -> None:
         raise ConfigError(f"{data}: no such data directory; give the one that `tapebook record --data` wrote")
 
 
+def is_recording(data: Path) -> bool:
+    """Whether a directory was recorded into."""
+    return (data / "archive").is_dir() or (data / "journal").is_dir()
+
+
 def require_recording(data: Path) -> None:
     """Raise ConfigError unless the directory is one that was recorded into: a check of another would find nothing."""
     require_data(data)
-    if not (data / "archive").is_dir() and not (data / "journal").is_dir():
+    if not is_recording(data):
         raise ConfigError(
             f"{data}: neither archive/ nor journal/ is in it, so it is no data directory; give the one that "
             "`tapebook record --data` wrote"

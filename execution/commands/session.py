@@ -110,6 +110,8 @@ def _words(outcome: Outcome | None) -> str:
         return "in doubt"
     if outcome.kind is OutcomeKind.REJECTED:
         return f"rejected by the exchange: {outcome.words or 'no text'} (code {outcome.code})"
+    if outcome.kind is OutcomeKind.FORGOTTEN:
+        return f"forgotten: not open, and whether it was taken can't be known any more: {outcome.words or 'no text'}"
     if outcome.kind is OutcomeKind.EXPIRED:
         return f"expired: it had no effect, and can have none any more: {outcome.words or 'no text'}"
     return "acked"

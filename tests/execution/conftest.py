@@ -18,6 +18,8 @@ from execution.desk.orders import NewOrder, Side
 from execution.desk.outcomes import Timing
 from execution.desk.signers import HmacSigner
 from execution.settings import Settings
+from execution.verify_orders import verifier
+from recorder.findings import Verification
 from recorder.gateway.faults import parse_faults
 from recorder.gateway.options import GatewayOptions
 from recorder.gateway.server import Gateway
@@ -127,6 +129,15 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
+def check_journals(parent: Path) -> None:
+    """Whatever befell the clients, their order journals make sense."""
+    for directory in parent.iterdir():
+        if verifier.recognizes(directory):
+            verified = Verification()
+            verifier.verify(directory, verified, lambda _: None)
+            assert verified.failures == []
+
+
 @pytest.fixture
 async def open_place(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
     """Opener of places: ``await open_place("order_lost_ack=0.5", …)``."""
@@ -147,6 +158,7 @@ async def open_place(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
             return Place(gateway, tmp_path, clients)
 
         yield open_one
+    check_journals(tmp_path)
 
 
 @pytest.fixture

@@ -114,7 +114,7 @@ def test_a_torn_last_line_was_not_acted_on(tmp_path: Path, cut: int) -> None:
         journal.request(request("a"), "socket", 1)
         journal.request(request("b"), "socket", 1)
         path = journal.path
-    content = path.read_bytes()
+        content = path.read_bytes()
     path.write_bytes(content[:-cut])
     open_requests, lines, torn = read_orders(path)
     assert set(open_requests) == {"a"}
@@ -135,8 +135,8 @@ def test_damage_is_told_and_not_worked_around(tmp_path: Path) -> None:
     path.write_bytes(lines[0] + b"nonsense\n" + lines[2])
     with pytest.raises(Corrupt, match="line 1"):
         OrderJournal(tmp_path)
-    path.write_bytes(lines[0].replace(b'"format":1', b'"format":9'))
-    with pytest.raises(Corrupt, match="format 9, expected 1"):
+    path.write_bytes(lines[0].replace(b'"format":2', b'"format":9'))
+    with pytest.raises(Corrupt, match="format 9, expected one of 1, 2"):
         OrderJournal(tmp_path)
     path.write_bytes(b"".join(lines))
     with OrderJournal(tmp_path) as journal:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from recorder.cli import main
-from recorder.plugins import COMMANDS, load_plugin, plugins
+from recorder.plugins import COMMANDS, VERIFIERS, load_plugin, plugins
 from schemas.errors import ConfigError
 
 SOUND = """
@@ -20,12 +20,14 @@ def say(word: str, loud: bool = False) -> None:
 """
 
 
-def installed(place: Path, monkeypatch: pytest.MonkeyPatch, points: str, **modules: str) -> None:
+def installed(
+    place: Path, monkeypatch: pytest.MonkeyPatch, points: str, group: str = COMMANDS, **modules: str
+) -> None:
     """A distribution with these entry points, and modules."""
     about = place / "others-1.0.dist-info"
     about.mkdir()
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: others\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text(f"[{COMMANDS}]\n{points}\n")
+    (about / "entry_points.txt").write_text(f"[{group}]\n{points}\n")
     for name, text in modules.items():
         (place / f"{name}.py").write_text(text)
     monkeypatch.syspath_prepend(place)
@@ -93,9 +95,10 @@ def test_our_own_names_win(
 
 
 def test_what_this_repository_adds_loads() -> None:
-    for point in plugins(COMMANDS).values():
-        load_plugin(point)
-    assert "trade" in plugins(COMMANDS), "install the package anew: its entry points are not there"
+    for group, name in ((COMMANDS, "trade"), (VERIFIERS, "orders")):
+        assert name in plugins(group), "install the package anew: its entry points are not there"
+        for point in plugins(group).values():
+            load_plugin(point)
 
 
 def test_an_error_of_ours_is_told_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,3 +106,49 @@ def test_an_error_of_ours_is_told_as_it_is(tmp_path: Path, monkeypatch: pytest.M
     installed(tmp_path, monkeypatch, "parrot = polite_parrot:app", polite_parrot=text)
     with pytest.raises(ConfigError, match=r"^install the extra$"):
         load_plugin(plugins(COMMANDS)["parrot"])
+
+
+EGGS = """
+class Eggs:
+    def recognizes(self, directory):
+        return (directory / "eggs").is_dir()
+    def verify(self, directory, result, progress):
+        progress("eggs")
+        for egg in sorted((directory / "eggs").iterdir()):
+            if egg.read_text() != "fresh":
+                result.fail(egg, "it is bad")
+        return {"eggs": 2}
+eggs = Eggs()
+"""
+
+
+def test_a_verifier_of_another_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is asked where it knows something, alone or beside a recording; one that is broken is told in a line."""
+    points = "eggs = sound_eggs:eggs\nspam = broken_spam:spam"
+    modules = {"sound_eggs": EGGS, "broken_spam": "raise RuntimeError('no spam')"}
+    installed(tmp_path, monkeypatch, points, VERIFIERS, **modules)
+    data = tmp_path / "data"
+    for name, content in (("one", "fresh"), ("two", "fresh")):
+        (data / "eggs").mkdir(parents=True, exist_ok=True)
+        (data / "eggs" / name).write_text(content)
+    assert run("verify", "--data", str(data)) == 0
+    told = capsys.readouterr()
+    assert told.out == "eggs: 2 eggs\nverified: no unexplained difference\n"
+    (warning,) = [line for line in told.err.splitlines() if "spam" in line]
+    assert "cannot be loaded: RuntimeError: no spam" in warning
+    assert warning.endswith("what it would have checked is not checked")
+
+    (data / "journal").mkdir()
+    (data / "eggs" / "two").write_text("green")
+    assert run("verify", "--data", str(data)) == 1
+    told = capsys.readouterr()
+    assert "0 segments" in told.out
+    assert "two: it is bad" in told.out
+    assert told.out.endswith("NOT verified: 1 differences\n")
+
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert run("verify", "--data", str(empty)) == 2
+    assert "it is no data directory" in capsys.readouterr().err
