@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ import msgspec
 import typer
 
 from recorder.options import ReportFormat
+from recorder.shared_options import with_options
 
 __all__ = ["exporting"]
 
@@ -45,61 +47,62 @@ DEPTH = Annotated[
 STYLE = Annotated[ReportFormat, typer.Option("--format", help="table for people, json for programs.")]
 
 
+@dataclass(frozen=True)
+class _Choices:
+    """What every export is told."""
+
+    category: CATEGORY
+    symbol: SYMBOL
+    data: DATA = Path("data")
+    start: FROM = None
+    end: TO = None
+    collector: COLLECTOR = None
+    style: STYLE = ReportFormat.TABLE
+
+
 @exporting.command("parquet")
+@with_options(_Choices)
 def _parquet(
-    category: CATEGORY,
-    symbol: SYMBOL,
+    choices: _Choices,
     output: Annotated[Path, typer.Option("-o", "--output", help="A directory; gets a file a table.")],
-    data: DATA = Path("data"),
-    start: FROM = None,
-    end: TO = None,
-    collector: COLLECTOR = None,
     tables: Annotated[
         str | None,
         typer.Option("--tables", metavar="TABLE,..", help="Only these.", show_default="all that have rows"),
     ] = None,
-    style: STYLE = ReportFormat.TABLE,
 ) -> None:
     """Write plain Parquet, a file a table: prices and sizes are DECIMAL(38,18) in place of mantissas and exponents."""
-    options = dict(locals())
     from recorder.archive import open_archive
     from recorder.exporting.parquet import export_parquet
 
-    chosen = _chosen(options)
+    chosen = _chosen(choices)
     names = None if tables is None else [part.strip() for part in tables.split(",") if part.strip()]
-    with open_archive(data) as archive:
+    with open_archive(choices.data) as archive:
         _warn(archive.warnings)
         done = export_parquet(archive, chosen, output, names)
     for one in done:
-        if style is ReportFormat.JSON:
+        if choices.style is ReportFormat.JSON:
             print(msgspec.json.encode(one._asdict()).decode())
         else:
             print(f"{one.path}: {one.rows:,} rows")
 
 
 @exporting.command("hftbacktest")
+@with_options(_Choices)
 def _hftbacktest(
-    category: CATEGORY,
-    symbol: SYMBOL,
+    choices: _Choices,
     output: Annotated[Path, typer.Option("-o", "--output", help="The .npz file.")],
-    data: DATA = Path("data"),
-    start: FROM = None,
-    end: TO = None,
-    collector: COLLECTOR = None,
     depth: DEPTH = None,
-    style: STYLE = ReportFormat.TABLE,
 ) -> None:
     """Write a book and its trades as hftbacktest reads them: an .npz with the array `data`.
 
     The array is made in memory: export day by day."""
-    options = dict(locals())
     from recorder.archive import open_archive
     from recorder.exporting.hftbacktest import export_hftbacktest
 
-    with open_archive(data) as archive:
+    with open_archive(choices.data) as archive:
         _warn(archive.warnings)
-        done = export_hftbacktest(archive, _chosen(options), output)
-    if style is ReportFormat.JSON:
+        done = export_hftbacktest(archive, _chosen(choices, depth), output)
+    if choices.style is ReportFormat.JSON:
         print(msgspec.json.encode(done._asdict()).decode())
         return
     print(
@@ -113,14 +116,10 @@ def _hftbacktest(
 
 
 @exporting.command("tardis")
+@with_options(_Choices)
 def _tardis(
-    category: CATEGORY,
-    symbol: SYMBOL,
+    choices: _Choices,
     output: Annotated[Path, typer.Option("-o", "--output", help="A directory; gets a file a kind.")],
-    data: DATA = Path("data"),
-    start: FROM = None,
-    end: TO = None,
-    collector: COLLECTOR = None,
     depth: DEPTH = None,
     snapshots: Annotated[
         int | None,
@@ -132,18 +131,16 @@ def _tardis(
             help="Also book_snapshot_N, such as 25 or 5: the N best levels a side, whenever any of them changes.",
         ),
     ] = None,
-    style: STYLE = ReportFormat.TABLE,
 ) -> None:
     """Write Tardis's CSV files, incremental_book_L2 and trades, gzip; `import tardis` takes these two back."""
-    options = dict(locals())
     from recorder.archive import open_archive
     from recorder.exporting.tardis import export_tardis
 
-    with open_archive(data) as archive:
+    with open_archive(choices.data) as archive:
         _warn(archive.warnings)
-        done = export_tardis(archive, _chosen(options), output, snapshots=snapshots)
+        done = export_tardis(archive, _chosen(choices, depth), output, snapshots=snapshots)
     for one in done:
-        if style is ReportFormat.JSON:
+        if choices.style is ReportFormat.JSON:
             print(msgspec.json.encode(one._asdict()).decode())
         else:
             why = "without a change there" if "_book_snapshot_" in one.path else "empty and without a row"
@@ -156,17 +153,15 @@ def _warn(warnings: list[str]) -> None:
         print(f"warning: {warning}", file=sys.stderr)
 
 
-def _chosen(options: dict[str, Any]) -> Any:
+def _chosen(choices: _Choices, depth: int | None = None) -> Any:
     from recorder.exporting.selection import ExportSelection
     from schemas.errors import ConfigError
     from schemas.names import Category
     from schemas.time import parse_time
 
-    if options["category"] not in list(Category):
-        raise ConfigError(f"--category: found {options['category']!r}, expected one of {', '.join(Category)}")
-    start, end = (None if options[key] is None else parse_time(options[key]) for key in ("start", "end"))
+    if choices.category not in list(Category):
+        raise ConfigError(f"--category: found {choices.category!r}, expected one of {', '.join(Category)}")
+    start, end = (None if text is None else parse_time(text) for text in (choices.start, choices.end))
     if start is not None and end is not None and start >= end:
         raise ConfigError("--from must lie before --to")
-    return ExportSelection(
-        options["category"], options["symbol"], start, end, options["collector"], options.get("depth")
-    )
+    return ExportSelection(choices.category, choices.symbol, start, end, choices.collector, depth)

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +16,7 @@ import msgspec
 import typer
 
 from recorder.options import MIN_FREE_MIB, ReportFormat
+from recorder.shared_options import with_options
 from schemas.errors import ConfigError
 
 __all__ = ["importing"]
@@ -65,117 +67,107 @@ STYLE = Annotated[
 ]
 
 
+@dataclass(frozen=True)
+class _Choices:
+    """What every import is told."""
+
+    category: CATEGORY
+    data: DATA = Path("data")
+    name: NAME = ""
+    environment: ENVIRONMENT = "mainnet"
+    skip_bad: SKIP_BAD = False
+    segment_mib: SEGMENT_MIB = 256
+    min_free_mib: Annotated[float, MIN_FREE_MIB] = 256.0
+    no_roll: NO_ROLL = False
+    style: STYLE = ReportFormat.TABLE
+
+
 @importing.command("capture")
+@with_options(_Choices)
 def _capture(
+    choices: _Choices,
     files: FILES,
-    category: CATEGORY,
-    data: DATA = Path("data"),
-    name: NAME = "",
-    environment: ENVIRONMENT = "mainnet",
-    skip_bad: SKIP_BAD = False,
-    segment_mib: SEGMENT_MIB = 256,
-    min_free_mib: Annotated[float, MIN_FREE_MIB] = 256.0,
-    no_roll: NO_ROLL = False,
-    style: STYLE = ReportFormat.TABLE,
 ) -> None:
     """Import captures: a line a frame, `<receive_ns> <frame>`, plain, .gz or .zst, as `journal cat` writes them.
 
     Interrupted, it goes on where it was when the same command is given again. A file is imported once."""
-    options = dict(locals())
     from recorder.importing.captures import CaptureFile
 
-    _run(options, CaptureFile)
+    _run(choices, files, CaptureFile)
 
 
 @importing.command("bybit")
+@with_options(_Choices)
 def _bybit(
+    choices: _Choices,
     files: FILES,
-    category: CATEGORY,
-    data: DATA = Path("data"),
-    name: NAME = "",
-    environment: ENVIRONMENT = "mainnet",
-    skip_bad: SKIP_BAD = False,
-    segment_mib: SEGMENT_MIB = 256,
-    min_free_mib: Annotated[float, MIN_FREE_MIB] = 256.0,
-    no_roll: NO_ROLL = False,
-    style: STYLE = ReportFormat.TABLE,
 ) -> None:
     """Import the exchange's own history files: order books (.data.zip, option .zip), trades (.csv.gz, .csv.zip),
     premium and spot index (.csv.gz), and candles for MetaTrader 4 (.csv.gz).
 
     Nobody recorded when these frames came: the time of receipt is the exchange's push time; it tells no latency.
     What neighbouring days' files both have comes once. Interrupted, it goes on when the same command is given again."""
-    options = dict(locals())
     from recorder.importing.book_files import BookFile
     from recorder.importing.kline_files import KlineFile, is_kline_file
     from recorder.importing.trade_files import TradeFile
     from schemas.names import Category
 
     def form(path: Path) -> BookFile | KlineFile | TradeFile:
-        if is_kline_file(path) and category in list(Category):
-            return KlineFile(path, Category(category))
+        if is_kline_file(path) and choices.category in list(Category):
+            return KlineFile(path, Category(choices.category))
         is_csv = re.search(r"\.csv(\.\w+)?$", path.name.lower()) is not None
-        return TradeFile(path, spot=category == "spot") if is_csv else BookFile(path)
+        return TradeFile(path, spot=choices.category == "spot") if is_csv else BookFile(path)
 
-    _run(options, form)
+    _run(choices, files, form)
 
 
 @importing.command("tardis")
+@with_options(_Choices)
 def _tardis(
+    choices: _Choices,
     files: FILES,
-    category: CATEGORY,
-    data: DATA = Path("data"),
-    name: NAME = "",
-    environment: ENVIRONMENT = "mainnet",
     depth: Annotated[
         int,
         typer.Option("--depth", min=2, max=1000, help="Depth of the book's topic; twice as many levels fit."),
     ] = 1000,
-    skip_bad: SKIP_BAD = False,
-    segment_mib: SEGMENT_MIB = 256,
-    min_free_mib: Annotated[float, MIN_FREE_MIB] = 256.0,
-    no_roll: NO_ROLL = False,
-    style: STYLE = ReportFormat.TABLE,
 ) -> None:
     """Import Tardis's CSV files, incremental_book_L2 and trades, plain, .gz or .zst.
 
     Frames are made up from their rows: levels, trades and stamps are Tardis's; update ids are not the exchange's."""
-    options = dict(locals())
     from recorder.importing.tardis_files import TardisFile
 
-    _run(options, lambda path: TardisFile(path, depth=depth, option=category == "option"))
+    _run(choices, files, lambda path: TardisFile(path, depth=depth, option=choices.category == "option"))
 
 
-def _run(options: dict[str, Any], form: Callable[[Path], Any]) -> None:
+def _run(choices: _Choices, files: list[Path], form: Callable[[Path], Any]) -> None:
     from recorder.disk_budget import floor_of
     from recorder.importing.run import ImportPlan, Report, run_import
     from recorder.importing.sources import name_of
     from schemas.names import Category, Environment
 
     for key, known in (("category", Category), ("environment", Environment)):
-        if options[key] not in list(known):
-            raise ConfigError(f"--{key}: found {options[key]!r}, expected one of {', '.join(known)}")
-    files: list[Path] = options["files"]
+        if (found := getattr(choices, key)) not in list(known):
+            raise ConfigError(f"--{key}: found {found!r}, expected one of {', '.join(known)}")
     plan = ImportPlan(
         [form(path) for path in files],
-        options["name"] or name_of(files[0]),
-        Category(options["category"]),
-        Environment(options["environment"]),
-        options["skip_bad"],
-        round(options["segment_mib"] * 2**20),
+        choices.name or name_of(files[0]),
+        Category(choices.category),
+        Environment(choices.environment),
+        choices.skip_bad,
+        round(choices.segment_mib * 2**20),
     )
     report: Report
     with _stoppable() as stopped:
         report = run_import(
             plan,
-            options["data"],
-            roll=not options["no_roll"],
+            choices.data,
+            roll=not choices.no_roll,
             on_progress=_bar(),
             should_stop=lambda: bool(stopped),
-            budget=floor_of(options["data"], options["min_free_mib"], _UNTIL_ROOM),
+            budget=floor_of(choices.data, choices.min_free_mib, _UNTIL_ROOM),
         )
     _clear()
-    if options["style"] is ReportFormat.JSON:
+    if choices.style is ReportFormat.JSON:
         print(msgspec.json.encode(report).decode())
     else:
         for file in report.files:

@@ -21,12 +21,11 @@ import pyarrow.parquet as pq
 from engine.stored_rows import store
 from recorder.encodings import open_writer, profile
 from recorder.hashed_file import HashedFile
-from recorder.row_ranges import BOOK_TABLES, Ranges, RunRanges, receive_range
-from recorder.version import SOFTWARE
+from recorder.row_ranges import BOOK_TABLES, Ranges, RunRanges, file_line
 from schemas.errors import StoreError
 from schemas.manifest import ManifestFile, ManifestSegment
 from schemas.names import Table
-from schemas.tables import SCHEMA_VERSION, schema_of
+from schemas.tables import schema_of
 
 __all__ = ["MergedFile"]
 
@@ -109,14 +108,15 @@ class MergedFile:
     def finish(self) -> ManifestFile:
         """Sync, take the final name, and describe the file for the manifest."""
         assert self._file is not None
-        like, ranges = self._like, self._ranges
+        like = self._like
         try:
             digest = self._file.finish()
             name = f"{like.collector}-{like.segment}-{self._last_segment}-{digest[:12]}.parquet"
             self._temporary.rename(self._directory / name)
         except OSError as error:
             raise self._failure(error) from error
-        return ManifestFile(
+        return file_line(
+            self._ranges,
             path=f"{like.path.rpartition('/')[0]}/{name}",
             table=like.table,
             category=like.category,
@@ -127,18 +127,9 @@ class MergedFile:
             last_segment=self._last_segment,
             runs=self._runs.runs(),
             rows=self.rows,
-            bytes=self._file.length,
+            length=self._file.length,
             sha256=digest,
-            sequence=ranges.of("sequence"),
-            receive_ns=receive_range(ranges),
-            match_ms=ranges.of("match_time"),
-            push_ms=ranges.of("push_time"),
-            update_id=ranges.of("update_id"),
-            cross_sequence=ranges.of("cross_sequence"),
             gaps=self._gaps,
-            feeds=dict(sorted(ranges.feeds.items())),
-            schema_version=SCHEMA_VERSION,
-            software=SOFTWARE,
         )
 
     def discard(self) -> None:

@@ -20,13 +20,12 @@ from engine.replay import Key
 from engine.stored_rows import store
 from recorder.encodings import profile
 from recorder.grouped_file import GroupedFile
-from recorder.row_ranges import BOOK_TABLES, Ranges, receive_range
+from recorder.row_ranges import BOOK_TABLES, Ranges, file_line
 from recorder.row_scratch import Place, RowScratch
-from recorder.version import SOFTWARE
 from recorder.whole_files import sync_directories
 from schemas.errors import StoreError
 from schemas.manifest import ManifestFile
-from schemas.tables import SCHEMA_VERSION, schema_of
+from schemas.tables import schema_of
 
 __all__ = [
     "MAX_WAITING_BYTES",
@@ -205,8 +204,8 @@ class ArchiveFile:
             self._temporary.rename(self.path)
         except OSError as error:
             raise self._failure(error) from error
-        ranges = self._ranges
-        return ManifestFile(
+        return file_line(
+            self._ranges,
             path=self.relative,
             table=self.table.value,
             category=self.category,
@@ -215,18 +214,9 @@ class ArchiveFile:
             collector=self.collector,
             segment=self.segment_ns,
             rows=self.rows,
-            bytes=self._file.length,
+            length=self._file.length,
             sha256=sha256,
-            sequence=ranges.of("sequence"),
-            receive_ns=receive_range(ranges),
-            match_ms=ranges.of("match_time"),
-            push_ms=ranges.of("push_time"),
-            update_id=ranges.of("update_id"),
-            cross_sequence=ranges.of("cross_sequence"),
             gaps=gaps,
-            feeds=dict(sorted(ranges.feeds.items())),
-            schema_version=SCHEMA_VERSION,
-            software=SOFTWARE,
         )
 
     def discard(self) -> None:

@@ -9,11 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas.manifest import FeedEnds, FileRun, ManifestSegment
+from recorder.version import SOFTWARE
+from schemas.manifest import FeedEnds, FileRun, ManifestFile, ManifestSegment
 from schemas.names import Table
-from schemas.tables import book_topic
+from schemas.tables import SCHEMA_VERSION, book_topic
 
-__all__ = ["BOOK_TABLES", "RANGED", "Ranges", "RunRanges", "receive_range"]
+__all__ = ["BOOK_TABLES", "RANGED", "Ranges", "RunRanges", "file_line"]
 
 BOOK_TABLES: Final = frozenset({Table.BOOK_UPDATES, Table.RPI_BOOK_UPDATES})
 RANGED: Final = (
@@ -126,6 +127,50 @@ class RunRanges:
             )
             for run, (rows, ranges) in sorted(self._runs.items(), key=lambda item: item[0])
         ]
+
+
+def file_line(
+    ranges: Ranges,
+    *,
+    path: str,
+    table: str,
+    category: str,
+    symbol: str,
+    date: str,
+    collector: str,
+    segment: int,
+    rows: int,
+    length: int,
+    sha256: str,
+    gaps: int,
+    last_segment: int | None = None,
+    runs: list[FileRun] | None = None,
+) -> ManifestFile:
+    """Return the manifest line of a file whose rows were noted; ``length`` is in bytes, the rest as there."""
+    return ManifestFile(
+        path=path,
+        table=table,
+        category=category,
+        symbol=symbol,
+        date=date,
+        collector=collector,
+        segment=segment,
+        last_segment=last_segment,
+        runs=runs,
+        rows=rows,
+        bytes=length,
+        sha256=sha256,
+        sequence=ranges.of("sequence"),
+        receive_ns=receive_range(ranges),
+        match_ms=ranges.of("match_time"),
+        push_ms=ranges.of("push_time"),
+        update_id=ranges.of("update_id"),
+        cross_sequence=ranges.of("cross_sequence"),
+        gaps=gaps,
+        feeds=dict(sorted(ranges.feeds.items())),
+        schema_version=SCHEMA_VERSION,
+        software=SOFTWARE,
+    )
 
 
 def receive_range(ranges: Ranges) -> tuple[int, int] | None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Concatenate, Final, ParamSpec
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from recorder.options import ReportFormat
+from recorder.shared_options import with_options
 from schemas.errors import ConfigError
 from schemas.names import Category, Environment
 
@@ -24,8 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["CATEGORY", "Choices", "with_choices"]
 
 CATEGORY = typer.Option("--category", help="spot, linear, inverse or option.")
-
-P = ParamSpec("P")
 
 
 @dataclass(frozen=True)
@@ -161,21 +157,5 @@ def _choices(
     return Choices(read, root, live, style)
 
 
-_SIGNATURE: Final = inspect.signature(_choices, eval_str=True)
-
-
-def with_choices(command: Callable[Concatenate[Choices, P], None]) -> Callable[..., None]:
-    """A command whose first argument is made of options that all of them have."""
-    signature = inspect.signature(command, eval_str=True)
-    own = list(signature.parameters.values())[1:]
-    shared = _SIGNATURE.parameters
-
-    @functools.wraps(command)
-    def run(**given: Any) -> None:
-        choices = _choices(**{name: given.pop(name) for name in shared})
-        command(choices, **given)  # type: ignore[call-arg]
-
-    keyword = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in (*own, *shared.values())]
-    run.__signature__ = signature.replace(parameters=keyword)  # type: ignore[attr-defined]
-    run.__annotations__ = {one.name: one.annotation for one in keyword} | {"return": None}
-    return run
+with_choices: Final = with_options(_choices)
+"""A command whose first argument is made of options that all of them have."""

@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recorder import rebuild as module
+from recorder import rebuild_frames
 from recorder.journal import Record, SegmentReader, segments
 from recorder.manifest import read_manifest
 from recorder.rebuild import Rebuilt, Unprovable, closing_of, rebuild
@@ -30,11 +31,7 @@ from tests.engine.drivers.messages import TOPICS as EVENT_TOPICS
 from tests.recorder.recordings import BOOK, START_NS, Tape, book, market, record_day
 from tests.strategies import Run, runs
 
-
-@pytest.fixture(autouse=True)
-def fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing here is about what a power cut leaves."""
-    monkeypatch.setattr(os, "fsync", lambda _: None)
+pytestmark = pytest.mark.usefixtures("no_fsync")
 
 
 def journal_records(path: Path) -> list[Record]:
@@ -159,6 +156,7 @@ def test_candles_and_limits_are_not_kept_twice(tmp_path: Path) -> None:
 
 def test_small_pieces_give_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Trades of one frame may lie in two pieces of a file, records in two of the scratch file."""
+    monkeypatch.setattr(rebuild_frames, "PIECE_ROWS", 3)
     monkeypatch.setattr(module, "BATCH_ROWS", 3)
     monkeypatch.setattr(module, "BATCH_BYTES", 700)
     tape = Tape(tmp_path)

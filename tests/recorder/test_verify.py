@@ -35,10 +35,7 @@ from tests.recorder.recordings import BOOK, START_NS, TRADES, Tape, book, market
 RPI = "orderbook.rpi.BTCUSDT"
 
 
-@pytest.fixture(autouse=True)
-def fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing here is about what a power cut leaves, and verify rolls everything anew."""
-    monkeypatch.setattr(os, "fsync", lambda _: None)
+pytestmark = pytest.mark.usefixtures("no_fsync")
 
 
 @pytest.fixture(scope="module")
