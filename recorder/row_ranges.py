@@ -14,7 +14,7 @@ from schemas.manifest import FeedEnds, FileRun, ManifestFile, ManifestSegment
 from schemas.names import Table
 from schemas.tables import SCHEMA_VERSION, book_topic
 
-__all__ = ["BOOK_TABLES", "RANGED", "Ranges", "RunRanges", "file_line"]
+__all__ = ["BOOK_TABLES", "RANGED", "Ranges", "RunRanges", "file_line", "receive_range"]
 
 BOOK_TABLES: Final = frozenset({Table.BOOK_UPDATES, Table.RPI_BOOK_UPDATES})
 RANGED: Final = (
