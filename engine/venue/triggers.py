@@ -129,8 +129,9 @@ class Triggers:
         elif order.is_complete:
             self.after_end(account, order, now_ms)
         for other in self._whole.get(position, {}).values():
-            if other.is_waiting:
-                other.quantity = position.size
+            if other.is_waiting and other.quantity != position.size:
+                other.quantity, other.updated_ms = position.size, now_ms
+                self._outbox.order(other)
 
     def after_end(self, account: Account, order: Order, now_ms: int) -> None:
         """Set the partial protection that an order brought, for what was filled of it."""

@@ -18,6 +18,10 @@ def stop_rows(desk: Desk, kind: str) -> list[tuple[str, str]]:
     ]
 
 
+def stop_quantities(desk: Desk) -> list[str]:
+    return [row["qty"] for row in desk.rows("order") if row["stopOrderType"] == "StopLoss"]
+
+
 def trading_stop(desk: Desk, **values: Any) -> None:
     venue = desk.venue
     market = venue.markets[Category.LINEAR, "BTCUSDT"]
@@ -226,8 +230,10 @@ def test_it_grows_and_shrinks_with_the_position(desk: Desk) -> None:
     desk.create("Buy", "0.5")
     (stop,) = [o for o in desk.venue.accounts["1"].orders.values() if o.stop_order_type == "StopLoss"]
     assert stop.quantity == D("1.5")
+    assert stop_quantities(desk) == ["1", "1.5"], "and it is told"
     desk.create("Sell", "0.7")
     assert stop.quantity == D("0.8")
+    assert stop_quantities(desk) == ["1", "1.5", "0.8"]
     desk.trade("Sell", "58999", "1")
     assert (desk.size(), stop.status, stop.filled) == (0, "Filled", D("0.8"))
 
