@@ -197,6 +197,28 @@ def _size_and_hash(path: Path) -> tuple[int, str]:
         return file.tell(), digest.hexdigest()
 
 
+def _check_place(newest: Path, words: str, open_requests: int) -> None:
+    """Refuse what belongs elsewhere: another exchange knows nothing of a request, which would count as never taken.
+
+    Args:
+        words: environment and endpoint of the run that is to begin; empty where nobody cares.
+    """
+    with newest.open("rb") as file:
+        first = next(iter(order_lines(newest, file.readline())), None)
+    before = "" if first is None else first[0].words
+    if not before or not words or before == words:
+        return
+    if open_requests:
+        raise ConfigError(
+            f"{newest.parent}: the run before left {open_requests} requests in doubt at {before}, and what became of "
+            f"them can only be found out there, not at {words}: go there, or give another directory"
+        )
+    if before.partition(" ")[0] != words.partition(" ")[0]:
+        raise ConfigError(
+            f"{newest.parent}: the run before was at {before}, this one would be at {words}: give each a directory"
+        )
+
+
 def order_files(directory: Path) -> list[Path]:
     """The runs' files of a trading directory, the oldest first: by number, however many digits; others are not ours."""
     files = (path for path in (directory / "orders").glob("*" + _ENDING) if path.stem.isdecimal())
@@ -237,7 +259,7 @@ class OrderJournal:
         lines: written by this run.
 
     Raises:
-        ConfigError: another run writes here.
+        ConfigError: another run writes here, or the one before was of another exchange.
         Corrupt: the newest file isn't what was written.
         StoreError: the disk.
     """
@@ -256,6 +278,8 @@ class OrderJournal:
             self._take_lock()
             runs = order_files(directory)
             open_requests = read_orders(runs[-1])[0] if runs else {}
+            if runs:
+                _check_place(runs[-1], words, len(open_requests))
             self.restored = [line.restored() for line in open_requests.values()]
             self._begin(runs[-1] if runs else None, words, open_requests)
         except OSError as error:

@@ -192,6 +192,7 @@ def amend(
             take_profit=take_profit,
             stop_loss=stop_loss,
         )
+        _check_switch(choices)
         (key,) = await find_orders(choices, [order], category)
         settings = settings_of(choices, _traded(choices, key.category, key.symbol), limits)
         async with (
@@ -234,6 +235,16 @@ def _traded(choices: Choices, category: Category, symbol: str) -> dict[Category,
     return configured
 
 
+def _check_switch(choices: Choices) -> None:
+    """Before anybody is asked anything; the client looks again."""
+    from execution.desk.orders import Refused
+    from execution.kill_switch import KillSwitch
+
+    switch = KillSwitch(choices.directory)
+    if switch.is_on:
+        raise Refused("kill switch", f"{switch.reason}; it stays on until it is released")
+
+
 async def _place(choices: Choices, order: NewOrder, limits: Limits) -> None:
     from execution.commands.finding import check_name
     from execution.commands.own_book import own_book
@@ -241,6 +252,7 @@ async def _place(choices: Choices, order: NewOrder, limits: Limits) -> None:
     from execution.desk.outcomes import OutcomeKind
 
     settings = settings_of(choices, _traded(choices, order.category, order.symbol), limits)
+    _check_switch(choices)
     await check_name(choices, order.key)
     async with (
         own_book(choices, limits, order.category, order.symbol) as quote_of,
@@ -267,13 +279,9 @@ async def _dry(choices: Choices, order: NewOrder, limits: Limits) -> None:
     from execution.commands.own_book import own_book
     from execution.commands.rows import print_rows
     from execution.commands.session import say, settings_of
-    from execution.desk.orders import Refused
-    from execution.kill_switch import KillSwitch
 
-    settings = settings_of(choices, _traded(choices, order.category, order.symbol), limits)
-    switch = KillSwitch(settings.directory)
-    if switch.is_on:
-        raise Refused("kill switch", f"{switch.reason}; it stays on until it is released")
+    settings_of(choices, _traded(choices, order.category, order.symbol), limits)
+    _check_switch(choices)
     await check_name(choices, order.key)
     async with own_book(choices, limits, order.category, order.symbol) as quote_of, asking(choices) as there:
         order = await _held(there, order, limits, quote_of)
@@ -288,6 +296,7 @@ async def _dry(choices: Choices, order: NewOrder, limits: Limits) -> None:
 async def _held(there: Asking, order: NewOrder, limits: Limits, quote_of: Any) -> NewOrder:
     from execution.desk.limits import RiskGate
     from execution.desk.live import LiveAccount
+    from execution.desk.orders import Refused
     from execution.desk.requests import Requests
     from execution.loading import AccountLoader, load_filters
 
@@ -308,7 +317,5 @@ async def _held(there: Asking, order: NewOrder, limits: Limits, quote_of: Any) -
         lambda _, symbol: filters if symbol == order.symbol else None, there.clock.now_ms()
     )
     if excess:
-        from execution.desk.orders import Refused
-
         raise Refused("daily loss", excess)
     return order

@@ -157,6 +157,9 @@ def report(results: Sequence[tuple[OrderRequest, Outcome, LiveOrder | None]], st
         ]
         if orders:
             print_rows([order_row(order) for order in orders], style, "")
+        for request, outcome, order in results:
+            if outcome.kind is OutcomeKind.ACKED and order is None:
+                say(f"the {_name(request)}: acked, and no row has shown it yet: `tapebook trade orders` will")
     failed = [(request, outcome) for request, outcome, _ in results if outcome.kind is not OutcomeKind.ACKED]
     if failed:
         raise ExchangeError(

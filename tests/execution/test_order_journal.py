@@ -229,3 +229,18 @@ def test_a_directory_that_cannot_be(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StoreError):
         OrderJournal(tmp_path / "file")
+
+
+def test_a_directory_belongs_to_one_exchange(tmp_path: Path) -> None:
+    """What is in doubt at one exchange, another would say is not there: it would count as never taken."""
+    with OrderJournal(tmp_path, "gateway ws://127.0.0.1:9001") as journal:
+        journal.request(request("a"), "socket", 1)
+    for other in ("gateway ws://127.0.0.1:9002", "mainnet wss://stream.bybit.com"):
+        with pytest.raises(ConfigError, match=r"1 requests in doubt at gateway ws://127\.0\.0\.1:9001"):
+            OrderJournal(tmp_path, other)
+    with OrderJournal(tmp_path, "gateway ws://127.0.0.1:9001") as journal:
+        journal.outcome(end(journal.restored[0]), 1)
+    with OrderJournal(tmp_path, "gateway ws://127.0.0.1:9002"):
+        pass  # a gateway takes another port each time, and nothing is in doubt
+    with pytest.raises(ConfigError, match="give each a directory"):
+        OrderJournal(tmp_path, "mainnet wss://stream.bybit.com")

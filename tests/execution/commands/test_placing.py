@@ -86,6 +86,27 @@ def test_a_market_order_fills_and_is_closed_again(desk: Desk) -> None:
     assert desk.rows("positions") == []
 
 
+def test_a_conditional_order_waits_for_its_trigger(desk: Desk) -> None:
+    above = resting_price(desk, "1.03")
+    words = (
+        "buy",
+        "BTCUSDT",
+        "0.01",
+        "--market",
+        "--trigger",
+        above,
+        "--trigger-when",
+        "rises",
+        "--stop-loss",
+    )
+    (row,) = desk.rows(*words, int(resting_price(desk, "0.9")), "--trigger-by", "MarkPrice")
+    assert (row["status"], row["trigger"], row["type"]) == ("Untriggered", str(above), "Market")
+    (row,) = desk.rows("amend", row["link_id"], "--trigger", above + 10)
+    assert row["trigger"] == str(above + 10)
+    (row,) = desk.rows("cancel", row["order_id"])
+    assert row["status"] == "Deactivated"
+
+
 def test_a_dry_run_sends_nothing(desk: Desk) -> None:
     before = len(desk.requests())
     ended = desk(
