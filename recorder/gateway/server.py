@@ -6,15 +6,16 @@ import asyncio
 import random
 import sys
 import uuid
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Final, Self
 
-from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp import web
 
 from recorder.gateway.books import Feeds
 from recorder.gateway.connection import Connection
-from recorder.gateway.dialect import MAX_REQUEST_BYTES, Action, Dialect
+from recorder.gateway.dialect import Action, Dialect
 from recorder.gateway.exchange import Exchange, Subscriptions, WatchedExchange
 from recorder.gateway.faults import Deed, FaultInjector
 from recorder.gateway.ledger import Ledger
@@ -22,8 +23,9 @@ from recorder.gateway.lies import Lies
 from recorder.gateway.market_rest import MarketRest
 from recorder.gateway.options import GatewayOptions
 from recorder.gateway.published import Published
-from recorder.gateway.request_faults import STATUS_OF, HandshakeFaults, RequestFaults
+from recorder.gateway.request_faults import RequestFaults
 from recorder.gateway.restarts import Renumbering
+from recorder.gateway.sockets import CLOSE_PATIENCE_S, Door, has_left, hear, new_socket
 from recorder.gateway.sources import ReplaySource
 from recorder.gateway.timeline import MarketTimeline, Outlet, ReplayTimeline, Timeline
 from recorder.gateway.trading.server import TradingServer, open_trading
@@ -37,8 +39,6 @@ __all__ = ["Gateway"]
 MAX_CONNECTIONS: Final = 1_000
 """At once, as the exchange allows per IP and category."""
 STATUS_TOPICS: Final = frozenset({"system.status"})
-_CLOSE_PATIENCE_S: Final = 2.0
-_HALF_OPEN_LOOK_S: Final = 0.02
 _MS: Final = 1_000_000
 
 
@@ -73,7 +73,7 @@ class Gateway:
         self._closing: set[asyncio.Task[None]] = set()
         self._outlet = Outlet(self._flush_ledger)
         self._plan = options.faults
-        self._handshakes = None if options.faults is None else HandshakeFaults(options.faults)
+        self._door = Door(MAX_CONNECTIONS, "connections", options.faults, self._note_fault)
         self._subscriptions = Subscriptions()
         self._trading: TradingServer | None = None
 
@@ -200,7 +200,7 @@ class Gateway:
         if self._trading is not None:
             self._trading.add_to(application)
         runner = web.AppRunner(
-            application, access_log=None, handle_signals=False, shutdown_timeout=_CLOSE_PATIENCE_S
+            application, access_log=None, handle_signals=False, shutdown_timeout=CLOSE_PATIENCE_S
         )
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
@@ -226,20 +226,10 @@ class Gateway:
         if exchange is None:
             served = ", ".join(f"/v5/public/{category.value}" for category in self._exchanges)
             raise web.HTTPNotFound(text=f"no such stream here; served: {served}\n")
-        if len(self._connections) >= MAX_CONNECTIONS:
-            raise web.HTTPTooManyRequests(text=f"{MAX_CONNECTIONS} connections are open already\n")
-        refusal = None if self._plan is None or self._handshakes is None else self._handshakes.next()
+        refusal = self._door.refusal(len(self._connections))
         if refusal is not None:
-            self._note_fault(refusal)
-            return web.Response(status=STATUS_OF[refusal], text=f"fault {refusal}\n")
-        # Without compression, frames can be framed once and written to every socket as they are.
-        socket = web.WebSocketResponse(
-            compress=False,
-            max_msg_size=MAX_REQUEST_BYTES,
-            timeout=_CLOSE_PATIENCE_S,
-            autoping=False,
-            autoclose=False,
-        )
+            return refusal
+        socket = new_socket()
         writer = await socket.prepare(request)
         transport = request.transport
         if transport is None:
@@ -249,10 +239,8 @@ class Gateway:
         self._connections[connection] = socket
         lifetime = self._limit_life(connection)
         try:
-            await self._converse(exchange, connection, socket, identity, only)
-            while connection.is_half_open and not transport.is_closing():  # noqa: ASYNC110 - nobody tells of its end
-                # Even a goodbye stays unanswered, for as long as the other side keeps the connection.
-                await asyncio.sleep(_HALF_OPEN_LOOK_S)
+            requests = hear(socket, lambda: connection.is_half_open, transport.is_closing)
+            await self._converse(exchange, connection, requests, identity, only)
             await socket.close()
         finally:
             if lifetime is not None:
@@ -290,23 +278,12 @@ class Gateway:
         self,
         exchange: Exchange,
         connection: Connection,
-        socket: web.WebSocketResponse,
+        requests: AsyncIterator[bytes],
         identity: str,
         only: frozenset[str] | None,
     ) -> None:
         dialect = Dialect(exchange.venue.category, identity, exchange.venue.has_symbol, only=only)
-        async for message in socket:
-            if message.type is WSMsgType.TEXT:
-                request = message.data.encode()
-            elif message.type is WSMsgType.BINARY:
-                request = message.data
-            elif message.type is WSMsgType.PING and not connection.is_half_open:
-                await socket.pong(message.data)
-                continue
-            else:
-                continue
-            if connection.is_half_open:
-                continue
+        async for request in requests:
             now_ms = self._timeline.now_ns() // _MS
             answer = dialect.answer(request, connection.topics, now_ms)
             deed = connection.fault_of(answer.topics, subscribes=answer.action is Action.SUBSCRIBE)
@@ -341,13 +318,8 @@ class Gateway:
         if connection.is_half_open:
             connection.abort()
             return
-        if socket is None:
-            return
-        with suppress(TimeoutError, ConnectionError):
-            async with asyncio.timeout(_CLOSE_PATIENCE_S):
-                await socket.close(code=WSCloseCode.GOING_AWAY)
-                return
-        connection.abort()
+        if socket is not None and not await has_left(socket):
+            connection.abort()
 
     def _disturb(self, stack: AsyncExitStack) -> None:
         """Start what happens at times, rather than to frames or requests."""
@@ -393,6 +365,7 @@ class Gateway:
         await self._subscriptions.settled(0.0)
         await asyncio.sleep(seconds)
         self._plan = None
+        self._door.calm()
         for connection in self._connections:
             connection.calm()
             connection.flush()

@@ -9,14 +9,13 @@ from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
-from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp import web
 
 from engine.venue import Refusal
-from recorder.gateway.dialect import MAX_REQUEST_BYTES
 from recorder.gateway.exchange import Exchange, WatchedExchange
 from recorder.gateway.faults import Deed, FaultPlan
 from recorder.gateway.ledger import Ledger
-from recorder.gateway.request_faults import STATUS_OF, HandshakeFaults
+from recorder.gateway.sockets import Door, has_left, hear, new_socket
 from recorder.gateway.trading.desk import Desk
 from recorder.gateway.trading.faults import OrderFaults
 from recorder.gateway.trading.noted import NotedDesk
@@ -36,8 +35,6 @@ __all__ = ["TradingServer", "open_trading"]
 MAX_SESSIONS: Final = 500
 _TICK_S: Final = 0.05
 _MS: Final = 1_000_000
-_CLOSE_PATIENCE_S: Final = 2.0
-_HALF_OPEN_LOOK_S: Final = 0.02
 _RESTART: Final = Outcome(
     10019, "ws trade service is restarting, do not accept new request; build a new connection", {}, {}, None
 )
@@ -70,7 +67,9 @@ class TradingServer:
         self._error = Outcome(code, "An error for no reason: the outcome is unknown", {}, {}, None)
         self._noted = NotedDesk(desk, ledger)
         self._rest = SignedRest(self._noted, plan, self._error)
-        self._handshakes = None if plan is None else HandshakeFaults(plan)
+        self._door = Door(
+            MAX_SESSIONS, "private connections", plan, lambda deed: self._note("fault", 0, fault=deed)
+        )
 
     def add_to(self, application: web.Application) -> None:
         """Serve the paths."""
@@ -99,6 +98,7 @@ class TradingServer:
     def calm(self) -> None:
         """No further fault."""
         self._plan = None
+        self._door.calm()
         self._rest.faults.calm()
         for session in self._sessions:
             session.faults.calm()
@@ -145,11 +145,8 @@ class TradingServer:
         if session.is_half_open:
             session.abort()
             return
-        with suppress(TimeoutError, ConnectionError):
-            async with asyncio.timeout(_CLOSE_PATIENCE_S):
-                await socket.close(code=WSCloseCode.GOING_AWAY)
-                return
-        session.abort()
+        if not await has_left(socket):
+            session.abort()
 
     def _note(self, event: str, connection: int, **details: str) -> None:
         if self._ledger is not None:
@@ -165,19 +162,10 @@ class TradingServer:
             active_s = active_seconds(request.query.get("max_active_time"))
         except ConfigError as error:
             return web.Response(status=400, text=f"{error}\n")
-        if len(self._sessions) >= MAX_SESSIONS:
-            return web.Response(status=429, text=f"{MAX_SESSIONS} private connections are open already\n")
-        refusal = None if self._plan is None or self._handshakes is None else self._handshakes.next()
+        refusal = self._door.refusal(len(self._sessions))
         if refusal is not None:
-            self._note("fault", 0, fault=refusal)
-            return web.Response(status=STATUS_OF[refusal], text=f"fault {refusal}\n")
-        socket = web.WebSocketResponse(
-            compress=False,
-            max_msg_size=MAX_REQUEST_BYTES,
-            timeout=_CLOSE_PATIENCE_S,
-            autoping=False,
-            autoclose=False,
-        )
+            return refusal
+        socket = new_socket()
         await socket.prepare(request)
         transport = request.transport
         if transport is None:
@@ -205,7 +193,7 @@ class TradingServer:
         session.topics = dialect.topics
         disconnects = self.desk.disconnects
         try:
-            async for payload in _messages(socket, session):
+            async for payload in _requests(socket, session):
                 session.touch()
                 was_known = dialect.key
                 answer = dialect.answer(payload, self.desk.request_ms())
@@ -231,7 +219,7 @@ class TradingServer:
         dialect = TradeDialect(self.desk.keys, identity)
         address = request.remote or ""
         try:
-            async for payload in _messages(socket, session):
+            async for payload in _requests(socket, session):
                 session.touch()
                 now_ms = self.desk.request_ms()
                 read = dialect.read(payload, now_ms)
@@ -332,16 +320,5 @@ def open_trading(
     return TradingServer(desk, next_number, ledger, plan)
 
 
-async def _messages(socket: web.WebSocketResponse, session: Session) -> AsyncIterator[bytes]:
-    """What a client says, until it is gone; of a half-open connection nothing, not even its goodbye."""
-    async for message in socket:
-        if session.is_half_open:
-            continue
-        if message.type is WSMsgType.TEXT:
-            yield message.data.encode()
-        elif message.type is WSMsgType.BINARY:
-            yield message.data
-        elif message.type is WSMsgType.PING:
-            await socket.pong(message.data)
-    while session.is_half_open and session.is_open:  # noqa: ASYNC110 - nobody tells of its end
-        await asyncio.sleep(_HALF_OPEN_LOOK_S)
+def _requests(socket: web.WebSocketResponse, session: Session) -> AsyncIterator[bytes]:
+    return hear(socket, lambda: session.is_half_open, lambda: not session.is_open)
