@@ -109,11 +109,16 @@ def assert_gaps_where_alone(recorded: Recorded, alone: dict[str, list[int]]) -> 
         ), gap
 
 
+def update_id(payload: bytes) -> int:
+    return int(payload.partition(b'"u":')[2].partition(b",")[0])
+
+
 def brought_alone(recorded: Recorded) -> tuple[Counter[int], Counter[int]]:
     """By line, the least and the most messages that it may be said to have saved.
 
-    The least: of chains, which show what a line missed once it is back. The most: all that the other one lacks, and
-    what came while that one's subscription was on its way, though it may have brought it then.
+    The least: of chains, whose ids show what a line missed once it brings a later one; what the recording's end kept
+    it from bringing was not missed. The most: all that the other one lacks, and what came while that one's
+    subscription was on its way, though it may have brought it then.
     """
     least: Counter[int] = Counter()
     most: Counter[int] = Counter()
@@ -122,8 +127,9 @@ def brought_alone(recorded: Recorded) -> tuple[Counter[int], Counter[int]]:
         frames = [frame for frame in recorded.frames if mark in frame.payload]
         spans = {}
         for line in (0, 1):
-            own = [frame.sequence for frame in frames if frame.line == line]
-            spans[line] = own[0], own[-1], {frame.payload for frame in frames if frame.line == line}
+            own = [frame.payload for frame in frames if frame.line == line]
+            ids = [update_id(payload) for payload in own] if topic in CHAINS else [0]
+            spans[line] = min(ids), max(ids), set(own)
         subscribed: set[int] = set()
         for record in recorded.records:
             if record.kind == RecordKind.SESSION:
@@ -139,7 +145,7 @@ def brought_alone(recorded: Recorded) -> tuple[Counter[int], Counter[int]]:
                 is_delta = (
                     topic in CHAINS and b'"type":"delta"' in record.payload
                 )  # not what answers a subscription
-                least[record.line] += is_alone and is_delta and first < record.sequence < last
+                least[record.line] += is_alone and is_delta and first < update_id(record.payload) < last
     return least, most
 
 
