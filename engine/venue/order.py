@@ -97,6 +97,7 @@ class Order:
         queue_ahead: volume outside that stands before it; None while nobody knows (beyond the displayed depth).
         group: orders of which one cancels the others by going off.
         limit: the worst price at which it may trade, set when it goes to the book.
+        filled_value: sum of what its fills were booked at; ``exact_value`` before each was rounded.
     """
 
     order_id: str
@@ -131,6 +132,7 @@ class Order:
     limit: Decimal | None = None
     filled: Decimal = ZERO
     filled_value: Decimal = ZERO
+    exact_value: Decimal = ZERO
     spent: Decimal = ZERO
     fees: dict[str, Decimal] = field(default_factory=dict)
     closed_pnl: Decimal = ZERO
@@ -199,6 +201,7 @@ class Order:
             raise RuntimeError(f"order {self.order_id}: a fill of {quantity}, wanted {self.wants(price)}")
         self.filled += quantity
         self.filled_value += self.rules.value(price, quantity)
+        self.exact_value += self.rules.exact_value(price, quantity)
         if self.is_quote_sized:
             self.spent += settled(price * quantity)
         self.move(OrderStatus.FILLED if self.is_complete else OrderStatus.PARTIALLY_FILLED, now_ms)

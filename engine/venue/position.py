@@ -26,7 +26,7 @@ class Position:
     Attributes:
         index: 0 one-way, 1 the buy side and 2 the sell side of hedge mode.
         signed: contracts, signed.
-        cost: value at which what is open was opened, above 0 or 0.
+        cost: value at which what is open was opened, above 0 or 0; ``exact_cost`` before it was rounded.
         realised: profit of everything that was closed since it was last flat; ``realised_ever`` since the beginning.
     """
 
@@ -34,6 +34,7 @@ class Position:
     index: int
     signed: Decimal = ZERO
     cost: Decimal = ZERO
+    exact_cost: Decimal = ZERO
     realised: Decimal = ZERO
     realised_ever: Decimal = ZERO
     created_ms: int = 0
@@ -56,7 +57,7 @@ class Position:
         """Average price at which what is open was opened; 0 when flat."""
         if not self.signed:
             return ZERO
-        return settled(self.size / self.cost if self.rules.is_inverse else self.cost / self.size)
+        return self.rules.average(self.size, self.exact_cost)
 
     def unrealised(self, mark: Decimal) -> Decimal:
         """Profit that closing at a price would make."""
@@ -77,6 +78,7 @@ class Position:
             share = self.cost if closing == self.size else settled(self.cost * closing / self.size)
             profit = self._profit(held, share, self.rules.value(price, closing))
             self.cost -= share
+            self.exact_cost *= (self.size - closing) / self.size
             self.signed += closing * side.sign
             self.realised += profit
             self.realised_ever += profit
@@ -86,6 +88,7 @@ class Position:
                 self.realised = ZERO
                 self.opened_ms = now_ms
             self.cost += self.rules.value(price, opening)
+            self.exact_cost += self.rules.exact_value(price, opening)
             self.signed += opening * side.sign
         self.created_ms = self.created_ms or now_ms
         self.updated_ms = now_ms

@@ -7,7 +7,7 @@ from typing import Any
 
 from engine.venue.order import Order, Trigger
 from engine.venue.position import Position
-from engine.venue.rules import ZERO, plain, settled
+from engine.venue.rules import ZERO, plain
 from schemas.names import Category
 
 __all__ = ["Row", "execution_row", "fast_row", "funding_row", "order_row", "text_of"]
@@ -25,8 +25,7 @@ def order_row(order: Order) -> Row:
     rules, trigger, protection = order.rules, order.trigger, order.protection
     average = ""
     if order.filled:
-        ratio = order.filled / order.filled_value if rules.is_inverse else order.filled_value / order.filled
-        average = plain(settled(ratio))
+        average = plain(rules.average(order.filled, order.exact_value))
     fee_coins = list(order.fees)
     return {
         "category": rules.category.value,

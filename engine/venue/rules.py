@@ -104,6 +104,15 @@ class TradingRules:
         """What a quantity is worth at a price, in the coin that settles it."""
         return settled(quantity / price) if self.is_inverse else settled(price * quantity)
 
+    def exact_value(self, price: Decimal, quantity: Decimal) -> Decimal:
+        """The same before it is rounded to what can be booked: averages are taken of this."""
+        return _CONTEXT.divide(quantity, price) if self.is_inverse else _CONTEXT.multiply(price, quantity)
+
+    def average(self, quantity: Decimal, exact_value: Decimal) -> Decimal:
+        """The price at which a quantity above 0 has an exact value."""
+        ratio = (quantity, exact_value) if self.is_inverse else (exact_value, quantity)
+        return settled(_CONTEXT.divide(*ratio))
+
     def fee_rate(self, *, maker: bool) -> Decimal:
         """Share of the value that is charged."""
         return self.maker_fee if maker else self.taker_fee

@@ -216,3 +216,12 @@ def test_keys_that_some_categories_do_not_have(desk: Desk) -> None:
         row, fill = desk.rows("order")[-1], desk.rows("execution")[-1]
         assert {"createType", "tpslMode"} - set(row) == absent
         assert ("createType" in fill) == (category == "linear")
+
+
+def test_averages_are_those_of_the_prices_however_little_was_traded(desk: Desk) -> None:
+    """Values are booked to twelve decimals of a coin; an average of what is booked would be off in the fourth."""
+    desk.book([("60000.1", "9")], [("60000.2", "9")], Category.INVERSE)
+    order = desk.create("Buy", "7", category="inverse")
+    assert order.filled == 7
+    assert desk.rows("order")[-1]["avgPrice"] == "60000.2"
+    assert desk.rows("position")[-1]["entryPrice"] == "60000.2"
