@@ -176,7 +176,8 @@ class Replay:
         A note about the last frame must have been seen.
         """
         out = self.engine.take_rows(self.collector, keep_bytes)
-        self._raw.take(out)
+        if self._raw.bytes > keep_bytes // 16:  # fewer aren't worth a table
+            self._raw.take(out)
         return out
 
     def finish(self, end_ns: int) -> dict[Key, pa.Table]:

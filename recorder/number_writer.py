@@ -265,8 +265,11 @@ def _numbers(name: str, column: pa.ChunkedArray, *, nullable: bool) -> tuple[Lev
         values.append(numbers[np.asarray(chunk.is_valid())] if chunk.null_count else numbers)
     if not nullable:
         return (count, b"", b""), values
-    valid = np.asarray(column.is_valid()) if column.null_count else np.ones(count, np.bool_)
-    return (count, b"", bit_runs(np.packbits(valid, bitorder="little"), count)), values
+    if column.null_count:
+        bits = np.packbits(np.asarray(column.is_valid()), bitorder="little")
+    else:
+        bits = np.full(count // 8 + 1, 0xFF, np.uint8)
+    return (count, b"", bit_runs(bits, count)), values
 
 
 def _ends(values: list[Column]) -> Ends:

@@ -41,9 +41,9 @@ __all__ = [
 
 log = logging.getLogger("tapebook")
 
-HELD_BYTES = 8 << 20
-"""Rows that a replay of few symbols holds before the largest piles go to the files, until half of it is left: few
-enough that memory is used again while the cache still has it."""
+HELD_BYTES = 24 << 20
+"""Rows that a replay of few symbols holds before the largest piles go to the files, until half of it is left: whole
+row groups mostly, so that hardly any row is copied to wait for others."""
 HELD_BYTES_A_SYMBOL = 192 << 10
 """Of many symbols more are held, so that their rows go in pieces that are worth the handling,"""
 MAX_HELD_BYTES = 32 << 20

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from engine.core.pages import struct_end
+from engine.core.pages import struct_bytes, struct_end
 
 __all__ = ["BINARY", "I16", "I32", "I64", "LIST", "STRUCT", "TRUE", "Struct", "decode", "encode"]
 
@@ -30,9 +30,7 @@ _DEEPEST: Final = 16
 
 def encode(struct: Struct) -> bytes:
     """The bytes of a struct."""
-    out = bytearray()
-    _put_struct(out, struct)
-    return bytes(out)
+    return struct_bytes(struct)
 
 
 def decode(data: bytes, deepest: int = _DEEPEST) -> tuple[Struct, int]:
@@ -50,62 +48,6 @@ def decode(data: bytes, deepest: int = _DEEPEST) -> tuple[Struct, int]:
         return reader.struct(0), reader.at
     except IndexError:
         raise ValueError("found a struct that ends too early") from None
-
-
-def _put_varint(out: bytearray, value: int) -> None:
-    while value >= 0x80:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-
-
-def _zigzag(value: int) -> int:
-    return value << 1 if value >= 0 else ~(value << 1)
-
-
-def _put_struct(out: bytearray, struct: Struct) -> None:
-    before = 0
-    for field, (type_, value) in sorted(struct.items()):
-        told = type_ if type_ != TRUE and type_ != FALSE else TRUE if value else FALSE
-        if 0 < field - before <= 15:
-            out.append(field - before << 4 | told)
-        else:
-            out.append(told)
-            _put_varint(out, _zigzag(field))
-        if told not in (TRUE, FALSE):
-            _put(out, type_, value)
-        before = field
-    out.append(0)
-
-
-def _put(out: bytearray, type_: int, value: Any) -> None:
-    if type_ in (I16, I32, I64):
-        _put_varint(out, _zigzag(value))
-    elif type_ == BINARY:
-        _put_varint(out, len(value))
-        out += value
-    elif type_ in (LIST, SET):
-        of, elements = value
-        if len(elements) < 15:
-            out.append(len(elements) << 4 | of)
-        else:
-            out.append(0xF0 | of)
-            _put_varint(out, len(elements))
-        for element in elements:
-            _put(out, of, element)
-    elif type_ == STRUCT:
-        if isinstance(value, bytes):
-            out += value
-        else:
-            _put_struct(out, value)
-    elif type_ in (TRUE, FALSE):  # in a list
-        out.append(TRUE if value else FALSE)
-    elif type_ == BYTE:
-        out.append(value & 0xFF)
-    elif type_ == DOUBLE:
-        out += value
-    else:
-        raise ValueError(f"found type {type_}, which Parquet doesn't use")
 
 
 class _Reader:
@@ -131,11 +73,11 @@ class _Reader:
         while True:
             byte = self.byte()
             value |= (byte & 0x7F) << shift
+            shift += 7
+            if value >= 1 << 64 or (byte >= 0x80 and shift > 63):
+                raise ValueError("found a number of more than 64 bits")
             if byte < 0x80:
                 return value
-            shift += 7
-            if shift > 63:
-                raise ValueError("found a number of more than 64 bits")
 
     def number(self) -> int:
         value = self.varint()
@@ -147,6 +89,8 @@ class _Reader:
         while head := self.byte():
             type_ = head & 0xF
             field = field + (head >> 4) if head >> 4 else self.number()
+            if not -(2**15) <= field < 2**15:
+                raise ValueError(f"found field {field}, expected one of 16 bits")
             out[field] = (
                 (TRUE, type_ == TRUE) if type_ in (TRUE, FALSE) else (type_, self.value(type_, depth))
             )

@@ -157,3 +157,72 @@ def struct_end(bytes data not None, Py_ssize_t at):
     if not 0 <= at <= size:
         return -1
     return _end_of_value(<const uint8_t *>PyBytes_AS_STRING(data), at, size, 12, 0)
+
+
+cdef int _put_number(bytearray out, uint64_t value) except -1:
+    while value >= 0x80:
+        out.append(<int>(value & 0x7F | 0x80))
+        value >>= 7
+    out.append(<int>value)
+    return 0
+
+
+cdef int _put_signed(bytearray out, int64_t value) except -1:
+    return _put_number(out, (<uint64_t>value << 1) ^ <uint64_t>(value >> 63))
+
+
+cdef int _put_struct(bytearray out, dict struct) except -1:
+    cdef int field, kind, before = 0
+    for field in sorted(struct):
+        kind, value = struct[field]
+        if kind == 1 or kind == 2:
+            kind = 1 if value else 2
+        if 0 < field - before <= 15:
+            out.append(field - before << 4 | kind)
+        else:
+            out.append(kind)
+            _put_signed(out, field)
+        if kind > 2:
+            _put_value(out, kind, value)
+        before = field
+    out.append(0)
+    return 0
+
+
+cdef int _put_value(bytearray out, int kind, value) except -1:
+    cdef int of
+    if kind == 4 or kind == 5 or kind == 6:
+        _put_signed(out, value)
+    elif kind == 8:
+        _put_number(out, len(value))
+        out += value
+    elif kind == 9 or kind == 10:
+        of, elements = value
+        if len(elements) < 15:
+            out.append(<int>len(elements) << 4 | of)
+        else:
+            out.append(0xF0 | of)
+            _put_number(out, len(elements))
+        for element in elements:
+            _put_value(out, of, element)
+    elif kind == 12:
+        if isinstance(value, bytes):
+            out += value
+        else:
+            _put_struct(out, value)
+    elif kind == 1 or kind == 2:  # in a list
+        out.append(1 if value else 2)
+    elif kind == 3:
+        out.append(<int>(value & 0xFF))
+    elif kind == 7:
+        out += value
+    else:
+        raise ValueError(f"found type {kind}, which Parquet doesn't use")
+    return 0
+
+
+def struct_bytes(dict struct not None):
+    """The bytes of a struct, {field id: (type, value)}."""
+    cdef bytearray out = bytearray()
+    _put_struct(out, struct)
+    return bytes(out)

@@ -103,6 +103,18 @@ def test_what_is_none(content: bytes, match: str) -> None:
     assert struct_end(content, 0) == -1
 
 
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        (b"\x16" + b"\xff" * 9 + b"\x02\x00", "more than 64 bits"),
+        (b"\x06\x80\x80\x04\x00\x00", "field 32768, expected one of 16 bits"),
+    ],
+)
+def test_numbers_that_are_too_large(content: bytes, match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        decode(content)
+
+
 @given(st.binary(max_size=60), st.integers(-2, 62))
 def test_where_nonsense_ends(content: bytes, at: int) -> None:
     assert -1 <= struct_end(content, at) <= len(content)
