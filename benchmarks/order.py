@@ -44,6 +44,8 @@ WARM_UP: Final = 300
 _EVERY: Final = 5
 _MOST_PER_SECOND: Final = 2_000
 """The exchange, and so the gateway, takes 3,000 requests a second from an address."""
+_APART_NS: Final = 20_000
+_BLOCKS: Final = 20
 _PATIENCE_S: Final = 30.0
 LIMITS: Final = Limits(
     order_notional=Decimal(10**9),
@@ -73,7 +75,10 @@ def order(orders: int = 2_000, repetitions: int = 5) -> dict[str, Any]:
         DataError: the gateway didn't start.
     """
     with TemporaryDirectory(prefix="tapebook-order-") as directory, _gateway() as root, _reader() as plain:
-        times = asyncio.run(_create(root, Path(directory), plain, orders * repetitions))
+        try:
+            times = asyncio.run(_create(root, Path(directory), plain, orders * repetitions))
+        finally:
+            vars(transport)["os"] = os
     writers, missing = _writers()
     encoded: dict[str, list[int]] = {name: [] for name in writers}
     names = list(writers)
@@ -83,11 +88,13 @@ def order(orders: int = 2_000, repetitions: int = 5) -> dict[str, Any]:
     return {
         "benchmark": "order",
         "orders": orders * repetitions,
-        "create_to_socket_ns": _figures(times.walls),
+        "create_to_socket_ns": _figures(times.walls) | {"quietest_median": _quietest(times.walls)},
+        "create_after_pause_ns": _figures(times.first),
         "create_to_socket_processor_ns": _figures(times.worked),
         "socket_write_ns": _figures(times.writes),
         "plain_write_ns": _figures(times.plain),
         "frame_bytes": times.frame_bytes,
+        "new_order_ns": _figures(_time(_new_order, orders)),
         "encode_ns": {name: _figures(found) for name, found in encoded.items()},
         "peers_missing": missing,
         **machine(("pybit", "ccxt", "msgspec", "websockets")),
@@ -95,29 +102,40 @@ def order(orders: int = 2_000, repetitions: int = 5) -> dict[str, Any]:
 
 
 class _Times:
-    """What was measured, ns: `create()` by wall and by processor time, and of other calls the socket's write alone."""
+    """What was measured, ns: `create()` by wall and by processor time, and of other calls the socket's write alone.
+
+    ``first``: of the wall times those of orders that followed upon a pause.
+    """
 
     def __init__(self) -> None:
         self.walls: list[int] = []
+        self.first: list[int] = []
         self.worked: list[int] = []
         self.writes: list[int] = []
         self.plain: list[int] = []
-        self.frame_bytes = 0
+        self.frame_bytes = self.write_begun = self.write_done = 0
 
     def write(self, descriptor: int, data: bytes) -> int:
-        """``os.write``, timed."""
-        begun = time.perf_counter_ns()
+        """``os.write``, and when it began and returned."""
+        self.write_begun = time.perf_counter_ns()
         written = os.write(descriptor, data)
-        self.writes.append(time.perf_counter_ns() - begun)
-        self.frame_bytes = len(data)
+        self.write_done = time.perf_counter_ns()
+        if written != len(data):
+            raise DataError(
+                f"the socket took {written} of {len(data)} bytes: its time would be that of other work"
+            )
+        self.frame_bytes = written
         return written
 
     def write_plainly(self, connection: socket.socket) -> None:
-        """As many bytes to a process that only reads."""
+        """As many bytes as often, and as far apart, to a process that only reads."""
         data, descriptor = bytes(self.frame_bytes), connection.fileno()
-        begun = time.perf_counter_ns()
-        os.write(descriptor, data)
-        self.plain.append(time.perf_counter_ns() - begun)
+        for _ in range(_EVERY):
+            begun = time.perf_counter_ns()
+            os.write(descriptor, data)
+            self.plain.append(time.perf_counter_ns() - begun)
+            while time.perf_counter_ns() < begun + _APART_NS:
+                pass
 
 
 def _figures(times: list[int]) -> dict[str, int]:
@@ -127,6 +145,13 @@ def _figures(times: list[int]) -> dict[str, int]:
         "min": ordered[0],
         "p99": ordered[len(ordered) * 99 // 100],
     }
+
+
+def _quietest(times: list[int]) -> int:
+    """The least median of the parts of a run: what others did to it meanwhile is in the others."""
+    size = max(1, len(times) // _BLOCKS)
+    parts = [times[start : start + size] for start in range(0, len(times) - size + 1, size)]
+    return int(min(statistics.median(part) for part in parts))
 
 
 def _time(write: Write, count: int) -> list[int]:
@@ -179,10 +204,21 @@ def _reader() -> Iterator[socket.socket]:
                 process.terminate()
 
 
+def _new_order() -> NewOrder:
+    return NewOrder(
+        category=Category.LINEAR,
+        symbol="BTCUSDT",
+        side=Side.BUY,
+        quantity=Decimal("0.001"),
+        price=Decimal(50_000),
+        time_in_force=TimeInForce.IOC,
+    )
+
+
 async def _create(root: str, directory: Path, plain: socket.socket, count: int) -> _Times:
     """Time `create()` of orders that the exchange takes and ends at once (IOC, away from the market).
 
-    Of every five orders one goes out through a write that is timed; the others, which count, through the client's own.
+    From the call to when the socket's write has returned with every byte taken; what is booked after that isn't in it.
     """
     settings = Settings(
         root=root, directory=directory / "account", symbols={Category.LINEAR: ("BTCUSDT",)}, limits=LIMITS
@@ -191,18 +227,10 @@ async def _create(root: str, directory: Path, plain: socket.socket, count: int) 
     times = _Times()
     tickets: list[Ticket] = []
     async with TradingClient(settings, HmacSigner(KEY, SECRET), quote_of=lambda *_: quote) as client:
-        wanted = NewOrder(
-            category=Category.LINEAR,
-            symbol="BTCUSDT",
-            side=Side.BUY,
-            quantity=Decimal("0.001"),
-            price=Decimal(50_000),
-            time_in_force=TimeInForce.IOC,
-        )
+        vars(transport)["os"] = times  # in place of the module, of which it uses only this
+        wanted = _new_order()
         done = 0
         while done < WARM_UP + count:
-            is_split = done % (_EVERY + 1) == 0
-            vars(transport)["os"] = times if is_split else os
             worked = time.thread_time_ns()
             begun = time.perf_counter_ns()
             try:
@@ -212,18 +240,22 @@ async def _create(root: str, directory: Path, plain: socket.socket, count: int) 
                     raise
                 await asyncio.sleep(0.02)
                 continue
-            wall = time.perf_counter_ns() - begun
-            if done >= WARM_UP and not is_split:
-                times.walls.append(wall)
+            if times.write_begun < begun:
+                raise DataError("an order's bytes weren't in the socket when create() returned")
+            if done >= WARM_UP:
                 times.worked.append(time.thread_time_ns() - worked)
+                times.walls.append(times.write_done - begun)
+                times.writes.append(times.write_done - times.write_begun)
+                if done % _EVERY == 0:
+                    times.first.append(times.walls[-1])
             tickets.append(ticket)
             done += 1
             if done % _EVERY == 0:
                 await _answered(client, tickets)
                 tickets.clear()
-                await asyncio.sleep(_EVERY / _MOST_PER_SECOND)
+                await asyncio.sleep(_EVERY / _MOST_PER_SECOND / 2)
                 times.write_plainly(plain)
-    vars(transport)["os"] = os
+                await asyncio.sleep(_EVERY / _MOST_PER_SECOND / 2)
     return times
 
 

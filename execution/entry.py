@@ -110,7 +110,7 @@ class OrderEntry:
             # one name for both: neither the exchange nor we look for a request among orders
             fields["orderLinkId"] = link_id = request_id
         key = OrderKey(order.category, order.symbol, "", link_id)
-        return self._requests.begin(_CREATE, key, fields, request_id, quantity=order.quantity)
+        return self._requests.begin_create(key, fields, request_id, order.quantity)
 
     # -- changes and cancels -------------------------------------------------------------------------------
 

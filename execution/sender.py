@@ -116,15 +116,16 @@ class Sender:
         except Refused as refusal:
             self._requests.not_sent(request, str(refusal))
             raise
-        last_ms = now_ms + window_ms + self._requests.clock_error_ms
-        self._rates.count(request.key.category, op, now_ms, last_ms)
-        if op is not _CANCEL:
-            self._gate.sent(now_ms)
         if way == "socket":
             message = message_of(op, written, request.request_id, now_ms, window_ms)
             self._send(request.request_id, [request], message)
         else:
             self._calls.start(self._post([request]))
+        # Counted when the bytes have gone, which nothing can come in between of, as time counts before.
+        last_ms = now_ms + window_ms + self._requests.clock_error_ms
+        self._rates.count(request.key.category, op, now_ms, last_ms)
+        if op is not _CANCEL:
+            self._gate.sent(now_ms)
         return Ticket(request, self.waiters)
 
     def submit_batch(self, requests: list[OrderRequest], way: Way, now_ms: int) -> list[Ticket]:

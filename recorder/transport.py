@@ -122,7 +122,7 @@ class Connection(asyncio.Protocol):
             ConnectError: the connection is closing or closed, or its peer has stopped reading.
         """
         transport = self._transport
-        if transport is None or not self.is_open or transport.is_closing():
+        if transport is None or self._reason or self._protocol.state is not _OPEN or transport.is_closing():
             raise ConnectError(f"{self!r}: a message can only be sent while the connection is open")
         frame = self._frames.frame(text)
         if self._descriptor >= 0 and not transport.get_write_buffer_size():

@@ -171,7 +171,10 @@ class RiskGate:
 
     def sent(self, now_ms: int) -> None:
         """Count a create or an amend that goes out."""
-        self._sent.append(now_ms)
+        sent = self._sent
+        sent.append(now_ms)
+        while sent[0] + _SECOND_MS <= now_ms:
+            sent.popleft()
 
     def _quote(self, category: Category, symbol: str) -> Quote | None:
         quote = self._quote_of(category, symbol)
@@ -183,6 +186,8 @@ class RiskGate:
         """Hold so many requests that would go out together against the rate. Raises as `check` does."""
         most = self.limits.requests_per_second
         if most is None:
+            return
+        if len(self._sent) + count <= most:
             return
         while self._sent and self._sent[0] + _SECOND_MS <= now_ms:
             self._sent.popleft()
@@ -300,7 +305,10 @@ class RiskGate:
         if filters.category is _SPOT:
             coin = self._account.coins.get(filters.base_coin)
             return ZERO if coin is None else coin.wallet_balance
-        held = self._account.held(filters.category, filters.symbol, index) * side.sign
+        signed = self._account.held(filters.category, filters.symbol, index)
+        if not signed:
+            return ZERO
+        held = signed if side is _BUY else -signed
         if held >= 0:
             return held
         # What only closes may close it first, and leaves less room for what opens.

@@ -70,13 +70,13 @@ class _Bucket:
         self._answered: deque[int] = deque()  # until when each counts
 
     def count(self, now_ms: int, until_ms: int, cost: int) -> None:
-        found = self._in_flight.get(now_ms)
-        if found is None:
-            self._in_flight[now_ms] = [cost, until_ms]
-        else:
+        self.used += cost
+        if now_ms in self._in_flight:
+            found = self._in_flight[now_ms]
             found[0] += cost
             found[1] = max(found[1], until_ms)
-        self.used += cost
+        else:
+            self._in_flight[now_ms] = [cost, until_ms]
 
     def answered(self, sent_ms: int, now_ms: int) -> None:
         found = self._in_flight.get(sent_ms)

@@ -199,6 +199,31 @@ class Requests:
         if request.state is not RequestState.DONE:
             self._settle(request, OutcomeKind.EXPIRED, Evidence.LOCAL, words=words)
 
+    def begin_create(
+        self, key: OrderKey, fields: dict[str, Any], request_id: str, quantity: Decimal
+    ) -> OrderRequest:
+        """`begin` of a new order; a name of which nothing is known needs no closer look, and most are such."""
+        category, link_id = key.category, key.link_id
+        name = category, link_id
+        identity = category, "link", link_id
+        creates = self._creates
+        if (
+            not link_id
+            or name in creates
+            or identity in self._by_order
+            or identity in self._awaited
+            or self._account.knows(category, link_id)
+        ):
+            return self.begin(_CREATE, key, fields, request_id, quantity=quantity)
+        request = OrderRequest(request_id, _CREATE, key, fields, NO_CHANGE, identity, quantity=quantity)
+        self._open[request_id] = request
+        self._by_order[identity] = [request]
+        creates[name] = request
+        if len(creates) > REMEMBERED_CREATES:
+            self._forget_oldest_create()
+        self.pending.enter(request)
+        return request
+
     def _check_order(self, op: Op, key: OrderKey, identity: Identity) -> None:
         """An order that is over takes nothing more, and of each kind only one request at a time."""
         order = self._order(key)
@@ -248,9 +273,12 @@ class Requests:
         if request.op is _CREATE:
             self._creates[request.key.category, request.key.link_id] = request
             if len(self._creates) > REMEMBERED_CREATES:
-                oldest = next(iter(self._creates))
-                if self._creates[oldest].outcome is not None:
-                    del self._creates[oldest]
+                self._forget_oldest_create()
+
+    def _forget_oldest_create(self) -> None:
+        oldest = next(iter(self._creates))
+        if self._creates[oldest].outcome is not None:
+            del self._creates[oldest]
 
     # -- what comes back -----------------------------------------------------------------------------------
 

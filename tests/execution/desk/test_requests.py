@@ -55,6 +55,7 @@ class Bench:
                 price=Decimal(50_000),
                 link_id=key.link_id,
             ).fields()
+            return self.requests.begin_create(key, fields, f"r{self.count}", Decimal("0.01"))
         if op is Op.AMEND:
             changed = Change(**{name: Decimal(value) for name, value in change.items()}).wire()
         return self.requests.begin(op, key, fields | changed, f"r{self.count}", changed)
@@ -517,3 +518,24 @@ def test_no_more_than_a_few_questions_at_once(bench: Bench) -> None:
     assert bench.requests.next_ms() is None, "nothing to do before an answer"
     bench.requests.on_lookup(lookups[0], None, NOW)
     assert len(bench.requests.due(NOW)) == 1
+
+
+def test_a_create_leaves_what_is_under_way_of_its_name_alone(bench: Bench) -> None:
+    """Somebody may cancel a name that isn't there yet; that request has an outcome, too."""
+    cancel = bench.send(Op.CANCEL)
+    create = bench.send(Op.CREATE)
+    assert bench.requests.open == [cancel, create]
+    bench.reply(cancel, 110001)
+    bench.reply(create)
+    assert [request.outcome is not None for request in (cancel, create)] == [True, True]
+    assert not bench.requests.open
+    bench.requests.on_order(row(), NOW + 10)
+    assert not bench.requests.is_pending(KEY)
+
+
+def test_an_order_without_a_name_is_refused_before_anything_is_kept(bench: Bench) -> None:
+    with pytest.raises(Refused, match="every order needs one"):
+        bench.requests.begin_create(
+            OrderKey(Category.LINEAR, "BTCUSDT", "", ""), {"qty": "1"}, "r", Decimal(1)
+        )
+    assert bench.requests.is_settled

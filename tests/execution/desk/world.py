@@ -167,7 +167,7 @@ class World:
             link_id=self.ids.next(),
         )
         self.keys.append(order.key)
-        self._send(self.requests.begin(Op.CREATE, order.key, order.fields(), self.ids.next()))
+        self._send(self.requests.begin_create(order.key, order.fields(), self.ids.next(), order.quantity))
         self.orders.append(order)
 
     def _price(self, side: Side) -> Decimal:
@@ -181,7 +181,7 @@ class World:
         order = self.random.choice(self.orders[-8:])
         twins = [r for r in self.made if r.op is Op.CREATE and r.key == order.key]
         try:
-            again = self.requests.begin(Op.CREATE, order.key, order.fields(), self.ids.next())
+            again = self.requests.begin_create(order.key, order.fields(), self.ids.next(), order.quantity)
         except Refused:
             self.refused += 1
             return
