@@ -4,7 +4,8 @@
 
 #include "tb_internal.h"
 
-#define NEAR_FEEDS 64 /* so many are at hand in any case */
+#define NEAR_FEEDS 64               /* so many are at hand in any case */
+#define NEAR_BYTES ((size_t)1 << 19) /* of feeds: so many are near enough not to be asked for ahead */
 #define FETCHED_LEVELS 64
 
 /* Best effort on damaged bytes: the first `"topic":"..."` that names a feed of ours. */
@@ -97,39 +98,42 @@ TB_INLINE void fetch_levels(const tb_feed *feed, int32_t depth)
     }
 }
 
-/* What the next frame of a batch will need is asked for while this one is applied. */
-static void fetch_ahead(const tb_engine *engine, const uint8_t *bytes, size_t length)
+/* What the next frame of a batch will need is asked for while this one is applied. Returns whose it seems to be, or -1. */
+static int32_t fetch_ahead(const tb_engine *engine, const uint8_t *bytes, size_t length)
 {
     static const char mark[] = "{\"topic\":\"";
     const size_t mark_length = sizeof mark - 1;
     if (length < mark_length + TB_TOPIC_BYTES || memcmp(bytes, mark, mark_length) != 0)
-        return;
+        return -1;
     const uint8_t *topic = bytes + mark_length, *quote = memchr(topic, '"', TB_TOPIC_BYTES);
     const int32_t index = quote ? tb_engine_guess_feed(engine, topic, (size_t)(quote - topic)) : -1;
     if (index < 0)
-        return;
+        return -1;
     const tb_feed *feed = engine->feeds[index];
     fetch(feed);
     if (engine->pairs[index].depth)
         fetch_levels(feed, engine->pairs[index].depth);
+    return index;
 }
 
 static int find_topic(void *context, const tb_slice *topic, tb_route *route)
 {
     tb_engine *engine = context;
-    engine->found = tb_engine_find_feed(engine, topic->at, topic->length);
+    const int fetched = tb_is_feed(engine, engine->expected, topic->at, topic->length);
+    engine->found = fetched ? engine->expected : tb_engine_find_feed(engine, topic->at, topic->length);
     if (engine->found < 0)
         return -1;
     const tb_feed *feed = engine->feeds[engine->found];
     if (TB_UNLIKELY(feed->ended))
         return engine->found = -1;
-    if (engine->feed_count > NEAR_FEEDS)
+    const int is_far = !fetched && engine->feed_count > NEAR_FEEDS;
+    if (is_far)
         fetch(feed);
     route->symbol.at = (const uint8_t *)feed->symbol_name;
     route->symbol.length = feed->symbol_length;
     route->price_decimals = engine->pairs[engine->found].price_decimals;
     route->size_decimals = engine->pairs[engine->found].size_decimals;
-    if (engine->feed_count > NEAR_FEEDS && feed->kind == TB_KIND_BOOK && feed->depth < TB_FULL_DEPTH)
+    if (is_far && feed->kind == TB_KIND_BOOK && feed->depth < TB_FULL_DEPTH)
         fetch_levels(feed, feed->depth);
     return feed->kind;
 }
@@ -240,12 +244,15 @@ int64_t tb_engine_apply_batch(tb_engine *engine, const tb_batch *batch, int64_t 
             continue;
         }
         engine->order = from;
-        if (engine->feed_count > NEAR_FEEDS && from + 1 < to)
-            fetch_ahead(engine, batch->payloads + batch->offsets[from + 1],
-                        (size_t)(batch->offsets[from + 2] - batch->offsets[from + 1]));
+        int32_t next = -1;
+        if (engine->room.taken > NEAR_BYTES && from + 1 < to)
+            next = fetch_ahead(engine, batch->payloads + batch->offsets[from + 1],
+                               (size_t)(batch->offsets[from + 2] - batch->offsets[from + 1]));
         if (TB_UNLIKELY(tb_apply_record(engine, batch, from) <= TB_RESULT_DRIVEN))
             break;
+        engine->expected = next;
     }
+    engine->expected = -1;
     return from;
 }
 

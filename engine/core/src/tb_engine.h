@@ -7,6 +7,7 @@
 #include "tb_delays.h"
 #include "tb_frame.h"
 #include "tb_merge.h"
+#include "tb_room.h"
 #include "tb_rows.h"
 #include "tb_types.h"
 
@@ -165,6 +166,7 @@ typedef struct {
     tb_feed **feeds;
     tb_pair *pairs;
     int32_t feed_count, feed_capacity;
+    tb_room room; /* of the feeds */
     tb_symbol **symbols;
     int32_t symbol_count, symbol_capacity;
     tb_index feed_table, symbol_table;
@@ -178,6 +180,7 @@ typedef struct {
     tb_book aside_rpi; /* and of an RPI book its second one */
     int restating; /* a REST answer is being applied: one digest behind it is enough */
     int32_t found; /* feed of the frame being decoded, or -1 */
+    int32_t expected; /* whose it seems to be, and what was fetched ahead; or -1 */
     int64_t order; /* of that frame in its batch */
     const uint8_t *bytes; /* of that frame */
     size_t length;

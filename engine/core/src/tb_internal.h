@@ -10,6 +10,11 @@
 uint64_t tb_hash(const uint8_t *p, size_t n, uint64_t seed);
 /* For names of a few bytes, where a call of memcmp would cost more than the comparison. */
 int tb_same_bytes(const void *left, const void *right, size_t n);
+/* Whether that is the feed's topic; -1 is no feed. */
+TB_INLINE int tb_is_feed(const tb_engine *engine, int32_t index, const uint8_t *topic, size_t length)
+{
+    return index >= 0 && engine->feeds[index]->topic_length == length && tb_same_bytes(engine->feeds[index]->topic, topic, length);
+}
 /* Takes back the newest symbols, which nothing refers to yet. */
 void tb_forget_symbols(tb_engine *engine, int32_t keep);
 

@@ -102,11 +102,8 @@ int32_t tb_engine_find_feed(const tb_engine *engine, const uint8_t *topic, size_
         return -1;
     uint32_t hash = topic_hash(topic, length), mask = (uint32_t)(table->capacity - 1);
     for (uint32_t at = hash & mask; table->slots[at].index >= 0; at = (at + 1) & mask)
-        if (table->slots[at].hash == hash) {
-            const tb_feed *feed = engine->feeds[table->slots[at].index];
-            if (feed->topic_length == length && tb_same_bytes(feed->topic, topic, length))
-                return table->slots[at].index;
-        }
+        if (table->slots[at].hash == hash && tb_is_feed(engine, table->slots[at].index, topic, length))
+            return table->slots[at].index;
     return -1;
 }
 
@@ -212,8 +209,8 @@ int32_t tb_engine_add_feed(tb_engine *engine, const char *topic, size_t topic_le
     /* the full book grows as it needs */
     const int is_book = kind == TB_KIND_BOOK || kind == TB_KIND_RPI, is_fixed = is_book && depth < TB_FULL_DEPTH;
     const int32_t room = is_fixed ? 2 * depth : 0;
-    const size_t bytes = sizeof(tb_feed) + (is_fixed ? 2 * ((size_t)room + 1) * sizeof(tb_level) : 0);
-    tb_feed *feed = aligned_alloc(64, (bytes + 63) / 64 * 64);
+    const size_t levels = is_fixed ? 2 * ((size_t)room + 1) * sizeof(tb_level) : 0, bytes = (sizeof(tb_feed) + levels + 63) / 64 * 64;
+    tb_feed *feed = tb_room_take(&engine->room, bytes);
     if (!feed)
         return -1;
     memset(feed, 0, bytes);
@@ -252,7 +249,7 @@ int32_t tb_engine_add_feed(tb_engine *engine, const char *topic, size_t topic_le
         free(feed->rpi);
         free(feed->trade_ids);
         free(feed->ticker);
-        free(feed);
+        tb_room_give_back(&engine->room, feed, bytes);
         return -1;
     }
     if (symbol_index >= 0) {
@@ -281,7 +278,7 @@ void tb_engine_init(tb_engine *engine, int columns)
 {
     memset(engine, 0, sizeof *engine);
     engine->columns = columns;
-    engine->found = -1;
+    engine->found = engine->expected = -1;
 }
 
 void tb_engine_free(tb_engine *engine)
@@ -294,8 +291,8 @@ void tb_engine_free(tb_engine *engine)
         free(engine->feeds[i]->ticker);
         free(engine->feeds[i]->trade_ids);
         free(engine->feeds[i]->merge);
-        free(engine->feeds[i]);
     }
+    tb_room_free(&engine->room);
     for (int32_t i = 0; i < engine->symbol_count; i++) {
         tb_rows_free(engine->symbols[i]->rows);
         free(engine->symbols[i]->rows);
