@@ -156,8 +156,10 @@ class Matcher:
             maker = offer.maker
             if maker is not None and maker.uid == order.uid and order.smp_type is not SmpType.NONE:
                 if order.smp_type in (SmpType.CANCEL_MAKER, SmpType.CANCEL_BOTH):
+                    maker.smp_order_id = order.order_id
                     self.end(maker, now_ms, CancelType.BY_SMP, RejectReason.SELF_MATCH)
                 if order.smp_type in (SmpType.CANCEL_TAKER, SmpType.CANCEL_BOTH):
+                    order.smp_order_id = maker.order_id
                     self.end(order, now_ms, CancelType.BY_SMP, RejectReason.SELF_MATCH)
                     return
                 continue

@@ -95,6 +95,8 @@ class Order:
         number: ordinal of its creation.
         priority: ordinal of its arrival at its price; a smaller one trades first.
         queue_ahead: volume outside that stands before it; None while nobody knows (beyond the displayed depth).
+        parent_link_id: ``orderLinkId`` of the order that brought this take profit or stop loss.
+        smp_order_id: the order of the same account that it was not to trade with.
         group: orders of which one cancels the others by going off.
         limit: the worst price at which it may trade, set when it goes to the book.
         filled_value: sum of what its fills were booked at; ``exact_value`` before each was rounded.
@@ -119,6 +121,8 @@ class Order:
     trigger: Trigger | None = None
     protection: Protection = field(default_factory=Protection)
     stop_order_type: str = ""
+    parent_link_id: str = ""
+    smp_order_id: str = ""
     create_type: str = "CreateByUser"
     group: str = ""
     reserves: bool = True

@@ -146,7 +146,7 @@ class Triggers:
         ]
         # The order stands whatever becomes of what it brought: there may be too many of them already.
         with suppress(Refusal):
-            self.set_partial(account, position, wanted, now_ms)
+            self.set_partial(account, position, wanted, now_ms, parent=order.link_id)
 
     def _set_brought(self, account: Account, order: Order, position: Position, now_ms: int) -> None:
         brought = order.protection
@@ -155,7 +155,7 @@ class Triggers:
             (_STOP_LOSS, brought.stop_loss, brought.stop_loss_by),
         ):
             if price is not None:
-                self.set_whole(account, position, kind, price, by, now_ms)
+                self.set_whole(account, position, kind, price, by, now_ms, parent=order.link_id)
 
     def set_whole(
         self,
@@ -166,11 +166,14 @@ class Triggers:
         by: TriggerBy,
         now_ms: int,
         active_price: Decimal | None = None,
+        *,
+        parent: str = "",
     ) -> bool:
         """Set, change or (with 0) remove what protects a whole position; returns whether anything changed.
 
         Args:
             kind: ``TakeProfit``, ``StopLoss`` or ``TrailingStop``; of the last the price is a distance.
+            parent: ``orderLinkId`` of the order that brings it; one that is changed by itself keeps its own.
         """
         orders = self._whole.setdefault(position, {})
         present = orders.get(kind)
@@ -178,13 +181,14 @@ class Triggers:
             trigger = present.trigger
             if price == (trigger.trail if kind == _TRAILING else trigger.price) and by is trigger.by:
                 return False
+            parent = parent or present.parent_link_id
             orders.pop(kind)
             self.matcher.end(present, now_ms, CancelType.BY_PROTECTION_CLEAR)
         elif not price:
             return False
         if price:
             orders[kind] = self._protect(
-                account, position, kind, price, by, None, position.size, now_ms, active_price
+                account, position, kind, price, by, None, position.size, now_ms, active_price, parent=parent
             )
             self.wait(orders[kind])
         self._outbox.position(account, position)
@@ -196,6 +200,8 @@ class Triggers:
         position: Position,
         wanted: list[tuple[str, Decimal | None, TriggerBy, Decimal | None, Decimal]],
         now_ms: int,
+        *,
+        parent: str = "",
     ) -> None:
         """Add a take profit and a stop loss for a part of a position; one of them going off cancels the other.
 
@@ -209,7 +215,16 @@ class Triggers:
         group = self._identities.unique()
         fresh = [
             self._protect(
-                account, position, f"Partial{kind}", price, by, limit, quantity, now_ms, group=group
+                account,
+                position,
+                f"Partial{kind}",
+                price,
+                by,
+                limit,
+                quantity,
+                now_ms,
+                group=group,
+                parent=parent,
             )
             for kind, price, by, limit, quantity in wanted
             if price
@@ -234,6 +249,7 @@ class Triggers:
         now_ms: int,
         active_price: Decimal | None = None,
         group: str = "",
+        parent: str = "",
     ) -> Order:
         held = position.side
         assert held is not None
@@ -262,6 +278,7 @@ class Triggers:
             trigger=trigger,
             stop_order_type=kind,
             create_type=f"CreateBy{kind}",
+            parent_link_id=parent,
             group=group,
         )
         account.add_order(order)

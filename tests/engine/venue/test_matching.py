@@ -182,6 +182,9 @@ def test_an_account_meeting_itself(desk: Desk, smp: str, maker_status: str, take
     assert (maker.status, taker.status) == (maker_status, taker_status)
     cancelled = {order.cancel_type for order in (maker, taker) if order.status == "Cancelled"}
     assert cancelled <= {"CancelBySmp"}
+    for order, other in ((maker, taker), (taker, maker)):
+        last = [row for row in desk.rows("order") if row["orderId"] == order.order_id][-1]
+        assert last["smpOrderId"] == (other.order_id if order.status == "Cancelled" else "")
 
 
 # Amend and cancel

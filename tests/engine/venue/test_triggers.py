@@ -225,6 +225,17 @@ def test_what_an_order_brings_protects_its_position(desk: Desk) -> None:
     assert desk.venue.accounts["1"].orders == {}
 
 
+@pytest.mark.parametrize("mode", ["Full", "Partial"])
+def test_what_an_order_brought_names_it(desk: Desk, mode: str) -> None:
+    desk.create("Buy", "1", takeProfit="61000", stopLoss="59000", tpslMode=mode, orderLinkId="mine")
+    parents = {row["stopOrderType"]: row["parentOrderLinkId"] for row in desk.rows("order")}
+    names = {f"{'Partial' if mode == 'Partial' else ''}{kind}": "mine" for kind in ("TakeProfit", "StopLoss")}
+    assert parents == {"": "", **names}
+    if mode == "Full":
+        trading_stop(desk, takeProfit="62000")
+        assert desk.rows("order")[-1]["parentOrderLinkId"] == "mine", "changed, it is still that order's"
+
+
 def test_it_grows_and_shrinks_with_the_position(desk: Desk) -> None:
     desk.create("Buy", "1", stopLoss="59000")
     desk.create("Buy", "0.5")
