@@ -93,6 +93,8 @@ async def test_over_rest_where_the_trade_socket_is_down(place: Place) -> None:
             assert (body["category"], len(body["request"])) == ("linear", count)
             assert all("category" not in fields for fields in body["request"])
         assert not [m for m in between.ours("/v5/trade") if m["op"].startswith("order.")]
+        limits = {client.rates.limit(LINEAR, op) for op in Op}
+        assert limits == {1_000}, "as the headers over REST say"
         await client.__aexit__(None, None, None)
 
 
