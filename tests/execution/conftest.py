@@ -101,6 +101,20 @@ class Place:
             **more,
         )
 
+    async def check_soon(self, client: TradingClient) -> None:
+        """The same where the market goes on filling orders: at some moment nothing of that is on its way.
+
+        Nothing is asked for meanwhile: what the stream brings has to be enough.
+        """
+        end_s = asyncio.get_running_loop().time() + PATIENCE_S
+        while True:
+            try:
+                return self.check(client)
+            except AssertionError:
+                if asyncio.get_running_loop().time() > end_s:
+                    raise
+            await asyncio.sleep(0.02)
+
     def check(self, client: TradingClient) -> None:
         """What the client believes is what the exchange knows."""
         truth = self.truth

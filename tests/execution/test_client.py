@@ -505,7 +505,7 @@ async def check_storm(place: Place, client: TradingClient, tickets: list[Ticket]
     await until(lambda: client.is_current and client.requests.is_settled)
     await client.reload()
     await until(lambda: client.requests.is_settled)
-    place.check(client)
+    await place.check_soon(client)
     created = [ticket for ticket in tickets if ticket.request.op.value == "order.create"]
     there = {order.link_id for order in [*place.truth.orders.values(), *place.truth.closed]}
     for ticket in created:
