@@ -13,7 +13,7 @@ from execution.desk.link_ids import LinkIds
 from execution.desk.orders import Refused
 from execution.desk.outcomes import OrderRequest, Outcome
 from execution.desk.rates import RateLimiter
-from execution.desk.replies import OrderReply, PrivateRows, pair_items
+from execution.desk.replies import OrderReply, PrivateRows, item_of, pair_items
 from execution.desk.requests import Requests
 from execution.desk.signers import Signer
 from execution.desk.wire import Op, batch_fields, batch_message, message_of, trade_url, write_fields
@@ -29,7 +29,6 @@ from schemas.names import Category
 __all__ = ["Calls", "Sender"]
 
 _RESTARTING: Final = 10019
-_NO_ITEM: Final = 10016
 _CLOCK_CODES: Final = frozenset({10002, -1})
 _RATE_CODE: Final = 10006
 _CANCEL: Final = Op.CANCEL  # found sooner here than in its class
@@ -254,10 +253,8 @@ class Sender:
         for index, request in enumerate(requests):
             code, words, order_id = message.code, message.words, message.order_id
             if len(requests) > 1 and code == 0:
-                # the outer code says nothing about the items (section 6.3); an item that is missing stays open
-                code, words, order_id = (
-                    message.items[index] if index < len(message.items) else (_NO_ITEM, "", "")
-                )
+                # the outer code says nothing about the items (section 6.3)
+                code, words, order_id = item_of(message.items, index, len(requests), request.key.link_id)
             if message.headers is not None:
                 self._rates.on_headers(request.key.category, request.op, message.headers, now_ms)
             self._on_code(request, code, now_ms)

@@ -6,6 +6,7 @@ Whatever is none of the known shapes becomes an `Unreadable` that says why; a ro
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -22,6 +23,7 @@ __all__ = [
     "RestAnswer",
     "Subscribed",
     "Unreadable",
+    "item_of",
     "pair_items",
     "read_private",
     "read_rest",
@@ -32,6 +34,9 @@ MAXIMUM_BYTES: Final = 4 << 20
 _WORDS: Final = 500
 _NO_CODE: Final = 10016
 _DECODE_ERRORS: Final = (msgspec.MsgspecError, ValueError, RecursionError)
+
+
+Item = tuple[int, str, str, str]
 
 
 class Pong(msgspec.Struct, frozen=True):
@@ -56,7 +61,7 @@ class OrderReply(msgspec.Struct, frozen=True):
     """The answer to an order's request.
 
     Attributes:
-        items: of a batch: code, words and order id of each request, in order; else empty.
+        items: of a batch: code, words, order id and link id of each request, in order; else empty.
     """
 
     request_id: str
@@ -65,7 +70,7 @@ class OrderReply(msgspec.Struct, frozen=True):
     words: str
     order_id: str
     headers: RateHeaders | None
-    items: tuple[tuple[int, str, str], ...] = ()
+    items: tuple[Item, ...] = ()
 
 
 class PrivateRows(msgspec.Struct, frozen=True):
@@ -168,22 +173,37 @@ def read_trade(frame: bytes) -> Pong | Authenticated | OrderReply | Unreadable:
     )
 
 
-def pair_items(result: dict[str, Any], extra: dict[str, Any]) -> tuple[tuple[int, str, str], ...]:
-    """Pair a batch's two lists: code, words and order id of each of its requests.
+def pair_items(result: dict[str, Any], extra: dict[str, Any]) -> tuple[Item, ...]:
+    """Pair a batch's two lists: code, words, order id and link id of each of its requests.
 
     The outer code says nothing about them (section 6.3). An item without a sensible code gets 10016, which leaves its
-    outcome open.
+    outcome open; all do where the lists are not of equal length, as nobody knows then which code is whose.
     """
     orders, codes = _rows(result.get("list")), _rows(extra.get("list"))
-    items: list[tuple[int, str, str]] = []
+    items: list[Item] = []
     for index in range(max(len(orders), len(codes))):
         said = _object(codes[index]) if index < len(codes) else {}
         order = _object(orders[index]) if index < len(orders) else {}
         code = said.get("code")
-        if isinstance(code, bool) or not isinstance(code, int):
+        if isinstance(code, bool) or not isinstance(code, int) or len(orders) != len(codes):
             code = _NO_CODE
-        items.append((code, _text(said.get("msg")), _text(order.get("orderId"))))
+        items.append(
+            (code, _text(said.get("msg")), _text(order.get("orderId")), _text(order.get("orderLinkId")))
+        )
     return tuple(items)
+
+
+def item_of(items: Sequence[Item], index: int, count: int, link_id: str) -> tuple[int, str, str]:
+    """Code, words and order id of one of a batch's requests: 10016, which leaves it open, where they may be another's.
+
+    Args:
+        count: of the batch's requests; an answer about more or fewer of them can't be told apart.
+        link_id: of the request's order, which its item names too unless it was refused.
+    """
+    if len(items) != count:
+        return _NO_CODE, "", ""
+    code, words, order_id, told = items[index]
+    return (code, words, order_id) if not (told and link_id) or told == link_id else (_NO_CODE, "", "")
 
 
 def read_private(frame: bytes) -> Pong | Authenticated | Subscribed | PrivateRows | Unreadable:

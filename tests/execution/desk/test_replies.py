@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -17,6 +18,7 @@ from execution.desk.replies import (
     RestAnswer,
     Subscribed,
     Unreadable,
+    item_of,
     read_private,
     read_rest,
     read_trade,
@@ -40,7 +42,7 @@ def test_the_trade_sockets_answers() -> None:
     assert refused == OrderReply("r", "order.create", 110007, "no", "", None)
 
 
-def test_a_batch_is_paired_item_by_item() -> None:
+def batch(orders: list[Any], codes: list[Any]) -> tuple[tuple[int, str, str, str], ...]:
     reply = read_trade(
         json.dumps(
             {
@@ -48,14 +50,33 @@ def test_a_batch_is_paired_item_by_item() -> None:
                 "retCode": 0,
                 "retMsg": "OK",
                 "op": "order.create-batch",
-                "data": {"list": [{"orderId": "o1"}, {"orderId": ""}, {"orderId": "o3"}]},
-                "retExtInfo": {"list": [{"code": 0, "msg": "OK"}, {"code": 110007, "msg": "no"}]},
+                "data": {"list": orders},
+                "retExtInfo": {"list": codes},
             }
         ).encode()
     )
     assert isinstance(reply, OrderReply)
-    # the third's code is missing: its outcome stays open
-    assert reply.items == ((0, "OK", "o1"), (110007, "no", ""), (10016, "", "o3"))
+    return reply.items
+
+
+def test_a_batch_is_paired_item_by_item() -> None:
+    orders = [{"orderId": "o1", "orderLinkId": "a"}, {"orderId": ""}, {"orderId": "o3"}]
+    items = batch(orders, [{"code": 0, "msg": "OK"}, {"code": 110007, "msg": "no"}, {"code": None}])
+    assert items == ((0, "OK", "o1", "a"), (110007, "no", "", ""), (10016, "", "o3", ""))
+
+
+def test_lists_of_different_lengths_leave_every_item_open() -> None:
+    assert [code for code, *_ in batch([{"orderId": "o1"}, {"orderId": "o3"}], [{"code": 0}])] == [10016] * 2
+    assert [code for code, *_ in batch([], [{"code": 110007}])] == [10016]
+
+
+def test_an_item_counts_for_its_own_request_alone() -> None:
+    items = ((0, "OK", "o1", "a"), (110007, "no", "", ""), (0, "OK", "o3", "c"))
+    assert item_of(items, 0, 3, "a") == (0, "OK", "o1")
+    assert item_of(items, 1, 3, "b") == (110007, "no", ""), "what was refused may have no name"
+    assert item_of(items, 0, 3, "c") == (10016, "", ""), "this is another's"
+    assert item_of(items, 0, 3, "") == (0, "OK", "o1"), "of a request by order id"
+    assert item_of(items, 0, 4, "a") == (10016, "", ""), "one of four is missing, and nobody knows which"
 
 
 def test_the_private_sockets_messages() -> None:
