@@ -11,7 +11,7 @@ What a compaction has replaced is deleted from the store a grace time after the 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +22,12 @@ import msgspec
 from recorder.journal.lock import only_one
 from recorder.leftovers import GRACE_S, segments_of
 from recorder.manifest import parse_manifest
+from recorder.manifest_lines import FileLine, Wanted, no_files, read_lines, same_directory
 from recorder.manifest_state import ManifestState
 from recorder.object_store import Content, ObjectStore, content_of
 from recorder.stored_only import StoredOnly
 from schemas.errors import ConfigError, Corrupt, StoreError
-from schemas.manifest import ManifestFile
+from schemas.manifest import ManifestCompaction, ManifestFile, ManifestSegment
 
 __all__ = ["JOBS", "Uploaded", "manifest_key", "upload_archive"]
 
@@ -149,9 +150,11 @@ class _Upload:
         breathe: Callable[[], None],
     ) -> None:
         lines = _whole_lines(self._path)
-        here = parse_manifest(self._path, lines)
         published = self._store.read(self._key) or b""
-        there = parse_manifest(self._store.file(self._key), published)
+        retired = self._retired()
+        wanted = None if self._check else _changed(self._path, lines, published, retired)
+        here = parse_manifest(self._path, lines, wanted)
+        there = parse_manifest(self._store.file(self._key), published, wanted)
         foreign = there.segments.keys() - here.segments.keys()
         if foreign:
             raise ConfigError(
@@ -164,7 +167,6 @@ class _Upload:
             for file in here.files.values()
             if self._check or file.path not in there.files or there.files[file.path].sha256 != file.sha256
         ]
-        retired = self._retired()
         # Said before it is sent: if this upload is broken off and the archive is compacted then, the next one knows
         # what lies there although no manifest ever named it.
         sending = {file.path: _NEVER for file in waiting if file.path not in there.files}
@@ -277,6 +279,30 @@ def _has_rows_of(here: ManifestState, path: str) -> bool:
         and file.path.rpartition("/")[0] == directory
         for file in here.files.values()
     )
+
+
+def _changed(path: Path, lines: bytes, published: bytes, retired: Iterable[str]) -> Wanted | None:
+    """Of which files two manifests may say different things, or of which it is asked; None: of any.
+
+    One that goes on where the other ends says what it says of all days that no further line is about.
+    """
+    if not lines.startswith(published):
+        return None
+    known = {path.rpartition("/")[0] for path in retired}
+    rolled: set[tuple[str, int]] = set()
+    for piece in read_lines(path, lines[len(published) :], no_files):
+        for line in piece:
+            if isinstance(line, FileLine):
+                known.add(line.path.rpartition("/")[0])
+            elif isinstance(line, ManifestCompaction):
+                known.update(each.rpartition("/")[0] for each in line.removed)
+            elif isinstance(line, ManifestSegment):
+                rolled.add((line.collector, line.segment))
+    for piece in read_lines(path, published, no_files):
+        for line in piece:
+            if isinstance(line, FileLine | ManifestSegment) and (line.collector, line.segment) in rolled:
+                return None  # rolled again: what it was before counts no more
+    return same_directory(known.__contains__)
 
 
 def _whole_lines(path: Path) -> bytes:

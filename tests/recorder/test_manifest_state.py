@@ -6,12 +6,21 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from recorder.manifest import Manifest, append_manifest, manifest_around, read_manifest, read_segments
+from recorder.manifest import (
+    Manifest,
+    append_manifest,
+    manifest_around,
+    manifest_path,
+    parse_manifest,
+    read_manifest,
+    read_segments,
+)
 from recorder.manifest_checkpoint import shorten_manifest
 from recorder.manifest_lines import same_directory
+from recorder.upload import _changed
 from recorder.waiting_days import waiting_days
 from schemas.manifest import ManifestCompaction, ManifestFile
 from tests.recorder.test_manifest import file_line, segment_line
@@ -62,8 +71,8 @@ def do(archive: Path, step: tuple[str, int, set[str]], number: int) -> None:
             touch(archive, merged[-1])
             removed += [file.path for file in own]
         if merged:
-            line = ManifestCompaction("linear", number, len(merged), removed, "test")
-            append_manifest(archive, "linear", [*merged, line])
+            taken = ManifestCompaction("linear", number, len(merged), removed, "test")
+            append_manifest(archive, "linear", [*merged, taken])
     elif kind == "delete":
         for path in sorted(read_manifest(archive).replaced)[:value]:
             (archive / path).unlink(missing_ok=True)
@@ -81,8 +90,19 @@ def content(manifest: Manifest) -> object:
     return manifest.files, manifest.segments, manifest.links, manifest.pruned
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(STEPS, st.sets(st.sampled_from(SYMBOLS)))
+@example(
+    [
+        ("roll", 1, {"ADAUSDT"}),
+        ("roll", 2, {"ADAUSDT"}),
+        ("compact", 0, {"ADAUSDT"}),
+        ("delete", 20, set()),
+        ("shorten", 0, set()),
+        ("roll", 2, {"ADAUSDT"}),
+    ],
+    {"ADAUSDT"},
+)
 def test_a_part_is_what_the_whole_says_of_it(
     steps: list[tuple[str, int, set[str]]], symbols: set[str]
 ) -> None:
@@ -125,3 +145,37 @@ def test_a_part_is_what_the_whole_says_of_it(
                     for file in whole.files
                     if file.segment <= segment <= (file.last_segment or file.segment)
                 ]
+
+
+@settings(deadline=None, max_examples=40)
+@given(STEPS, st.integers(0, 14), st.booleans())
+@example([("roll", 1, {"ADAUSDT"}), ("roll", 1, {"BTCUSDT"})], 1, False)
+def test_an_upload_looks_at_all_that_has_changed(
+    steps: list[tuple[str, int, set[str]]], published_after: int, forgets: bool
+) -> None:
+    """Held against what both manifests say as a whole: what is new, what is gone, and what is asked of one file."""
+    with TemporaryDirectory() as directory:
+        archive = Path(directory)
+        path = manifest_path(archive, "linear")
+        path.parent.mkdir()
+        path.touch()
+        published, retired = b"", []
+        for number, step in enumerate(steps, 1):
+            do(archive, step, number)
+            if number == published_after:
+                published = path.read_bytes()
+                retired = [] if forgets else sorted(read_manifest(archive).replaced)
+        lines = path.read_bytes()
+        wanted = _changed(path, lines, published, retired)
+        here, there = parse_manifest(path, lines), parse_manifest(path, published)
+        some_here, some_there = parse_manifest(path, lines, wanted), parse_manifest(path, published, wanted)
+        assert some_here.segments == here.segments
+        assert some_there.segments == there.segments
+        assert some_there.files.keys() - some_here.files.keys() == there.files.keys() - here.files.keys()
+        new = {name: file for name, file in here.files.items() if there.files.get(name) != file}
+        assert {
+            name: file for name, file in some_here.files.items() if some_there.files.get(name) != file
+        } == new
+        for name in retired:
+            assert (name in some_here.files) == (name in here.files)
+            assert (name in some_here.replaced) == (name in here.replaced)
