@@ -94,7 +94,13 @@ async def trading(
             await client.settled()
             for request in client.restored:
                 say(f"the {_name(request)}: {_words(request.outcome)}")
-        yield client
+        try:
+            yield client
+        finally:
+            for request in client.requests.open:
+                say(
+                    f"the {_name(request)} is left in doubt: the next command here finds out what became of it"
+                )
 
 
 def _op(request: OrderRequest) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import select
 import signal
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -19,6 +20,7 @@ __all__ = ["Watching", "watch"]
 
 _TOPICS: Final = ("order", "execution", "position", "wallet")
 _RETRY_S: Final = 1.0
+_LOOK_S: Final = 0.5
 _REMEMBERED: Final = 20_000
 """Of what was told: enough for every order that can be open."""
 
@@ -71,15 +73,31 @@ async def _watch(choices: Choices, category: Category | None, duration: float | 
         watching = Watching(there, choices.signer(), choices.categories(category), tell)
         running = asyncio.create_task(watching.run())
         stopping = asyncio.create_task(stop.wait())
+        looking = asyncio.create_task(_reader_gone(out, stop))
         try:
             await asyncio.wait({running, stopping}, timeout=duration, return_when=asyncio.FIRST_COMPLETED)
             if running.done():
                 running.result()
                 raise ExchangeError(watching.failed or "the private stream ended")
         finally:
-            for task in (running, stopping):
+            for task in (running, stopping, looking):
                 task.cancel()
-            await asyncio.gather(running, stopping, return_exceptions=True)
+            await asyncio.gather(running, stopping, looking, return_exceptions=True)
+
+
+async def _reader_gone(out: BinaryIO, stop: asyncio.Event) -> None:
+    """End when whoever read our output has left, which a write would only tell at the next change."""
+    poll = select.poll()
+    try:
+        poll.register(out.fileno(), 0)  # errors are told without being asked for
+    except OSError:
+        return  # no file, so nobody at its other end
+    while not any(events & select.POLLERR for _, events in poll.poll(0)):
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LOOK_S):
+                await stop.wait()
+                return
+    stop.set()
 
 
 class Watching:

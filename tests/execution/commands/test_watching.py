@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
+
 from tests.execution.commands.conftest import Desk
 from tests.execution.commands.test_placing import resting_price
-from tests.processes import Running, Tally, json_lines
+from tests.processes import PATIENCE_S, ROOT, Running, Tally, json_lines
 
 
 def watching(desk: Desk, scratch: Path, *arguments: object) -> Running:
@@ -56,10 +60,22 @@ def test_for_people_and_for_a_while(desk: Desk) -> None:
     assert "coin          USDT 100000" in [line.strip() for line in lines]
 
 
-def test_a_wrong_key_ends_it(desk: Desk) -> None:
-    import os
-
-    os.environ["TAPEBOOK_API_SECRET"] = "another"
+def test_a_wrong_key_ends_it(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TAPEBOOK_API_SECRET", "another")
     ended = desk("watch")
     assert ended.code == 3
     assert ended.err
+
+
+def test_it_ends_when_its_reader_leaves(desk: Desk) -> None:
+    words = [sys.executable, "-m", "recorder", "trade", "watch", "--config", str(desk.config)]
+    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            assert b"coin" in process.stdout.readline()
+            process.stdout.close()
+            assert process.wait(PATIENCE_S) == 0, "though nothing changes any more"
+            assert process.stderr is not None
+            assert process.stderr.read() == b""
+        finally:
+            process.kill()
