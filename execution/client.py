@@ -5,7 +5,7 @@
     async with TradingClient(settings, load_signer()) as client:
         ticket = client.create(NewOrder(category=Category.LINEAR, symbol="BTCUSDT", side=Side.BUY,
                                         quantity=Decimal("0.01"), price=Decimal("50000")))
-        outcome = await ticket.outcome()         # acked, rejected or expired; exactly one, sooner or later
+        outcome = await ticket.outcome()         # acked, rejected, expired or forgotten; exactly one
         client.account.open_orders, client.account.positions, client.account.coins
 
 What is decided is decided in `execution.desk`; here are the sockets, the files and the clock.
