@@ -184,6 +184,7 @@ class Sender:
             if request.op is not Op.CANCEL:
                 raise Refused("order journal", str(error)) from None
         except UnicodeEncodeError as error:
+            request.timestamp_ms = 0  # no line says that it was sent, so none says how it ended
             raise Refused(
                 "name", f"{ascii(request.key)[:200]}: {error.reason}: no order is called that"
             ) from None

@@ -119,6 +119,16 @@ async def test_what_is_refused_here_never_arrives(place: Place) -> None:
     place.check(client)
 
 
+async def test_a_name_that_cannot_be_written_is_refused_and_leaves_nothing_open(place: Place) -> None:
+    client = await place.client()
+    for key in (OrderKey(LINEAR, "BTCUSDT", "", "\ud800"), OrderKey(LINEAR, "\udfff", "o1")):
+        with pytest.raises(Refused) as caught:
+            client.cancel(key)
+        assert caught.value.rule == "name"
+    assert client.requests.is_settled
+    assert read_orders(client._written().path)[0] == {}
+
+
 async def test_the_exchanges_rate_is_kept_here(open_place: Callable[..., Any]) -> None:
     place: Place = await open_place(order_limit=3)
     client = await place.client()
