@@ -9,6 +9,7 @@ typedef struct tb_room_block tb_room_block;
 
 typedef struct {
     tb_room_block *blocks; /* the newest first */
+    tb_room_block *filled; /* the one that is being filled */
     uint8_t *at;           /* what is free of it */
     size_t left, taken;
 } tb_room;
