@@ -221,6 +221,7 @@ class TradingClient:
         self._alive_s = time.monotonic()
         if self.kill_switch.is_on and (self.account.open_orders or self.requests.open):
             self._start(self.cancel_everything(None))  # whoever tripped it didn't live to see it done
+        self._watch_loss()  # what was lost before this run counts before its first order
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         while not condition():
@@ -473,9 +474,7 @@ class TradingClient:
                 self._break(str(error))
             if not self.kill_switch.is_on and (found := self.kill_switch.look()) is not None:
                 self._trip(found)
-            excess = self.gate.excess_loss(lambda *key: self.filters.get(key), self.clock.now_ms())
-            if excess:
-                self._trip(f"daily loss: {excess}")
+            self._watch_loss()
             silent_s = time.monotonic() - self._alive_s
             if dead_man_s is not None and silent_s > dead_man_s:
                 self._trip(f"dead man: the program was silent for {silent_s:.1f} s")
@@ -494,9 +493,23 @@ class TradingClient:
 
     # -- everything at once --------------------------------------------------------------------------------
 
+    def _watch_loss(self) -> None:
+        excess = self.gate.excess_loss(lambda *key: self.filters.get(key), self.clock.now_ms())
+        if excess:
+            self._trip(f"daily loss: {excess}")
+
     def _trip(self, reason: str) -> None:
+        """Switch trading off at once, and cancel everything in the background."""
         if not self.kill_switch.is_on:
-            self._start(self.kill(reason, None))
+            self._switch_off(reason)
+            self._start(self.cancel_everything(None))
+
+    def _switch_off(self, reason: str) -> None:
+        try:
+            self.kill_switch.trip(reason, time.time_ns())
+        except OSError as error:
+            self._break(f"the kill switch could not be written: {error}")
+        self._notice("kill switch", reason)
 
     async def kill(self, reason: str, patience_s: float | None = 60.0) -> None:
         """Switch trading off, for good, and cancel until nothing is open and nothing in doubt.
@@ -507,11 +520,7 @@ class TradingClient:
         Raises:
             ExchangeError: something is still open after that time; the switch is on all the same.
         """
-        try:
-            self.kill_switch.trip(reason, time.time_ns())
-        except OSError as error:
-            self._break(f"the kill switch could not be written: {error}")
-        self._notice("kill switch", reason)
+        self._switch_off(reason)
         await self.cancel_everything(patience_s)
 
     async def cancel_everything(self, patience_s: float | None = 60.0) -> None:

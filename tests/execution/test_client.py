@@ -370,6 +370,18 @@ async def test_the_days_loss_of_spot_trades_ends_the_day_too(open_place: Callabl
     assert "daily loss: today's result is -" in str(client.kill_switch.reason)
 
 
+async def test_what_was_lost_before_counts_before_the_first_order(place: Place) -> None:
+    client = await place.client()
+    await place.mid()
+    assert await ended(client.create(market(Side.BUY, "0.05"))) is OutcomeKind.ACKED
+    await until(lambda: bool(client.account.fills))
+    await client.__aexit__(None, None, None)
+    limits = msgspec.structs.replace(NO_LIMITS, daily_loss={"USDT": D("0.5")})  # the fee alone was more
+    again = await place.client(limits=limits)
+    with pytest.raises(Refused, match="daily loss"):
+        again.create(market(Side.BUY))
+
+
 async def test_the_exchanges_own_switch_is_armed_and_works(place: Place) -> None:
     client = await place.client(dcp_window_s=3)
     assert client.dcp["DERIVATIVES"]["timeWindow"] == "3"
