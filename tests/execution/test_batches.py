@@ -233,7 +233,7 @@ async def test_a_fault_of_our_own_in_a_batch_leaves_nothing_begun(
 ) -> None:
     client = await place.client()
     order = await place.resting()
-    begin, count = client.requests.begin, 0
+    begin, count = client.requests.begin_create, 0
 
     def fails_at_the_second(*arguments: Any, **more: Any) -> OrderRequest:
         nonlocal count
@@ -242,7 +242,7 @@ async def test_a_fault_of_our_own_in_a_batch_leaves_nothing_begun(
             raise ZeroDivisionError("a mistake of ours")
         return begin(*arguments, **more)
 
-    monkeypatch.setattr(client.requests, "begin", fails_at_the_second)
+    monkeypatch.setattr(client.requests, "begin_create", fails_at_the_second)
     with pytest.raises(ZeroDivisionError):
         client.create_batch([order, order])
     assert count == 2
