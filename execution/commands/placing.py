@@ -42,7 +42,7 @@ class Way(StrEnum):
     FALLS = "falls"
 
 
-SYMBOL = typer.Argument(help="Symbol, such as BTCUSDT.")
+SYMBOL = typer.Argument(metavar="SYMBOL", help="Such as BTCUSDT.")
 QUANTITY = typer.Argument(
     parser=decimal, metavar="QTY", help="Base coins or contracts; rounded down to the step."
 )
@@ -144,7 +144,7 @@ def _order_command(side: Side) -> Callable[..., None]:
     command.__name__ = word
     command.__doc__ = f"""Place an order to {word}, and wait until it is known what became of it.
 
-    \\b
+    \b
         tapebook trade {word} BTCUSDT 0.01 --price 60000 --post-only --config trade.toml
         tapebook trade {word} BTCUSDT 0.01 --price 60000 --tif IOC --format json
         tapebook trade {word} BTCUSDT 0.01 --market --dry-run
