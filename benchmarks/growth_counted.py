@@ -1,0 +1,32 @@
+"""One pass of `growth`'s batches, for a tool that counts what it does: instructions and cache lines, not time.
+
+    valgrind --tool=cachegrind --cache-sim=yes --D1=49152,12,64 --LL=1048576,16,64 \\
+        python -m benchmarks.growth_counted FILE 2000 [prepare]
+
+With ``prepare`` it ends before the deltas: the difference of the two is theirs. The caches are those of a processor
+with 48 KiB and 1 MiB of its own; what misses both comes from a cache that is shared, or from memory.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from benchmarks.contenders import CoreBatch
+from benchmarks.feed import load
+from benchmarks.growth import Held, readdress
+
+
+def main(data: str, books: str, step: str = "run") -> None:
+    """Hold so many books, and apply every delta of orderbook.50 once; print how many."""
+    readdressed = readdress(load(Path(data), "orderbook.50", None), int(books))
+    held = Held(readdressed, CoreBatch(readdressed.deltas), books)
+    held.prepare()
+    if step == "run":
+        held.run()
+        held.check()
+    print(len(readdressed.deltas.frames))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
