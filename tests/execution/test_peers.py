@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from decimal import Decimal
 from typing import Any
 
@@ -22,6 +23,7 @@ SYMBOL = "BTC/USDT:USDT"
 LINEAR = Category.LINEAR
 KEY = (LINEAR, "BTCUSDT", 0)
 _TRIES = 50
+_PATIENCE_S = 10.0
 
 
 async def taken(ticket: Ticket) -> Ticket:
@@ -127,6 +129,18 @@ class Heard:
             return dict(self._latest.get(topic, {}))
 
 
+class Awaited(dict[str, str]):
+    """pybit notes a subscription after it has sent it, and ends at an answer that comes in between: here it waits."""
+
+    def __missing__(self, key: str) -> str:
+        give_up = time.monotonic() + _PATIENCE_S
+        while key not in self:
+            if time.monotonic() > give_up:
+                raise KeyError(key)
+            time.sleep(0.001)
+        return self[key]
+
+
 async def test_pybit_reports_what_the_client_believes(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     pybit = pytest.importorskip(
         "pybit.unified_trading", reason="pybit is not installed: pip install 'tapebook[interop]'"
@@ -139,6 +153,7 @@ async def test_pybit_reports_what_the_client_believes(place: Place, monkeypatch:
 
     def listen() -> Any:
         socket = pybit.WebSocket(channel_type="private", testnet=False, **keys, private_auth_expire=10)
+        socket.subscriptions = Awaited()
         for subscribe in (
             socket.order_stream,
             socket.execution_stream,

@@ -30,6 +30,18 @@ def resolve_loopback() -> None:
     socket.getaddrinfo = loopback
 
 
+class Awaited(dict[str, str]):
+    """pybit notes a subscription after it has sent it, and ends at an answer that comes in between: here it waits."""
+
+    def __missing__(self, key: str) -> str:
+        end = time.monotonic() + PATIENCE_S
+        while key not in self:
+            if time.monotonic() > end:
+                raise KeyError(key)
+            time.sleep(0.001)
+        return self[key]
+
+
 class Heard:
     """Rows by topic, as callbacks bring them."""
 
@@ -89,6 +101,7 @@ def main(port: str, ca_file: str) -> dict[str, Any]:
 
     heard, replies, errors = Heard(), Replies(), Replies()
     private = WebSocket(channel_type="private", **keys, **place, private_auth_expire=10)
+    private.subscriptions = Awaited()
     private.order_stream(heard)
     private.execution_stream(heard)
     private.position_stream(heard)
