@@ -116,7 +116,9 @@ class _Journal:
 
 def _backlog(journal: _Journal, url: str, options: list[str]) -> dict[str, Any]:
     """A sink that finds everything there; what it takes to start is taken away."""
-    empty, empty_cpu = _seconds(journal.data.parent / "none", url, options)
+    none = journal.data.parent / "none"
+    none.mkdir()
+    empty, empty_cpu = _seconds(none, url, options)
     passed, cpu = _seconds(journal.data, url, options)
     return {
         "messages": journal.frames,

@@ -51,6 +51,7 @@ class FileLine(msgspec.Struct, frozen=True, gc=False, tag_field="event", tag="fi
     collector: str
     segment: int
     receive_ns: tuple[int, int] | None
+    schema_version: int
     last_segment: int | None = None
     version: int = 1
 
@@ -125,6 +126,7 @@ def read_lines(
                     type(line) is not FileLine
                     or line.collector != collector
                     or line.version > MANIFEST_VERSION
+                    or line.schema_version > SCHEMA_VERSION
                 ):
                     check_line(path, number, line)
             yield lines
@@ -132,13 +134,18 @@ def read_lines(
 
 def check_line(path: Path | StoredFile, number: int, line: Line) -> None:
     """Raise Corrupt for a line of another collector, or whose path leads elsewhere than it says; StoreError for one
-    of a newer tapebook."""
+    of a newer tapebook, or of a file that one wrote."""
     if line.version > MANIFEST_VERSION:
         raise _newer(path, line.version)
     if line.collector != path.stem:
         raise Corrupt(path, f"line {number} is of collector {line.collector!r}, expected {path.stem!r}")
     if type(line) is ManifestFile:
         _check_path(path, number, line)
+    if isinstance(line, ManifestFile | FileLine) and line.schema_version > SCHEMA_VERSION:
+        raise StoreError(
+            f"{path}: line {number} names a file of schema version {line.schema_version}, written by a newer "
+            f"tapebook; this one reads up to version {SCHEMA_VERSION}: upgrade tapebook"
+        )
 
 
 def whole_lines(stream: BinaryIO) -> Iterator[bytes]:
@@ -221,9 +228,4 @@ def _check_path(path: Path | StoredFile, number: int, file: ManifestFile) -> Non
             path,
             f"line {number} names {file.path!r}; expected "
             f"{file.table}/category={file.category}/symbol=…/date={file.date}/<name>.parquet",
-        )
-    if file.schema_version > SCHEMA_VERSION:
-        raise StoreError(
-            f"{path}: line {number} names a file of schema version {file.schema_version}, written by a newer "
-            f"tapebook; this one reads up to version {SCHEMA_VERSION}: upgrade tapebook"
         )

@@ -82,7 +82,7 @@ def test_the_page_of_functions_is_what_they_say_of_themselves() -> None:
 
 def test_every_command_is_in_the_readme() -> None:
     text = (ROOT / "README.md").read_text()
-    missing = [name for name in GROUP.commands if f"tapebook {name}" not in text]
+    missing = [name for name in COMMANDS if f"tapebook {name}" not in text]
     assert missing == []
 
 

@@ -107,8 +107,8 @@ def test_the_unit_starts_what_exists() -> None:
     commands = re.findall(r"^Exec\w+=.*\btapebook (\w+)(.*)$", unit, re.M)
     assert [name for name, _ in commands] == ["check", "supervise"]
     for name, rest in commands:
-        assert name in GROUP.commands
-        GROUP.commands[name].make_context(name, rest.split())
+        assert name in GROUP.list_commands(None)
+        GROUP.get_command(None, name).make_context(name, rest.split())
     assert "RestartPreventExitStatus=2" in unit
 
 

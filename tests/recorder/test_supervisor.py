@@ -14,6 +14,7 @@ import pytest
 import engine.restarts
 import recorder.supervisor
 from recorder.fleet import Fleet
+from recorder.journal.lock import only_one
 from recorder.supervisor import Supervisor, run_supervisor
 from schemas.config import RecordConfig
 from schemas.errors import ConfigError, StoreError
@@ -135,7 +136,7 @@ async def test_what_can_not_be_started_is_tried_again(tmp_path: Path) -> None:
 
 def test_one_supervisor_for_a_directory(tmp_path: Path) -> None:
     with (
-        recorder.supervisor._lock(tmp_path),
+        only_one(tmp_path / "supervisor" / "lock", "held by this test"),
         pytest.raises(ConfigError, match="another supervisor runs this directory"),
     ):
         run_supervisor(fleet(tmp_path, "x"), deadline_s=1)
