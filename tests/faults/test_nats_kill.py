@@ -33,6 +33,7 @@ class Chain:
 
     def __init__(self, scratch: Path, endpoint: str, server: NatsServer, *options: object) -> None:
         self.data = scratch / "data"
+        self.data.mkdir()  # the sink may come first, and waits in an empty one
         self.server = server
         self._scratch = scratch
         self._endpoint = endpoint
