@@ -15,7 +15,6 @@ run that ended.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import time
@@ -29,6 +28,7 @@ import msgspec
 from execution.desk.orders import OrderKey
 from execution.desk.outcomes import OrderRequest, Outcome
 from execution.desk.wire import Op, write_fields
+from recorder.journal.lock import is_locked, take_lock
 from recorder.whole_files import sync_directories, write_synced
 from schemas.errors import ConfigError, Corrupt, StoreError
 from schemas.names import Category, Fsync
@@ -232,17 +232,7 @@ def in_doubt(directory: Path) -> list[RequestLine]:
 
 def is_held(directory: Path) -> bool:
     """Whether a client trades in a directory at the moment."""
-    try:
-        lock = os.open(directory / "orders" / LOCK_NAME, os.O_RDWR | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(lock)
-    return False
+    return is_locked(directory / "orders" / LOCK_NAME)
 
 
 class OrderJournal:
@@ -299,12 +289,10 @@ class OrderJournal:
         return f"<OrderJournal {self.path} lines={self.lines}>"
 
     def _take_lock(self) -> None:
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not take_lock(self._lock):
             raise ConfigError(
                 f"{self._directory}: another run writes here: end it, or give another directory"
-            ) from None
+            )
 
     def _begin(self, newest: Path | None, words: str, open_requests: Mapping[str, RequestLine]) -> None:
         start_ns = time.time_ns()

@@ -15,7 +15,7 @@ from recorder.journal.disk import disk_errors
 from recorder.journal.files import journal_directory
 from schemas.errors import ConfigError, StoreError
 
-__all__ = ["CollectorLock", "is_locked", "only_one", "try_lock"]
+__all__ = ["CollectorLock", "is_locked", "only_one", "take_lock", "try_lock"]
 
 
 def try_lock(descriptor: int) -> bool:
@@ -25,6 +25,15 @@ def try_lock(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def take_lock(descriptor: int) -> bool:
+    """Take the lock as `try_lock`, a few times: who only looks (`is_locked`) has it for a moment."""
+    for _ in range(GLANCES):
+        if try_lock(descriptor):
+            return True
+        time.sleep(GLANCE_S)
+    return try_lock(descriptor)
 
 
 def is_locked(path: Path) -> bool:
@@ -63,12 +72,8 @@ def only_one(path: Path, taken: str) -> Iterator[None]:
             f"{path}: cannot be opened: {error.strerror}; is the data directory writable?"
         ) from error
     try:
-        for glance in range(GLANCES + 1):
-            if try_lock(descriptor):
-                break
-            if glance == GLANCES:
-                raise ConfigError(taken)
-            time.sleep(GLANCE_S)
+        if not take_lock(descriptor):
+            raise ConfigError(taken)
         yield
     finally:
         os.close(descriptor)
@@ -106,12 +111,7 @@ class CollectorLock:
             self._directory.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             try:
-                held = try_lock(descriptor)
-                for _ in range(GLANCES):
-                    if held:
-                        break
-                    time.sleep(GLANCE_S)
-                    held = try_lock(descriptor)
+                held = take_lock(descriptor)
                 if held:
                     os.ftruncate(descriptor, 0)
                     os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
