@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ from schemas.config import RecordConfig
 from schemas.errors import ConfigError
 from schemas.units import parse_bytes, parse_span_ns
 
-__all__ = ["KEYS", "ConfigFile", "Table", "explain", "key_lines", "load_config", "read_config"]
+__all__ = ["KEYS", "ConfigFile", "Table", "explain", "key_lines", "load_config", "read_config", "read_toml"]
 
 _TYPES = {field.name: field.type for field in msgspec.structs.fields(RecordConfig)}
 _DEFAULTS = RecordConfig()
@@ -60,23 +60,37 @@ class ConfigFile(NamedTuple):
     collectors: list[Table]
 
 
+def read_toml(
+    path: Path, expected: str, parse_float: Callable[[str], Any] = float
+) -> tuple[str, dict[str, Any]]:
+    """Read a file; returns its text, and what that says.
+
+    Args:
+        path: the file.
+        expected: what to say of a file that isn't there: what it should be.
+        parse_float: what numbers with a point become.
+
+    Raises:
+        ConfigError: it can't be read, or isn't TOML.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        return text, tomllib.loads(text, parse_float=parse_float)
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file; expected {expected}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from error
+
+
 def read_config(path: Path) -> ConfigFile:
     """Read a file, and find where it sets what.
 
     Raises:
         ConfigError: it can't be read, isn't TOML, or has a table that is none of ours.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-        values = tomllib.loads(text)
-    except FileNotFoundError:
-        raise ConfigError(
-            f"{path}: no such file; expected a TOML file with keys such as {KEYS[0]}; `tapebook init` writes one"
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: not TOML: {error}") from error
+    text, values = read_toml(path, f"a TOML file with keys such as {KEYS[0]}; `tapebook init` writes one")
     lines = key_lines(text)
     inner = values.get("record")
     if isinstance(inner, dict) and len(values) == 1:

@@ -21,7 +21,6 @@
 from __future__ import annotations
 
 import difflib
-import tomllib
 from collections.abc import Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -31,7 +30,7 @@ import msgspec
 
 from execution.desk.limits import Limits
 from execution.desk.orders import CATEGORIES
-from recorder.config_file import key_lines
+from recorder.config_file import key_lines, read_toml
 from schemas.errors import ConfigError
 from schemas.names import Category, Fsync
 
@@ -83,17 +82,7 @@ def read_trade_config(path: Path) -> TradeConfig:
     Raises:
         ConfigError: it can't be read, isn't TOML, or has keys or values that are wrong: names file, line and key.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-        values = tomllib.loads(text, parse_float=Decimal)
-    except FileNotFoundError:
-        raise ConfigError(
-            f"{path}: no such file; expected a TOML file with [limits] (docs/execution.md)"
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: not TOML: {error}") from None
+    text, values = read_toml(path, "a TOML file with [limits] (docs/execution.md)", Decimal)
     lines = key_lines(text)
     words = [
         *_unknown(path, lines.get(("", 0), {}), "", values, TradeConfig.__struct_fields__),
