@@ -51,6 +51,7 @@ def test_the_subscribers(tmp_path: Path) -> None:
     assert len(PROGRAMS) == len(SAYS)
     market = ["--simulate", 5, "--category", "linear", "--symbol-count", 1, "--rate", 10]
     record = ["--symbols", "BTCUSDT", "--topics", "orderbook.50,publicTrade", "--no-roll"]
+    (tmp_path / "data").mkdir()  # The sink refuses a missing one, and may be there before the recorder.
     with (
         gateway(tmp_path / "gateway", *market) as served,
         NatsServer(tmp_path / "server") as server,
