@@ -95,9 +95,9 @@ class RawRecords:
         while (start := self._check.check(start, stop)) < stop:
             self._mismatch(start)
             start += 1
-        if self._events is not None and self._events.recent:
+        if self._events is not None and self._events.recent is not None:
             self._events.recent.clear()
-            self._rows_of = None
+        self._rows_of = None  # of these records alone, which may have made none
 
     def record(self, at: int) -> None:
         """Keep a record of the batch that is no frame."""

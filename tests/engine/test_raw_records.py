@@ -174,6 +174,29 @@ def test_cuts_leave_no_trace(run: Run, cuts: list[int]) -> None:
         assert raw_rows(one) == raw_rows(other)
 
 
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.integers(1, 40), max_size=6))
+def test_cuts_leave_no_trace_in_what_drivers_read_of_two_lines(cuts: list[int]) -> None:
+    """A batch may hold nothing but the second line's copy of a frame, which makes no row."""
+    records: list[Pending] = [
+        (START_NS + line, line, RecordKind.SESSION, encode(Subscribed(topics=["priceLimit.BTCUSDT"])))
+        for line in (0, 1)
+    ]
+    for at in range(10):
+        frame = (
+            b'{"topic":"priceLimit.BTCUSDT","data":{"symbol":"BTCUSDT","buyLmt":"114450.%02d","sellLmt":"103550.00"},'
+            b'"ts":%d}' % (at, 1_750_059_683_782 + 300 * at)
+        )
+        records += [
+            (START_NS + 300_000_000 * (at + 1) + line, line, RecordKind.FRAME, frame) for line in (0, 1)
+        ]
+    whole = replay(Category.LINEAR, records)
+    # the first copy: nothing is remembered of a feed before it
+    assert sum(row["kind"] == RecordKind.FRAME for row in raw_rows(whole)) == 1
+    for ways in (tuple(cuts), tuple(range(1, len(records)))):
+        assert raw_rows(replay(Category.LINEAR, records, ways)) == raw_rows(whole)
+
+
 # ---- what the exchange really writes ---------------------------------------------------------------------------------
 
 LAYOUTS: dict[str, tuple[Category, list[bytes]]] = {
