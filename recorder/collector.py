@@ -342,10 +342,9 @@ class Collector:
             self.resyncs.want(topic, now_ns)
 
     def _rotate_when_due(self) -> None:
-        age_s = (time.time_ns() - self.journal.segment_start_ns) / SECOND_NS
         if (
             self.journal.segment_bytes >= self.config.segment_mib * (1 << 20)
-            or age_s >= self.config.segment_seconds
+            or self.journal.segment_age_s >= self.config.segment_seconds
         ):
             self.capture.rotate()
             if is_worn(self.engine) and not self._stop.is_set():

@@ -110,6 +110,7 @@ class JournalWriter:
     Attributes:
         error: what stopped the writer, or None.
         segment_start_ns: of the segment that takes the next record.
+        segment_age_s: how long it has been taking records, by the monotonic clock.
 
     Raises:
         ConfigError: a directory that is not the collector's, or an option out of range.
@@ -159,6 +160,7 @@ class JournalWriter:
             )
         self._info = msgspec.structs.replace(info, start_ns=max(info.start_ns, newest + 1))
         self._segment = OpenSegment(directory, self._info, next_sequence, disk)
+        self._began_ns = clock()
         # The thread's: whether bytes wait for an fsync, and when the last one was.
         self._dirty: Commit | None = None
         self._synced_ns = clock()
@@ -176,6 +178,11 @@ class JournalWriter:
     def segment_start_ns(self) -> int:
         """Start of the segment that takes the next record."""
         return self._info.start_ns
+
+    @property
+    def segment_age_s(self) -> float:
+        """How long that segment has been taking records. Its name may be ahead of a wall clock that was set back."""
+        return (self._clock() - self._began_ns) / 1e9
 
     @property
     def segment_bytes(self) -> int:
@@ -260,6 +267,7 @@ class JournalWriter:
         self._info = msgspec.structs.replace(self._info, start_ns=max(start_ns, self._info.start_ns + 1))
         self._seal("rotated", self._info)
         self._segment_bytes = 0
+        self._began_ns = self._clock()
         for receive_ns, line, kind, payload in first_payloads:
             self.append(receive_ns, line, kind, payload)
 

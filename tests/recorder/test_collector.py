@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import threading
+import time
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -307,6 +308,25 @@ async def test_segments_are_rotated_by_age_and_by_size(tmp_path: Path, exchange:
         assert result.findings == []
         assert result.segments >= 3
     assert result.frames == 0
+
+
+async def test_segments_are_rotated_by_age_where_the_clock_was_set_back(
+    tmp_path: Path, exchange: FakeExchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine may begin a day ahead of the time and be set right later, while it records or between two recordings."""
+    ahead_ns, real = [86_400 * 10**9], time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: real() + ahead_ns[0])
+    recording = Recording(tmp_path, exchange, [BOOK], segment_seconds=0.05)
+    await until(lambda: len(recording.sealed) >= 1, "a rotation")
+    ahead_ns[0] = 0
+    before = len(recording.sealed)
+    await until(lambda: len(recording.sealed) >= before + 2, "rotations after the clock was set back")
+    await recording.stop()
+    later = Recording(tmp_path, exchange, [BOOK], segment_seconds=0.05)
+    await until(lambda: len(later.sealed) >= 2, "rotations behind names that are ahead of the time")
+    await later.stop()
+    roll_data(tmp_path)
+    assert verify(tmp_path).findings == []
 
 
 async def test_what_instruments_info_says_comes_first(
