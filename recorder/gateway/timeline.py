@@ -90,7 +90,7 @@ class ReplayTimeline:
         self._options = options
         self._release_held = release_held
         self._renumbering = renumbering
-        self._monotonic_s = asyncio.get_running_loop().time
+        self._monotonic_s = time.monotonic  # uvloop's own goes by whole milliseconds
         self._first_ns = first_ns
         self._reached_ns = first_ns
         self._is_started = False
@@ -192,7 +192,7 @@ class MarketTimeline:
         self._subscriptions = subscriptions
         self._outlet = outlet
         self._options = options
-        self._monotonic_s = asyncio.get_running_loop().time
+        self._monotonic_s = time.monotonic  # uvloop's own goes by whole milliseconds
         self._start_s = self._monotonic_s()
         self._start_ns = time.time_ns()
         self._stepped_ns = self._start_ns
