@@ -313,7 +313,7 @@ async def test_segments_are_rotated_by_age_and_by_size(tmp_path: Path, exchange:
 async def test_segments_are_rotated_by_age_where_the_clock_was_set_back(
     tmp_path: Path, exchange: FakeExchange, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A machine may begin a day ahead of the time and be set right later, while it records or between two recordings."""
+    """A machine may begin a day ahead of the time and be set right later, while it records or between recordings."""
     ahead_ns, real = [86_400 * 10**9], time.time_ns
     monkeypatch.setattr(time, "time_ns", lambda: real() + ahead_ns[0])
     recording = Recording(tmp_path, exchange, [BOOK], segment_seconds=0.05)
