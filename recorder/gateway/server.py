@@ -104,6 +104,21 @@ class Gateway:
             raise RuntimeError("the gateway is not running: use it as 'async with Gateway(...)'")
         await asyncio.shield(self._playing)
 
+    def calm(self) -> None:
+        """No further fault from here on, whatever the plan says; what has happened stays as it is."""
+        if self._plan is None:
+            return
+        self._plan = None
+        self._door.calm()
+        for connection in self._connections:
+            connection.calm()
+            connection.flush()
+        if self._trading is not None:
+            self._trading.calm()
+        if self._ledger is not None:
+            self._ledger.event("calm", 0)
+            self._ledger.flush()
+
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
             self._open_ledger(stack)
@@ -331,7 +346,7 @@ class Gateway:
         if plan.cut_one_seconds is not None:
             stack.callback(asyncio.create_task(self._cut_one(plan.seed, plan.cut_one_seconds)).cancel)
         if plan.until_seconds is not None:
-            stack.callback(asyncio.create_task(self._calm(plan.until_seconds)).cancel)
+            stack.callback(asyncio.create_task(self._calm_after(plan.until_seconds)).cancel)
 
     async def _restart(self, seconds: float) -> None:
         while True:
@@ -361,19 +376,10 @@ class Gateway:
                 connection.abort()
                 self._flush_ledger()
 
-    async def _calm(self, seconds: float) -> None:
+    async def _calm_after(self, seconds: float) -> None:
         await self._subscriptions.settled(0.0)
         await asyncio.sleep(seconds)
-        self._plan = None
-        self._door.calm()
-        for connection in self._connections:
-            connection.calm()
-            connection.flush()
-        if self._trading is not None:
-            self._trading.calm()
-        if self._ledger is not None:
-            self._ledger.event("calm", 0)
-            self._ledger.flush()
+        self.calm()
 
     async def _close_connections(self) -> None:
         await asyncio.gather(

@@ -255,8 +255,9 @@ async def test_ccxt_reports_what_the_client_believes(place: Place) -> None:
         if not o.is_open
     }
     assert part.order_id in {o["id"] for o in closed}
-    assert [(p["side"], D(str(p["contracts"])), D(str(p["entryPrice"]))) for p in positions] == [
-        ("long", account.positions[KEY].size, account.positions[KEY].entry_price)
+    # an average of fills may have more digits than the floats of ccxt
+    assert [(p["side"], D(str(p["contracts"])), p["entryPrice"]) for p in positions] == [
+        ("long", account.positions[KEY].size, float(account.positions[KEY].entry_price))
     ]
     # the equity that it calls the total moves with the market from one question to the next
     coins = balance["info"]["result"]["list"][0]["coin"]

@@ -24,7 +24,7 @@ import time
 import traceback
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 from typing import Final, NamedTuple
@@ -78,11 +78,17 @@ STALLED_S: Final = 0.1
 """A machine that lets the event loop wait this long makes silences of its own: such a run may not fail, it is made
 again."""
 ATTEMPTS: Final = 5
+HEARD_S: Final = 30.0
+"""How long the first message of all may take: with handshakes answered 503, and on a machine that has no time."""
 HEALING_S: Final = 8.0
 """How long everything may take to be LIVE again after the last fault."""
 ELECTED_S: Final = 10.0
 """And over several lines, what follows an elected one until it has been silent for so long while another one delivers
 (docs/lines.md): a time of the core's own, which is not scaled down."""
+
+TURN_S: Final = 0.02
+"""How long faults go on is counted in turns of the event loop, of so many seconds each where the machine keeps up: so
+a slow machine suffers as many of them as a quick one."""
 
 FEED_S: Final = 60
 """Length of a replayed market: longer than any schedule at its speed."""
@@ -130,7 +136,8 @@ class Schedule:
         lines: connections that carry each topic.
         tls: the gateway shows a certificate, which only the test authority's file makes trusted.
         replays: a recording rather than a simulated market.
-        seconds: of faults, before the healing.
+        seconds: of the whole thing before the healing, after the first message; faults end ``until`` seconds after
+            it. Both are counted in turns of the event loop (`TURN_S`).
     """
 
     seed: int
@@ -237,6 +244,10 @@ def topics_of(schedule: Schedule) -> list[str]:
 async def record_schedule(schedule: Schedule, scratch: Path) -> _Made:
     """Run gateway and collector until the faults are over and everything has healed."""
     certificates = make_certificates(scratch) if schedule.tls else None
+    plan = parse_faults([schedule.faults])
+    assert plan is not None
+    assert plan.until_seconds is not None
+    calm_s = plan.until_seconds
     options = GatewayOptions(
         replay=_feed(scratch, schedule.category) if schedule.replays else None,
         simulate=None if schedule.replays else schedule.seed,
@@ -245,7 +256,7 @@ async def record_schedule(schedule: Schedule, scratch: Path) -> _Made:
         settle_seconds=0.05,
         ledger=scratch / "ledger.jsonl",
         ledgers_books=True,
-        faults=parse_faults([schedule.faults]),
+        faults=replace(plan, until_seconds=None),
         symbol_count=2,
         rate=schedule.rate,
         tls_cert=None if certificates is None else certificates.certificate,
@@ -267,11 +278,16 @@ async def record_schedule(schedule: Schedule, scratch: Path) -> _Made:
         way = Network(gateway.url, ssl=trust)
         collector = Collector(config, way, topics_of(schedule), crashed=[], timing=HURRIED)
         recording = asyncio.create_task(collector.run())
-        end_s = time.monotonic() + schedule.seconds
-        while time.monotonic() < end_s and not recording.done():
+        failure = await _something_heard(collector, recording)
+        for turn in range(round(schedule.seconds / TURN_S)):
+            if recording.done():
+                break
+            if turn == round(calm_s / TURN_S):
+                gateway.calm()
             _sample(collector, samples)
-            await asyncio.sleep(0.02)
-        if not recording.done():
+            await asyncio.sleep(TURN_S)
+        gateway.calm()
+        if not failure and not recording.done():
             patience_s = HEALING_S if schedule.lines == 1 else HEALING_S + ELECTED_S
             failure = await _healed(collector, recording, samples, patience_s)
         collector.stop("the schedule is over")
@@ -286,6 +302,19 @@ async def record_schedule(schedule: Schedule, scratch: Path) -> _Made:
 
 
 _HOPELESS: Final = ("refuse", "forbidden", "too_many", "unavailable")
+
+
+async def _something_heard(collector: Collector, recording: asyncio.Task[object]) -> str:
+    """Wait for the first message; returns that there was none, or nothing."""
+    engine = collector.engine
+    end_s = time.monotonic() + HEARD_S
+    while not any(engine.messages(feed) for feed, _ in enumerate(engine.topics())):
+        if recording.done():
+            return ""
+        if time.monotonic() > end_s:
+            return f"no message within {HEARD_S:g} s"
+        await asyncio.sleep(TURN_S)
+    return ""
 
 
 async def _healed(
@@ -310,7 +339,7 @@ async def _healed(
         if not sick:
             return ""
         _sample(collector, samples)
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(TURN_S)
     return "" if recording.done() else f"not healed {patience_s:g} s after the last fault: {', '.join(sick)}"
 
 
