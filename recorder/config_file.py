@@ -206,9 +206,10 @@ def explain(
                 check(text)
             except ConfigError as error:
                 words.append(f"{place(key)}: {error}")
-    if not words:
+    where = values.get("environment", ""), values.get("region", "")
+    if all(isinstance(text, str) for text in where):
         try:
-            root_of(values.get("environment", ""), values.get("region", ""))
+            root_of(*where)
         except ConfigError as error:
             words.append(f"{place(str(error).split()[0])}: {error}")
     return words

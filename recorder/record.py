@@ -25,14 +25,11 @@ from recorder.renewal import record_on
 from recorder.roll import report_recoveries
 from recorder.roller import Roller
 from recorder.universe import Resolved, plan_of, resolve
-from schemas.config import RecordConfig
+from schemas.config import MOST_LINES, RecordConfig
 from schemas.errors import ConfigError, OutOfSpace, StoreError
 from schemas.names import Category, Environment
 
 __all__ = ["Prepared", "check_home", "finish_quietly", "prepare", "run_record", "tell_plan", "uvloop_runner"]
-
-MOST_LINES = 4
-"""Each costs what the first one does: connections, arguments, traffic, journal."""
 
 log = logging.getLogger("tapebook")
 

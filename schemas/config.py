@@ -8,10 +8,12 @@ import msgspec
 
 from schemas.names import Category, Fsync, Transport
 
-__all__ = ["DEFAULT_TOPICS", "RecordConfig"]
+__all__ = ["DEFAULT_TOPICS", "MOST_LINES", "RecordConfig"]
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 NotNegative = Annotated[float, msgspec.Meta(ge=0)]
+MOST_LINES = 4
+"""Each costs what the first one does: connections, arguments, traffic, journal."""
 
 
 DEFAULT_TOPICS = ("orderbook.50", "publicTrade", "tickers")
@@ -84,7 +86,7 @@ class RecordConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     transport: Transport = Transport.WEBSOCKETS
     data: str = "data"
     name: str = ""
-    lines: int = 1
+    lines: Annotated[int, msgspec.Meta(ge=1, le=MOST_LINES)] = 1
     frames_per_connection: Positive = 4000.0
     rebalance: bool = True
     duration: Positive | None = None

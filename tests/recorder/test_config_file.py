@@ -66,6 +66,12 @@ def test_a_file_and_options_over_it(tmp_path: Path, head: str) -> None:
             [":2: keep_journal_bytes", "found '1 PB'", "such as 500GB"],
         ),
         ("commit_kib = 1e9\n", [":1: commit_kib", "found 1000000000.0", "<= 65536", "the nearest is 65536"]),
+        ("lines = 9\n", [":1: lines", "found 9", "<= 4", "the nearest is 4"]),
+        (
+            'lines = 0\nregion = "us"\n',
+            [":1: lines", "the nearest is 1", ":2: region", "'us'", "the nearest is 'eu'"],
+        ),
+        ("region = 3\n", [":1: region", "found 3", "expected `str`"]),
         ("min_free_mib = -1\n", [":1: min_free_mib", "found -1", "the nearest is 0"]),
         (
             'fsync = "commmit"\n',

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from recorder.record import MOST_LINES, run_record
-from schemas.config import RecordConfig
+from recorder.record import run_record
+from schemas.config import MOST_LINES, RecordConfig
 from schemas.errors import ConfigError
 
 
