@@ -206,10 +206,10 @@ def explain(
                 check(text)
             except ConfigError as error:
                 words.append(f"{place(key)}: {error}")
-    where = values.get("environment", ""), values.get("region", "")
-    if all(isinstance(text, str) for text in where):
+    hosts = values.get("environment", ""), values.get("region", "")
+    if all(isinstance(text, str) for text in hosts):
         try:
-            root_of(*where)
+            root_of(*hosts)
         except ConfigError as error:
             words.append(f"{place(str(error).split()[0])}: {error}")
     return words

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recorder.archive import Archive
-from recorder.exporting.selection import ExportSelection, rows_of, time_column
+from recorder.exporting.selection import ExportSelection, rows_of, spans_of, time_column
 from recorder.output import new_file
 from schemas.columns import DECIMAL
 from schemas.errors import ConfigError, NoData
@@ -21,6 +21,7 @@ from schemas.tables import schema_of
 __all__ = ["ExportedTable", "decimals", "export_parquet", "plain_rows"]
 
 _LEFT_OUT: Final = frozenset({Table.RAW_RECORDS})
+_SPANS: Final = frozenset({Table.GAPS, Table.COVERAGE})
 _SUFFIX: Final = "_mantissa"
 
 
@@ -58,7 +59,10 @@ def export_parquet(
         where = "applied" if "applied" in schema_of(table).names else "true"
         rows = 0
         path = directory / f"{table.value}.parquet"
-        result = rows_of(archive, table, chosen, where=where)
+        if table in _SPANS:
+            result = spans_of(archive, table, chosen)
+        else:
+            result = rows_of(archive, table, chosen, where=where)
         batches = (plain_rows(batch) for batch in result if batch.num_rows)
         first = next(batches, None)
         if first is None:

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 from recorder.archive import Archive, Result
 from schemas.errors import ConfigError, NoData
-from schemas.names import Table
+from schemas.names import Category, Table
 from schemas.tables import FULL_DEPTH, schema_of
 
-__all__ = ["ExportSelection", "book_depth", "one_collector", "rows_of", "time_column"]
+__all__ = ["ExportSelection", "book_depth", "one_collector", "rows_of", "spans_of", "time_column"]
 
 
 class ExportSelection(NamedTuple):
@@ -62,6 +62,31 @@ def rows_of(
         f"WHERE {' AND '.join(clauses)} AND ({where})) ORDER BY collector, sequence, export_place",
         values,
     )
+
+
+def spans_of(archive: Archive, table: Table, chosen: ExportSelection) -> Result:
+    """Gaps or spans of coverage that have a part in the span, each once; a gap that nothing has ended reaches to its end.
+
+    With the symbol's own come those that are filed elsewhere: trades of an option are a topic of its base coin, and a
+    frame so damaged that its topic can't be told may have been this symbol's.
+    """
+    feed = chosen.symbol.partition("-")[0] if chosen.category == Category.OPTION else chosen.symbol
+    values: list[Any] = [chosen.category, chosen.symbol, feed, f"publicTrade.{feed}"]
+    whose = "symbol = $2 OR (symbol = $3 AND topic = $4)"
+    clauses = ["category = $1", f"({whose})"]
+    if table is Table.GAPS:
+        recorders = f"SELECT collector FROM coverage WHERE category = $1 AND ({whose})"
+        clauses[1] = f"({whose} OR (symbol = '_' AND topic = '' AND collector IN ({recorders})))"
+    for column, value, clause in (
+        ("collector", chosen.collector, "{} = ${}"),
+        ("end_time", chosen.from_ns, "({0} IS NULL OR epoch_ns({0}) >= ${1})"),
+        ("start_time", chosen.to_ns, "epoch_ns({}) < ${}"),
+    ):
+        if value is not None:
+            values.append(value)
+            clauses.append(clause.format(column, len(values)))
+    order = "ORDER BY collector, start_time, topic, sequence"
+    return archive.sql(f"SELECT * FROM {table.value} WHERE {' AND '.join(clauses)} {order}", values)
 
 
 def _clauses(chosen: ExportSelection) -> tuple[list[str], list[Any]]:

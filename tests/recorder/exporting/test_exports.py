@@ -19,6 +19,7 @@ from recorder.exporting.parquet import decimals, export_parquet
 from recorder.exporting.selection import ExportSelection
 from recorder.roll import roll_data
 from schemas.errors import ConfigError, NoData
+from schemas.names import Category
 from tests.recorder.recordings import BOOK, START_NS, TRADES, Tape, book, trade
 
 MS = 1_000_000
@@ -158,6 +159,37 @@ def test_plain_parquet_has_decimals(data: Path, tmp_path: Path) -> None:
     ]
     assert books["bid_size"].to_pylist() == [[Decimal(1), Decimal(2)], [Decimal(0)], [Decimal(4)]]
     assert books["ask_price"].to_pylist() == [[Decimal(101)], [Decimal(101)], [Decimal(91), Decimal(92)]]
+
+
+def test_gaps_and_coverage_that_reach_into_a_span_are_exported_with_it(tmp_path: Path) -> None:
+    """An option's trades are a topic of its base coin; a frame whose topic can't be told may have been anybody's."""
+    option, other = "BTC-26DEC25-100000-C", "ETH-26DEC25-4000-C"
+    trades, level = "publicTrade.BTC", f"orderbook.25.{option}"
+    tape = Tape(tmp_path / "data", [level, trades, f"orderbook.25.{other}"], category=Category.OPTION)
+    for at_ms, frame in (
+        (10, book("snapshot", 1, [("100", "1")], [("101", "1")], START_MS + 10, level)),
+        (20, book("delta", 3, [("100", "2")], [], START_MS + 20, level)),
+        (30, b"\x00"),
+        (40, book("delta", 4, [("100", "2")], [], START_MS + 40, level)),
+    ):
+        tape.now_ns = START_NS + at_ms * MS
+        tape.capture.frame_list(0, [frame], tape.now_ns)
+    tape.now_ns = START_NS + 50 * MS
+    tape.stop()
+    roll_data(tmp_path / "data")
+
+    def exported(symbol: str, name: str) -> list[str]:
+        with open_archive(tmp_path / "data") as archive:
+            chosen = ExportSelection("option", symbol, START_NS + 25 * MS, START_NS + 45 * MS)
+            export_parquet(archive, chosen, tmp_path / symbol)
+        return sorted(pq.read_table(tmp_path / symbol / f"{name}.parquet")["topic"].to_pylist())
+
+    assert exported(option, "gaps") == ["", level]
+    assert exported(option, "coverage") == [level, trades]
+    assert exported(other, "gaps") == [""]
+    assert exported(other, "coverage") == [f"orderbook.25.{other}"]
+    with pytest.raises(NoData):
+        exported("SOL-26DEC25-100-C", "gaps")
 
 
 def test_decimals_are_exact_at_the_ends_of_int64() -> None:
