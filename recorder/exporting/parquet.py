@@ -59,10 +59,10 @@ def export_parquet(
         where = "applied" if "applied" in schema_of(table).names else "true"
         rows = 0
         path = directory / f"{table.value}.parquet"
-        if table in _SPANS:
-            result = spans_of(archive, table, chosen)
-        else:
-            result = rows_of(archive, table, chosen, where=where)
+        of_spans = table in _SPANS
+        result = (
+            spans_of(archive, table, chosen) if of_spans else rows_of(archive, table, chosen, where=where)
+        )
         batches = (plain_rows(batch) for batch in result if batch.num_rows)
         first = next(batches, None)
         if first is None:

@@ -65,7 +65,7 @@ def rows_of(
 
 
 def spans_of(archive: Archive, table: Table, chosen: ExportSelection) -> Result:
-    """Gaps or spans of coverage that have a part in the span, each once; a gap that nothing has ended reaches to its end.
+    """Gaps or spans of coverage that have a part in the span, each once; what nothing has ended goes on to its end.
 
     With the symbol's own come those that are filed elsewhere: trades of an option are a topic of its base coin, and a
     frame so damaged that its topic can't be told may have been this symbol's.
