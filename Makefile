@@ -14,7 +14,7 @@ JOBS   ?= 2
 WORKERS ?= 3
 BIN    := $(VENV)/bin
 
-SOURCES := $(wildcard engine/core/*.pyx engine/core/*.pxd engine/core/src/*.c engine/core/src/*.h)
+SOURCES := $(wildcard execution/desk/*.pyx engine/core/*.pyx engine/core/*.pxd engine/core/src/*.c engine/core/src/*.h)
 
 .PHONY: demo demo-trade test test-nightly nightly-faults check format build bench instructions coverage cookbook pictures notebook fuzz fuzz-decoder clean help
 
@@ -91,4 +91,4 @@ notebook: build
 	$(BIN)/python -m tests.notebook
 
 clean:
-	rm -rf build .venv demo-data htmlcov .coverage engine/core/*.so engine/core/*.c engine/core/*.html *.egg-info
+	rm -rf build .venv demo-data htmlcov .coverage engine/core/*.so engine/core/*.c engine/core/*.html execution/desk/*.so execution/desk/*.c execution/desk/*.html *.egg-info

@@ -58,6 +58,15 @@ def extension(name: str, *sources: str) -> Extension:
     )
 
 
+# Orders leave through this one; it needs nothing of the core.
+PLAIN_ORDERS = Extension(
+    "execution.desk.plain_orders",
+    ["execution/desk/plain_orders.pyx"],
+    extra_compile_args=FLAGS,
+    extra_link_args=LINK,
+    define_macros=MACROS,
+)
+
 setup(
     ext_modules=cythonize(
         [
@@ -74,6 +83,7 @@ setup(
             extension("publisher", *BOOK, "tb_shared.c"),
             extension("feeds", *ENGINE),
             extension("drive", *ENGINE),
+            PLAIN_ORDERS,
         ],
         annotate=switch("TAPEBOOK_ANNOTATE"),
         compiler_directives={

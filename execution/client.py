@@ -153,6 +153,7 @@ class TradingClient:
             self.requests,
             self.filters,
             self.gate,
+            self.rates,
             self._quote_of,
             self._ids,
             self.clock,

@@ -12,6 +12,8 @@ from execution.desk.link_ids import LinkIds
 from execution.desk.live import LiveAccount
 from execution.desk.orders import Change, NewOrder, OrderKey, Refused, Side
 from execution.desk.outcomes import OrderRequest
+from execution.desk.plain_orders import PlainOrders
+from execution.desk.rates import RateLimiter
 from execution.desk.requests import Requests
 from execution.desk.wire import Op
 from execution.exchange_clock import ExchangeClock
@@ -48,6 +50,7 @@ class OrderEntry:
         requests: Requests,
         filters: Mapping[tuple[Category, str], Filters],
         gate: RiskGate,
+        rates: RateLimiter,
         quote_of: Callable[[Category, str], Quote | None],
         ids: LinkIds,
         clock: ExchangeClock,
@@ -63,6 +66,9 @@ class OrderEntry:
         self._clock = clock
         self._sender = sender
         self._why_stopped = why_stopped
+        self._plain = PlainOrders(
+            filters, gate, rates, account, requests.pending, ids, quote_of, requests.is_new
+        )
 
     def __repr__(self) -> str:
         return f"<OrderEntry {self._sender!r} {self._requests!r}>"
@@ -72,16 +78,20 @@ class OrderEntry:
     def create(self, order: NewOrder, *, or_rest: bool = False) -> Ticket:
         """Send a new order."""
         now_ms = self._clock.now_ms()
+        if self._why_stopped() is None:
+            ticket = self._sender.submit_plain(order, self._plain, self._begin_plain, now_ms)
+            if ticket is not None:
+                return ticket
         order = self._checked(order, now_ms)
         way = self._sender.check_way(_CREATE, order.category, now_ms, or_rest=or_rest)
-        return self._sender.submit(self._begin_order(order), way, now_ms)
+        return self._sender.submit(self._begin_order(order, self._ids.next()), way, now_ms)
 
     def create_batch(self, orders: Sequence[NewOrder], *, or_rest: bool = False) -> list[Ticket]:
         """Send several new orders in one message."""
         now_ms = self._clock.now_ms()
         self._gate.check_rate(now_ms, len(orders))
         # one by one, as each counts for the limits of the next
-        begun = (self._begin_order(self._checked(order, now_ms)) for order in orders)
+        begun = (self._begin_order(self._checked(order, now_ms), self._ids.next()) for order in orders)
         return self._send_batch(Op.CREATE, [order.category for order in orders], begun, now_ms, or_rest)
 
     def _checked(self, order: NewOrder, now_ms: int) -> NewOrder:
@@ -97,14 +107,16 @@ class OrderEntry:
         self._gate.check(order, filters, now_ms)
         return order
 
+    def _begin_plain(self, order: NewOrder, request_id: str) -> OrderRequest:
+        return self._begin_order(self._filters[order.category, order.symbol].rounded(order), request_id)
+
     def _opposite(self, order: NewOrder) -> Decimal | None:
         """The price at which a market order would begin to trade."""
         quote = self._quote_of(order.category, order.symbol)
         return None if quote is None else quote.ask if order.side is Side.BUY else quote.bid
 
-    def _begin_order(self, order: NewOrder) -> OrderRequest:
+    def _begin_order(self, order: NewOrder, request_id: str) -> OrderRequest:
         fields = order.fields()
-        request_id = self._ids.next()
         link_id = order.link_id
         if not link_id:
             # one name for both: neither the exchange nor we look for a request among orders

@@ -324,7 +324,11 @@ class OrderJournal:
             StoreError: it isn't written, so it must not go out.
         """
         fields = write_fields(request.fields) if written is None else written
-        self._put(request_line(self.lines, now_ns, request, fields, way))
+        self.put_request(request_line(self.lines, now_ns, request, fields, way))
+
+    def put_request(self, line: bytes) -> None:
+        """Write down a request's line that is ready; its number is `lines`. Raises as `request`."""
+        self._put(line)
         if self._syncs_each:
             self.sync()
 

@@ -10,8 +10,9 @@ from typing import Any, Final
 
 from execution.desk.limits import RiskGate
 from execution.desk.link_ids import LinkIds
-from execution.desk.orders import Refused
+from execution.desk.orders import NewOrder, Refused
 from execution.desk.outcomes import OrderRequest, Outcome
+from execution.desk.plain_orders import PlainOrders
 from execution.desk.rates import RateLimiter
 from execution.desk.replies import OrderReply, PrivateRows, item_of, pair_items
 from execution.desk.requests import Requests
@@ -120,12 +121,58 @@ class Sender:
             self._send(request.request_id, [request], message)
         else:
             self._calls.start(self._post([request]))
-        # Counted when the bytes have gone, which nothing can come in between of, as time counts before.
-        last_ms = now_ms + window_ms + self._requests.clock_error_ms
+        self._count(request, now_ms)
+        return Ticket(request, self.waiters)
+
+    def submit_plain(
+        self,
+        order: NewOrder,
+        plain: PlainOrders,
+        begin: Callable[[NewOrder, str], OrderRequest],
+        now_ms: int,
+    ) -> Ticket | None:
+        """Send a new order over the socket if it is plain; None where it isn't, and nothing has happened.
+
+        Args:
+            begin: makes its request, of this name. That comes after the bytes, as time counts before; nothing can be
+                asked in between.
+        """
+        journal, window_ms = self.journal, self._recv_window_ms
+        if journal is None or not self.socket.is_up:
+            return None
+        number = journal.lines
+        texts = plain.write(order, now_ms, window_ms, number, time.time_ns())
+        if texts is None or journal.lines != number:  # whoever told the price has done something with it
+            return None
+        request_id, line, message = texts
+        connection, problem = 0, None
+        try:
+            journal.put_request(line)
+            connection = self.socket.send(message)
+        except (StoreError, ExchangeError) as error:
+            problem = error
+        finally:
+            request = begin(order, request_id)
+            self._requests.sending(request, now_ms, window_ms)
+        if isinstance(problem, StoreError):
+            self._calls.stop(str(problem))
+            refusal = Refused("order journal", str(problem))
+            self._requests.not_sent(request, str(refusal))
+            raise refusal
+        if problem is None:
+            self._await_answer(connection, request_id, [request])
+        else:
+            self._lose([request])
+        self._count(request, now_ms)
+        return Ticket(request, self.waiters)
+
+    def _count(self, request: OrderRequest, now_ms: int) -> None:
+        """Count a request when its bytes have gone, which nothing can come in between of, as time counts before."""
+        op = request.op
+        last_ms = now_ms + request.window_ms + self._requests.clock_error_ms
         self._rates.count(request.key.category, op, now_ms, last_ms)
         if op is not _CANCEL:
             self._gate.sent(now_ms)
-        return Ticket(request, self.waiters)
 
     def submit_batch(self, requests: list[OrderRequest], way: Way, now_ms: int) -> list[Ticket]:
         """Send requests of one kind that have begun in one message, or give them up and say why."""
@@ -194,14 +241,20 @@ class Sender:
         try:
             number = self.socket.send(message)
         except ExchangeError:
-            # It may be gone in part; whether it was is found out like that of any lost answer.
-            self._requests.lose(requests, self._clock.now_ms())
-            self._calls.wake()
+            self._lose(requests)
             return
+        self._await_answer(number, message_id, requests)
+
+    def _await_answer(self, number: int, message_id: str, requests: list[OrderRequest]) -> None:
         unanswered = self._on_connection.get(number)
         if unanswered is None:
             unanswered = self._on_connection[number] = {}
         unanswered[message_id] = requests
+
+    def _lose(self, requests: list[OrderRequest]) -> None:
+        """They may be gone in part; whether they were is found out like that of any lost answer."""
+        self._requests.lose(requests, self._clock.now_ms())
+        self._calls.wake()
 
     async def _post(self, requests: list[OrderRequest]) -> None:
         """Send requests of one kind over REST, several as a batch."""
@@ -216,8 +269,7 @@ class Sender:
             for request in requests:
                 self._requests.not_sent(request, str(error))
         except ExchangeError:
-            self._requests.lose(requests, self._clock.now_ms())
-            self._calls.wake()
+            self._lose(requests)
         else:
             order_id = answer.result.get("orderId")
             self._on_answer(

@@ -68,15 +68,17 @@ class Pending:
 
     Attributes:
         reducing: what creates that can only close would close.
+        sums: by direction, what they could add.
+        unclear: by category and symbol, of how many that isn't clear.
     """
 
     def __init__(self) -> None:
-        self._sums = Exposure()
+        self.sums = Exposure()
         self.reducing = Exposure()
-        self._unclear: dict[tuple[Category, str], int] = {}
+        self.unclear: dict[tuple[Category, str], int] = {}
 
     def __repr__(self) -> str:
-        return f"<Pending {self._sums} unclear: {self._unclear}>"
+        return f"<Pending {self.sums} unclear: {self.unclear}>"
 
     def enter(self, request: OrderRequest) -> None:
         """Count a request until it leaves."""
@@ -95,14 +97,14 @@ class Pending:
             if direction is not None and fields.get("marketUnit") != "quoteCoin":
                 if quantity:
                     request.adds = direction, quantity
-                    self._sums.add(direction, quantity)
+                    self.sums.add(direction, quantity)
                 return
         elif request.op is Op.CANCEL or "qty" not in request.changed:
             return
         # What it adds depends on something else: an order's present quantity, or a price.
         request.is_unclear = True
         name = request.key.category, request.key.symbol
-        self._unclear[name] = self._unclear.get(name, 0) + 1
+        self.unclear[name] = self.unclear.get(name, 0) + 1
 
     def leave(self, request: OrderRequest) -> None:
         """Count it no more."""
@@ -111,16 +113,16 @@ class Pending:
         if request.adds is not None:
             direction, quantity = request.adds
             request.adds = None
-            self._sums.remove(direction, quantity)
+            self.sums.remove(direction, quantity)
         elif request.is_unclear:
             request.is_unclear = False
             name = request.key.category, request.key.symbol
-            self._unclear[name] -= 1
-            if not self._unclear[name]:
-                del self._unclear[name]
+            self.unclear[name] -= 1
+            if not self.unclear[name]:
+                del self.unclear[name]
 
     def most(self, direction: Direction) -> Decimal | None:
         """What a direction could gain at most; None where that isn't clear."""
-        if self._unclear and direction[:2] in self._unclear:
+        if self.unclear and direction[:2] in self.unclear:
             return None
-        return self._sums.get(direction, ZERO)
+        return self.sums.get(direction, ZERO)

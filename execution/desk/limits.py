@@ -99,6 +99,9 @@ class RiskGate:
         quote_of: our own live book's best prices; None where there is no book that may be believed.
         unseen: creates and amends that may have happened and that no row has shown yet.
         pending: at most what they could add; None where only looking at each can tell.
+
+    Attributes:
+        recent: when the creates and amends of the last second went out; older ones may be among them.
     """
 
     def __init__(
@@ -116,7 +119,7 @@ class RiskGate:
         self._pending = pending
         collar = limits.collar or ZERO
         self._above, self._below = 1 + collar, 1 - collar
-        self._sent: deque[int] = deque()
+        self.recent: deque[int] = deque()
         self._day = DayResult()
 
     def __repr__(self) -> str:
@@ -171,7 +174,7 @@ class RiskGate:
 
     def sent(self, now_ms: int) -> None:
         """Count a create or an amend that goes out."""
-        sent = self._sent
+        sent = self.recent
         sent.append(now_ms)
         while sent[0] + _SECOND_MS <= now_ms:
             sent.popleft()
@@ -187,14 +190,14 @@ class RiskGate:
         most = self.limits.requests_per_second
         if most is None:
             return
-        if len(self._sent) + count <= most:
+        if len(self.recent) + count <= most:
             return
-        while self._sent and self._sent[0] + _SECOND_MS <= now_ms:
-            self._sent.popleft()
-        if len(self._sent) + count > most:
+        while self.recent and self.recent[0] + _SECOND_MS <= now_ms:
+            self.recent.popleft()
+        if len(self.recent) + count > most:
             raise Refused(
                 "requests per second",
-                f"{len(self._sent)} went out in the last second, with {count} more it would be more than {most}",
+                f"{len(self.recent)} went out in the last second, with {count} more it would be more than {most}",
             )
 
     def _check_price(self, side: Side, price: Decimal | None, quote: Quote | None, symbol: str) -> None:

@@ -18,7 +18,7 @@ import msgspec
 from execution.desk.wire import Op
 from schemas.names import Category
 
-__all__ = ["PUBLISHED", "PathLimiter", "RateHeaders", "RateLimiter", "read_headers"]
+__all__ = ["PUBLISHED", "Bucket", "PathLimiter", "RateHeaders", "RateLimiter", "read_headers"]
 
 WINDOW_MS: Final = 1_000
 _MAXIMUM_LIMIT: Final = 10_000
@@ -55,11 +55,16 @@ def read_headers(headers: Mapping[str, object]) -> RateHeaders | None:
     return RateHeaders(limit, left, numbers.get("x-bapi-limit-reset-timestamp", 0))
 
 
-class _Bucket:
+class Bucket:
     """What counts of one operation: each request from when it is sent until a second after its answer came.
 
     When the exchange counts it lies somewhere in between. One that is never answered counts until it cannot be taken
     any more, and a second longer.
+
+    Attributes:
+        limit: requests a second as far as known.
+        used: what counts, and perhaps what does so no longer.
+        closed_until_ms: nothing goes out before.
     """
 
     def __init__(self, limit: int) -> None:
@@ -70,6 +75,7 @@ class _Bucket:
         self._answered: deque[int] = deque()  # until when each counts
 
     def count(self, now_ms: int, until_ms: int, cost: int) -> None:
+        """Count what goes out now."""
         self.used += cost
         if now_ms in self._in_flight:
             found = self._in_flight[now_ms]
@@ -79,6 +85,7 @@ class _Bucket:
             self._in_flight[now_ms] = [cost, until_ms]
 
     def answered(self, sent_ms: int, now_ms: int) -> None:
+        """Note that one of those that went out at a moment has been heard of."""
         found = self._in_flight.get(sent_ms)
         if found is None:
             return
@@ -89,6 +96,7 @@ class _Bucket:
             del self._in_flight[sent_ms]
 
     def wait_ms(self, now_ms: int, cost: int) -> int:
+        """How long until so many may go out."""
         wait = max(0, self.closed_until_ms - now_ms)
         if self.used + cost > self.limit:
             self._forget(now_ms)
@@ -117,7 +125,7 @@ class RateLimiter:
 
     def __init__(self) -> None:
         self._buckets = {
-            (category, op): _Bucket(limit)
+            (category, op): Bucket(limit)
             for category in PUBLISHED
             for op, limit in PUBLISHED[category].items()
         }
@@ -128,6 +136,10 @@ class RateLimiter:
     def __repr__(self) -> str:
         limits = {f"{op.value} {category.value}": b.limit for (category, op), b in self._buckets.items()}
         return f"<RateLimiter {limits} refused={self.refused}>"
+
+    def bucket(self, category: Category, op: Op) -> Bucket:
+        """What counts of an operation; always the same object."""
+        return self._buckets[category, op]
 
     def limit(self, category: Category, op: Op) -> int:
         """Requests a second as far as known."""

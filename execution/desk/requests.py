@@ -199,26 +199,30 @@ class Requests:
         if request.state is not RequestState.DONE:
             self._settle(request, OutcomeKind.EXPIRED, Evidence.LOCAL, words=words)
 
+    def is_new(self, category: Category, link_id: str) -> bool:
+        """Whether an order can have this name, as nothing is known of any that does."""
+        identity = category, "link", link_id
+        return not (
+            not link_id
+            or (category, link_id) in self._creates
+            or identity in self._by_order
+            or identity in self._awaited
+            or self._account.knows(category, link_id)
+        )
+
     def begin_create(
         self, key: OrderKey, fields: dict[str, Any], request_id: str, quantity: Decimal
     ) -> OrderRequest:
         """`begin` of a new order; a name of which nothing is known needs no closer look, and most are such."""
         category, link_id = key.category, key.link_id
-        name = category, link_id
+        if not self.is_new(category, link_id):
+            return self.begin(_CREATE, key, fields, request_id, quantity=quantity)
         identity = category, "link", link_id
         creates = self._creates
-        if (
-            not link_id
-            or name in creates
-            or identity in self._by_order
-            or identity in self._awaited
-            or self._account.knows(category, link_id)
-        ):
-            return self.begin(_CREATE, key, fields, request_id, quantity=quantity)
         request = OrderRequest(request_id, _CREATE, key, fields, NO_CHANGE, identity, quantity=quantity)
         self._open[request_id] = request
         self._by_order[identity] = [request]
-        creates[name] = request
+        creates[category, link_id] = request
         if len(creates) > REMEMBERED_CREATES:
             self._forget_oldest_create()
         self.pending.enter(request)
