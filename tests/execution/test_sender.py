@@ -1,0 +1,228 @@
+"""The straight way of plain orders through the client: what goes wrong on it, and in which order things happen."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+
+from execution import order_journal
+from execution.client import TradingClient
+from execution.desk.limits import Quote
+from execution.desk.orders import NewOrder, OrderKey, Refused, Side, TimeInForce
+from execution.desk.outcomes import Evidence, OutcomeKind, RequestState
+from execution.order_journal import read_orders
+from schemas.errors import ConnectError
+from schemas.names import Category, Fsync
+from tests.execution.conftest import PATIENCE_S, Place, until
+
+D = Decimal
+
+
+class Watched:
+    """Counts how many orders of a client went the straight way."""
+
+    def __init__(self, client: TradingClient) -> None:
+        self.straight = 0
+        self._begin = client._entry._begin_plain
+        client._entry._begin_plain = self.begin  # type: ignore[method-assign]
+
+    def begin(self, order: NewOrder, request_id: str) -> Any:
+        self.straight += 1
+        return self._begin(order, request_id)
+
+
+def written(client: TradingClient) -> list[dict[str, Any]]:
+    """The requests in the client's journal."""
+    lines = client._written().path.read_text().splitlines()
+    return [line["request"] for line in map(msgspec.json.decode, lines) if "request" in line]
+
+
+async def kind_of(ticket: Any) -> OutcomeKind:
+    async with asyncio.timeout(PATIENCE_S):
+        return (await ticket.outcome()).kind
+
+
+async def test_plain_orders_go_straight_and_others_do_not(place: Place) -> None:
+    client = await place.client()
+    watched = Watched(client)
+    plain = client.create(await place.resting())
+    assert watched.straight == 1
+    assert plain.request.state is RequestState.SENT
+    assert client.requests.open == [plain.request]
+    # its answer is awaited, and counted, as any other's
+    other = client.create(await place.resting(take_profit=await place.mid() * 2))
+    assert watched.straight == 1
+    assert await kind_of(plain) is await kind_of(other) is OutcomeKind.ACKED
+    await until(lambda: len(client.account.open_orders) == 2)
+    place.check(client)
+    assert [request["request_id"] for request in written(client)] == [
+        plain.request.request_id,
+        other.request.request_id,
+    ]
+    fields = plain.request.fields
+    assert written(client)[0]["fields"] == fields
+    assert fields["orderLinkId"] == plain.key.link_id == plain.request.request_id
+    assert D(fields["price"]) % D("0.1") == 0
+    assert len(client.gate.recent) == 2
+    assert client.rates.bucket(Category.LINEAR, plain.request.op).used == 2
+
+
+async def test_the_journal_has_an_order_before_the_socket(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = await place.client()
+    watched = Watched(client)
+    seen: list[list[str]] = []
+    send = client._trade.send
+
+    def look(message: bytes) -> int:
+        seen.append([request["request_id"] for request in written(client)])
+        return send(message)
+
+    monkeypatch.setattr(client._trade, "send", look)
+    ticket = client.create(await place.resting())
+    assert watched.straight == 1
+    assert seen == [[ticket.request.request_id]]
+    assert await kind_of(ticket) is OutcomeKind.ACKED
+
+
+async def test_it_is_on_the_disk_before_the_socket_where_that_is_wanted(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = await place.client(fsync=Fsync.COMMIT)
+    watched = Watched(client)
+    deeds: list[str] = []
+    send, sync = client._trade.send, os.fdatasync
+    monkeypatch.setattr(
+        order_journal.os, "fdatasync", lambda descriptor: (deeds.append("disk"), sync(descriptor))
+    )
+    monkeypatch.setattr(client._trade, "send", lambda message: (deeds.append("socket"), send(message))[1])
+    order = await place.resting()
+    deeds.clear()
+    client.create(order)
+    assert watched.straight == 1
+    assert deeds == ["disk", "socket"]
+
+
+async def test_what_cannot_be_written_down_is_not_sent(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = await place.client()
+    watched = Watched(client)
+    order = await place.resting()
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(order_journal.os, "write", full)
+        patched.setattr(client._trade, "send", lambda _: pytest.fail("it was sent"))
+        with pytest.raises(Refused, match="No space left on device") as refusal:
+            client.create(order)
+    assert refusal.value.rule == "order journal"
+    assert watched.straight == 1
+    assert not client.requests.open
+    assert client.requests.is_settled
+    assert written(client) == []
+    with pytest.raises(Refused, match="nothing more is sent"):
+        client.create(order)
+
+
+async def test_what_the_socket_lost_is_looked_up(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = await place.client()
+    watched = Watched(client)
+    order = await place.resting()
+
+    def fail(_: bytes) -> int:
+        raise ConnectError("it went away just now")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(client._trade, "send", fail)
+        ticket = client.create(order)
+    assert watched.straight == 1
+    assert ticket.request.state is RequestState.UNKNOWN
+    outcome = await ticket.outcome()
+    assert (outcome.kind, outcome.evidence, outcome.was_unknown) == (
+        OutcomeKind.EXPIRED, Evidence.REST, True,
+    )  # fmt: skip
+    place.check(client)
+    assert read_orders(client._written().path)[0] == {}
+
+
+async def test_a_mistake_of_ours_in_the_socket_leaves_a_request_that_is_known(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = await place.client()
+    order = await place.resting()
+
+    def fail(_: bytes) -> int:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(client._trade, "send", fail)
+        with pytest.raises(ZeroDivisionError):
+            client.create(order)
+    (request,) = client.requests.open
+    assert request.state is RequestState.SENT
+    assert [line["request_id"] for line in written(client)] == [request.request_id]
+    await until(lambda: request.outcome is not None)  # after its answer was missed
+
+
+async def test_whoever_tells_the_price_may_send_something(place: Place) -> None:
+    """A request in between makes the order one more than was counted: it is looked at anew."""
+    keys: list[OrderKey] = []
+
+    def quote_of(category: Category, symbol: str) -> Quote | None:
+        if keys:
+            client.cancel(keys.pop())
+        return place.quote(category, symbol)
+
+    client = await place.client(quote_of=quote_of)
+    watched = Watched(client)
+    first = client.create(await place.resting())
+    assert await kind_of(first) is OutcomeKind.ACKED
+    keys.append(first.key)
+    second = client.create(await place.resting())
+    assert await kind_of(second) is OutcomeKind.ACKED
+    assert watched.straight == 1, "the first"
+    assert [request["op"] for request in written(client)] == ["order.create", "order.cancel", "order.create"]
+    assert not read_orders(client._written().path)[0], "whose lines are numbered without gaps"
+
+
+async def test_nothing_goes_straight_while_trading_is_stopped_or_the_socket_is_down(place: Place) -> None:
+    client = await place.client()
+    watched = Watched(client)
+    order = await place.resting()
+    client._trade._current, kept = None, client._trade._current
+    with pytest.raises(Refused, match="it is down"):
+        client.create(order)
+    ticket = client.create(order, or_rest=True)
+    assert await kind_of(ticket) is OutcomeKind.ACKED
+    client._trade._current = kept
+    client.kill_switch.reason = "for a test"
+    with pytest.raises(Refused, match="for a test"):
+        client.create(order)
+    assert watched.straight == 0
+    client.kill_switch.reason = None
+    client.create(order)
+    assert watched.straight == 1
+
+
+async def test_a_name_is_given_once(place: Place) -> None:
+    client = await place.client()
+    watched = Watched(client)
+    mine = await place.resting(link_id="mine", time_in_force=TimeInForce.POST_ONLY)
+    first = client.create(mine)
+    assert watched.straight == 1
+    with pytest.raises(Refused, match="must not be sent again"):
+        client.create(mine)
+    assert await kind_of(first) is OutcomeKind.ACKED
+    with pytest.raises(Refused, match="was placed already"):
+        client.create(mine)
+    assert first.key == OrderKey(Category.LINEAR, "BTCUSDT", "", "mine")
+    assert first.request.fields["side"] == Side.BUY
+    assert watched.straight == 1
