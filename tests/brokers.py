@@ -33,9 +33,11 @@ class NatsServer:
 
     def __init__(self, scratch: Path, *options: str, jetstream: bool = True) -> None:
         scratch.mkdir(parents=True, exist_ok=True)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        # Bound for as long as this lives, also while no server is there: nobody else is given the port.
+        self._reserved = socket.socket()
+        self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._reserved.bind(("127.0.0.1", 0))
+        self.port: int = self._reserved.getsockname()[1]
         self.url = f"nats://127.0.0.1:{self.port}"
         self._log = scratch / "log"
         streams = ["-js", "-sd", str(scratch / "streams")] if jetstream else []
@@ -50,6 +52,7 @@ class NatsServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.kill()
+        self._reserved.close()
 
     def start(self) -> None:
         """Start it, and wait until it listens."""

@@ -157,7 +157,7 @@ class Running:
         """Standard error so far."""
         return self._err.read_text(errors="replace")
 
-    def until(self, condition: Callable[[], bool], what: str) -> None:
+    def until(self, condition: Callable[[], bool], what: str, patience_s: float = PATIENCE_S) -> None:
         """Poll until the condition holds; fail at once when the process ends before."""
 
         def holds() -> bool:
@@ -167,7 +167,7 @@ class Running:
                 raise AssertionError(f"ended with {self.process.returncode} before {what}:\n{self.err}")
             return False
 
-        wait_until(holds, what)
+        wait_until(holds, what, patience_s)
 
     def kill(self) -> None:
         """SIGKILL, and wait for its end."""

@@ -32,7 +32,17 @@ FEEDS_ALONE = msgspec.structs.replace(HURRIED, session=SessionOptions(), least_s
 """In a hurry about feeds that stop, and about nothing that a machine with other things to do looks like."""
 
 
+PONGS_ALONE = msgspec.structs.replace(
+    HURRIED,
+    session=msgspec.structs.replace(
+        HURRIED.session, acknowledgement_timeout_ns=30_000_000_000, silence_timeout_ns=30_000_000_000
+    ),
+)
+"""In a hurry about pongs, and patient with a machine that is slow to answer anything else."""
+
+
 class Scene(NamedTuple):
+    gateway: Gateway
     collector: Collector
     ledger: Path
 
@@ -67,7 +77,7 @@ async def scene(
         collector = Collector(config, gateway.url, list(topics), crashed=[], timing=timing)
         recording = asyncio.create_task(collector.run())
         await until(lambda: collector.is_recording, "its beginning")
-        yield Scene(collector, ledger)
+        yield Scene(gateway, collector, ledger)
         collector.stop("the test")
         await recording
     with roll_lock(tmp_path / "data", wait=True):
@@ -75,13 +85,14 @@ async def scene(
 
 
 async def test_a_feed_that_stops_while_its_connection_lives_is_stale_and_healed(tmp_path: Path) -> None:
-    async with scene(tmp_path, "stall=0.004,seed=6,until=20", FEEDS_ALONE) as played:
+    async with scene(tmp_path, "stall=0.004,seed=6", FEEDS_ALONE) as played:
         # STALE may last no longer than an acknowledgement takes: its gap stays. A feed that was stalled among its first
         # words has no rate to be judged by.
         gaps_of = played.collector.capture.gaps
         await until(
             lambda: any(gaps_of[topic] for topic in BOOKS if topic in played.stalled()), "a STALE feed"
         )
+        played.gateway.calm()
         topic = next(topic for topic in BOOKS if gaps_of[topic] and topic in played.stalled())
         feed = played.collector.engine.feed_index(topic)
         # The connection lives: others deliver.
@@ -119,18 +130,20 @@ async def test_feeds_that_stop_before_their_first_word_are_asked_for_again(
     session = SessionOptions(first_data_timeout_ns=500_000_000)
     timing = msgspec.structs.replace(FEEDS_ALONE, session=session)
     topics = [f"{prefix}.BTCUSDT" for prefix in ("orderbook.1", "orderbook.50", "tickers", "priceLimit")]
-    async with scene(tmp_path, "stall=1,until=0.4", timing, topics, lines) as played:
+    async with scene(tmp_path, "stall=1", timing, topics, lines) as played:
+        await until(lambda: played.stalled() == set(topics), "every feed is stalled")
+        played.gateway.calm()
         await until(
             lambda: all(played.state(topic) is FeedState.LIVE for topic in topics), "every feed is LIVE"
         )
-        assert played.stalled() == set(topics)
         assert [line["connects"] for line in played.collector.status()["lines"]] == [1] * lines
     assert_verified(tmp_path / "data")
 
 
 async def test_a_connection_that_swallows_everything_is_found_by_its_missing_pongs(tmp_path: Path) -> None:
-    async with scene(tmp_path, "half_open=0.004,seed=6,until=1.0") as played:
+    async with scene(tmp_path, "half_open=0.004,seed=6", PONGS_ALONE) as played:
         await until(played.faults, "a half-open connection")
+        played.gateway.calm()
         await until(
             lambda: (
                 played.collector.status()["lines"][0]["connects"] > 1

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from recorder.status import data_status
+from recorder.status import data_status, live_status
 from schemas.names import Category, RecordKind
 from schemas.notes import Disconnected, Subscribed, Unsubscribed, decode_session
 from tests.faults.account import Account, account_of
 from tests.faults.judge import hold_recording
 from tests.ledger import Entry, read_ledger
-from tests.processes import gateway, tapebook
+from tests.processes import gateway, recording
 from tests.recorded import Recorded, assert_verified
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
@@ -26,25 +27,35 @@ TEN_MINUTES = 600.0
 SECOND_NS = 10**9
 
 
-def record(tmp_path: Path, faults: str, seconds: float, *, lines: int = 2) -> tuple[Recorded, list[Entry]]:
-    """Record a simulated market over several lines; what was published is told by the ledger."""
+def record(
+    tmp_path: Path,
+    faults: str,
+    seconds: float,
+    *,
+    lines: int = 2,
+    enough: Callable[[list[dict[str, Any]]], bool] = lambda _: True,
+) -> tuple[Recorded, list[Entry]]:
+    """Record a simulated market over several lines; what was published is told by the ledger.
+
+    Args:
+        seconds: how long at least.
+        enough: goes on until this holds of the status of the lines.
+    """
     data, ledger = tmp_path / "data", tmp_path / "ledger.jsonl"
     options = ["--simulate", 7, "--category", "linear", "--ledger", ledger, "--ledger-books"]
-    with gateway(tmp_path / "gateway", *options, "--fault", faults) as served:
-        arguments = ["--category", "linear", "--topics", ",".join(TOPICS), "--duration", seconds]
-        done = tapebook(
-            "record",
-            "--endpoint",
-            served.url,
-            "--data",
-            data,
-            "--lines",
-            lines,
-            "--no-backfill",
-            *arguments,
-            patience_s=seconds + 300,
-        )
-        assert done.code == 0, done.err
+    arguments = ["--category", "linear", "--topics", ",".join(TOPICS), "--lines", lines, "--no-backfill"]
+
+    def has_recorded_enough() -> bool:
+        live = live_status(data, "linear")
+        return live is not None and live["seconds"] >= seconds and enough(live["lines"])
+
+    with (
+        gateway(tmp_path / "gateway", *options, "--fault", faults) as served,
+        recording(tmp_path / "recorder", served.url, data, *arguments) as recorder,
+    ):
+        recorder.until(has_recorded_enough, "enough was recorded", seconds + 200)
+        done = recorder.stop()
+    assert done.code == 0, done.err
     return Recorded(data, "linear"), read_ledger(ledger)
 
 
@@ -150,7 +161,12 @@ def brought_alone(recorded: Recorded) -> tuple[Counter[int], Counter[int]]:
 
 
 def cut_one_of_two(tmp_path: Path, seconds: float, faults: str, *, least_cuts: int) -> None:
-    recorded, ledger = record(tmp_path, faults, seconds)
+    def both_were_cut(lines: list[dict[str, Any]]) -> bool:
+        return (
+            all(line["connects"] > least_cuts for line in lines) and sum(line["saved"] for line in lines) > 0
+        )
+
+    recorded, ledger = record(tmp_path, faults, seconds, enough=both_were_cut)
     lost = cuts(recorded)
     assert min(lost[0], lost[1]) >= least_cuts, f"too few cuts: the test tests nothing: {lost}"
     alone = alone_ns(recorded)
