@@ -24,6 +24,7 @@ __all__ = [
     "decimal_of",
     "mantissa_at",
     "micro_bps",
+    "spread_bps",
 ]
 
 _MAX: Final = 2**63 - 1
@@ -152,3 +153,13 @@ def micro_bps(bps: SupportsIndex | float | Decimal) -> int:
     if not 0 <= count <= _MAX:
         raise ValueError(f"found {bps} bps, expected a multiple of 0.000001 from 0 to 9.2e12")
     return count
+
+
+def spread_bps(bid: SupportsIndex, ask: SupportsIndex) -> float | None:
+    """Return the spread in basis points of the middle; None where the middle is 0.
+
+    Prices of the ``spread`` category may be below 0: what counts is how far the middle is from 0, so that only a
+    crossed book has a negative spread.
+    """
+    low, high = index(bid), index(ask)
+    return (high - low) * 20_000 / abs(high + low) if high + low else None

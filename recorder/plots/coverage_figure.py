@@ -23,6 +23,7 @@ PARTS: Final = 24
 FRAME: Final = 3
 LEAST_GAP: Final = 3
 LEAST_GAP_OF_ONE: Final = 12
+LEAST_TRUSTED: Final = 2
 # In a calendar gaps are too small to be hatched: the colour that is told from blue with any colour vision.
 GAP_SHOWN: Final = "#D55E00"
 ROW_PIXELS: Final = 26
@@ -100,16 +101,18 @@ def draw_coverage(picture: CoveragePicture, width: int = 1280, height: int | Non
 def cell_parts(row: Row, *, is_calendar: bool) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Return how many parts of each cell show a gap, and how many show what can be trusted; the rest was not recorded.
 
-    A gap shows, however short it is; nor does what was not recorded vanish.
+    A gap shows, however short it is; nor does what was recorded beside it vanish, or what was not.
     """
     least = LEAST_GAP if is_calendar or row.feeds > 1 else LEAST_GAP_OF_ONE
     lost = np.where(row.lost > 0, np.maximum(np.round(row.lost * PARTS), least), 0).astype(np.int64)
     rest = 1.0 - row.trusted - row.lost
     absent = np.where(rest > 1e-9, np.maximum(np.round(rest * PARTS), 1), 0).astype(np.int64)
     absent = np.minimum(absent, PARTS - lost)
-    trusted = PARTS - lost - absent
+    wanted = np.where(row.trusted > 0, LEAST_TRUSTED, 0)
+    for least_kept in (np.where(rest > 1e-9, 1, 0), np.zeros_like(absent)):
+        absent -= np.clip(wanted - (PARTS - lost - absent), 0, np.maximum(absent - least_kept, 0))
+    lost -= np.clip(wanted - (PARTS - lost - absent), 0, np.maximum(lost - LEAST_GAP, 0))
     # What was never recorded has not even a sliver of the other colour.
-    absent = np.where(row.trusted <= 0, absent + trusted, absent)
     return lost, np.where(row.trusted <= 0, 0, PARTS - lost - absent)
 
 

@@ -29,11 +29,12 @@ from recorder.plots.style import (
     time_axis,
 )
 
-__all__ = ["draw_latency", "ms_text", "shown_decades"]
+__all__ = ["draw_latency", "lines_of_text", "ms_text", "shown_decades"]
 
 PERCENTILES: Final = ((0.5, "p50"), (0.99, "p99"), (0.999, "p99.9"))
 LINES: Final[tuple[tuple[float, str, Literal["-", "--"]], ...]] = ((0.5, "p50", "-"), (0.99, "p99", "--"))
 LINE: Final = "#FFFFFF"
+LINE_PIXELS: Final = 14
 
 
 @styled
@@ -41,9 +42,10 @@ def draw_latency(picture: LatencyPicture, width: int = 1280, height: int = 800) 
     """Draw the distributions of delays by class of topics, and the delays of all over time."""
     figure = new_figure(width, height)
     rows = len(picture.classes)
-    above, below = figure.subplots(2, 1, height_ratios=[min(0.45 + 0.3 * rows, 2.2), 2])
+    share = min(0.45 + 0.3 * rows, 2.2)
+    above, below = figure.subplots(2, 1, height_ratios=[share, 2])
     low, high = shown_decades(picture)
-    _distributions(above, picture, low, high)
+    _distributions(above, picture, low, high, lines_of_text(height * share / (share + 2) / rows))
     _over_time(figure, below, picture, low, high)
     counted = int(picture.counts.sum())
     heading(
@@ -116,7 +118,12 @@ def _delay_axis(axes: Axes, which: str, low: int, high: int) -> None:
     axis.set_major_formatter(FuncFormatter(lambda value, _: ms_text(value)))
 
 
-def _distributions(axes: Axes, picture: LatencyPicture, low: int, high: int) -> None:
+def lines_of_text(row_pixels: float) -> int:
+    """Return how many lines there is room for beside a class of topics that has so many pixels, margins included."""
+    return max(1, min(3, int(row_pixels * 0.75 / LINE_PIXELS)))
+
+
+def _distributions(axes: Axes, picture: LatencyPicture, low: int, high: int, lines: int) -> None:
     counts = picture.counts.sum(axis=1)
     edges = _edges_ms(low, high)
     rows = len(picture.classes)
@@ -137,8 +144,9 @@ def _distributions(axes: Axes, picture: LatencyPicture, low: int, high: int) -> 
         longest = picture.longest_ms[row]
         texts.append(f"longest {ms_text(longest)}")
         axes.plot([longest], [base + 0.1], marker="v", markersize=5, color=INK, zorder=4)
+        said = [f"{int(counts[row].sum()):,} messages", *(", ".join(texts[i : i + 2]) for i in (0, 2))]
         axes.annotate(
-            f"{int(counts[row].sum()):,} messages\n" + "\n".join(", ".join(texts[i : i + 2]) for i in (0, 2)),
+            "\n".join({1: said[1:2], 2: said[1:]}.get(lines, said)),
             (1.0, base + 0.42),
             xycoords=("axes fraction", "data"),
             xytext=(8, 0),

@@ -107,7 +107,9 @@ class Fold:
         self.stood_ns += np.bincount(cell, lengths, count).astype(np.int64)
         self.spread_ns += np.bincount(cell, spread * lengths, count)
         self.middle_ns += np.bincount(cell, middle * lengths, count)
-        self.bps_ns += np.bincount(cell, spread / middle * 10_000 * lengths, count)
+        # Prices of the spread category may be below 0, and the middle of two of them 0: that has no basis points.
+        away = np.where(middle == 0, np.inf, np.abs(middle))
+        self.bps_ns += np.bincount(cell, spread / away * 10_000 * lengths, count)
         np.minimum.at(self.low, cell, spread)
         np.maximum.at(self.high, cell, spread)
         with np.errstate(divide="ignore"):

@@ -48,6 +48,7 @@ __all__ = [
     "sizes_axis",
     "styled",
     "time_axis",
+    "time_ticks",
 ]
 
 # Okabe and Ito's colours, told apart with any colour vision; gaps have one that nothing else has.
@@ -65,6 +66,12 @@ ABOVE_ALL: Final = 10
 _SHORT_NS: Final = 20 * NS_PER_SECOND
 _KEY_PIXELS: Final = 50
 _CHARACTER_PIXELS: Final = 6.2
+_SENTENCE_CHARACTER_PIXELS: Final = 6.7
+_TITLE_CHARACTER_PIXELS: Final = 10.4
+_MARGIN_PIXELS: Final = 30
+_NUMBER_CHARACTERS: Final = 10
+_TICK_PIXELS: Final = 76
+_MOST_TICKS: Final = 13
 _TIME_FORMS: Final = (
     (600 * NS_PER_SECOND, "%H:%M:%S"),
     (30 * 3600 * NS_PER_SECOND, "%H:%M"),
@@ -149,12 +156,16 @@ def heading(figure: Figure, top: Axes, what: str, range_: Range, sentences: Sequ
     start, end = (text[:digits].replace("T", " ") for text in (start, end))
     if start[:10] == end[:10]:
         end = end[11:]
-    text = f"{what} · {start} to {end} UTC"
+    wide = figure.get_figwidth() * DOTS_AN_INCH
+    text = textwrap.fill(f"{what} · {start} to {end} UTC", int(wide / _TITLE_CHARACTER_PIXELS))
     figure.suptitle(text, x=0.008, ha="left", fontsize=12, fontweight="bold")
-    wide = int(figure.get_figwidth() * DOTS_AN_INCH / 5.6)
+    # The sentences begin where the axes do, beside their labels; of axes of numbers these are not known yet.
+    label = max((len(label.get_text()) for label in top.get_yticklabels()), default=0)
+    room = wide - _MARGIN_PIXELS - max(label, _NUMBER_CHARACTERS) * _CHARACTER_PIXELS
     top.set_title(
-        "\n".join(textwrap.wrap(" · ".join(filter(None, sentences)), wide)), loc="left", linespacing=1.4
-    )
+        textwrap.fill(" · ".join(filter(None, sentences)), max(24, int(room / _SENTENCE_CHARACTER_PIXELS))),
+        loc="left", linespacing=1.4,
+    )  # fmt: skip
 
 
 def hole_texts(known: Known, range_: Range, noun: str = "") -> list[str]:
@@ -251,10 +262,24 @@ def time_axis(axes: Axes, range_: Range) -> None:
     axes.set_xlim(float(days(range_.start_ns)), float(days(range_.end_ns)))
     length_ns = range_.end_ns - range_.start_ns
     form = next(form for most_ns, form in _TIME_FORMS if most_ns is None or length_ns < most_ns)
-    is_short = length_ns < _SHORT_NS
-    axes.xaxis.set_major_locator(AutoDateLocator(tz=UTC, minticks=4, maxticks=8 if is_short else 13))
+    room = time_ticks(axes.get_figure(root=True).get_figwidth() * DOTS_AN_INCH)  # type: ignore[union-attr]
+    most = min(room, 8) if length_ns < _SHORT_NS else room
+    axes.xaxis.set_major_locator(AutoDateLocator(tz=UTC, minticks=fewest_ticks(most), maxticks=most))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: moment_text(value, form)))
     axes.set_xlabel("UTC", loc="right", fontsize=8, color=AXIS)
+
+
+def time_ticks(wide: float) -> int:
+    """Return how many moments an axis of time may name in a picture of so many pixels."""
+    return max(3, min(_MOST_TICKS, int(wide * 0.8 / _TICK_PIXELS)))
+
+
+def fewest_ticks(most: int) -> int:
+    """Return how many moments an axis shall at least name that may name so many.
+
+    Matplotlib knows no step between half of a unit (30 s) and the next unit: of more than half it may find none.
+    """
+    return max(1, min(4, (most - 1) // 2))
 
 
 def moment_text(moment_days: float, form: str) -> str:

@@ -70,6 +70,7 @@ def draw_trades(picture: TradesPicture, width: int = 1280, height: int = 720) ->
     for axes in (prices, volumes):
         time_axis(axes, picture.range)
         draw_holes(axes, picture.known, picture.range)
+    prices.set_xlabel("")
 
     heading(
         figure,

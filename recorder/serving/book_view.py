@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.core.decimals import format_decimal
+from engine.measures import spread_bps
 from engine.shared import Snapshot
 from recorder.serving.feed_table import lag_ms
 from recorder.serving.hub import NEVER
@@ -334,7 +335,8 @@ def _told(copy: Snapshot | None, state: FeedState, trouble: str) -> dict[str, An
     if len(bids) and len(asks):
         bid, ask = int(bids[0, 0]), int(asks[0, 0])
         told["spread"] = format_decimal(ask - bid, copy.price_exponent)
-        told["spread_bps"] = round((ask - bid) * 20_000 / (ask + bid), 3) if ask + bid else None
+        points = spread_bps(bid, ask)
+        told["spread_bps"] = None if points is None else round(points, 3)
         told["middle"] = _middle(bid, ask, copy.price_exponent)
     return told
 

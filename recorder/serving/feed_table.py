@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple, Protocol
 import msgspec
 
 from engine.core.decimals import format_decimal
+from engine.measures import spread_bps
 from recorder.health import class_of
 from schemas.names import FeedState
 
@@ -358,11 +359,12 @@ def _live(book: BookSource, state: FeedState) -> tuple[Any, ...]:
     bid = int(found.bids[0][0]) if len(found.bids) else None
     ask = int(found.asks[0][0]) if len(found.asks) else None
     exponent = found.price_exponent
+    points = None if bid is None or ask is None else spread_bps(bid, ask)
     return (
         state.value,
         None if bid is None else format_decimal(bid, exponent),
         None if ask is None else format_decimal(ask, exponent),
-        round((ask - bid) * 20_000 / (ask + bid), 3) if bid and ask else None,
+        None if points is None else round(points, 3),
         lag_ms(found.receive_ns, found.push_ms),
         None if not found.receive_ns else found.receive_ns // 1_000_000,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import zip_longest
 
+from engine.measures import spread_bps
 from recorder.health import LATE_MS
 from recorder.watch.condition import is_believable
 from recorder.watch.ladder import Rung, ladder_of
@@ -117,9 +118,10 @@ def _figures(watch: Watch, book: BookSeen, sheet: Sheet) -> list[Line]:
         touch = "one side is empty"
     else:
         bid, ask = int(bid), int(ask)
-        points = (ask - bid) * 20_000 / (ask + bid) if ask + bid else 0.0
+        points = spread_bps(bid, ask)
+        share = "" if points is None else f" ({points:.2f} bp)"
         middle = decimal_text((bid + ask) * 5, exponent - 1)
-        touch = f"spread {decimal_text(ask - bid, exponent)} ({points:.2f} bp)  mid {middle}"
+        touch = f"spread {decimal_text(ask - bid, exponent)}{share}  mid {middle}"
     age = "-" if book.receive_ns is None else span_text(sheet.now_ns - book.receive_ns)
     late_ns = _late_ns(watch, book)
     # which clock is wrong by how much is not always known: what comes before it was sent says so

@@ -21,6 +21,13 @@ _PAGES = {
     View.EVENTS: events_page,
 }
 MATCHES_SHOWN = 6
+HELP_NOTES = (
+    "Only a book that says LIVE shows how things are; any other shows its last",
+    "levels (in brackets).",
+    "late: from the exchange's push to us, its clock brought to ours.",
+    "age: since it came.",
+)
+"""What stands below the keys, in lines that fit into 80 cells."""
 
 
 def paint(watch: Watch, width: int, height: int, now_ns: int, glyphs: Glyphs) -> list[Line]:
@@ -89,12 +96,6 @@ def _help(sheet: Sheet) -> list[Line]:
     lines += [[("key", f" {fit(key.shown, wide)}  "), ("", key.says)] for key in KEYS]
     lines += [
         [],
-        [
-            (
-                "",
-                " Only a book that says LIVE shows how things are; any other shows its last levels (in brackets).",
-            )
-        ],
-        [("", " late: from the exchange's push to us, its clock brought to ours.  age: since it came.")],
+        *([("", f" {line}")] for line in HELP_NOTES),
     ]
     return scrolled(lines, 0, sheet.height)[0]

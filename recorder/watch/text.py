@@ -135,6 +135,9 @@ def size_text(mantissa: int, exponent: int, width: int) -> str:
         places = places.rstrip("0")
         room = width - len(whole) - 1
         text = f"{whole}.{places[:room]}" if places and room > 0 else whole
+    if mantissa and len(text) <= width and not text.strip("-0."):
+        digits = str(abs(mantissa))  # what there is must not look like nothing
+        return f"{digits[0]}.{digits[1:2] or 0}e{exponent + len(digits) - 1}"
     if len(text) <= width:
         return text
     value = int(whole)

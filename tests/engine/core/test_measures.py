@@ -14,7 +14,7 @@ import pytest
 
 from engine.core.book import MAX_BUCKETS, Book
 from engine.core.feeds import Engine
-from engine.measures import Fill, Level, LevelChange, decimal_of, mantissa_at, micro_bps
+from engine.measures import Fill, Level, LevelChange, decimal_of, mantissa_at, micro_bps, spread_bps
 from schemas.errors import ConfigError, DecimalError
 from schemas.names import Category, Side
 
@@ -460,3 +460,20 @@ def test_arrays_of_a_feed_stay_where_they_are() -> None:
     array = book.bid_levels
     assert _address(array) == first + 16 * 88
     assert array[:, 0].tolist() == list(range(89, 39, -1))
+
+
+@pytest.mark.parametrize(
+    ("bid", "ask", "points"),
+    [
+        (9_999, 10_001, 2.0),
+        (10_001, 9_999, -2.0),
+        (-10_001, -9_999, 2.0),
+        (-9_999, -10_001, -2.0),
+        (-5, 6, 220_000.0),
+        (0, 10, 20_000.0),
+        (-5, 5, None),
+        (0, 0, None),
+    ],
+)
+def test_only_a_crossed_book_has_a_spread_below_zero(bid: int, ask: int, points: float | None) -> None:
+    assert spread_bps(bid, ask) == points

@@ -113,6 +113,9 @@ def test_a_gap_shows_however_short_and_nothing_is_invented() -> None:
     ):
         assert {tuple(pixel) for pixel in image[:, column]} == {to_rgb(colour) for colour in colours}
     assert tuple(image[-1, 1]) == to_rgb(BUY)
+    # A minute of a day shows, with gaps in it and without.
+    short = row([0.0007, 0.0007, 0.0007], [0.0, 0.00001, 0.9993])
+    assert [part.tolist() for part in cell_parts(short, is_calendar=True)] == [[0, 3, PARTS - 2], [2, 2, 2]]
     # In detail a gap of one feed takes half of the cell's height; of several, its share.
     assert cell_parts(cells, is_calendar=False)[0][1] == PARTS // 2
     assert cell_parts(row([0.99], [0.01], feeds=5), is_calendar=False)[0].tolist() == [3]

@@ -20,7 +20,7 @@ from recorder.plots.latency import (
     latency_picture,
     percentile_ms,
 )
-from recorder.plots.latency_figure import draw_latency, ms_text, shown_decades
+from recorder.plots.latency_figure import draw_latency, lines_of_text, ms_text, shown_decades
 from schemas.errors import NoData
 from schemas.names import Table
 from tests.recorder.archives import MS, NOON_NS
@@ -147,3 +147,8 @@ def test_the_shown_decades_hold_all_that_was_counted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("ms", "text"), [(0.0042, "4.2 us"), (4.2, "4.2 ms"), (61_000.0, "61 s")])
 def test_delays_are_written_in_their_unit(ms: float, text: str) -> None:
     assert ms_text(ms) == text
+
+
+@pytest.mark.parametrize(("pixels", "lines"), [(5.0, 1), (25.0, 1), (45.0, 2), (60.0, 3), (500.0, 3)])
+def test_texts_beside_classes_are_as_long_as_there_is_room_for(pixels: float, lines: int) -> None:
+    assert lines_of_text(pixels) == lines

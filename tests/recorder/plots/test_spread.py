@@ -67,6 +67,13 @@ def test_cells_hold_what_stood_in_them(
     assert fold.widest == max((ask - bid for bid, ask in inside), default=-math.inf)
 
 
+def test_prices_below_zero_have_no_spread_below_zero() -> None:
+    fold = Fold(union([(0, 10), (20, 30)]))
+    bids, asks = np.asarray([-101.0, -1.0]), np.asarray([-99.0, 1.0])
+    fold.take(Touch(np.asarray([0, 20]), np.asarray([10, 30]), bids, asks))
+    assert fold.bps_ns.tolist() == [200.0 * 10, 0.0]
+
+
 def test_the_distribution_is_one_of_time() -> None:
     fold = Fold(union([(0, 100)]))
     starts, ends = np.asarray([0, 90]), np.asarray([90, 100])

@@ -63,6 +63,16 @@ def test_the_ladder_is_exact() -> None:
     assert ladder["spread_bps"] == round(0.3 / 100.15 * 10_000, 3)
 
 
+def test_prices_below_zero_have_no_spread_below_zero() -> None:
+    view = _view(Fixed([(-1_250, 3)], [(-1_240, 3)]))
+    view.look(NOW_MS)
+    ladder = _told(view)["ladder"]
+    assert (ladder["spread"], ladder["middle"], ladder["spread_bps"]) == ("1.0", "-124.5", 80.321)
+    middle_of_nothing = _view(Fixed([(-5, 3)], [(5, 3)]))
+    middle_of_nothing.look(NOW_MS)
+    assert _told(middle_of_nothing)["ladder"]["spread_bps"] is None
+
+
 @given(
     st.lists(st.tuples(st.integers(0, 10**18), st.integers(0, 10**15)), min_size=1, max_size=40),
     st.integers(-18, 0),

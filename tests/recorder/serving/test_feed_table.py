@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 
 from recorder.serving.feed_table import FeedTable, Told
@@ -177,6 +178,21 @@ def test_a_book_that_is_shared_no_longer_shows_nothing_any_more() -> None:
     other = PretendBook(2, middle=1_000)
     table.look({("linear", BOOK): other})
     assert _cells(table)[BOOK][BID] == "99.9"
+
+
+@pytest.mark.parametrize(
+    ("bid", "ask", "points"), [(-1_250, -1_240, 80.321), (0, 10, 20_000.0), (-5, 5, None)]
+)
+def test_prices_may_be_below_zero(bid: int, ask: int, points: float | None) -> None:
+    class Below(PretendBook):
+        def read(self, depth: int | None = None) -> Any:
+            found = super().read(depth)
+            return found._replace(bids=np.array([[bid, 3]]), asks=np.array([[ask, 3]]))
+
+    table = FeedTable()
+    table.take([_told(pretend_feed(BOOK))])
+    table.look({("linear", BOOK): Below(1)})
+    assert _cells(table)[BOOK][SPREAD] == points
 
 
 @pytest.mark.parametrize("empty", ["bids", "asks"])

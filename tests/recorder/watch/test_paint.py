@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recorder.watch.keys import Action, View
+from recorder.watch.keys import KEYS, Action, View
 from recorder.watch.model import BookSeen, Choice, TradeSeen, Watch
-from recorder.watch.paint import paint, verdict
+from recorder.watch.paint import HELP_NOTES, paint, verdict
 from recorder.watch.text import ascii_glyphs, line_width, nice_glyphs, words
 from schemas.names import FeedState
 from tests.recorder.watch.statuses import NOW, SECOND, feed, line, live, look, told
@@ -234,6 +234,19 @@ def test_the_ladder_of_a_live_book() -> None:
     assert tape[2].split() == ["12:00:00", "S▼", "97000.1", "0.012"]
 
 
+@pytest.mark.parametrize(
+    ("bid", "ask", "words"),
+    [
+        (-1_250, -1_240, "spread 1.0 (80.32 bp)  mid -124.50"),
+        (-5, 5, "spread 1.0  mid 0.00"),
+        (0, 10, "spread 1.0 (20000.00 bp)  mid 0.50"),
+    ],
+)
+def test_prices_below_zero_have_no_spread_below_zero(bid: int, ask: int, words: str) -> None:
+    book = BOOK._replace(bids=[(bid, 3)], asks=[(ask, 3)])
+    assert shown(made(View.BOOK, book=book))[2].strip() == words
+
+
 def test_price_steps() -> None:
     watch = made(View.BOOK)
     for _ in range(3):
@@ -375,4 +388,13 @@ def test_help_names_every_key() -> None:
     watch = made()
     watch.act(Action.HELP)
     assert "Shift-Tab" in text(watch)
-    assert "only a book that says LIVE" in text(watch, width=120).replace("Only", "only")
+    assert "Only a book that says LIVE" in text(watch)
+
+
+def test_help_fits_into_a_terminal_of_80_by_24() -> None:
+    watch = made()
+    watch.act(Action.HELP)
+    page = text(watch)
+    assert all(note in page for note in HELP_NOTES)
+    assert all(key.says in page for key in KEYS)
+    assert "…" not in page

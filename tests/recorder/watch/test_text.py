@@ -61,6 +61,7 @@ def test_sizes_fit_and_never_say_more_than_there_is(mantissa: int, exponent: int
     unit = {"K": 3, "M": 6, "G": 9, "T": 12}.get(text[-1], 0)
     said, true = Decimal(text[:-1] if unit else text).scaleb(unit), Decimal(mantissa).scaleb(exponent)
     assert said <= true
+    assert (said > 0) == (true > 0)
     assert true - said < (max(1, true / 10) if unit or "e" in text else 1)
 
 
@@ -71,8 +72,11 @@ def test_sizes_fit_and_never_say_more_than_there_is(mantissa: int, exponent: int
         (123_456_789_000, -8, 9, "1234.5678"),
         (123_456_700_000_000, -8, 9, "1234567"),
         (12_345_678_901, 0, 8, "12.34G"),
-        (1, -18, 9, "0.0000000"),
+        (1, -18, 9, "1.0e-18"),
+        (47, -7, 7, "4.7e-6"),
+        (100, -7, 7, "0.00001"),
         (0, -3, 7, "0.000"),
+        (0, -18, 9, "0"),
         (2**63 - 1, 0, 7, "9.2e18"),
     ],
 )
