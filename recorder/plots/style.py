@@ -264,7 +264,7 @@ def time_axis(axes: Axes, range_: Range) -> None:
     form = next(form for most_ns, form in _TIME_FORMS if most_ns is None or length_ns < most_ns)
     room = time_ticks(axes.get_figure(root=True).get_figwidth() * DOTS_AN_INCH)  # type: ignore[union-attr]
     most = min(room, 8) if length_ns < _SHORT_NS else room
-    axes.xaxis.set_major_locator(AutoDateLocator(tz=UTC, minticks=fewest_ticks(most), maxticks=most))
+    axes.xaxis.set_major_locator(AutoDateLocator(tz=UTC, minticks=_fewest_ticks(most), maxticks=most))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: moment_text(value, form)))
     axes.set_xlabel("UTC", loc="right", fontsize=8, color=AXIS)
 
@@ -274,7 +274,7 @@ def time_ticks(wide: float) -> int:
     return max(3, min(_MOST_TICKS, int(wide * 0.8 / _TICK_PIXELS)))
 
 
-def fewest_ticks(most: int) -> int:
+def _fewest_ticks(most: int) -> int:
     """Return how many moments an axis shall at least name that may name so many.
 
     Matplotlib knows no step between half of a unit (30 s) and the next unit: of more than half it may find none.
