@@ -264,10 +264,12 @@ def _no_delay(backoff: Any, status: int | None = None) -> int:
 
 
 async def test_a_duration(tmp_path: Path, exchange: FakeExchange) -> None:
-    recording = Recording(tmp_path, exchange, [BOOK], duration=0.5)
+    recording = Recording(tmp_path, exchange, [BOOK], duration=3_600)
     (await recording.connection()).acknowledge()
-    report = await recording.task
-    assert report.why == "the duration of 0.5 s is over"
+    recording.collector._started_ns -= 3_599 * 10**9
+    assert not recording.task.done()
+    report = await asyncio.wait_for(recording.task, 30)
+    assert report.why == "the duration of 3600 s is over"
 
 
 async def test_an_exchange_that_never_answers_is_no_quiet_market(

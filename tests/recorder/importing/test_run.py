@@ -116,10 +116,12 @@ def test_an_interrupted_import_goes_on_as_if_it_had_not_been(tmp_path: Path) -> 
     assert not verify(data, deep=True).failures
 
 
-def test_a_killed_import_goes_on(tmp_path: Path) -> None:
-    frames = market(0, 12_000)
-    file = capture_file(tmp_path / "long.jsonl", frames)
-    data = tmp_path / "data"
+def killed_import(directory: Path, count: int) -> tuple[Path, Path, list[bytes], int]:
+    """Kill an import in the midst of it: data directory, its file, the frames in that, and how many were taken."""
+    frames = market(0, count)
+    directory.mkdir()
+    file = capture_file(directory / "long.jsonl", frames)
+    data = directory / "data"
     command = [
         sys.executable, "-m", "recorder", "import", "capture", str(file), "--category", "linear", "--name", "theirs",
         "--data", str(data), "--segment-mib", "0.1", "--no-roll",
@@ -131,7 +133,14 @@ def test_a_killed_import_goes_on(tmp_path: Path) -> None:
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait(60)
-    held = sum(1 for _ in selected(data, None, Selection()))
+    return data, file, frames, sum(1 for _ in selected(data, None, Selection()))
+
+
+def test_a_killed_import_goes_on(tmp_path: Path) -> None:
+    for count in (12_000, 48_000, 192_000):
+        data, file, frames, held = killed_import(tmp_path / str(count), count)
+        if held < len(frames):
+            break  # else it was over before this process got to kill it
     assert 0 < held < len(frames)
     report = import_capture(data, file)
     assert (report.files[0].before, report.files[0].records) == (held, len(frames) - held)
