@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import gzip
 import heapq
+import logging
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -44,6 +45,13 @@ STEP_NS: Final = 3600 * NS_PER_SECOND
 """How far a wall clock may have been set back for its records to be still found by the names of their segments."""
 MAX_LINE_BYTES: Final = 16 * 1024 * 1024 - 32
 """Longest payload that ``gateway --replay`` takes back from a line, its stamp left out."""
+
+
+_LOOKS: Final = 50_000
+"""Frames that are looked at for copies on other lines."""
+_REMEMBERED: Final = 4_096
+
+log = logging.getLogger("tapebook")
 
 
 class Selection(NamedTuple):
@@ -191,22 +199,67 @@ def cat(
         return _written(map(_object, found), output, data)
     form = _plain if selection.kinds == {RecordKind.FRAME} else _telling
     refused: list[int] = []
+    copies = _Copies()
 
     def lines() -> Iterator[bytes]:
         for name, record in found:
             payload = record.payload
+            if form is _plain:
+                copies.look(name, record)
             if not payload or b"\n" in payload or payload.endswith(b"\r") or len(payload) > MAX_LINE_BYTES:
                 refused.append(record.sequence)
             else:
                 yield form(name, record)
 
     count = _written(lines(), output, data)
+    copies.tell(data)
     if refused:
         raise DataError(
             f"{len(refused)} records can't be a line and are left out (the first has sequence {refused[0]}): they are "
             "empty, too long, or hold a line break; --format json writes them"
         )
     return count
+
+
+class _Copies:
+    """What a capture file can't say: several lines brought the same frames, or of which category they are."""
+
+    def __init__(self) -> None:
+        self._seen: dict[bytes, int] = {}
+        self._looks = _LOOKS
+        self._collectors: set[str] = set()
+        self._are_copied = False
+
+    def look(self, collector: str, record: Record) -> None:
+        """A frame that is about to be written."""
+        self._collectors.add(collector)
+        if self._looks > 0 and b'"topic"' in record.payload:  # pongs of several connections may be alike
+            self._looks -= 1
+            if self._seen.setdefault(record.payload, record.line) != record.line:
+                self._are_copied, self._looks = True, 0
+            if len(self._seen) > _REMEMBERED:
+                self._seen.clear()
+
+    def tell(self, data: Path) -> None:
+        """Say so on standard error."""
+        if self._are_copied:
+            log.warning(
+                "several lines brought the same frames: an import or a replay of this takes the copies for news; where "
+                "that matters, hand on a data directory (tapebook journal cut --into)"
+            )
+        if len(self._collectors) > 1:
+            categories = {
+                file.collector: file for file in segments(data) if file.collector in self._collectors
+            }
+            found = set()
+            for file in categories.values():
+                with open_segment(file) as reader:
+                    found.add(reader.info.category)
+            if len(found) > 1:
+                log.warning(
+                    "these lines are of %s, and don't say which: the same symbol is another thing in each; --collector "
+                    "chooses", " and ".join(sorted(found)),
+                )  # fmt: skip
 
 
 def _written(lines: Iterable[bytes], output: Path | None, data: Path) -> int:

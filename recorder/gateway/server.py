@@ -163,7 +163,7 @@ class Gateway:
         subscriptions, outlet = self._subscriptions, self._outlet
         if options.replay is not None:
             category = options.category or Category.LINEAR
-            source = ReplaySource(options.replay)
+            source = ReplaySource(options.replay, category)
             survey = source.survey(category)
             feeds, renumbering = Feeds(category), Renumbering()
             venue = ReplayVenue(category, feeds, survey, renumbering)

@@ -77,15 +77,17 @@ class ReplaySource:
     Args:
         path: a capture file of ``<receive_ns> <frame>`` lines (plain, ``.gz``, ``.zst``), or a data
             directory, whose journalled frames are replayed.
+        category: of a data directory, which collectors' frames; None for all of them.
 
     Raises:
         ConfigError: no such file or directory.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, category: Category | None = None) -> None:
         if not path.exists():
             raise ConfigError(f"replay {path}: no such file or directory")
         self.path = path
+        self._category = category
 
     def frames(self) -> Iterator[tuple[int, bytes]]:
         """Yield (receive_ns, frame) in recorded order.
@@ -98,7 +100,7 @@ class ReplaySource:
             from recorder.pruned_spans import warn_of_pruned
 
             warn_of_pruned(self.path, None, None, None)
-            return read_frames(self.path)
+            return read_frames(self.path, category=self._category)
         return self._lines()
 
     def _lines(self) -> Iterator[tuple[int, bytes]]:
@@ -156,7 +158,12 @@ class ReplaySource:
                 complete = False
                 break
         if survey is None:
-            raise ConfigError(f"replay {self.path}: holds no frames")
+            of = (
+                f" of {self._category}; --category names another"
+                if self._category and self.path.is_dir()
+                else ""
+            )
+            raise ConfigError(f"replay {self.path}: holds no frames{of}")
         survey.is_complete = complete
         for symbol, found in steps.items():
             base, quote, settle = split_symbol(category, symbol)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from heapq import merge
+from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
@@ -16,19 +18,35 @@ __all__ = ["next_sequence", "read_frames"]
 _ATTEMPTS: Final = 10
 
 
-def read_frames(data: Path, collector: str | None = None) -> Iterator[tuple[int, bytes]]:
-    """Yield (receive_ns, frame) of every frame of the sealed segments, segment after segment by start.
+def read_frames(
+    data: Path, collector: str | None = None, category: str | None = None
+) -> Iterator[tuple[int, bytes]]:
+    """Yield (receive_ns, frame) of every frame of the sealed segments.
+
+    Each collector's come in the order of its sequences, several collectors' by receive time.
 
     Args:
         data: the data directory.
-        collector: only this one's; by default all, their segments one after the other.
+        collector: only this one's; by default all.
+        category: only those of this product line. The same symbol is another thing in another one, and a frame doesn't
+            say of which it is.
 
     Raises:
         Corrupt, StoreError: as `SegmentReader`.
     """
-    sealed = [found for found in segments(data, collector) if found.state == "sealed"]
-    for found in sorted(sealed, key=lambda file: (file.start_ns, file.collector)):
+    whose: dict[str, list[SegmentFile]] = {}
+    for found in segments(data, collector):
+        if found.state == "sealed":
+            whose.setdefault(found.collector, []).append(found)
+    streams = [_frames_of(files, category) for files in whose.values()]
+    return streams[0] if len(streams) == 1 else merge(*streams, key=itemgetter(0))
+
+
+def _frames_of(files: list[SegmentFile], category: str | None) -> Iterator[tuple[int, bytes]]:
+    for found in files:
         with SegmentReader(found.path) as reader:
+            if category is not None and reader.info.category != category:
+                continue
             for record in reader.records(RecordKind.FRAME):
                 yield record.receive_ns, record.payload
 

@@ -25,8 +25,14 @@ BOOK = b'{"topic":"orderbook.50.BTCUSDT","type":"delta","data":{"u":%d}}'
 TRADE = b'{"topic":"publicTrade.BTCUSDT","data":[]}'
 
 
-def write(data: Path, collector: str, records: list[tuple[int, int, int, bytes]], start_ns: int = NS) -> Path:
-    info = SegmentInfo(collector, "linear", "gateway", "ws://127.0.0.1:1", "test", start_ns, start_ns)
+def write(
+    data: Path,
+    collector: str,
+    records: list[tuple[int, int, int, bytes]],
+    start_ns: int = NS,
+    category: str = "linear",
+) -> Path:
+    info = SegmentInfo(collector, category, "gateway", "ws://127.0.0.1:1", "test", start_ns, start_ns)
     journal = JournalWriter(journal_directory(data, collector), info, next_sequence=0)
     for record in records:
         journal.append(*record)
@@ -59,6 +65,25 @@ def test_frames_are_plain_lines_byte_for_byte_and_replay_takes_them(tmp_path: Pa
         assert list(ReplaySource(file).frames()) == [(ns, payload) for ns, _, _, payload in frames]
     assert gzip.decompress((tmp_path / "frames.jsonl.gz").read_bytes()) == done.stdout
     assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_what_a_capture_file_cannot_say_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    pong = b'{"args":["1672916271846"],"op":"pong"}'
+    write(
+        tmp_path, "linear", [(NS, 0, 0, BOOK % 1), (NS, 1, 0, BOOK % 2), (NS, 0, 0, pong), (NS, 1, 0, pong)]
+    )
+    write(tmp_path, "other", [(NS, 0, 0, BOOK % 1), (NS + 1, 1, 0, BOOK % 1)])
+    write(tmp_path, "spot", [(NS, 0, 0, BOOK % 7)], category="spot")
+
+    def told(collector: str | None, **options: bool) -> list[str]:
+        caplog.clear()
+        cat(tmp_path, collector, Selection(), output=tmp_path / "out", **options)
+        return [record.message.partition(":")[0] for record in caplog.records]
+
+    assert told("linear") == told("spot") == []
+    assert told("other") == ["several lines brought the same frames"]
+    assert "these lines are of linear and spot, and don't say which" in told(None)
+    assert told(None, json=True) == []
 
 
 def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:

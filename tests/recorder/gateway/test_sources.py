@@ -17,6 +17,7 @@ from recorder.gateway.sources import ReplaySource, retimed
 from schemas.errors import ConfigError
 from schemas.names import Category, RecordKind
 from tests.recorder.journal.support import writer
+from tests.recorder.recordings import Tape
 
 Make = Callable[..., Any]
 
@@ -100,6 +101,23 @@ def test_a_data_directory_is_read_through_its_journal(tmp_path: Path) -> None:
     source = ReplaySource(tmp_path)
     assert list(source.frames()) == LINES
     assert list(source.survey(Category.LINEAR).instruments) == ["BTCUSDT"]
+
+
+def test_of_a_data_directory_come_the_frames_of_one_category_by_time(tmp_path: Path) -> None:
+    """The same symbol is another thing on spot; shards of one category are one market."""
+    for collector, category, stamps in (
+        ("one", Category.LINEAR, (1, 5, 9)),
+        ("two", Category.LINEAR, (2, 6)),
+        ("spot", Category.SPOT, (3, 4)),
+    ):
+        tape = Tape(tmp_path, [], collector=collector, category=category)
+        for stamp in stamps:
+            tape.journal.append(stamp, 0, RecordKind.FRAME, b'{"topic":"orderbook.50.BTCUSDT"}')
+        tape.stop()
+    assert [stamp for stamp, _ in ReplaySource(tmp_path, Category.LINEAR).frames()] == [1, 2, 5, 6, 9]
+    assert [stamp for stamp, _ in ReplaySource(tmp_path, Category.SPOT).frames()] == [3, 4]
+    with pytest.raises(ConfigError, match="holds no frames of inverse; --category names another"):
+        ReplaySource(tmp_path, Category.INVERSE).survey(Category.INVERSE)
 
 
 def test_missing_and_empty_files(tmp_path: Path) -> None:
