@@ -3,6 +3,7 @@
 #   make demo-trade   both sides of a simulated book quoted, offline
 #   make test    the tests, in three processes at a time, for they wait more than they work (WORKERS=0: in one)
 #   make nightly-faults   1,000 random fault schedules, judged (JOBS=3)
+#   make peer    hftbacktest, which reads an export in a test, in an environment of its own: it needs an older NumPy
 #   make check   lint and types
 #   make bench   times beside orjson.loads and peers (BENCH=decode BENCH_FLAGS="--data FILE")
 #   make instructions   instructions per frame, held against the stored count
@@ -16,7 +17,7 @@ BIN    := $(VENV)/bin
 
 SOURCES := $(wildcard execution/desk/*.pyx engine/core/*.pyx engine/core/*.pxd engine/core/src/*.c engine/core/src/*.h)
 
-.PHONY: demo demo-trade test test-nightly nightly-faults check format build bench instructions coverage cookbook pictures notebook fuzz fuzz-decoder clean help
+.PHONY: demo demo-trade test peer test-nightly nightly-faults check format build bench instructions coverage cookbook pictures notebook fuzz fuzz-decoder clean help
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -47,6 +48,10 @@ demo-trade: build
 
 test: build
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_FLAGS)
+
+peer: build
+	test -x $(VENV)/peer/bin/python || $(PYTHON) -m venv $(VENV)/peer
+	$(VENV)/peer/bin/python -m pip install --quiet 'hftbacktest>=2.4'
 
 test-nightly: build
 	TAPEBOOK_NIGHTLY=1 $(BIN)/python -m pytest --hypothesis-profile nightly

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from recorder.archive import Archive
 from recorder.exporting.selection import ExportSelection, book_depth, one_collector, rows_of
 from recorder.output import new_file
-from schemas.errors import NoData
+from schemas.errors import ConfigError, NoData
 from schemas.names import Table
 
 __all__ = ["EVENT", "HftExport", "events_of", "export_hftbacktest"]
@@ -65,9 +65,13 @@ def export_hftbacktest(archive: Archive, chosen: ExportSelection, path: Path) ->
     The book begins with the first snapshot or keyframe in the span. Prices and sizes are the nearest doubles.
 
     Raises:
-        ConfigError: several collectors, or depths.
+        ConfigError: several collectors, or depths; a name by which hftbacktest would not know the file for what it is.
         NoData: there is nothing in the span.
     """
+    if path.suffix != ".npz":
+        raise ConfigError(
+            f"{path}: expected a name that ends in .npz, by which hftbacktest knows what the file is"
+        )
     chosen = one_collector(archive, (Table.BOOK_UPDATES, Table.TRADES), chosen)
     messages = _read(archive, chosen._replace(depth=book_depth(archive, chosen)))
     if not len(messages.local_ns):
