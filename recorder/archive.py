@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import duckdb
 
@@ -23,10 +23,13 @@ from recorder.result import Result
 from recorder.sql.database import Database, Settings
 from recorder.sql.statements import refuse_all_but_reading, translated
 from recorder.stored_archive import read_stored_manifest
-from schemas.errors import ConfigError, TapebookError
+from schemas.errors import ConfigError, NoData, TapebookError
 from schemas.manifest import FileRun, ManifestFile, ManifestSegment
 from schemas.names import Table
 from schemas.units import amount
+
+if TYPE_CHECKING:
+    from recorder.journal import SegmentFile
 
 __all__ = ["Archive", "Recorded", "Result", "open", "open_archive"]
 
@@ -58,6 +61,7 @@ class Archive:
         manifest: the files, those of sealed segments that were rolled for this reader included.
         masked: whether the views hide rows that no state may be built on.
         warnings: what could not be read, one sentence each.
+        open_segments: what was being written when it was opened, of which nothing can be asked.
     """
 
     def __init__(
@@ -71,8 +75,10 @@ class Archive:
         warnings: list[str],
         store: ObjectStore | None = None,
         settings: Settings | None = None,
+        open_segments: Sequence[SegmentFile] = (),
     ) -> None:
         self.data = data
+        self.open_segments = open_segments
         self._store = store
         self.manifest = manifest
         self.masked = masked
@@ -94,6 +100,8 @@ class Archive:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if isinstance(error, NoData):
+            self.tell_open_segments(error)
         self.close()
 
     def __repr__(self) -> str:
@@ -108,6 +116,15 @@ class Archive:
         if self._scratch is not None:
             self._remove_scratch()
             self._scratch = None
+
+    def tell_open_segments(self, error: NoData) -> None:
+        """Add to an error that says that there is nothing what is recorded, but can't be asked yet."""
+        if not self.open_segments:
+            return
+        from recorder.open_segments import not_asked_yet  # the journal's; few need it
+
+        for sentence in not_asked_yet(self.open_segments):
+            error.add_note(sentence)
 
     def sql(self, query: str, parameters: Sequence[object] | None = None) -> Result:
         """Run one reading statement and return its rows as a stream.
@@ -283,18 +300,26 @@ def open(
             "name the one that `tapebook record --data` wrote to"
         )
     # The journal is listed first: what is rolled (and perhaps removed) meanwhile then is in the manifest.
-    sealed = _sealed_segments(data) if include_sealed else []
+    from recorder.journal import segments
+
+    journal = segments(data)
+    still_open = [file for file in journal if file.state == "open"]
+    sealed = [(file.path, (file.collector, file.start_ns)) for file in journal if file.state == "sealed"]
     manifest = read_manifest(archive)
     manifest, warnings = _of_this_disk(manifest)
-    missing = [(path, key) for path, key in sealed if key not in manifest.segments]
+    missing = [(path, key) for path, key in sealed if include_sealed and key not in manifest.segments]
     if not missing:
         return Archive(
             data, manifest,
             masked=masked, scratch=None, scratch_paths=frozenset(), warnings=warnings, settings=settings,
+            open_segments=still_open,
         )  # fmt: skip
     scratch = Path(tempfile.mkdtemp(prefix="tapebook-"))
     try:
-        return _with_sealed(data, manifest, missing, scratch, warnings, masked=masked, settings=settings)
+        return _with_sealed(
+            data, manifest, missing, scratch, warnings,
+            masked=masked, settings=settings, open_segments=still_open,
+        )  # fmt: skip
     except BaseException:
         shutil.rmtree(scratch, ignore_errors=True)
         raise
@@ -322,12 +347,6 @@ def _of_this_disk(manifest: Manifest) -> tuple[Manifest, list[str]]:
     return Manifest(manifest.archive, here, manifest.segments), sentences
 
 
-def _sealed_segments(data: Path) -> list[tuple[Path, tuple[str, int]]]:
-    from recorder.journal import segments
-
-    return [(file.path, (file.collector, file.start_ns)) for file in segments(data) if file.state == "sealed"]
-
-
 def _with_sealed(
     data: Path,
     manifest: Manifest,
@@ -337,11 +356,12 @@ def _with_sealed(
     *,
     masked: bool,
     settings: Settings,
+    open_segments: Sequence[SegmentFile],
 ) -> Archive:
     from recorder.roll import roll_segment
 
     files = list(manifest.files)
-    segments = dict(manifest.segments)
+    rolled = dict(manifest.segments)
     scratch_paths: set[str] = set()
     for path, key in missing:
         try:
@@ -355,18 +375,19 @@ def _with_sealed(
             continue
         for entry in entries:
             if isinstance(entry, ManifestSegment):
-                segments[key] = entry
+                rolled[key] = entry
             elif isinstance(entry, ManifestFile):
                 files.append(entry)
                 scratch_paths.add(entry.path)
     return Archive(
         data,
-        Manifest(manifest.archive, files, segments),
+        Manifest(manifest.archive, files, rolled),
         masked=masked,
         scratch=scratch,
         scratch_paths=frozenset(scratch_paths),
         warnings=warnings,
         settings=settings,
+        open_segments=open_segments,
     )
 
 

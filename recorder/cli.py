@@ -437,6 +437,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         app(arguments, prog_name="tapebook")
     except TapebookError as error:
         print(f"tapebook: {plain(str(error))}", file=sys.stderr)
+        for note in getattr(error, "__notes__", ()):
+            print(f"  {plain(note)}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

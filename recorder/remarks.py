@@ -6,6 +6,7 @@ import re
 from typing import Final
 
 from recorder.archive import Archive
+from recorder.open_segments import not_asked_yet
 from recorder.ranges.function import Kind
 from recorder.render import MAX_TABLE_ROWS, Format
 from recorder.sql.functions import TABLE_FUNCTIONS
@@ -21,7 +22,7 @@ _OF_TRADES: Final = frozenset(("bars", "trades_with_quotes"))
 def remarks(archive: Archive, sql: str, style: Format, rows: int) -> list[str]:
     """Return what is to be said of a query that gave so many rows, line by line."""
     if rows == 0:
-        return _recorded(archive, sql)
+        return [*_recorded(archive, sql), *not_asked_yet(archive.open_segments)]
     if style is Format.TABLE and rows > MAX_TABLE_ROWS:
         return [
             f"only the first {MAX_TABLE_ROWS} rows are shown; "

@@ -13,7 +13,7 @@ from recorder.remarks import remarks
 from recorder.render import Format, write_rows
 from recorder.shell.help import HELP, about, function_list, view_list
 from recorder.shell.vocabulary import Vocabulary, vocabulary_of
-from schemas.errors import ConfigError
+from schemas.errors import ConfigError, NoData
 
 __all__ = ["FORMATS", "Leave", "Runner", "Stopped"]
 
@@ -99,12 +99,16 @@ class Runner:
             self._say(f"{shown} in {perf_counter() - began:.3f} s")
 
     def _write(self, sql: str) -> int:
-        result = self.archive.sql(sql)
         try:
-            return write_rows(result, self.style, self._out)
-        finally:
-            result.close()
-            self._out.flush()
+            result = self.archive.sql(sql)
+            try:
+                return write_rows(result, self.style, self._out)
+            finally:
+                result.close()
+                self._out.flush()
+        except NoData as error:
+            self.archive.tell_open_segments(error)
+            raise
 
     def _interruptible(self, work: Callable[[], int]) -> int:
         """Do work beside the main thread, which alone hears of Ctrl-C, and keeps calm about it meanwhile."""

@@ -70,7 +70,7 @@ def _run(runner: Runner, text: str) -> None:
     except (Stopped, KeyboardInterrupt):  # the latter between two queries
         print("stopped")
     except TapebookError as error:
-        print(error)
+        print(error, *getattr(error, "__notes__", ()), sep="\n")
 
 
 class _Words(Completer):

@@ -34,7 +34,8 @@ def nats(
     data: Annotated[
         Path,
         typer.Option(
-            "--data", help="Data directory; it must be there, and may be empty until a recorder begins."
+            "--data",
+            help="Data directory; it must be there (see --wait), and may be empty until a recorder begins.",
         ),
     ] = Path("data"),
     collector: Annotated[
@@ -84,6 +85,13 @@ def nats(
         typer.Option("--ca-file", metavar="PEM", help="One more certificate authority to trust, for tls://."),
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="End when everything is sent.")] = False,
+    wait: Annotated[
+        bool,
+        typer.Option(
+            "--wait",
+            help="Wait for a data directory that isn't there yet, for services that start beside the recorder.",
+        ),
+    ] = False,
     style: Annotated[
         ReportFormat,
         typer.Option("--format", help="table for people, json for programs (one object a line)."),
@@ -103,10 +111,16 @@ def nats(
     servers = [part.strip() for part in server.split(",") if part.strip()]
     if not servers:
         raise ConfigError("--server: found none, expected nats://HOST:PORT")
-    if not data.is_dir():
+    if wait and once:
+        raise ConfigError("--wait is for what goes on; with --once only what is there is sent")
+    if data.exists() and not data.is_dir():
+        raise ConfigError(
+            f"--data {data}: is a file; give the directory that `tapebook record --data` writes to"
+        )
+    if not wait and not data.is_dir():
         raise ConfigError(
             f"{data}: no such directory, so there is nothing to send; give the one that `tapebook record --data` "
-            f"writes to, or, to wait for a recorder that is still to begin there, make it first: mkdir -p {data}"
+            "writes to, or add --wait if a recorder is still to make it"
         )
     check_prefix(prefix)
     check_collector(name)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from recorder.journal.files import check_collector
@@ -20,6 +21,8 @@ __all__ = ["Sinks", "run_sink"]
 
 LOOK_S = 1.0
 """How often it is looked for new collectors."""
+LOOKS_A_WARNING = 60
+"""So many looks for a directory that isn't there make one warning: a name that is wrong is never silent."""
 
 log = logging.getLogger("tapebook")
 
@@ -113,6 +116,8 @@ def run_sink(
 ) -> list[SinkState]:
     """Send until SIGINT or SIGTERM, or with ``once`` until everything is sent; returns how each collector stands.
 
+    A data directory that isn't there is waited for.
+
     Raises:
         ConfigError: a server or a stream that is not what is needed, a name in use, or no client of NATS.
         StoreError: the journal can't be read, or the state can't be written.
@@ -125,18 +130,51 @@ def run_sink(
         return Broker(servers, credentials=credentials, ssl=ssl)
 
     broker()  # what is not installed is told before anything else
-    with only_sink(options.data, options.name), uvloop_runner() as runner:
-        return runner.run(_run(Sinks(options, broker, collectors), servers))
+    with uvloop_runner() as runner:
+        if not runner.run(_there(options.data)):
+            return []
+        with only_sink(options.data, options.name):
+            return runner.run(_run(Sinks(options, broker, collectors), servers))
+
+
+def _is_directory(path: Path) -> bool:
+    return path.is_dir()
+
+
+async def _there(data: Path) -> bool:
+    """Wait until a directory is there; False if a signal ended that."""
+    if _is_directory(data):
+        return True
+    stopped = asyncio.Event()
+    looks = 0
+    with _stopping(stopped.set):
+        while not stopped.is_set() and not _is_directory(data):
+            if looks % LOOKS_A_WARNING == 0:
+                log.warning(
+                    "%s: no such directory yet, so nothing is sent; waiting for a recorder that makes it",
+                    data,
+                )
+            looks += 1
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stopped.wait(), LOOK_S)
+    return not stopped.is_set()
 
 
 async def _run(sinks: Sinks, servers: Sequence[str]) -> list[SinkState]:
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, sinks.stop)
-    try:
+    with _stopping(sinks.stop):
         log.info("sending to %s (Ctrl-C ends it cleanly)", ", ".join(map(hidden, servers)))
         await sinks.run()
+    return sinks.states
+
+
+@contextlib.contextmanager
+def _stopping(stop: Callable[[], None]) -> Iterator[None]:
+    """Let SIGINT and SIGTERM stop something."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+    try:
+        yield
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
-    return sinks.states

@@ -60,10 +60,29 @@ def test_a_directory_that_is_not_there_is_no_recorder_to_wait_for(
 ) -> None:
     told = refused(capsys, "--data", tmp_path / "dta", "--once")
     assert f"{tmp_path / 'dta'}: no such directory, so there is nothing to send" in told
-    assert f"mkdir -p {tmp_path / 'dta'}" in told
+    assert "add --wait if a recorder is still to make it" in told
     assert not (tmp_path / "dta").exists()
     (tmp_path / "file").touch()
-    assert "no such directory" in refused(capsys, "--data", tmp_path / "file")
+    for wait in ([], ["--wait"]):
+        assert "file: is a file; give the directory" in refused(capsys, "--data", tmp_path / "file", *wait)
+    assert "--wait is for what goes on" in refused(capsys, "--data", tmp_path / "dta", "--once", "--wait")
+
+
+def test_a_directory_that_is_still_to_be_made_is_waited_for(tmp_path: Path) -> None:
+    pytest.importorskip("nats", reason="needs the client of NATS (the nats extra)")
+    data = tmp_path / "data"
+    arguments = ["nats", "--data", data, "--server", "nats://127.0.0.1:1", "--wait"]
+    with Running(arguments, tmp_path / "sink") as running:
+        running.until(lambda: f"{data}: no such directory yet" in running.err, "it says that it waits")
+        assert not data.exists()
+        recorded(data)
+        running.until(lambda: "linear: is sent to tapebook" in running.err, "it has begun")
+        assert running.stop().code == 0
+    with Running([*arguments[:2], tmp_path / "never", *arguments[3:]], tmp_path / "other") as running:
+        running.until(lambda: "never: no such directory yet" in running.err, "it says that it waits")
+        done = running.stop()
+    assert (done.code, done.out) == (0, f"{tmp_path / 'never'}: no collector has recorded there\n")
+    assert not (tmp_path / "never").exists()
 
 
 @needs_nats

@@ -1,0 +1,79 @@
+"""Who asks for what is being written is told that it is, wherever he asks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from recorder.archive import open_archive
+from recorder.book_state import book_at
+from recorder.cli import main
+from recorder.journal import CollectorLock, segments
+from recorder.open_segments import not_asked_yet
+from recorder.query import query
+from schemas.errors import NoData
+from tests.recorder.recordings import START_NS, record_day
+
+AFTER = "2031-01-01T00:00:00Z"
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A recording whose last segment is open, and one that was killed."""
+    record_day(tmp_path, steps=20, rotate_at=())
+    for name in ("linear", "killed"):
+        directory = tmp_path / "journal" / name
+        directory.mkdir(exist_ok=True)
+        for start_ns in (START_NS + 10**12, START_NS + 2 * 10**12):
+            (directory / f"{start_ns}.arrows.open").touch()
+    return tmp_path
+
+
+def test_the_newest_of_each_collector_is_told(data: Path) -> None:
+    with CollectorLock(data, "linear"):
+        killed, linear = not_asked_yet([file for file in segments(data) if file.state == "open"])
+    assert "can be asked once the segment that it is writing is sealed" in linear
+    assert "'linear' records since" in linear
+    assert f"`tapebook roll --data {data}` recovers it" in killed
+    assert not_asked_yet([]) == []
+
+
+def test_it_is_a_note_of_the_error(data: Path) -> None:
+    with pytest.raises(NoData) as caught, open_archive(data) as archive:
+        archive.ask("snapshots", "linear", "NOPE", "2030-01-01T00:00:00Z", AFTER).table()
+    assert len(caught.value.__notes__) == 2
+    with open_archive(data) as archive:
+        assert len(archive.open_segments) == 4
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["book", "NOPE", "--at", AFTER],
+        ["snapshots", "NOPE", "--from", "2030-01-01T00:00:00Z", "--to", AFTER],
+        ["query", f"FROM bars('linear', 'NOPE', '2030-01-01T00:00:00Z', '{AFTER}')"],
+    ],
+)
+def test_commands_tell_it(data: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([*arguments, "--data", str(data)])
+    assert ended.value.code == 1
+    error, *notes = capsys.readouterr().err.splitlines()
+    assert error.startswith("tapebook: no ")
+    assert len(notes) == 2
+    assert all(note.startswith("  what ") for note in notes)
+
+
+def test_a_query_without_rows_tells_it(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    query("SELECT * FROM trades WHERE symbol = 'NOPE'", data)
+    assert "killed: `tapebook roll" in capsys.readouterr().err
+
+
+def test_nothing_is_told_where_nothing_is_open(data: Path) -> None:
+    for file in segments(data):
+        if file.state == "open":
+            file.path.unlink()
+    with pytest.raises(NoData) as caught, open_archive(data) as archive:
+        book_at(archive, "linear", "NOPE", "orderbook.50.NOPE", START_NS)
+    assert not hasattr(caught.value, "__notes__")
