@@ -57,8 +57,15 @@ def silence_of(category: Category, topic: str) -> Silence | None:
     return Silence(INTERVALS[kind], watched=TRADES_WATCHED if kind == "trades" else 0)
 
 
+_MOST_BETWEEN_LOOKS_NS: Final = 500_000_000
+
+
 class IdleClock:
-    """How long nothing has come, counting only the time in which something could have come."""
+    """How long nothing has come, counting only the time in which something could have come.
+
+    Between two looks no more counts than `_MOST_BETWEEN_LOOKS_NS`: a process that the machine kept from running did not
+    look, and what came meanwhile still waits in its sockets.
+    """
 
     def __init__(self) -> None:
         self._heard_ns = 0
@@ -73,7 +80,7 @@ class IdleClock:
             heard_ns: when the last data frame came, 0 for never.
             listening: whether every line is up and has its subscriptions.
         """
-        passed_ns = 0 if self._checked_ns is None else now_ns - self._checked_ns
+        passed_ns = 0 if self._checked_ns is None else min(now_ns - self._checked_ns, _MOST_BETWEEN_LOOKS_NS)
         self._checked_ns = now_ns
         if heard_ns > self._heard_ns:
             self._heard_ns = heard_ns

@@ -363,6 +363,12 @@ class TestIdleClock:
         assert clock.tick(300, heard_ns=0, listening=False) == 100
         assert clock.tick(400, heard_ns=0, listening=True) == 200
 
+    def test_a_process_that_was_kept_from_looking_was_not_idle_for_as_long(self) -> None:
+        clock = IdleClock()
+        clock.tick(0, heard_ns=0, listening=True)
+        assert clock.tick(60 * SECOND, heard_ns=0, listening=True) == SECOND // 2
+        assert clock.tick(60 * SECOND + 100, heard_ns=0, listening=True) == SECOND // 2 + 100
+
     def test_data_starts_it_anew(self) -> None:
         clock = IdleClock()
         clock.tick(100, heard_ns=0, listening=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from decimal import Decimal
@@ -15,6 +14,7 @@ import pytest
 from recorder.archive import open_archive
 from recorder.verify import verify
 from schemas.names import Table
+from tests.faults.sent import Arrival, Sent, match_arrivals
 from tests.ledger import read_ledger
 from tests.processes import Tally, gateway, recording, tapebook
 from tests.recorded import Recorded
@@ -55,20 +55,13 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
 
 
 def test_every_frame_that_was_sent_is_on_record(recorded: Recorded) -> None:
-    """The ledger goes on until the recorder's connections end, and so does the journal."""
-    ledger = read_ledger(recorded.data.parent / "ledger.jsonl")
-    sent: Counter[tuple[str, str]] = Counter(
-        (entry.topic, entry.crc32) for entry in ledger if entry.topic and entry.crc32
-    )
-    found: Counter[tuple[str, str]] = Counter(
-        (json.loads(record.payload)["topic"], f"{zlib.crc32(record.payload):08x}")
-        for record in recorded.frames
-    )
-    assert not found - sent
-    lost = Counter(topic for topic, _ in (sent - found).elements())
-    # what was on its way when the connections ended
-    assert sum(lost.values()) <= 50
-    assert {topic for topic, _ in found} >= set(TOPICS) - {"insurance.USDC"}
+    """Of each connection all that it brought, in order, but what was on its way when it ended."""
+    sent = Sent(read_ledger(recorded.data.parent / "ledger.jsonl"))
+    arrivals = match_arrivals(recorded.records, sent)
+    found = [one.entry.topic for one in arrivals.values() if isinstance(one, Arrival)]
+    assert len(found) == len(recorded.frames)
+    assert len(found) > 0.8 * sum(map(len, sent.frames.values()))
+    assert set(found) >= set(TOPICS) - {"insurance.USDC"}
 
 
 def _said(recorded: Recorded) -> Iterator[tuple[str, int, dict[str, Any], dict[str, Any]]]:
