@@ -42,8 +42,19 @@ _SEQ: Final = ',"seq":987654321'
 _CTS: Final = ',"cts":1723161300119'
 _TRADE: Final = (
     '{{"topic":"{topic}","type":"snapshot","ts":1723161300123,"data":[{{"T":1723161300119,"s":"{symbol}","S":"Buy",'
-    '"v":"1.5","p":"2.5","i":"e1","BT":false}}]}}'
+    '"v":"1.5","p":"2.5","i":"e1"{more}}}]}}'
 )
+_TRADE_MORE: Final = {
+    "tick_direction": ',"L":"PlusTick"',
+    "is_block": ',"BT":false',
+    "is_rpi": ',"RPI":false',
+    "cross_sequence": _SEQ,
+    "mark_price": ',"mP":"1.5"',
+    "index_price": ',"iP":"1.5"',
+    "mark_iv": ',"mIv":"1.5"',
+    "trade_iv": ',"iv":"1.5"',
+}
+"""What a trade may have beside, by its column: that depends on the product line, and on where the rows come from."""
 
 
 class Act(NamedTuple):
@@ -97,13 +108,13 @@ def trades_topic(category: str, symbol: str) -> str:
     return f"publicTrade.{symbol.partition('-')[0] if category == Category.OPTION else symbol}"
 
 
-def _form(kind: WireKind, topic: str, symbol: str, seq: str = "", cts: str = "") -> WireForm:
+def _form(kind: WireKind, topic: str, symbol: str, **parts: str) -> WireForm:
     template = _TRADE if kind == "trades" else _BOOK
-    frame = template.format(topic=topic, symbol=symbol, seq=seq, cts=cts)
+    frame = template.format(topic=topic, symbol=symbol, **parts)
     form = learn_form(kind, topic, symbol, frame.encode(), None)
     if form is None:
         raise DataError(f"{topic} of {symbol}: frames of such names can't be written")
-    return WireForm(form.topic, form.frame, form.each, {"price": "trimmed", "size": "trimmed"})
+    return WireForm(form.topic, form.frame, form.each, dict.fromkeys(form.numbers, "trimmed"))
 
 
 class _Writer:
@@ -113,12 +124,7 @@ class _Writer:
         self._kind: WireKind = kind
         self._topic = topic
         self._symbol = symbol
-        # Imported histories may lack sequence and match time: a renderer for what is there.
-        self._renderers = [
-            Renderer(_form(kind, topic, symbol, seq, cts), kind, symbol)
-            for seq in ("", _SEQ)
-            for cts in ("", _CTS)
-        ]
+        self._renderers: dict[int, Renderer] = {}
         self._decimals = (-1, -1)
         self._reached = LEAST
 
@@ -134,34 +140,47 @@ class _Writer:
         sequences = integers(rows, "sequence")
         first = np.flatnonzero(np.diff(sequences, prepend=sequences[0] - 1))
         counts = np.diff(first, append=count)
-        if self._kind == "trades":
-            payload, offsets = self._renderers[0].render(*wire_columns(self._kind, rows), first, counts)
-        else:
-            first = np.arange(count)
-            payload, offsets = self._books(rows)
+        if self._kind != "trades":
+            first, counts = np.arange(count), np.ones(count, np.int64)
+        payload, offsets = self._frames(rows, first, counts)
         keys = np.maximum(reached, start_ns)
         return Piece(
             payload, np.asarray(offsets, dtype=np.int64), keys[first], receive_ns[first], sequences[first],
             reached[first] >= start_ns, self._widenings(rows, keys, sequences),
         )  # fmt: skip
 
-    def _books(self, rows: pa.Table) -> tuple[bytes, Int64s]:
-        there = [
-            np.asarray(rows[name].is_valid()).astype(np.int64) for name in ("cross_sequence", "match_time")
-        ]
-        which = 2 * there[0] + there[1]
+    def _frames(self, rows: pa.Table, first: Int64s, counts: Int64s) -> tuple[bytes, Int64s]:
+        """Write frames, each with the keys for which its rows have values; most often that is one form for all."""
+        names = tuple(_TRADE_MORE) if self._kind == "trades" else ("cross_sequence", "match_time")
+        there = np.zeros(len(rows), np.int64)
+        for bit, name in enumerate(names):
+            there |= np.asarray(rows[name].is_valid()).astype(np.int64) << bit
+        which = np.bitwise_and.reduceat(there, first)
         borders = [0, *(np.flatnonzero(np.diff(which)) + 1).tolist(), len(which)]
         payloads, offsets, at = [], [np.zeros(1, np.int64)], 0
         for start, end in pairwise(borders):
-            part = rows.slice(start, end - start).combine_chunks()
-            one_each = np.ones(end - start, np.int64)
-            payload, own = self._renderers[int(which[start])].render(
-                *wire_columns(self._kind, part), np.arange(end - start), one_each
+            begin, behind = int(first[start]), int(first[end - 1] + counts[end - 1])
+            part = rows.slice(begin, behind - begin).combine_chunks()
+            payload, own = self._renderer(int(which[start])).render(
+                *wire_columns(self._kind, part), first[start:end] - begin, counts[start:end]
             )
             payloads.append(payload)
             offsets.append(np.asarray(own, dtype=np.int64)[1:] + at)
             at += len(payload)
         return b"".join(payloads), np.concatenate(offsets)
+
+    def _renderer(self, which: int) -> Renderer:
+        """What writes frames that have these of the keys that may be absent."""
+        found = self._renderers.get(which)
+        if found is None:
+            if self._kind == "trades":
+                more = "".join(text for bit, text in enumerate(_TRADE_MORE.values()) if which >> bit & 1)
+                form = _form(self._kind, self._topic, self._symbol, more=more)
+            else:
+                parts = {"seq": _SEQ if which & 1 else "", "cts": _CTS if which & 2 else ""}
+                form = _form(self._kind, self._topic, self._symbol, **parts)
+            found = self._renderers[which] = Renderer(form, self._kind, self._symbol)
+        return found
 
     def _widenings(self, rows: pa.Table, keys: Int64s, sequences: Int64s) -> list[Act]:
         pairs = np.stack([-integers(rows, "price_exponent"), -integers(rows, "size_exponent")], axis=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -101,13 +102,22 @@ class Replay:
         self._running = threading.Event()
         self._running.set()
         self._sought: int | None = None
-        self.speed = speed
+        self._speed = _checked_speed(speed)
         self.at_ns = t0_ns
         self.topics: list[str] = []
         self._chosen: dict[str, str] = {}
         self._streams: list[Stream] = []
         self.engine = Engine(self._category)
         self._begin(t0_ns)
+
+    @property
+    def speed(self) -> float | None:
+        """Seconds of the recording that go by in one; None: as fast as can be. ConfigError for what is not above 0."""
+        return self._speed
+
+    @speed.setter
+    def speed(self, speed: float | None) -> None:
+        self._speed = _checked_speed(speed)
 
     def pause(self) -> None:
         """Hold before the next frame until `resume`, which another thread calls; `run` at full speed sees it later."""
@@ -288,8 +298,6 @@ def replay(
     start_ns, end_ns = parse_time(t0), parse_time(t1)
     if start_ns > end_ns:
         raise ConfigError(f"t0 ({format_ns(start_ns)}) is after t1 ({format_ns(end_ns)}); exchange them")
-    if speed is not None and speed <= 0:
-        raise ConfigError(f"found speed {speed}, expected more than 0")
     names = [symbols] if isinstance(symbols, str) else list(symbols)
     if not names or not (books or trades):
         raise ConfigError("found nothing to replay, expected symbols, and books, trades or both")
@@ -492,3 +500,10 @@ def _window(pieces: list[Piece]) -> _Window:
         acts,
         np.ascontiguousarray(order),
     )
+
+
+def _checked_speed(speed: float | None) -> float | None:
+    """Return a speed that is one. Raises ConfigError for others."""
+    if speed is None or (isinstance(speed, int | float) and 0 < speed < math.inf):
+        return speed
+    raise ConfigError(f"found speed {speed!r}, expected a number above 0 (10: ten seconds in one), or None")

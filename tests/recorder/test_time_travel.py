@@ -436,3 +436,70 @@ def test_random_recordings_are_replayed_as_a_slow_reader_has_them(tmp_path: Path
             if is_live or state == "live":
                 assert found == whole_book, at_ns
             assert is_live or state != "live", at_ns
+
+
+USUAL: dict[str, Any] = {"L": "PlusTick", "BT": False, "RPI": True, "seq": 77}
+OF_OPTION: dict[str, Any] = {
+    "L": "MinusTick", "BT": True, "RPI": False, "seq": 5, "mP": "6960.81", "iP": "61647.49", "mIv": "0.55", "iv": "0",
+}  # fmt: skip
+OF_SPREAD: dict[str, Any] = {"L": "ZeroPlusTick", "seq": 3}
+
+
+@pytest.mark.parametrize(
+    ("category", "topic", "symbol", "frames"),
+    [
+        ("linear", "publicTrade.BTCUSDT", "BTCUSDT", [[USUAL, USUAL], [{"BT": False}], [USUAL]]),
+        ("linear", "publicTrade.BTCUSDT", "BTCUSDT", [[{**USUAL, "BT": True}], [{"BT": False, "seq": 9}]]),
+        ("option", "publicTrade.BTC", "BTC-26FEB27-62000-C-USDT", [[OF_OPTION, OF_OPTION], [OF_OPTION]]),
+        (
+            "spread",
+            "publicTrade.BTCUSDT_BTC/USDT",
+            "BTCUSDT_BTC/USDT",
+            [[OF_SPREAD], [OF_SPREAD, {"seq": 4}]],
+        ),
+    ],
+)
+def test_trades_come_back_with_all_that_they_had(
+    tmp_path: Path, category: str, topic: str, symbol: str, frames: list[list[dict[str, Any]]]
+) -> None:
+    """Of two trades in one message of which one lacks a key, both lack it: no exchange writes so."""
+    at_ms, count = START_NS // MS, 0
+    sent: list[list[dict[str, Any]]] = []
+    for frame in frames:
+        sent.append([])
+        for more in frame:
+            count += 1
+            price = f"{'-' if category == 'spread' else ''}12{count}.5"
+            sent[-1].append(
+                {"T": at_ms, "s": symbol, "S": "Sell", "v": "0.25", "p": price, "i": f"t{count}", **more}
+            )
+    tape = Tape(tmp_path, (topic,), collector="one", category=Category(category))
+    tape.frames(
+        json.dumps({"topic": topic, "type": "snapshot", "ts": at_ms, "data": trades}).encode()
+        for trades in sent
+    )
+    tape.stop()
+    roll_data(tmp_path)
+    with open_archive(tmp_path) as opened:
+        start, end = format_ns(START_NS), format_ns(START_NS + SECOND)
+        events = list(replay(opened, symbol, start, end, category=category, books=False))
+    for trades in sent:
+        common = set(trades[0]).intersection(*trades)
+        trades[:] = [{key: trade[key] for key in trade if key in common} for trade in trades]
+    assert [json.loads(event.frame)["data"] for event in events] == sent
+    assert [(trade.side, trade.price) for event in events for trade in event.trades] == [
+        ("sell", int(trade["p"].replace(".", ""))) for trades in sent for trade in trades
+    ]
+
+
+@pytest.mark.parametrize("speed", [0, -1.0, float("nan"), float("inf"), "fast"])
+def test_what_is_no_speed_is_refused_whenever_it_is_said(tmp_path: Path, speed: Any) -> None:
+    with open_archive(simple(tmp_path, [row(1, 1000, "snapshot")])) as opened:
+        start, end = format_ns(NOON_NS), format_ns(NOON_NS + 9 * SECOND)
+        with pytest.raises(ConfigError, match="expected a number above 0"):
+            replay(opened, "BTCUSDT", start, end, speed=speed)
+        replayed = replay(opened, "BTCUSDT", start, end, speed=2)
+        with pytest.raises(ConfigError, match="expected a number above 0"):
+            replayed.speed = speed
+        assert replayed.speed == 2
+        replayed.speed = None
