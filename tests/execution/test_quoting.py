@@ -68,7 +68,10 @@ async def test_both_sides_follow_the_book_and_are_pulled_without_one(place: Plac
 
 
 async def test_the_demonstration_leaves_nothing_open(place: Place) -> None:
-    words = await trade(place.gateway.url, place.directory, 1.0)
+    for seconds in (1.0, 10.0, 50.0):
+        words = await trade(place.gateway.url, place.directory / str(seconds), seconds)
+        if not any(line.startswith("placed 0") for line in words):
+            break  # else the machine was too slow for a live book within that time
     assert any(line.startswith("placed ") and not line.startswith("placed 0") for line in words), words
     assert "open orders: 0, requests without an outcome: 0" in words
     assert not place.truth.orders

@@ -53,8 +53,11 @@ def test_what_there_is_and_what_changes(desk: Desk, tmp_path: Path) -> None:
 
 
 def test_for_people_and_for_a_while(desk: Desk) -> None:
-    ended = desk("watch", "--duration", "2")
-    assert ended.code == 0
+    for seconds in (2, 20, 60):
+        ended = desk("watch", "--duration", seconds)
+        assert ended.code == 0
+        if "connected" in ended.out:
+            break  # else the machine was too slow to connect within that time
     lines = ended.out.splitlines()
     assert lines[-1].split()[0] == "connected"
     assert "coin          USDT 100000" in [line.strip() for line in lines]

@@ -77,8 +77,7 @@ async def test_two_connections_share_one_timeline(make_lines: Make, write_lines:
     payloads = [payload for _, payload in lines]
     async with Gateway(options(write_lines(lines), settle_seconds=0.3)) as gateway:
         first, second = await join(gateway), await join(gateway)
-        await first.subscribe(*TOPICS)
-        await second.subscribe(*TOPICS)
+        await asyncio.gather(first.subscribe(*TOPICS), second.subscribe(*TOPICS))
         await asyncio.gather(first.until(len(lines)), second.until(len(lines)))
         assert first.frames == second.frames == payloads
 
@@ -239,9 +238,8 @@ async def test_a_reader_that_stops_at_a_pace_is_cut_off_alone(
     )
     async with Gateway(chosen) as gateway:
         stuck, alive = await join(gateway, max_queue=1), await join(gateway)
-        await stuck.subscribe(*TOPICS)
+        await asyncio.gather(stuck.subscribe(*TOPICS), alive.subscribe(*TOPICS))
         stuck.socket.transport.pause_reading()
-        await alive.subscribe(*TOPICS)
         await alive.until(len(lines))
         assert alive.frames == [payload for _, payload in lines]
         assert {"event": "close", "connection": 1} in ledger_lines(ledger)
