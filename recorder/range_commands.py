@@ -21,7 +21,7 @@ from schemas.errors import ConfigError
 from schemas.names import Category, Table
 from schemas.time import NS_PER_MS, format_ns, parse_time
 
-__all__ = ["bars", "snapshots"]
+__all__ = ["bars", "cut_bars", "snapshots"]
 
 _BAR_WIDTH: Final = 30
 
@@ -137,6 +137,8 @@ def _write(
             rows = write_rows(result, style, out)
         if rows < 0:  # whoever read them has seen enough
             return
+        if rows and function.name == "bars" and (cut := cut_bars(start_ns, end_ns, arguments["every"])):
+            typer.echo(cut, err=True)
         if rows == 0 and start_ns < end_ns and not mark_untrusted:
             typer.echo("no rows: what was recorded lies in gaps; --mark-untrusted shows it", err=True)
         elif style is Format.TABLE and rows > MAX_TABLE_ROWS:
@@ -145,6 +147,19 @@ def _write(
                 "narrow the range, or take all with --format csv, json or parquet",
                 err=True,
             )
+
+
+def cut_bars(start_ns: int, end_ns: int, every_ns: int) -> str:
+    """Return what is to be said of bars that a range cuts: they look like others, and have fewer trades."""
+    ends = [
+        text
+        for text, moment_ns in (
+            ("the first bar has only trades from --from on", start_ns),
+            ("the last bar only those before --to", end_ns),
+        )
+        if moment_ns % every_ns
+    ]
+    return f"{' and '.join(ends)}; multiples of --every give whole bars" if ends else ""
 
 
 def _told(

@@ -26,7 +26,10 @@ _SCHEMA: Final = pa.schema(
     [
         *HEAD,
         column(
-            "average_price", pa.float64(), "Mean price of what was filled; null where nothing was.", null=True
+            "average_price",
+            pa.float64(),
+            "Mean price of what was filled, by size; null where nothing was.",
+            null=True,
         ),
         column("worst_price", pa.float64(), "Price of the last level touched.", null=True),
         column("mid", pa.float64(), "The middle; null where a side is empty.", null=True),
@@ -37,7 +40,11 @@ _SCHEMA: Final = pa.schema(
             null=True,
         ),
         column("filled", pa.float64(), "How much there was, up to the size."),
-        column("notional", pa.float64(), "Sum of price x size over it."),
+        column(
+            "notional",
+            pa.float64(),
+            "Sum of price x size over it: quote coin (of no use on inverse).",
+        ),
         column("levels", pa.int32(), "How many levels it came from."),
         column("complete", pa.bool_(), "All of the size was there."),
     ]
@@ -96,7 +103,11 @@ COST_TO_FILL: Final = RangeFunction(
     (
         *(BOOK_PARAMETERS[name] for name in ("category", "symbol", "t0", "t1")),
         Parameter("side", Kind.SIDE, "buy takes asks, sell takes bids."),
-        Parameter("size", Kind.QUANTITY, "How much, in the book's own unit of size."),
+        Parameter(
+            "size",
+            Kind.QUANTITY,
+            "How much, in the book's own unit of size: base coin, or USD contracts on inverse.",
+        ),
         Parameter("every", Kind.DURATION, "Time from one row's moment to the next.", 10**9),
         *(BOOK_PARAMETERS[name] for name in ("topic", "clock", "untrusted")),
     ),

@@ -61,7 +61,12 @@ def serve(
         Path | None,
         typer.Option("--tls-key", metavar="PEM", help="Its private key, if it is in a file of its own."),
     ] = None,
-    rate: Annotated[float, typer.Option("--rate", min=1, max=60, help="Most updates a second.")] = 30.0,
+    rate: Annotated[
+        float,
+        typer.Option(
+            "--rate", min=1, max=60, help="Most updates a second, of the table and of the book each."
+        ),
+    ] = 30.0,
 ) -> None:
     """Show the recorder as a web page: feeds, a live book, how late, which gaps. Reads only; a process of its own."""
     import uvloop

@@ -166,7 +166,12 @@ BARS: Final = sql_function(
     "Open, high, low, close and volume of trades, for each length of match time in which there were any.",
     (
         *RANGE,
-        Parameter("every", Kind.DURATION, "Length of a bar; bars begin at multiples of it.", 10**9),
+        Parameter(
+            "every",
+            Kind.DURATION,
+            "Length of a bar; bars begin at multiples of it. The first and the last have only the trades of the range.",
+            10**9,
+        ),
         Parameter(
             "untrusted",
             Kind.UNTRUSTED,
@@ -181,11 +186,11 @@ BARS: Final = sql_function(
             field("high", pa.float64(), "Highest price."),
             field("low", pa.float64(), "Lowest price."),
             field("close", pa.float64(), "Price of its last trade."),
-            field("volume", pa.float64(), "Sum of the sizes."),
+            field("volume", pa.float64(), "Sum of the sizes: base coin, or USD contracts on inverse."),
             field("vwap", pa.float64(), "Mean price, weighted by size."),
             field("trades", pa.int64(), "How many."),
             field("buy_volume", pa.float64(), "Sum of the sizes that takers bought."),
-            field("trusted", pa.bool_(), "Every trade of it was recorded."),
+            field("trusted", pa.bool_(), "Every trade of it that the range has was recorded."),
         ]
     ),
     _bars,

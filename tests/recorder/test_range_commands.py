@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 
 from recorder import range_commands
 from recorder.cli import app
+from recorder.range_commands import cut_bars
 from schemas.errors import ConfigError, NoData, TapebookError
 from schemas.names import Table
 from tests.recorder.archives import MS, NOON_NS, HandmadeArchive
@@ -156,3 +157,21 @@ def test_what_cannot_be_answered_is_said_in_words(data: Path) -> None:
     assert "ask for at most 50" in fails(NoData, *ask("snapshots", "BTCUSDT", *RANGE, "--depth", 200))
     assert "no order book" in fails(ConfigError, *ask("snapshots", "BTCUSDT", *RANGE, "--topic", "tickers"))
     assert "no such data directory" in fails(ConfigError, "bars", "BTCUSDT", *RANGE, "--data", data / "none")
+
+
+@pytest.mark.parametrize(
+    ("every", "told"),
+    [
+        ("1s", ""),
+        (
+            "2s",
+            "the first bar has only trades from --from on and the last bar only those before --to; multiples of",
+        ),
+    ],
+)
+def test_bars_that_the_range_cuts_are_spoken_of(data: Path, every: str, told: str) -> None:
+    """From 12:00:01 to 12:00:03."""
+    result = run("bars", "BTCUSDT", *RANGE, "--every", every, "--data", data)
+    assert result.exit_code == 0
+    assert result.stderr.startswith(told) if told else not result.stderr
+    assert cut_bars(60 * 10**9, 61 * 10**9, 60 * 10**9).startswith("the last bar only those before --to;")
