@@ -232,6 +232,8 @@ def _nearest(said: str, key: str, value: Any) -> str | None:
         return "[" + ", ".join(f'"{part.strip()}"' for part in value.split(",")) + "]"
     if "`bool`" in said and isinstance(value, str | int):
         return "true" if str(value).lower() in ("1", "yes", "on", "true") else "false"
+    if "`str`" in said and isinstance(value, int | float) and not isinstance(value, bool):
+        return f'"{value}"'
     if isinstance(value, str) and ("`float`" in said or "`int`" in said):
         return value if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value) else None
     if isinstance(value, float) and "`int`" in said and abs(value) < 1e9:

@@ -66,6 +66,7 @@ def test_a_file_and_options_over_it(tmp_path: Path, head: str) -> None:
             [":2: keep_journal_bytes", "found '1 PB'", "such as 500GB"],
         ),
         ("commit_kib = 1e9\n", [":1: commit_kib", "found 1000000000.0", "<= 65536", "the nearest is 65536"]),
+        ("live_depth = 20\n", [":1: live_depth", "found 20", "expected `str`", 'the nearest is "20"']),
         ("lines = 9\n", [":1: lines", "found 9", "<= 4", "the nearest is 4"]),
         (
             'lines = 0\nregion = "us"\n',
