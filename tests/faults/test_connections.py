@@ -16,6 +16,7 @@ import pytest
 from engine.bybit.limits import CONNECT_WINDOW_NS, CONNECTS_PER_WINDOW
 from recorder.cli import main
 from recorder.shared_budget import SharedBudget
+from schemas.time import format_ns
 from tests.processes import Tally, gateway, json_lines, recording, tapebook
 from tests.tls import Certificates, make_certificates
 
@@ -154,7 +155,8 @@ def test_histories_are_fetched_over_https_too(
     tmp_path: Path, certificates: Certificates, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shown = ["--tls-cert", certificates.certificate, "--tls-key", certificates.key]
-    arguments = ["backfill", "--symbols", "BTCUSDT", "--from", "2026-11-01T00:00:00Z", "--no-roll"]
+    start = format_ns(time.time_ns() - 20 * 86_400 * 10**9)
+    arguments = ["backfill", "--symbols", "BTCUSDT", "--from", start, "--no-roll"]
     arguments += ["--data", str(tmp_path / "data")]
     with gateway(tmp_path / "gateway", "--simulate", 3, "--category", "linear", *shown) as exchange:
         with pytest.raises(SystemExit) as ended:
