@@ -184,7 +184,7 @@ class Requests:
         self._look_up(request.identity, request.key, now_ms)
 
     def sending(self, request: OrderRequest, timestamp_ms: int, window_ms: int) -> None:
-        """Note that a request goes out now, before any of its bytes do.
+        """Note that a request goes out now: before any of its bytes do, or in the same breath (a plain order).
 
         Raises:
             RuntimeError: it was sent before; a mistake of the caller that must not reach the exchange.

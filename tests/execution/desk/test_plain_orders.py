@@ -243,6 +243,57 @@ def test_limits_are_reached_and_not_passed() -> None:
     assert desk.straight(desk.order(price=D("50500.1"), quantity=D("0.01"))) is None
 
 
+@pytest.mark.parametrize(
+    ("name", "enough", "not_enough"),
+    [
+        ("minimum_price", "50000.1", "50000.2"),
+        ("maximum_price", "50000.1", "50000"),
+        ("minimum_quantity", "0.2", "0.201"),
+        ("maximum_limit", "0.2", "0.199"),
+        ("minimum_notional", "10000.02", "10000.0201"),
+        ("order_notional", "10000.02", "10000.0199"),
+        ("position_notional", "10000.02", "10000.0199"),
+    ],
+)
+def test_each_limit_to_its_last_place(name: str, enough: str, not_enough: str) -> None:
+    """0.2 at 50000.1 are worth 10000.02."""
+    for value, is_plain in ((enough, True), (not_enough, False)):
+        filters, limits = LINEAR, msgspec.structs.replace(LIMITS, order_notional=None)
+        if name in Filters.__struct_fields__:
+            filters = msgspec.structs.replace(filters, **{name: D(value)})
+        else:
+            limits = msgspec.structs.replace(limits, **{name: D(value)})
+        desk = Desk(filters, limits, QUOTE)
+        order = desk.order(price=D("50000.1"), quantity=D("0.2"))
+        if is_plain:
+            same(desk, order)
+        else:
+            assert desk.straight(order) is None
+            with pytest.raises(Refused):
+                desk.long(order)
+
+
+def test_coins_in_smaller_parts_than_orders_count_as_a_little_more() -> None:
+    limits = msgspec.structs.replace(LIMITS, order_notional=None, position_notional=D(50_000))
+    spot = msgspec.structs.replace(LINEAR, category=Category.SPOT)
+    for balance, is_plain in (("0.8", True), ("0.80000000001", False), ("0.799999999", True)):
+        desk = Desk(spot, limits, QUOTE)
+        desk.own("BTC", D(balance))
+        order = desk.order(quantity=D("0.2"))  # 50,000 with 0.8
+        assert (desk.straight(order) is not None) == is_plain
+
+
+def test_what_is_unclear_is_left_to_the_long_way() -> None:
+    spot = msgspec.structs.replace(LINEAR, category=Category.SPOT)
+    desk = Desk(spot, LIMITS, QUOTE)
+    order = desk.order(quantity=D("0.01"))
+    assert desk.straight(order) is not None
+    desk.send(
+        desk.order(price=None, quantity=D(100), in_quote_coin=True)
+    )  # how much it buys depends on the price
+    assert desk.straight(order) is None
+
+
 def test_what_is_held_open_and_under_way_counts() -> None:
     desk = Desk(quote=QUOTE)
     desk.hold("Buy", D("0.1"))
