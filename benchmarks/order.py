@@ -28,7 +28,7 @@ from typing import Any, Final
 from benchmarks.timing import machine
 from execution.client import TradingClient
 from execution.desk.limits import Limits, Quote
-from execution.desk.orders import NewOrder, Refused, Side, TimeInForce
+from execution.desk.orders import NewOrder, Refused, Side, SmpType, TimeInForce
 from execution.desk.outcomes import OutcomeKind
 from execution.desk.signers import HmacSigner
 from execution.desk.wire import Op, order_message, post_request
@@ -82,7 +82,7 @@ def order(orders: int = 2_000, repetitions: int = 5) -> dict[str, Any]:
     ):
         try:
             with _own_processor((gateway, reader)):
-                times = asyncio.run(_create(root, Path(directory), plain, orders * repetitions))
+                times, long_way = asyncio.run(_create(root, Path(directory), plain, orders * repetitions))
         finally:
             vars(transport)["os"] = os
     writers, missing = _writers()
@@ -95,6 +95,7 @@ def order(orders: int = 2_000, repetitions: int = 5) -> dict[str, Any]:
         "benchmark": "order",
         "orders": orders * repetitions,
         "create_to_socket_ns": _figures(times.walls) | {"quietest_median": _quietest(times.walls)},
+        "create_long_way_ns": _figures(long_way.walls),
         "create_after_pause_ns": _figures(times.first),
         "create_to_socket_processor_ns": _figures(times.worked),
         "socket_write_ns": _figures(times.writes),
@@ -226,7 +227,7 @@ def _own_processor(others: tuple[int, ...]) -> Iterator[None]:
         os.sched_setaffinity(0, known)
 
 
-def _new_order() -> NewOrder:
+def _new_order(smp_type: SmpType = SmpType.NONE) -> NewOrder:
     return NewOrder(
         category=Category.LINEAR,
         symbol="BTCUSDT",
@@ -234,50 +235,58 @@ def _new_order() -> NewOrder:
         quantity=Decimal("0.001"),
         price=Decimal(50_000),
         time_in_force=TimeInForce.IOC,
+        smp_type=smp_type,
     )
 
 
-async def _create(root: str, directory: Path, plain: socket.socket, count: int) -> _Times:
+async def _create(root: str, directory: Path, plain: socket.socket, count: int) -> tuple[_Times, _Times]:
     """Time `create()` of orders that the exchange takes and ends at once (IOC, away from the market).
 
     From the call to when the socket's write has returned with every byte taken; what is booked after that isn't in it.
+
+    Returns:
+        Of plain orders, and of a fifth as many that take the long way (docs/execution.md): they name an SMP type.
     """
     settings = Settings(
         root=root, directory=directory / "account", symbols={Category.LINEAR: ("BTCUSDT",)}, limits=LIMITS
     )
     quote = Quote(Decimal(60_000), Decimal(60_001))
+    async with TradingClient(settings, HmacSigner(KEY, SECRET), quote_of=lambda *_: quote) as client:
+        times = await _time_creates(client, _new_order(), plain, count)
+        return times, await _time_creates(client, _new_order(SmpType.CANCEL_TAKER), plain, count // 5)
+
+
+async def _time_creates(client: TradingClient, wanted: NewOrder, plain: socket.socket, count: int) -> _Times:
     times = _Times()
     tickets: list[Ticket] = []
-    async with TradingClient(settings, HmacSigner(KEY, SECRET), quote_of=lambda *_: quote) as client:
-        vars(transport)["os"] = times  # in place of the module, of which it uses only this
-        wanted = _new_order()
-        done = 0
-        while done < WARM_UP + count:
-            worked = time.thread_time_ns()
-            begun = time.perf_counter_ns()
-            try:
-                ticket = client.create(wanted)
-            except Refused as refusal:
-                if refusal.rule != "rate":
-                    raise
-                await asyncio.sleep(0.02)
-                continue
-            if times.write_begun < begun:
-                raise DataError("an order's bytes weren't in the socket when create() returned")
-            if done >= WARM_UP:
-                times.worked.append(time.thread_time_ns() - worked)
-                times.walls.append(times.write_done - begun)
-                times.writes.append(times.write_done - times.write_begun)
-                if done % _EVERY == 0:
-                    times.first.append(times.walls[-1])
-            tickets.append(ticket)
-            done += 1
+    vars(transport)["os"] = times  # in place of the module, of which it uses only this
+    done = 0
+    while done < WARM_UP + count:
+        worked = time.thread_time_ns()
+        begun = time.perf_counter_ns()
+        try:
+            ticket = client.create(wanted)
+        except Refused as refusal:
+            if refusal.rule != "rate":
+                raise
+            await asyncio.sleep(0.02)
+            continue
+        if times.write_begun < begun:
+            raise DataError("an order's bytes weren't in the socket when create() returned")
+        if done >= WARM_UP:
+            times.worked.append(time.thread_time_ns() - worked)
+            times.walls.append(times.write_done - begun)
+            times.writes.append(times.write_done - times.write_begun)
             if done % _EVERY == 0:
-                await _answered(client, tickets)
-                tickets.clear()
-                await asyncio.sleep(_EVERY / _MOST_PER_SECOND / 2)
-                times.write_plainly(plain)
-                await asyncio.sleep(_EVERY / _MOST_PER_SECOND / 2)
+                times.first.append(times.walls[-1])
+        tickets.append(ticket)
+        done += 1
+        if done % _EVERY == 0:
+            await _answered(client, tickets)
+            tickets.clear()
+            await asyncio.sleep(_EVERY / _MOST_PER_SECOND / 2)
+            times.write_plainly(plain)
+            await asyncio.sleep(_EVERY / _MOST_PER_SECOND / 2)
     return times
 
 
