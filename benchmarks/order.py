@@ -28,7 +28,7 @@ from typing import Any, Final
 from benchmarks.timing import machine
 from execution.client import TradingClient
 from execution.desk.limits import Limits, Quote
-from execution.desk.orders import NewOrder, Refused, Side, SmpType, TimeInForce
+from execution.desk.orders import NewOrder, Refused, Side, TimeInForce
 from execution.desk.outcomes import OutcomeKind
 from execution.desk.signers import HmacSigner
 from execution.desk.wire import Op, order_message, post_request
@@ -227,7 +227,7 @@ def _own_processor(others: tuple[int, ...]) -> Iterator[None]:
         os.sched_setaffinity(0, known)
 
 
-def _new_order(smp_type: SmpType = SmpType.NONE) -> NewOrder:
+def _new_order(take_profit: Decimal | None = None) -> NewOrder:
     return NewOrder(
         category=Category.LINEAR,
         symbol="BTCUSDT",
@@ -235,7 +235,7 @@ def _new_order(smp_type: SmpType = SmpType.NONE) -> NewOrder:
         quantity=Decimal("0.001"),
         price=Decimal(50_000),
         time_in_force=TimeInForce.IOC,
-        smp_type=smp_type,
+        take_profit=take_profit,
     )
 
 
@@ -245,7 +245,7 @@ async def _create(root: str, directory: Path, plain: socket.socket, count: int) 
     From the call to when the socket's write has returned with every byte taken; what is booked after that isn't in it.
 
     Returns:
-        Of plain orders, and of a fifth as many that take the long way (docs/execution.md): they name an SMP type.
+        Of plain orders, and of a fifth as many that take the long way (docs/execution.md): they have a take profit.
     """
     settings = Settings(
         root=root, directory=directory / "account", symbols={Category.LINEAR: ("BTCUSDT",)}, limits=LIMITS
@@ -253,7 +253,7 @@ async def _create(root: str, directory: Path, plain: socket.socket, count: int) 
     quote = Quote(Decimal(60_000), Decimal(60_001))
     async with TradingClient(settings, HmacSigner(KEY, SECRET), quote_of=lambda *_: quote) as client:
         times = await _time_creates(client, _new_order(), plain, count)
-        return times, await _time_creates(client, _new_order(SmpType.CANCEL_TAKER), plain, count // 5)
+        return times, await _time_creates(client, _new_order(Decimal(70_000)), plain, count // 5)
 
 
 async def _time_creates(client: TradingClient, wanted: NewOrder, plain: socket.socket, count: int) -> _Times:

@@ -1,8 +1,8 @@
 # cython: cdivision=True
 """The straight way of plain orders: what is clearly allowed is seen at once, and written at once, in whole numbers.
 
-A plain order is a limit order of an instrument that trades, far enough within every limit that nothing has to be looked
-at one by one. Most orders are. Whatever isn't plainly so is left to the long way
+A plain order is a limit or market order of an instrument that trades, without trigger and protection, far enough within
+every limit that nothing has to be looked at one by one. Most orders are. Whatever isn't plainly so is left to the long way
 (`execution.entry`, with `execution.desk.filters` and `execution.desk.limits`), which decides and says why: here nothing
 is ever refused, and nothing is changed. What is allowed here is allowed there, and written byte for byte as it is
 there; tests/execution/desk/test_plain_orders.py holds the one against the other.
@@ -33,7 +33,7 @@ cdef extern from "Python.h":
 cdef enum:
     MOST_DIGITS = 14  # so that a product has at most as many as Python's decimals, which the long way multiplies
     MOST_HEAD = 512
-    ROOM = 2048  # a line is shorter: two heads, and five names of at most 64 characters
+    ROOM = 2048  # a line is shorter: two heads, and seven names of at most 64 characters
 
 cdef int64_t MOST_WINDOW_MS = 10 ** 12
 cdef int64_t[MOST_DIGITS + 1] POWERS
@@ -177,6 +177,7 @@ cdef class Terms:
     cdef tb_wide least_quantity
     cdef tb_wide most_quantity
     cdef tb_wide most_post_only
+    cdef tb_wide most_at_market
     cdef tb_wide least_worth
     cdef tb_wide most_worth
     cdef tb_wide most_position
@@ -220,6 +221,7 @@ cdef class Terms:
         self.least_quantity = wide_of(least(filters.minimum_quantity, quantity_places))
         self.most_quantity = wide_of(most([filters.maximum_limit, own], quantity_places))
         self.most_post_only = wide_of(most([post_only, own], quantity_places))
+        self.most_at_market = wide_of(most([filters.maximum_market, own], quantity_places))
         self.least_worth = wide_of(least(filters.minimum_notional, worth_places))
         self.most_worth = wide_of(most([limits.order_notional], worth_places))
         self.holds_position = limits.position_notional is not None
@@ -285,24 +287,25 @@ cdef class PlainOrders:
         """
         cdef Terms terms
         cdef int64_t price, quantity, bid, ask, index
-        cdef tb_wide unit, worth
-        cdef bint is_buy, is_cut
+        cdef tb_wide unit, value  # of one coin or contract: for our limits, and for the exchange's
+        cdef bint is_buy, is_cut, at_market, only_closes
         if type(order) is not _new_order or min(now_ms, now_ns, line_number) < 0 or not 0 <= window_ms < MOST_WINDOW_MS:
             return None
         category, symbol, limit = order.category, order.symbol, order.price
         amount = order.quantity
         if (
-            type(limit) is not _decimal
+            (limit is not None and type(limit) is not _decimal)
             or type(amount) is not _decimal
             or order.trigger_price is not None
             or order.take_profit is not None
             or order.stop_loss is not None
             or order.slippage_ticks is not None
-            or order.reduce_only
             or order.close_on_trigger
             or order.in_quote_coin
-            or order.smp_type is not _no_smp
         ):
+            return None
+        at_market, only_closes = limit is None, order.reduce_only
+        if at_market and category is _spot:
             return None
         name = category, symbol
         filters = self.filters.get(name)
@@ -323,31 +326,33 @@ cdef class PlainOrders:
         ):
             return None
         is_buy = order.side is _buy
-        price = read(limit, terms.price_places, &is_cut)
-        if price < 0:
-            return None
-        if price % terms.tick or is_cut:  # away from the market
-            price += (0 if is_buy else terms.tick) - price % terms.tick
+        price = 0
+        if not at_market:
+            price = read(limit, terms.price_places, &is_cut)
+            if price < 0:
+                return None
+            if price % terms.tick or is_cut:  # away from the market
+                price += (0 if is_buy else terms.tick) - price % terms.tick
+            if price <= 0 or price < terms.least_price or price > terms.most_price:
+                return None
         quantity = read(amount, terms.quantity_places, &is_cut)
         if quantity < 0:
             return None
         quantity -= quantity % terms.step
         if (
-            price <= 0
-            or quantity <= 0
-            or price < terms.least_price
-            or price > terms.most_price
+            quantity <= 0
             or quantity < terms.least_quantity
-            or quantity > (terms.most_post_only if order.time_in_force is _post_only else terms.most_quantity)
+            or quantity > (
+                terms.most_at_market if at_market
+                else terms.most_post_only if order.time_in_force is _post_only
+                else terms.most_quantity
+            )
         ):
             return None
-        worth = quantity if terms.is_inverse else <tb_wide>price * quantity
-        if worth < terms.least_worth:
-            return None
-        unit = 1 if terms.is_inverse else price
+        unit = value = price
         quote = self.quote_of(category, symbol)
         if quote is None:
-            if terms.has_collar:
+            if terms.has_collar or at_market:
                 return None
         else:
             if <int64_t>quote.age_ms > terms.quote_age_ms:
@@ -358,19 +363,26 @@ cdef class PlainOrders:
             ask = read(quote.ask, terms.price_places, &is_cut)
             if ask <= bid or is_cut:
                 return None
-            if terms.has_collar and (
+            if at_market:
+                unit = value = ask if is_buy else bid
+            elif terms.has_collar and (
                 (<tb_wide>price * terms.collar_unit > <tb_wide>ask * terms.above)
                 if is_buy
                 else (<tb_wide>price * terms.collar_unit < <tb_wide>bid * terms.below)
             ):
                 return None
-            if not is_buy and not terms.is_inverse and bid > price:
-                unit = bid
-        if unit * quantity > terms.most_worth:
-            return None
+            if not is_buy and bid > unit:
+                unit = bid  # it trades at the best bid
+        if terms.is_inverse:
+            unit = value = 1  # a dollar each
         index = order.position_index
-        if terms.holds_position and not self.fits(terms, category, symbol, order.side, is_buy, index, unit, quantity):
-            return None
+        if not only_closes:
+            if value * quantity < terms.least_worth or unit * quantity > terms.most_worth:
+                return None
+            if terms.holds_position and not self.fits(
+                terms, category, symbol, order.side, is_buy, index, unit, quantity
+            ):
+                return None
         return self.texts(order, terms, price, quantity, index, now_ms, window_ms, line_number, now_ns)
 
     cdef bint fits(
@@ -423,8 +435,9 @@ cdef class PlainOrders:
         cdef const char *in_force
         cdef const char *link
         cdef const char *request
-        cdef Py_ssize_t side_size, in_force_size, link_size, request_size, fields_size
-        own, side_text, in_force_text = order.link_id, order.side, order.time_in_force
+        cdef const char *smp
+        cdef Py_ssize_t side_size, in_force_size, link_size, request_size, smp_size, fields_size
+        own, side_text, in_force_text, smp_type = order.link_id, order.side, order.time_in_force, order.smp_type
         if own and not self.is_new(order.category, own):
             return None
         request_id = self.next_id()
@@ -433,7 +446,8 @@ cdef class PlainOrders:
         in_force = PyUnicode_AsUTF8AndSize(in_force_text, &in_force_size)
         link = PyUnicode_AsUTF8AndSize(link_id, &link_size)
         request = PyUnicode_AsUTF8AndSize(request_id, &request_size)
-        if max(side_size, in_force_size, link_size, request_size) > 64:
+        smp = PyUnicode_AsUTF8AndSize(smp_type, &smp_size)
+        if max(side_size, in_force_size, link_size, request_size, smp_size) > 64:
             return None
 
         at = put(line, b'{"n":')
@@ -448,12 +462,15 @@ cdef class PlainOrders:
         fields = at
         at = put(at, terms.head)
         at = put_text(at, side, side_size)
-        at = put(at, b'","orderType":"Limit","qty":"')
+        at = put(at, b'","orderType":"Limit","qty":"' if price else b'","orderType":"Market","qty":"')
         at = put_decimal(at, quantity, terms.quantity_places)
-        at = put(at, b'","price":"')
-        at = put_decimal(at, price, terms.price_places)
-        at = put(at, b'","timeInForce":"')
-        at = put_text(at, in_force, in_force_size)
+        if price:
+            at = put(at, b'","price":"')
+            at = put_decimal(at, price, terms.price_places)
+            at = put(at, b'","timeInForce":"')
+            at = put_text(at, in_force, in_force_size)
+        else:
+            at = put(at, b'","timeInForce":"IOC')
         if own:
             at = put(at, b'","orderLinkId":"')
             at = put_text(at, link, link_size)
@@ -461,6 +478,12 @@ cdef class PlainOrders:
         if index and not terms.is_spot:
             at = put(at, b',"positionIdx":')
             at = put_whole(at, index)
+        if order.reduce_only:
+            at = put(at, b',"reduceOnly":true')
+        if smp_type is not _no_smp:
+            at = put(at, b',"smpType":"')
+            at = put_text(at, smp, smp_size)
+            at = put(at, b'"')
         if not own:
             at = put(at, b',"orderLinkId":"')
             at = put_text(at, link, link_size)

@@ -194,6 +194,17 @@ def test_nothing_is_changed_by_looking() -> None:
         {"position_index": 1},
         {"position_index": 2},
         {"position_index": 1, "link_id": "mine"},
+        {"reduce_only": True, "quantity": D(3)},  # what only closes has no limit here
+        {"smp_type": SmpType.CANCEL_MAKER},
+        {"price": None},
+        {"price": None, "side": Side.SELL, "time_in_force": TimeInForce.IOC},
+        {
+            "price": None,
+            "reduce_only": True,
+            "smp_type": SmpType.CANCEL_BOTH,
+            "link_id": "mine",
+            "position_index": 2,
+        },
         {"price": D("50000.10"), "quantity": D("0.100")},
         {"price": D("49900.0"), "quantity": D("0.020")},
         {"price": D("50000.01"), "quantity": D("0.0109999")},
@@ -211,14 +222,15 @@ def test_what_else_is_plain(more: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "more",
     [
-        {"price": None},
+        {"price": None, "category": Category.SPOT},
+        {"price": None, "quantity": D("0.201")},
         {"quantity": D("0.0009")},  # less than a step
         {"trigger_price": D(49_000), "trigger_rises": False},
         {"take_profit": D(60_000)},
         {"stop_loss": D(40_000)},
-        {"reduce_only": True},
+        {"reduce_only": True, "close_on_trigger": True, "quantity": D(0)},
         {"close_on_trigger": True},
-        {"smp_type": SmpType.CANCEL_MAKER},
+        {"slippage_ticks": 5, "price": None},
         {"symbol": "ETHUSDT"},
         {"category": Category.INVERSE},
         {"quantity": D("0.201")},  # worth more than an order may be
@@ -363,6 +375,7 @@ def test_a_price_that_cannot_be_held_against_the_book(quote: Quote | None) -> No
 def test_without_a_collar_no_book_is_needed() -> None:
     desk = Desk(limits=msgspec.structs.replace(LIMITS, collar=None))
     same(desk, desk.order())
+    assert desk.straight(desk.order(price=None)) is None, "but for what an order at the market is worth"
 
 
 def test_other_filters_and_limits_count_at_once() -> None:
@@ -448,6 +461,7 @@ class Chance:
             maximum_price=self.perhaps(self.tick, 90_000, 200_000),
             minimum_quantity=self.number(self.step, 1, 50),
             maximum_limit=self.perhaps(self.step, 900, 2_000),
+            maximum_market=self.perhaps(self.step, 700, 2_000),
             maximum_post_only=self.perhaps(self.step, 800, 2_000),
             minimum_notional=D(0) if self.one_in(2) else self.number(worth, 1, 100),
         )
@@ -480,8 +494,10 @@ class Chance:
             "symbol": filters.symbol,
             "side": self.side(),
             "quantity": self.size(),
-            "price": price,
-            "time_in_force": self.random.choice(list(TimeInForce)),
+            "price": None if (at_market := self.one_in(5)) else price,
+            "time_in_force": TimeInForce.IOC if at_market else self.random.choice(list(TimeInForce)),
+            "reduce_only": filters.category is not Category.SPOT and self.one_in(6),
+            "smp_type": self.random.choice(list(SmpType)),
             "position_index": self.index(filters),
             "link_id": self.random.choice(["", "", "mine", "other"]),
         }
@@ -506,7 +522,6 @@ class Chance:
             desk.hold(self.side().value, self.size(), self.index(filters))
         for _ in range(self.random.choice([0, 0, 1, 2])):
             earlier = self.order(filters, price) | {"link_id": self.random.choice(["", "other"])}
-            earlier["reduce_only"] = filters.category is not Category.SPOT and self.one_in(5)
             try:
                 desk.send(NewOrder(**earlier))
             except Refused:
