@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 from recorder.archive import Archive
@@ -16,6 +17,7 @@ from schemas.time import NS_PER_MS, format_ns
 __all__ = ["remarks"]
 
 _MOST_SYMBOLS_NAMED: Final = 5
+_READ: Final = re.compile(r"\b(?:from|join)\s+(trades|book_updates)(?:_raw)?\b(?!\s*\()")
 _OF_TRADES: Final = frozenset(("bars", "trades_with_quotes"))
 
 
@@ -23,12 +25,49 @@ def remarks(archive: Archive, sql: str, style: Format, rows: int) -> list[str]:
     """Return what is to be said of a query that gave so many rows, line by line."""
     if rows == 0:
         return [*_recorded(archive, sql), *not_asked_yet(archive.open_segments)]
+    lines = _recorded_twice(archive, sql)
     if style is Format.TABLE and rows > MAX_TABLE_ROWS:
-        return [
+        lines.append(
             f"only the first {MAX_TABLE_ROWS} rows are shown; "
             "narrow the query, or take all with --format csv, json or parquet"
-        ]
-    return []
+        )
+    return lines
+
+
+def _recorded_twice(archive: Archive, sql: str) -> list[str]:
+    """Return where rows come of two collectors at once, so that sums count them twice, for who does not say which."""
+    words = set(re.findall(r"\w+", sql.lower()))
+    if words & {"collector", "distinct"}:
+        return []
+    lines = []
+    read = set(_READ.findall(sql.lower()))
+    for table in (Table.TRADES, Table.BOOK_UPDATES):
+        if table.value not in read:
+            continue
+        found = archive.manifest.symbols(table)
+        named = [pair for pair in found if pair[1].lower() in sql.lower()] or found
+        for category, symbol in named:
+            spans: dict[str, list[tuple[int, int]]] = {}
+            for file in archive.files(table, category=category, symbol=symbol):
+                if file.receive_ns is not None:
+                    spans.setdefault(file.collector, []).append(file.receive_ns)
+            if len(spans) > 1 and _overlap(spans.values()):
+                lines.append(
+                    f"{table.value}: {category} {symbol} was recorded by {' and '.join(sorted(spans))} at once, and "
+                    "the rows of each are there: column collector tells them apart"
+                )
+                break
+    return lines
+
+
+def _overlap(owners: Iterable[list[tuple[int, int]]]) -> bool:
+    """Whether a span of one overlaps one of another."""
+    reached: dict[int, int] = {}
+    for low, high, owner in sorted((*span, number) for number, spans in enumerate(owners) for span in spans):
+        if any(end > low for other, end in reached.items() if other != owner):
+            return True
+        reached[owner] = max(reached.get(owner, high), high)
+    return False
 
 
 def _recorded(archive: Archive, sql: str) -> list[str]:

@@ -26,6 +26,7 @@ from recorder.sql.function import SqlFunction
 from recorder.sql.latency_function import LATENCY
 from recorder.sql.trade_functions import BARS, TRADES_WITH_QUOTES
 from schemas.errors import ConfigError
+from schemas.names import Table
 
 if TYPE_CHECKING:
     from recorder.archive import Archive
@@ -97,8 +98,12 @@ class Calls:
                 )
         unknown = _UNKNOWN.search(text)
         near = difflib.get_close_matches(unknown[1].lower(), TABLE_FUNCTIONS, n=1) if unknown else []
+        head = text.split("\n", 1)[0]
+        if unknown and (view := unknown[1].lower()) in list(Table):
+            return ConfigError(
+                f"{head}\n{view} is a view, without arguments: SELECT * FROM {view} WHERE symbol = 'BTCUSDT'"
+            )
         if near:
-            head = text.split("\n", 1)[0]
             return ConfigError(f"{head}\nthere is {TABLE_FUNCTIONS[near[0]].signature}")
         return None
 

@@ -274,6 +274,38 @@ def test_no_rows_are_no_error_and_say_what_there_is(data: Path) -> None:
     assert "coverage: linear BTCUSDT 2024-08-08T12:00:00.000000000Z" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("sql", "said"),
+    [
+        ("SELECT count(*) FROM trades", True),
+        ("SELECT count(*) FROM\n  Trades_raw t JOIN gaps g USING (symbol)", True),
+        ("SELECT sum(size) FROM trades WHERE symbol = 'BTCUSDT'", True),
+        ("SELECT sum(size) FROM trades WHERE symbol = 'ALONE'", False),
+        ("SELECT collector, count(*) FROM trades GROUP BY ALL", False),
+        ("SELECT count(DISTINCT trade_id) FROM trades", False),
+        ("SELECT 1 AS trades", False),
+    ],
+)
+def test_rows_that_two_collectors_recorded_are_spoken_of(tmp_path: Path, sql: str, said: bool) -> None:
+    for collector, symbols in (("one", ("BTCUSDT", "ALONE")), ("two", ("BTCUSDT",))):
+        tables = {
+            (Table.TRADES, symbol): [
+                {
+                    "sequence": number, "receive_time": NOON_NS + number * MS, "push_time": NOON_NS // MS + number,
+                    "match_time": NOON_NS // MS + number, "trade_id": f"t{number}", "price_mantissa": 1,
+                    "size_mantissa": 1,
+                }
+                for number in (1, 50)
+            ]
+            for symbol in symbols
+        }  # fmt: skip
+        HandmadeArchive(tmp_path, collector).segment(NOON_NS + len(symbols), tables)
+    result = run("query", sql, "--data", tmp_path)
+    assert result.exit_code == 0
+    told = "trades: linear BTCUSDT was recorded by one and two at once" in result.stderr
+    assert told == said
+
+
 def test_wrong_sql_gets_duckdbs_words_and_exit_2(data: Path) -> None:
     message = fails(ConfigError, "query", "SELECT prize FROM trades", "--data", data)
     assert "prize" in message

@@ -248,6 +248,12 @@ def test_an_unknown_function_names_the_nearest(archive: Archive) -> None:
         archive.sql(f"FROM snapshot({RANGE})")
 
 
+@pytest.mark.parametrize("view", ["gaps", "coverage", "Trades"])
+def test_a_view_that_is_called_is_said_to_be_one(archive: Archive, view: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{view.lower()} is a view, without arguments: SELECT \* FROM"):
+        archive.sql(f"FROM {view}({RANGE})")
+
+
 def test_control_c_in_the_midst_of_a_call_is_control_c(
     archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
