@@ -13,6 +13,7 @@ import typer
 from recorder.archive import Archive, open_archive
 from recorder.book_at import only_category
 from recorder.feed_rows import Clock
+from recorder.open_segments import not_asked_yet
 from recorder.output import new_file, standard_output
 from recorder.ranges.function import RangeFunction, Untrusted
 from recorder.render import MAX_TABLE_ROWS, Format, write_rows
@@ -137,6 +138,8 @@ def _write(
             rows = write_rows(result, style, out)
         if rows < 0:  # whoever read them has seen enough
             return
+        for sentence in _beyond(archive, tables, line, symbol, end_ns):
+            typer.echo(sentence, err=True)
         if rows and function.name == "bars" and (cut := cut_bars(start_ns, end_ns, arguments["every"])):
             typer.echo(cut, err=True)
         if rows == 0 and start_ns < end_ns and not mark_untrusted:
@@ -147,6 +150,22 @@ def _write(
                 "narrow the range, or take all with --format csv, json or parquet",
                 err=True,
             )
+
+
+def _beyond(
+    archive: Archive, tables: tuple[Table, ...], category: str, symbol: str, end_ns: int
+) -> list[str]:
+    """What of the range lies in segments that can't be asked yet, so that rows which end early don't look like all."""
+    recorders = {
+        file.collector for table in tables for file in archive.files(table, category=category, symbol=symbol)
+    }
+    return not_asked_yet(
+        [
+            segment
+            for segment in archive.open_segments
+            if segment.collector in recorders and segment.start_ns < end_ns
+        ]
+    )
 
 
 def cut_bars(start_ns: int, end_ns: int, every_ns: int) -> str:

@@ -13,6 +13,7 @@ from recorder.journal import CollectorLock, segments
 from recorder.open_segments import not_asked_yet
 from recorder.query import query
 from schemas.errors import NoData
+from schemas.time import format_ns
 from tests.recorder.recordings import START_NS, record_day
 
 AFTER = "2031-01-01T00:00:00Z"
@@ -68,6 +69,31 @@ def test_commands_tell_it(data: Path, arguments: list[str], capsys: pytest.Captu
 def test_a_query_without_rows_tells_it(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     query("SELECT * FROM trades WHERE symbol = 'NOPE'", data)
     assert "killed: `tapebook roll" in capsys.readouterr().err
+
+
+def test_rows_that_end_where_a_segment_is_being_written_are_not_all(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for end, told in ((AFTER, 1), (format_ns(START_NS + 10**9), 0)):
+        with pytest.raises(SystemExit) as ended:
+            main(
+                [
+                    "snapshots",
+                    "BTCUSDT",
+                    "--from",
+                    format_ns(START_NS),
+                    "--to",
+                    end,
+                    "--every",
+                    "100ms",
+                    "--data",
+                    str(data),
+                ]
+            )
+        assert ended.value.code == 0
+        said = capsys.readouterr()
+        assert said.out.count("\n") >= 2
+        assert said.err.count("since 2") == told, said.err
 
 
 def test_nothing_is_told_where_nothing_is_open(data: Path) -> None:
