@@ -23,7 +23,7 @@ SYMBOL = "BTC/USDT:USDT"
 LINEAR = Category.LINEAR
 KEY = (LINEAR, "BTCUSDT", 0)
 _TRIES = 50
-_PATIENCE_S = 10.0
+_PATIENCE_S = 60.0
 
 
 async def taken(ticket: Ticket) -> Ticket:

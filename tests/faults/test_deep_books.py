@@ -99,7 +99,7 @@ async def record(
                     await asyncio.sleep(0.02)
         finally:
             collector.stop("enough was seen")
-        report = await asyncio.wait_for(recording, 30)
+        report = await asyncio.wait_for(recording, 60)
         return report, collector.status(stopped=True)
 
 

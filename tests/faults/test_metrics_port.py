@@ -17,7 +17,7 @@ MARKET = ["--simulate", 5, "--category", "linear", "--symbol-count", 2, "--rate"
 
 def get(url: str) -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(url, timeout=30) as answer:
+        with urllib.request.urlopen(url, timeout=60) as answer:
             return answer.status, answer.read().decode()
     except HTTPError as error:
         with error:

@@ -50,7 +50,7 @@ def told(recorder: Running) -> dict[str, Any]:
     found = re.search(r"status at (http://\S+)/status", recorder.err)
     if found is None:
         return {}
-    with urllib.request.urlopen(found[0].removeprefix("status at "), timeout=30) as answer:
+    with urllib.request.urlopen(found[0].removeprefix("status at "), timeout=60) as answer:
         collectors = json.load(answer)["collectors"]
     return dict(collectors[0]) if collectors else {}
 

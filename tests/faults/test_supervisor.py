@@ -57,7 +57,7 @@ class Fleet:
     def statuses(self) -> dict[str, dict[str, Any]]:
         if not self.url:
             return {}
-        with urllib.request.urlopen(f"{self.url}/status", timeout=30) as answer:
+        with urllib.request.urlopen(f"{self.url}/status", timeout=60) as answer:
             return {told["collector"]: told for told in json.load(answer)["collectors"]}
 
     def frames(self, name: str) -> int:
@@ -105,7 +105,7 @@ def test_a_killed_collector_comes_back_and_the_other_does_not_notice(fleet: Flee
         assert after["linear-1"]["restarts"] == 1
         assert after["linear-2"]["pid"] == before["linear-2"]["pid"]
         assert after["linear-2"]["restarts"] == 0
-        with urllib.request.urlopen(f"{fleet.url}/metrics", timeout=30) as answer:
+        with urllib.request.urlopen(f"{fleet.url}/metrics", timeout=60) as answer:
             text = answer.read().decode()
         up = {
             sample.labels["collector"]: sample.value

@@ -131,7 +131,7 @@ async def test_a_state_that_comes_after_the_answer_is_waited_for(tmp_path: Path)
     audit = asyncio.create_task(work.audits.audit(rest, CANDIDATE))
     await until(lambda: rest.asked)
     work.books(8)
-    assert await asyncio.wait_for(audit, 30) == "agreed"
+    assert await asyncio.wait_for(audit, 60) == "agreed"
     work.tape.stop()
 
 

@@ -95,7 +95,7 @@ class Recording:
 
     async def stop(self) -> Report:
         self.collector.stop("the test")
-        return await asyncio.wait_for(self.task, 30)
+        return await asyncio.wait_for(self.task, 60)
 
     def records(self) -> list[Record]:
         out: list[Record] = []
@@ -268,7 +268,7 @@ async def test_a_duration(tmp_path: Path, exchange: FakeExchange) -> None:
     (await recording.connection()).acknowledge()
     recording.collector._started_ns -= 3_599 * 10**9
     assert not recording.task.done()
-    report = await asyncio.wait_for(recording.task, 30)
+    report = await asyncio.wait_for(recording.task, 60)
     assert report.why == "the duration of 3600 s is over"
 
 
@@ -286,7 +286,7 @@ async def test_idleness_counts_from_the_acknowledgements_on(tmp_path: Path, exch
     await asyncio.sleep(0.1)
     assert not recording.task.done()
     connection.acknowledge()
-    assert (await asyncio.wait_for(recording.task, 30)).why == "no data frame for 0.05 s"
+    assert (await asyncio.wait_for(recording.task, 60)).why == "no data frame for 0.05 s"
 
 
 async def test_segments_are_rotated_by_age_and_by_size(tmp_path: Path, exchange: FakeExchange) -> None:

@@ -54,7 +54,7 @@ class Following:
 
     async def stop(self) -> Report:
         self.collector.stop("the test")
-        return await asyncio.wait_for(self.task, 30)
+        return await asyncio.wait_for(self.task, 60)
 
 
 class Hanging(MarketGateway):

@@ -288,7 +288,7 @@ async def test_stopping_is_no_disconnect(wired: Wired) -> None:
     connection = await wired.connection()
     connection.acknowledge()
     await wired.line.stop()
-    await asyncio.wait_for(wired.task, 10)
+    await asyncio.wait_for(wired.task, 60)
     assert not connection.is_open
     assert wired.engine.open_gap(1) is None
     assert "Disconnected" not in _names(await wired.end())

@@ -67,7 +67,7 @@ async def test_it_ends_cleanly_and_the_next_one_goes_on_until_a_signal(
             "the next run",
         )
         os.kill(os.getpid(), signal.SIGTERM)
-        report = await asyncio.wait_for(recording, 30)
+        report = await asyncio.wait_for(recording, 60)
     assert report.why == "SIGTERM"
     assert [feed.topic for feed in report.feeds] == ["orderbook.50.BTCUSDT", "tickers.BTCUSDT"]
     assert len(_runs(tmp_path)) == 2

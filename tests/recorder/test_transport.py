@@ -45,7 +45,7 @@ def run(request: pytest.FixtureRequest) -> Run:
 
         async def main() -> None:
             asyncio.get_running_loop().set_exception_handler(lambda _, context: stray.append(context))
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(50):
                 await scenario
 
         with asyncio.Runner(loop_factory=request.param) as loop:

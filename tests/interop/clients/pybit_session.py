@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-PATIENCE_S = 40.0
+PATIENCE_S = 60.0
 
 
 def resolve_loopback() -> None:

@@ -16,7 +16,7 @@ from engine.market import Market
 from schemas.names import Category
 
 START_NS = 1_760_000_000_000_000_000
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 Line = tuple[int, bytes]
 

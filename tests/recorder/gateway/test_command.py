@@ -16,6 +16,7 @@ import pytest
 from websockets.asyncio.client import connect
 
 from schemas.names import Category
+from tests.processes import PATIENCE_S
 
 Make = Callable[..., Any]
 ROOT = Path(__file__).parents[3]
@@ -45,7 +46,7 @@ async def start() -> AsyncIterator[Callable[..., Any]]:
 
 async def ready(process: asyncio.subprocess.Process) -> str:
     assert process.stdout is not None
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         return (await process.stdout.readline()).decode()
 
 
@@ -69,7 +70,7 @@ async def test_replay_until_a_signal(
             got.append(await client.recv(decode=False))
         assert got[1:] == [payload for _, payload in lines]
         process.send_signal(number)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             assert await process.wait() == 0
     output, errors = await process.communicate()
     assert (output, errors) == (b"", b"")
@@ -83,7 +84,7 @@ async def test_simulate_names_its_categories(start: Make) -> None:
         await ready(process),
     )
     process.send_signal(signal.SIGTERM)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         assert await process.wait() == 0
 
 
@@ -102,7 +103,7 @@ async def test_simulate_names_its_categories(start: Make) -> None:
 )
 async def test_usage_errors_exit_with_2(start: Make, arguments: list[str], words: str) -> None:
     process = await start(*arguments)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         output, errors = await process.communicate()
     assert process.returncode == 2
     assert words in errors.decode()
@@ -114,7 +115,7 @@ async def test_a_malformed_line_exits_with_2(start: Make, tmp_path: Path) -> Non
     path = tmp_path / "feed.gz"
     path.write_bytes(gzip.compress(b'1 {"topic":"tickers.X"}\nbroken\n'))
     process = await start("--replay", path)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         _, errors = await process.communicate()
     assert process.returncode == 2
     assert f"{path}, line 2: expected".encode() in errors

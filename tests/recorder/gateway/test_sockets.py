@@ -64,7 +64,7 @@ async def test_what_a_client_says_is_heard_and_pings_are_answered() -> None:
         await client.send_str("text")
         await client.send_bytes(b"bytes")
         await client.ping(b"there?")
-        pong = await client.receive(timeout=10)
+        pong = await client.receive(timeout=60)
         assert (pong.type, pong.data) == (aiohttp.WSMsgType.PONG, b"there?")
         await client.close()
     assert heard == [b"text", b"bytes"]
@@ -85,7 +85,7 @@ async def test_of_a_half_open_connection_nothing_is_heard_until_it_is_gone() -> 
         await asyncio.sleep(3 * sockets._HALF_OPEN_LOOK_S)
         assert not ended.is_set()
         is_gone.set()
-        await asyncio.wait_for(ended.wait(), 10)
+        await asyncio.wait_for(ended.wait(), 60)
         await closing
     assert heard == []
 
@@ -97,6 +97,6 @@ async def test_a_goodbye_is_answered_or_the_client_is_to_be_cut_off() -> None:
         left.append(await has_left(socket))
 
     async with client_of(serve) as client:
-        assert (await client.receive(timeout=10)).type is aiohttp.WSMsgType.CLOSE
+        assert (await client.receive(timeout=60)).type is aiohttp.WSMsgType.CLOSE
         assert client.close_code == aiohttp.WSCloseCode.GOING_AWAY
     assert left == [True]

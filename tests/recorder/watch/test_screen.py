@@ -74,7 +74,7 @@ class Bench:
             finally:
                 if not running.done():
                     keys.send_text("q")
-                await asyncio.wait_for(running, 30)
+                await asyncio.wait_for(running, 60)
 
 
 async def test_keys_reach_the_model_and_the_pages() -> None:

@@ -18,7 +18,7 @@ from recorder.gateway.server import Gateway
 from recorder.gateway.trading.options import TradeOptions, parse_keys
 from schemas.names import Category
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 KEYS = parse_keys(["demo:demo-secret", "other:other-secret:1002", "looker:looker-secret:1001:ro"])
 
 

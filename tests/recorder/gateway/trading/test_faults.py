@@ -225,7 +225,7 @@ async def test_until_ends_it(open_place: Callable[..., Any]) -> None:
     place = await open_place(faults=parse_faults(["order_limited=1,until=0.2"]))
     trade, public = await place.trade(), await place.connect("/v5/public/linear")
     await public.send({"op": "subscribe", "args": ["tickers.BTCUSDT"]})  # time counts from here
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (await trade.order("create", await place.far_bid()))["retCode"]:
             pass
 
