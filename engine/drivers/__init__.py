@@ -17,6 +17,7 @@ from engine.drivers.events import (
     read_adl_alerts,
     read_insurance,
     read_klines,
+    read_liquidation,
     read_liquidations,
     read_price_limit,
     read_system_status,
@@ -68,6 +69,7 @@ KINDS: dict[str, Make] = {
     # at least every 60 s, however quiet the market is (protocol section 3)
     "kline": _events(Table.KLINES, read_klines, parts=3, silence=Silence(least=12)),
     "allLiquidation": _events(Table.LIQUIDATIONS, read_liquidations),
+    "liquidation": _events(Table.LIQUIDATIONS, read_liquidation),  # retired; what others recorded holds it
     "insurance": _events(Table.INSURANCE, read_insurance, by_symbol=False),
     "adlAlert": _events(Table.ADL_ALERTS, read_adl_alerts, by_symbol=False),
     "priceLimit": _events(Table.PRICE_LIMITS, read_price_limit, silence=Silence()),

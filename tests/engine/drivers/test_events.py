@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -9,11 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.bybit.topics import expand
 from engine.core.feeds import CONTROL, UNDECODABLE, UNKNOWN_TOPIC, Engine
 from engine.freshness import needs_snapshot, silence_of
 from engine.replay import Replay, symbol_of
 from recorder.capture import Capture
 from recorder.journal.format import build_batch
+from schemas.errors import ConfigError
 from schemas.names import Category, FeedState, Table
 from schemas.notes import Disconnected, Subscribed
 from schemas.tables import schema_of
@@ -214,6 +217,37 @@ def test_damaged_messages_never_crash_and_are_accounted_for(
     else:
         assert engine.state(result) is FeedState.LIVE
         assert rows == engine.feed_counters(result)["rows"]
+
+
+OLD = (
+    b'{"topic":"liquidation.BTCUSDT","type":"snapshot","ts":1703485237953,"data":{"updatedTime":1703485237950,'
+    b'"symbol":"%b","side":"%b","size":"0.003","price":"43511.70"}}'
+)
+"""The documented example (protocol section 3.7), with another moment of the liquidation."""
+
+
+def test_the_retired_topic_of_liquidations_is_read_where_others_recorded_it() -> None:
+    engine = Engine(Category.LINEAR, columns=True)
+    feed = engine.add_feed("liquidation.BTCUSDT")
+    assert engine.apply(OLD % (b"BTCUSDT", b"Sell"), 1_703_485_238_000_000_000, 7, 0) == feed
+    for wrong in (
+        OLD % (b"ETHUSDT", b"Sell"),
+        OLD % (b"BTCUSDT", b"Long"),
+        OLD.replace(b'"price"', b'"prize"'),
+    ):
+        assert engine.apply(wrong, 1_703_485_239_000_000_000, 8, 0) == UNDECODABLE
+    (key,) = taken = _taken(engine.take_rows("c"))
+    assert key == (Table.LIQUIDATIONS, "BTCUSDT", 1_703_485_237_953 // DAY_MS)
+    (row,) = taken[key]
+    assert (row["push_time"], row["match_time"], row["side"]) == (
+        1_703_485_237_953,
+        1_703_485_237_950,
+        "sell",
+    )
+    assert (row["price"], row["size"]) == (Decimal("43511.7"), Decimal("0.003"))
+    assert silence_of(Category.LINEAR, "liquidation.BTCUSDT") is None
+    with pytest.raises(ConfigError, match=r"allLiquidation\.SYMBOL"):
+        expand(Category.LINEAR, ["liquidation"], ["BTCUSDT"])
 
 
 # ---- silence, states, names ----------------------------------------------------------------------------------------
