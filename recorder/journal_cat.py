@@ -61,12 +61,15 @@ class Selection(NamedTuple):
         kinds: of records.
         topics: full topics; empty for any. Records that are not frames are of the topics that they name.
         from_ns, to_ns: span of receive time, its end not included; None where it is open.
+        once: of frames that name a topic only those that made rows, of sealed segments: as one line would have brought
+            them, however many there were.
     """
 
     kinds: frozenset[RecordKind] = frozenset((RecordKind.FRAME,))
     topics: frozenset[str] = frozenset()
     from_ns: int | None = None
     to_ns: int | None = None
+    once: bool = False
 
     def takes(self, record: Record) -> bool:
         """Whether a record is one of them."""
@@ -154,10 +157,21 @@ def selected(data: Path, collector: str | None, selection: Selection) -> Iterato
 def _of_collector(name: str, files: list[SegmentFile], selection: Selection) -> Iterator[tuple[str, Record]]:
     kind = next(iter(selection.kinds)) if len(selection.kinds) == 1 else None
     for file in in_span(files, selection.from_ns, selection.to_ns):
+        rows = None
+        if selection.once:
+            if file.state == "open":
+                continue
+            from recorder.journal_once import frames_with_rows
+
+            rows = frames_with_rows(file.path)
         with open_segment(file) as reader:
             for record in reader.records(kind):
-                if selection.takes(record):
+                if selection.takes(record) and (rows is None or _counts(record, rows)):
                     yield name, record
+
+
+def _counts(record: Record, rows: set[int]) -> bool:
+    return record.kind != RecordKind.FRAME or record.sequence in rows or topic_of(record.payload) is None
 
 
 def in_span(files: list[SegmentFile], from_ns: int | None, to_ns: int | None) -> list[SegmentFile]:
@@ -245,7 +259,7 @@ class _Copies:
         if self._are_copied:
             log.warning(
                 "several lines brought the same frames: an import or a replay of this takes the copies for news; where "
-                "that matters, hand on a data directory (tapebook journal cut --into)"
+                "that matters, leave them out (--once)"
             )
         if len(self._collectors) > 1:
             categories = {

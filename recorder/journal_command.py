@@ -31,6 +31,14 @@ FROM = Annotated[
     ),
 ]
 TO = Annotated[str | None, typer.Option("--to", metavar="TIME", help="Received before this moment.")]
+ONCE = Annotated[
+    bool,
+    typer.Option(
+        "--once",
+        help="Of frames that name a topic only those that made rows, from sealed segments: without the copies that "
+        "other lines brought.",
+    ),
+]
 TOPICS = Annotated[
     str | None,
     typer.Option("--topic", metavar="TOPIC,..", help="Only these full topics.", show_default="all"),
@@ -76,6 +84,7 @@ def _cat(
         LineFormat,
         typer.Option("--format", help="lines, or json: one object a record, for payloads of any bytes."),
     ] = LineFormat.LINES,
+    once: ONCE = False,
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", help="A file instead; compressed if its name ends in .gz or .zst."),
@@ -86,7 +95,7 @@ def _cat(
     from recorder.journal_cat import Selection, cat, kinds_of
 
     topics = frozenset(part.strip() for part in (topic or "").split(",") if part.strip())
-    selection = Selection(kinds_of(kind), topics, _moment(start), _moment(end))
+    selection = Selection(kinds_of(kind), topics, _moment(start), _moment(end), once)
     cat(data, collector, selection, json=style is LineFormat.JSON, output=output)
 
 
@@ -111,6 +120,7 @@ def _cut(
             help="A new file of lines `<receive_ns> <frame>`; compressed if it ends in .gz or .zst.",
         ),
     ] = None,
+    once: ONCE = False,
     into: Annotated[
         Path | None,
         typer.Option(
@@ -131,8 +141,10 @@ def _cut(
         raise ConfigError(f"--from {start} is not before --to {end}")
     if (output is None) == (into is None):
         raise ConfigError("give either -o FILE for lines, or --into DIR for a data directory")
+    if once and output is None:
+        raise ConfigError("--once is for lines (-o FILE): a data directory keeps every line's frames")
     if output is not None:
-        count = cut_lines(data, collector, *span, output)
+        count = cut_lines(data, collector, *span, output, once=once)
         print(f"{output}: {count:,} frames")
     elif into is not None:
         for made in cut_segments(data, collector, *span, into):

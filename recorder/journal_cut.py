@@ -69,7 +69,9 @@ def one_collector(data: Path, collector: str | None) -> tuple[str, list[SegmentF
     return names[0], files
 
 
-def cut_lines(data: Path, collector: str | None, from_ns: int, to_ns: int, output: Path) -> int:
+def cut_lines(
+    data: Path, collector: str | None, from_ns: int, to_ns: int, output: Path, *, once: bool = False
+) -> int:
     """Write the frames of a span as lines; returns how many.
 
     Raises:
@@ -79,7 +81,7 @@ def cut_lines(data: Path, collector: str | None, from_ns: int, to_ns: int, outpu
     name, _ = one_collector(data, collector)
     if output.exists():
         raise ConfigError(f"{output}: exists already and is left alone; choose another name")
-    count = cat(data, name, Selection(from_ns=from_ns, to_ns=to_ns), output=output)
+    count = cat(data, name, Selection(from_ns=from_ns, to_ns=to_ns, once=once), output=output)
     if not count:
         output.unlink()
         raise _nothing(data, name, from_ns, to_ns)

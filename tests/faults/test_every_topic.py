@@ -65,3 +65,30 @@ def test_a_recording_of_everything_over_two_lines(tmp_path: Path, category: Cate
     with roll_lock(data, wait=True):
         roll_data(data)
     assert verify(data).findings == result.findings
+    assert_a_capture_of_it_has_each_frame_once(data, category)
+
+
+def assert_a_capture_of_it_has_each_frame_once(data: Path, category: Category) -> None:
+    """What is imported of its lines has the same rows, but of full books, which begin over REST."""
+    capture, again = data.with_name("capture.zst"), data.with_name("again")
+    done = tapebook("journal", "cat", "--data", data, "--once", "-o", capture)
+    assert done.code == 0, done.err
+    assert "several lines" not in done.err
+    asked = ("--category", category.value, "--name", "again", "--data", again, "--environment", "gateway")
+    done = tapebook("import", "capture", capture, *asked)
+    assert done.code == 0, done.err
+    assert messages(again) == messages(data)
+
+
+def messages(data: Path) -> dict[str, int]:
+    """Rows of messages, by table."""
+    books = "kind <> 'keyframe' AND depth <> 32767"
+    tables = {"book_updates": books, "rpi_book_updates": books, "trades": "source = 'stream'"}
+    tables |= dict.fromkeys(
+        ("tickers", "klines", "price_limits", "liquidations", "adl_alerts", "insurance"), "true"
+    )
+    with open_archive(data) as archive:
+        return {
+            name: archive.sql(f"SELECT count(*) AS n FROM {name} WHERE {where}").table()["n"][0].as_py()
+            for name, where in tables.items()
+        }

@@ -17,8 +17,10 @@ from recorder.journal import JournalWriter, Record, SegmentInfo, SegmentReader, 
 from recorder.journal_cat import ALL_KINDS, STEP_NS, Selection, cat, in_span, kinds_of, selected
 from schemas.errors import ConfigError, Corrupt, DataError, NoData
 from schemas.names import RecordKind
+from schemas.notes import Subscribed
 from tests.processes import ROOT, tapebook
 from tests.recorder.journal.support import left_open
+from tests.recorder.recordings import TOP, Tape, book
 
 NS = 1_700_000_000_000_000_000
 BOOK = b'{"topic":"orderbook.50.BTCUSDT","type":"delta","data":{"u":%d}}'
@@ -84,6 +86,33 @@ def test_what_a_capture_file_cannot_say_is_told(tmp_path: Path, caplog: pytest.L
     assert told("other") == ["several lines brought the same frames"]
     assert "these lines are of linear and spot, and don't say which" in told(None)
     assert told(None, json=True) == []
+
+
+def test_once_leaves_out_what_made_no_row(tmp_path: Path) -> None:
+    """Two lines' copies of a book; what names no topic stays, and `cut --into` keeps every line's frames."""
+    tape = Tape(tmp_path, [TOP])
+    tape.capture.session(1, Subscribed(topics=[TOP]))
+    frames = [
+        book("snapshot", at, [("1.5", str(at))], [("2.5", "1")], NS // 1_000_000 + at, TOP)
+        for at in (1, 2, 3)
+    ]
+    for frame in frames:
+        for line in (0, 1):
+            tape.capture.frame_list(line, [frame], tape.now_ns)
+    tape.capture.frame_list(1, [b'{"op":"pong"}'], tape.now_ns)
+    tape.stop()
+    every, once = (
+        [record.payload for _, record in selected(tmp_path, None, Selection(once=only))]
+        for only in (False, True)
+    )
+    assert every == [*(frame for frame in frames for _ in range(2)), b'{"op":"pong"}']
+    assert once == [*frames, b'{"op":"pong"}']
+    span = ("--from", "2023-01-01T00:00:00Z", "--to", "2024-01-01T00:00:00Z")
+    done = tapebook("journal", "cut", "--data", tmp_path, *span, "--once", "-o", tmp_path / "out")
+    assert (done.code, (tmp_path / "out").read_bytes().count(b"\n")) == (0, 4)
+    done = tapebook("journal", "cut", "--data", tmp_path, *span, "--once", "--into", tmp_path / "other")
+    assert done.code == 2
+    assert "--once is for lines" in done.err
 
 
 def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
