@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import fcntl
 import os
 import re
@@ -26,6 +27,7 @@ from tests.recorder.archives import MS, NOON_NS, HandmadeArchive
 
 PATIENCE_S = 90.0
 PROMPT = "tapebook>"
+_BEGUN = re.compile(r"\x1b(\[[0-9;?]*)?\Z")
 CONTROL_C, CONTROL_D, TAB, UP, ENTER = "\x03", "\x04", "\t", "\x1b[A", "\r"
 
 
@@ -54,6 +56,8 @@ class Terminal:
         )
         os.close(theirs)
         self._seen = ""
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._begun = ""  # of an escape sequence whose end has not been read yet
 
     def type(self, keys: str) -> None:
         os.write(self._ours, keys.encode())
@@ -65,7 +69,9 @@ class Terminal:
             assert time.monotonic() < end, f"never seen: {pattern!r}; last seen:\n{self._seen[-2000:]}"
             if select.select([self._ours], [], [], 0.2)[0]:
                 try:
-                    text = os.read(self._ours, 65_536).decode(errors="replace")
+                    text = self._begun + self._decoder.decode(os.read(self._ours, 65_536))
+                    end_at = len(text) if (cut := _BEGUN.search(text)) is None else cut.start()
+                    text, self._begun = text[:end_at], text[end_at:]
                     if "\x1b[6n" in text:  # where is the cursor?
                         self.type("\x1b[1;1R")
                     self._seen += self._plain(text)
