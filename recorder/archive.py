@@ -61,7 +61,8 @@ class Archive:
         manifest: the files, those of sealed segments that were rolled for this reader included.
         masked: whether the views hide rows that no state may be built on.
         warnings: what could not be read, one sentence each.
-        open_segments: what was being written when it was opened, of which nothing can be asked.
+        open_segments: what was being written when it was opened, of which nothing can be asked; not looked for
+            without ``include_sealed``.
     """
 
     def __init__(
@@ -300,14 +301,12 @@ def open(
             "name the one that `tapebook record --data` wrote to"
         )
     # The journal is listed first: what is rolled (and perhaps removed) meanwhile then is in the manifest.
-    from recorder.journal import segments
-
-    journal = segments(data)
+    journal = _journal(data) if include_sealed else []
     still_open = [file for file in journal if file.state == "open"]
     sealed = [(file.path, (file.collector, file.start_ns)) for file in journal if file.state == "sealed"]
     manifest = read_manifest(archive)
     manifest, warnings = _of_this_disk(manifest)
-    missing = [(path, key) for path, key in sealed if include_sealed and key not in manifest.segments]
+    missing = [(path, key) for path, key in sealed if key not in manifest.segments]
     if not missing:
         return Archive(
             data, manifest,
@@ -327,6 +326,12 @@ def open(
 
 open_archive = open
 """The same by a name that is no builtin's."""
+
+
+def _journal(data: Path) -> list[SegmentFile]:
+    from recorder.journal import segments
+
+    return segments(data)
 
 
 def _of_this_disk(manifest: Manifest) -> tuple[Manifest, list[str]]:
