@@ -213,7 +213,7 @@ def cat(
         return _written(map(_object, found), output, data)
     form = _plain if selection.kinds == {RecordKind.FRAME} else _telling
     refused: list[int] = []
-    copies = _Copies()
+    copies = _Copies(once=selection.once)
 
     def lines() -> Iterator[bytes]:
         for name, record in found:
@@ -238,9 +238,9 @@ def cat(
 class _Copies:
     """What a capture file can't say: several lines brought the same frames, or of which category they are."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, once: bool) -> None:
         self._seen: dict[bytes, int] = {}
-        self._looks = _LOOKS
+        self._looks = 0 if once else _LOOKS
         self._collectors: set[str] = set()
         self._are_copied = False
 
