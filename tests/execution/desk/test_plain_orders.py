@@ -285,6 +285,34 @@ def test_each_limit_to_its_last_place(name: str, enough: str, not_enough: str) -
                 desk.long(order)
 
 
+@pytest.mark.parametrize(
+    ("side", "name", "enough", "not_enough"),
+    [
+        (Side.BUY, "order_notional", "10000", "9999.9999"),
+        (Side.SELL, "order_notional", "9999.98", "9999.9799"),
+        (Side.BUY, "minimum_notional", "10000", "10000.0001"),
+        (Side.SELL, "minimum_notional", "9999.98", "9999.9801"),
+    ],
+)
+def test_an_order_at_the_market_is_worth_what_the_other_side_of_the_book_says(
+    side: Side, name: str, enough: str, not_enough: str
+) -> None:
+    for value, is_plain in ((enough, True), (not_enough, False)):
+        filters, limits = LINEAR, LIMITS
+        if name in Filters.__struct_fields__:
+            filters = msgspec.structs.replace(filters, **{name: D(value)})
+        else:
+            limits = msgspec.structs.replace(limits, **{name: D(value)})
+        desk = Desk(filters, limits, QUOTE)
+        order = desk.order(price=None, side=side, quantity=D("0.2"))
+        if is_plain:
+            same(desk, order)
+        else:
+            assert desk.straight(order) is None
+            with pytest.raises(Refused):
+                desk.long(order)
+
+
 def test_coins_in_smaller_parts_than_orders_count_as_a_little_more() -> None:
     limits = msgspec.structs.replace(LIMITS, order_notional=None, position_notional=D(50_000))
     spot = msgspec.structs.replace(LINEAR, category=Category.SPOT)
