@@ -78,10 +78,10 @@ class OrderEntry:
     def create(self, order: NewOrder, *, or_rest: bool = False) -> Ticket:
         """Send a new order."""
         now_ms = self._clock.now_ms()
-        if self._why_stopped() is None:
-            ticket = self._sender.submit_plain(order, self._plain, self._begin_plain, now_ms)
-            if ticket is not None:
-                return ticket
+        self._check_trading()
+        ticket = self._sender.submit_plain(order, self._plain, self._begin_plain, now_ms)
+        if ticket is not None:
+            return ticket
         order = self._checked(order, now_ms)
         way = self._sender.check_way(_CREATE, order.category, now_ms, or_rest=or_rest)
         return self._sender.submit(self._begin_order(order, self._ids.next()), way, now_ms)
@@ -89,6 +89,7 @@ class OrderEntry:
     def create_batch(self, orders: Sequence[NewOrder], *, or_rest: bool = False) -> list[Ticket]:
         """Send several new orders in one message."""
         now_ms = self._clock.now_ms()
+        self._check_trading()
         self._gate.check_rate(now_ms, len(orders))
         # one by one, as each counts for the limits of the next
         begun = (self._begin_order(self._checked(order, now_ms), self._ids.next()) for order in orders)
@@ -96,9 +97,6 @@ class OrderEntry:
 
     def _checked(self, order: NewOrder, now_ms: int) -> NewOrder:
         """Round an order, and hold it against everything that can be held against it here."""
-        refusal = self._why_stopped()
-        if refusal is not None:
-            raise refusal
         filters = self._filters.get((order.category, order.symbol))
         if filters is None:
             raise _no_symbol(order.category, order.symbol)
