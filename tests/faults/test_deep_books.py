@@ -191,9 +191,11 @@ async def test_a_quiet_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert_book_command(tmp_path, truth)
     for file in read_manifest(tmp_path / "archive").select(Table.BOOK_UPDATES, symbol="BTCUSDT"):
         rows = pq.read_table(tmp_path / "archive" / file.path)
+        rows = rows.filter(pc.equal(rows["depth"], FULL_DEPTH))
         replay = BookReplay(FULL_DEPTH)  # refuses what doesn't fit, and holds rows against their digests
-        replay.best(rows.filter(pc.equal(rows["depth"], FULL_DEPTH)))
-        assert replay.trusted
+        replay.best(rows)
+        # the first segments may end before the answer that the deltas wait for
+        assert replay.trusted == (True in rows["applied"].to_pylist())
     (answer,) = answers(tmp_path)
     assert answer.path == "/v5/market/full_orderbook?category=spot&symbol=BTCUSDT"
 
