@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from decimal import Decimal
+from decimal import Context, Decimal, DivisionByZero, InvalidOperation, Overflow, localcontext
 from typing import Any, Final
+
+import msgspec
 
 from execution.desk.filters import Filters
 from execution.desk.limits import Quote, RiskGate
@@ -33,6 +35,15 @@ MOST_IN_BATCH: Final[Mapping[Category, int]] = {
 
 
 _CREATE: Final = Op.CREATE  # found sooner here than in its class
+
+
+class _Message(msgspec.Struct):
+    args: list[dict[str, Any]]
+
+
+_read: Final = msgspec.json.Decoder(_Message).decode
+_EXACT: Final = Context(prec=60, traps=[InvalidOperation, DivisionByZero, Overflow])
+"""In which orders are rounded and held against limits, whatever context a strategy reckons in."""
 
 
 class OrderEntry:
@@ -100,13 +111,17 @@ class OrderEntry:
         filters = self._filters.get((order.category, order.symbol))
         if filters is None:
             raise _no_symbol(order.category, order.symbol)
-        order = filters.rounded(order)
-        filters.check(order, None if order.price is not None else self._opposite(order))
-        self._gate.check(order, filters, now_ms)
+        with localcontext(_EXACT):
+            order = filters.rounded(order)
+            filters.check(order, None if order.price is not None else self._opposite(order))
+            self._gate.check(order, filters, now_ms)
         return order
 
-    def _begin_plain(self, order: NewOrder, request_id: str) -> OrderRequest:
-        return self._begin_order(self._filters[order.category, order.symbol].rounded(order), request_id)
+    def _begin_plain(self, order: NewOrder, request_id: str, message: bytes) -> OrderRequest:
+        """Begin what has gone out already, as it went: nothing is reckoned once more, which could fail or differ."""
+        fields = _read(message).args[0]
+        key = OrderKey(order.category, order.symbol, "", fields["orderLinkId"])
+        return self._requests.begin_create(key, fields, request_id, Decimal(fields["qty"]))
 
     def _opposite(self, order: NewOrder) -> Decimal | None:
         """The price at which a market order would begin to trade."""
@@ -146,9 +161,10 @@ class OrderEntry:
         order = self._account.order(key.category, order_id=key.order_id, link_id=key.link_id)
         if order is None:
             raise Refused("unknown order", f"{key.link_id or key.order_id}: no row has shown it yet")
-        change = filters.rounded_change(change, Side.SELL if order.side == Side.SELL else Side.BUY)
-        filters.check_change(change)
-        self._gate.check_change(order, change, filters, now_ms)
+        with localcontext(_EXACT):
+            change = filters.rounded_change(change, Side.SELL if order.side == Side.SELL else Side.BUY)
+            filters.check_change(change)
+            self._gate.check_change(order, change, filters, now_ms)
         changed = change.wire()
         return self._requests.begin(Op.AMEND, key, key.fields() | changed, self._ids.next(), changed)
 

@@ -128,14 +128,14 @@ class Sender:
         self,
         order: NewOrder,
         plain: PlainOrders,
-        begin: Callable[[NewOrder, str], OrderRequest],
+        begin: Callable[[NewOrder, str, bytes], OrderRequest],
         now_ms: int,
     ) -> Ticket | None:
         """Send a new order over the socket if it is plain; None where it isn't, and nothing has happened.
 
         Args:
-            begin: makes its request, of this name. That comes after the bytes, as time counts before; nothing can be
-                asked in between.
+            begin: makes its request, of this name and as its message says. That comes after the bytes, as time counts
+                before; nothing can be asked in between.
         """
         journal, window_ms = self.journal, self._recv_window_ms
         if journal is None or not self.socket.is_up:
@@ -152,7 +152,7 @@ class Sender:
         except (StoreError, ExchangeError) as error:
             problem = error
         finally:
-            request = begin(order, request_id)
+            request = begin(order, request_id, message)
             self._requests.sending(request, now_ms, window_ms)
         if isinstance(problem, StoreError):
             self._calls.stop(str(problem))

@@ -7,7 +7,7 @@ never makes an order trade where it was not meant to; triggers are rounded to th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any, Final
 
 import msgspec
@@ -61,19 +61,18 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
 
     def round_price(self, price: Decimal, side: Side) -> Decimal:
         """The tick at or beside a price on the side away from the market."""
-        return self._to_tick(price, ROUND_FLOOR if side is Side.BUY else ROUND_CEILING)
+        ticks = price // self.tick_size  # exact, however many digits; a quotient would be rounded
+        if side is Side.SELL and price % self.tick_size:
+            ticks += 1
+        return ticks * self.tick_size
 
     def round_trigger(self, price: Decimal) -> Decimal:
         """The nearest tick."""
-        return self._to_tick(price, ROUND_HALF_EVEN)
-
-    def _to_tick(self, price: Decimal, rounding: str) -> Decimal:
-        ticks = (price / self.tick_size).to_integral_value(rounding)
-        return ticks * self.tick_size
+        return (price / self.tick_size).to_integral_value(ROUND_HALF_EVEN) * self.tick_size
 
     def round_quantity(self, quantity: Decimal) -> Decimal:
         """The largest multiple of the step that is not above a quantity."""
-        return (quantity / self.quantity_step).to_integral_value(ROUND_FLOOR) * self.quantity_step
+        return quantity // self.quantity_step * self.quantity_step
 
     def rounded(self, order: NewOrder) -> NewOrder:
         """Return an order in whole ticks and steps, the same object where it already is."""

@@ -117,8 +117,6 @@ class RiskGate:
         self._quote_of = quote_of
         self._unseen = unseen
         self._pending = pending
-        collar = limits.collar or ZERO
-        self._above, self._below = 1 + collar, 1 - collar
         self.recent: deque[int] = deque()
         self._day = DayResult()
 
@@ -211,7 +209,7 @@ class RiskGate:
             )
         if price is None:
             return
-        far = quote.ask * self._above if side is _BUY else quote.bid * self._below
+        far = quote.ask * (1 + collar) if side is _BUY else quote.bid * (1 - collar)
         if (price > far) if side is _BUY else (price < far):
             best = quote.ask if side is _BUY else quote.bid
             raise Refused(

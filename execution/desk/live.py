@@ -136,7 +136,7 @@ class LivePosition(msgspec.Struct):
     @property
     def signed(self) -> Decimal:
         """Size, negative for short ones."""
-        return -self.size if self.side == "Sell" else self.size
+        return self.size.copy_negate() if self.side == "Sell" else self.size
 
 
 class CoinBalance(msgspec.Struct):

@@ -60,6 +60,8 @@ cdef int64_t read(object number, int decimals, bint *is_cut) except -2:
     cdef int64_t value = 0
     cdef int fraction = -1
     cdef bint more = False
+    if type(number) is not _decimal:
+        return -1
     text = str(number)
     at = PyUnicode_AsUTF8AndSize(text, &size)
     for i in range(size):
@@ -106,6 +108,14 @@ cdef tb_wide wide_of(object number):
 cdef object whole(object number, int decimals, object rounding):
     """A Decimal as a whole number of its last place."""
     return int(_exact.scaleb(number, decimals).to_integral_value(rounding))
+
+
+cdef object least(object number, int decimals):
+    return whole(number, decimals, ROUND_CEILING)
+
+
+cdef object most(list numbers, int decimals):
+    return min([whole(number, decimals, ROUND_FLOOR) for number in numbers if number is not None], default=_most_wide)
 
 
 cdef int places(object number) except -1:
@@ -162,6 +172,7 @@ cdef class Terms:
 
     cdef object filters
     cdef object limits
+    cdef object own_most
     cdef object bucket
     cdef bint is_usable
     cdef bint is_inverse
@@ -184,15 +195,23 @@ cdef class Terms:
     cdef int64_t collar_unit
     cdef int64_t above
     cdef int64_t below
-    cdef int64_t quote_age_ms
     cdef int64_t per_second
     cdef bytes head
     cdef bytes key
 
-    def __init__(self, filters, limits, bucket):
-        cdef int price_places, quantity_places, worth_places
+    def __init__(self, category, symbol, filters, limits, bucket):
         self.filters, self.limits, self.bucket = filters, limits, bucket
+        self.own_most = limits.order_quantity.get(symbol)
         self.is_usable = False
+        if filters.category is category and filters.symbol == symbol:
+            try:
+                self.is_usable = self.read_all(filters, limits)
+            except (ArithmeticError, TypeError, ValueError):
+                return  # no number that can be read: the long way knows what it means, or says so
+
+    cdef bint read_all(self, filters, limits) except -1:
+        """Read the numbers; no, where they aren't of sizes that orders have."""
+        cdef int price_places, quantity_places, worth_places
         self.is_inverse = filters.category is _inverse
         self.is_spot = filters.category is _spot
         named = msgspec.json.encode({"category": filters.category.value, "symbol": filters.symbol})[1:-1]
@@ -200,21 +219,15 @@ cdef class Terms:
         self.key = b'","op":"order.create",' + named + b',"order_id":"","link_id":"'
         price_places, quantity_places = places(filters.tick_size), places(filters.quantity_step)
         if price_places > 12 or quantity_places > 12 or len(named) > MOST_HEAD or filters.status not in _TRADES:
-            return
-        if filters.tick_size >= 10 ** 6 or filters.quantity_step >= 10 ** 6:
-            return
+            return False
+        if not 0 < filters.tick_size < 10 ** 6 or not 0 < filters.quantity_step < 10 ** 6:
+            return False
         self.price_places, self.quantity_places = price_places, quantity_places
         self.tick = whole(filters.tick_size, price_places, ROUND_FLOOR)
         self.step = whole(filters.quantity_step, quantity_places, ROUND_FLOOR)
 
-        def least(number, int decimals):
-            return whole(number, decimals, ROUND_CEILING)
-
-        def most(numbers, int decimals):
-            return min((whole(n, decimals, ROUND_FLOOR) for n in numbers if n is not None), default=_most_wide)
-
         worth_places = quantity_places if self.is_inverse else price_places + quantity_places
-        own = limits.order_quantity.get(filters.symbol)
+        own = self.own_most
         post_only = filters.maximum_limit if filters.maximum_post_only is None else filters.maximum_post_only
         self.least_price = wide_of(least(filters.minimum_price, price_places))
         self.most_price = wide_of(most([filters.maximum_price], price_places))
@@ -226,16 +239,15 @@ cdef class Terms:
         self.most_worth = wide_of(most([limits.order_notional], worth_places))
         self.holds_position = limits.position_notional is not None
         self.most_position = wide_of(most([limits.position_notional], worth_places))
-        self.quote_age_ms = min(limits.quote_age_ms, 10 ** 15)
         self.per_second = min(10 ** 15 if limits.requests_per_second is None else limits.requests_per_second, 10 ** 15)
         self.has_collar = limits.collar is not None
         if self.has_collar:
             if places(limits.collar) > 9:
-                return
+                return False
             self.collar_unit = POWERS[places(limits.collar)]
-            self.above = whole(1 + limits.collar, places(limits.collar), ROUND_FLOOR)
-            self.below = whole(1 - limits.collar, places(limits.collar), ROUND_CEILING)
-        self.is_usable = True
+            self.above = whole(_exact.add(1, limits.collar), places(limits.collar), ROUND_FLOOR)
+            self.below = whole(_exact.subtract(1, limits.collar), places(limits.collar), ROUND_CEILING)
+        return True
 
 
 cdef class PlainOrders:
@@ -249,7 +261,7 @@ cdef class PlainOrders:
         pending: at most what requests could add.
         ids: gives names.
         quote_of: best prices of our own live book.
-        is_new: whether nothing is known of an order's name that the caller gave.
+        is_new: whether nothing is known of an order's name.
     """
 
     cdef object filters
@@ -302,6 +314,7 @@ cdef class PlainOrders:
             or order.slippage_ticks is not None
             or order.close_on_trigger
             or order.in_quote_coin
+            or type(order.position_index) is not int
         ):
             return None
         at_market, only_closes = limit is None, order.reduce_only
@@ -314,8 +327,13 @@ cdef class PlainOrders:
         gate = self.gate
         limits = gate.limits
         terms = <Terms>self.terms.get(name)
-        if terms is None or terms.filters is not filters or terms.limits is not limits:
-            terms = self.terms[name] = Terms(filters, limits, self.rates.bucket(category, _create))
+        if (
+            terms is None
+            or terms.filters is not filters
+            or terms.limits is not limits
+            or terms.own_most is not limits.order_quantity.get(symbol)  # of a dictionary that anybody may change
+        ):
+            terms = self.terms[name] = Terms(category, symbol, filters, limits, self.rates.bucket(category, _create))
         if not terms.is_usable:
             return None
         bucket = terms.bucket
@@ -355,7 +373,7 @@ cdef class PlainOrders:
             if terms.has_collar or at_market:
                 return None
         else:
-            if <int64_t>quote.age_ms > terms.quote_age_ms:
+            if quote.age_ms > limits.quote_age_ms:
                 return None
             bid = read(quote.bid, terms.price_places, &is_cut)
             if bid <= 0 or is_cut:
@@ -402,7 +420,7 @@ cdef class PlainOrders:
         else:
             held = account.held(category, symbol, index)
             # one that is the other way leaves more room, not less
-            if held and (held > 0) == is_buy and not add(abs(held), terms.quantity_places, &total):
+            if held and (held > 0) == is_buy and not add(held.copy_abs(), terms.quantity_places, &total):
                 return False
         direction = category, symbol, side, index
         known = account.exposure.get(direction)
@@ -442,6 +460,8 @@ cdef class PlainOrders:
             return None
         request_id = self.next_id()
         link_id = own or request_id
+        if not own and not self.is_new(order.category, link_id):
+            return None  # somebody guessed it, and gave it to an order before
         side = PyUnicode_AsUTF8AndSize(side_text, &side_size)
         in_force = PyUnicode_AsUTF8AndSize(in_force_text, &in_force_size)
         link = PyUnicode_AsUTF8AndSize(link_id, &link_size)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from decimal import Decimal
+from decimal import Context, Decimal, localcontext
 from typing import Any
 
 import msgspec
@@ -32,9 +32,9 @@ class Watched:
         self._begin = client._entry._begin_plain
         client._entry._begin_plain = self.begin  # type: ignore[method-assign]
 
-    def begin(self, order: NewOrder, request_id: str) -> Any:
+    def begin(self, order: NewOrder, request_id: str, message: bytes) -> Any:
         self.straight += 1
-        return self._begin(order, request_id)
+        return self._begin(order, request_id, message)
 
 
 def written(client: TradingClient) -> list[dict[str, Any]]:
@@ -191,6 +191,30 @@ async def test_whoever_tells_the_price_may_send_something(place: Place) -> None:
     assert watched.straight == 1, "the first"
     assert [request["op"] for request in written(client)] == ["order.create", "order.cancel", "order.create"]
     assert not read_orders(client._written().path)[0], "whose lines are numbered without gaps"
+
+
+@pytest.mark.parametrize("take_profit", [False, True])
+@pytest.mark.parametrize("context", [Context(prec=3), Context(prec=6)])
+async def test_a_strategy_may_reckon_in_a_context_of_its_own(
+    place: Place, context: Context, take_profit: bool
+) -> None:
+    """On either way an order is rounded exactly, and what has gone out is known."""
+    client = await place.client()
+    watched = Watched(client)
+    mid = await place.mid()
+    price = D(int(mid * D("0.97"))) + D("0.77")
+    more = {"take_profit": D(int(mid * 2)) + D("0.77")} if take_profit else {}
+    order = await place.resting(quantity="0.012345", **more)
+    order = msgspec.structs.replace(order, price=price)
+    with localcontext(context):
+        ticket = client.create(order)
+    assert watched.straight == (not take_profit)
+    fields = ticket.request.fields
+    assert written(client)[-1]["fields"] == fields
+    assert (D(fields["price"]), fields["qty"]) == (price - D("0.07"), "0.012")
+    assert ticket.request.quantity == D("0.012")
+    assert await kind_of(ticket) is OutcomeKind.ACKED
+    place.check(client)
 
 
 async def test_nothing_goes_straight_while_trading_is_stopped_or_the_socket_is_down(place: Place) -> None:

@@ -79,6 +79,15 @@ def test_a_float_that_is_a_hair_off_lands_on_its_step() -> None:
     assert SPOT.rounded(order(SPOT, quantity=D("0.1234567"))).quantity == D("0.123456")
 
 
+@pytest.mark.parametrize("digits", [20, 27, 28, 40])
+def test_many_digits_round_no_other_way(digits: int) -> None:
+    nines = "9" * digits
+    buy = LINEAR.rounded(order(price=D(f"49999.{nines}"), quantity=D(f"0.009{nines}")))
+    assert (buy.price, buy.quantity) == (D("49999.9"), D("0.009"))
+    sell = LINEAR.rounded(order(price=D(f"49999.9{'0' * digits}1"), side=Side.SELL))
+    assert sell.price == D(50_000)
+
+
 def test_triggers_go_to_the_nearest_tick() -> None:
     rounded = LINEAR.rounded(order(stop_loss=D("40000.06"), take_profit=D("60000.04")))
     assert (rounded.stop_loss, rounded.take_profit) == (D("40000.1"), D("60000.0"))

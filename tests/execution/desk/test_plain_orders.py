@@ -417,6 +417,90 @@ def test_other_filters_and_limits_count_at_once() -> None:
     assert desk.straight(desk.order()) is None
 
 
+def test_a_limit_of_a_symbol_counts_at_once() -> None:
+    desk = Desk(limits=msgspec.structs.replace(LIMITS, order_quantity={}), quote=QUOTE)
+    order = desk.order(quantity=D("0.1"))
+    assert desk.straight(order) is not None
+    quantities = desk.gate.limits.order_quantity
+    assert isinstance(quantities, dict)
+    quantities["BTCUSDT"] = D("0.09")
+    assert desk.straight(order) is None
+    with pytest.raises(Refused, match="order quantity"):
+        desk.long(order)
+    quantities["BTCUSDT"] = D("0.1")
+    same(desk, order)
+
+
+def test_another_collar_counts_at_once_on_either_way() -> None:
+    desk = Desk(quote=QUOTE)
+    order = desk.order(price=D(50_600), quantity=D("0.01"))
+    assert desk.straight(order) is None
+    desk.gate.limits = msgspec.structs.replace(LIMITS, collar=D("0.02"))
+    same(desk, order)
+    desk.gate.limits = msgspec.structs.replace(LIMITS, collar=D("0.011"))
+    assert desk.straight(order) is None
+    with pytest.raises(Refused, match="price collar"):
+        desk.long(order)
+
+
+@pytest.mark.parametrize(
+    "more", [{"order_notional": D("Infinity")}, {"order_notional": 10_000.0}, {"collar": 0.01}]
+)
+def test_limits_that_are_no_numbers_of_places_are_left_to_the_long_way(more: dict[str, Any]) -> None:
+    desk = Desk(limits=msgspec.structs.replace(LIMITS, **more), quote=QUOTE)
+    assert desk.straight(desk.order()) is None
+
+
+@pytest.mark.parametrize("more", [{"tick_size": D(0)}, {"quantity_step": D(0)}, {"tick_size": D(-1)}])
+def test_filters_that_no_instrument_has_are_left_to_the_long_way(more: dict[str, Any]) -> None:
+    desk = Desk(msgspec.structs.replace(LINEAR, **more), quote=QUOTE)
+    assert desk.straight(desk.order()) is None
+
+
+def test_filters_of_something_else_are_left_to_the_long_way() -> None:
+    desk = Desk(quote=QUOTE)
+    desk.known[Category.LINEAR, "BTCUSDT"] = msgspec.structs.replace(LINEAR, symbol="ETHUSDT")
+    assert desk.straight(desk.order()) is None
+    desk.known[Category.INVERSE, "BTCUSDT"] = LINEAR
+    assert desk.straight(desk.order(category=Category.INVERSE)) is None
+
+
+@pytest.mark.parametrize(
+    ("age_ms", "is_plain"), [(5_000, True), (5_000.0, True), (5_000.5, False), (1 << 80, False)]
+)
+def test_ages_of_quotes_are_compared_as_they_are(age_ms: Any, is_plain: bool) -> None:
+    desk = Desk(quote=Quote(QUOTE.bid, QUOTE.ask, age_ms))
+    assert (desk.straight(desk.order()) is not None) == is_plain
+
+
+def test_quotes_and_indexes_of_other_types_are_left_to_the_long_way() -> None:
+    desk = Desk(quote=Quote(49_999.9, 50_000.0))  # type: ignore[arg-type]
+    assert desk.straight(desk.order()) is None
+    desk.quote = QUOTE
+    assert desk.straight(desk.order(position_index=True)) is None
+    assert desk.straight(desk.order(position_index=1)) is not None
+
+
+def test_numbers_of_many_digits_are_rounded_alike() -> None:
+    desk = Desk(quote=QUOTE)
+    nines = "9" * 32
+    buy = same(desk, desk.order(price=D(f"49999.{nines}"), quantity=D(f"0.09{nines}")))
+    fields = msgspec.json.decode(buy[2])["args"][0]
+    assert (fields["price"], fields["qty"]) == ("49999.9", "0.099")
+    desk = Desk(quote=QUOTE)
+    sell = desk.order(side=Side.SELL, price=D(f"49999.9{'0' * 32}1"))
+    assert b'"price":"50000"' in same(desk, sell)[2]
+
+
+def test_a_name_that_was_guessed_is_given_to_no_other_order() -> None:
+    desk = Desk(quote=QUOTE)
+    guessed = LinkIds(7)
+    guessed.next()
+    desk.send(desk.order(link_id=guessed.next(), quantity=D("0.01")))
+    assert desk.straight(desk.order(quantity=D("0.01"))) is None
+    assert desk.straight(desk.order(quantity=D("0.01"))) is not None
+
+
 def test_times_that_are_none() -> None:
     desk = Desk(quote=QUOTE)
     for now_ms, window_ms, number, at_ns in (
