@@ -412,7 +412,7 @@ class TradingClient:
     def _on_done(self, request: OrderRequest) -> None:
         self.rates.answered(request.key.category, request.op, request.timestamp_ms, self.clock.now_ms())
         try:
-            if self._journal is not None and request.timestamp_ms:
+            if self._journal is not None and request.timestamp_ms and request.is_written:
                 self._journal.outcome(request, time.time_ns())
         except StoreError as error:
             self._break(str(error))

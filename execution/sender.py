@@ -155,6 +155,7 @@ class Sender:
             request = begin(order, request_id, message)
             self._requests.sending(request, now_ms, window_ms)
         if isinstance(problem, StoreError):
+            request.is_written = journal.lines != number
             self._calls.stop(str(problem))
             refusal = Refused("order journal", str(problem))
             self._requests.not_sent(request, str(refusal))
@@ -221,17 +222,20 @@ class Sender:
 
     def _write_down(self, request: OrderRequest, way: Way) -> bytes:
         """Put a request into the journal, and return its fields as they are there and on the wire."""
+        journal = self.journal
+        if journal is None:
+            raise RuntimeError(f"{self!r}: use it inside `async with`")
+        number = journal.lines
         try:
             written = write_fields(request.fields)
-            if self.journal is None:
-                raise RuntimeError(f"{self!r}: use it inside `async with`")
-            self.journal.request(request, way, time.time_ns(), written)
+            journal.request(request, way, time.time_ns(), written)
         except StoreError as error:
+            request.is_written = journal.lines != number
             self._calls.stop(str(error))
             if request.op is not Op.CANCEL:
                 raise Refused("order journal", str(error)) from None
         except UnicodeEncodeError as error:
-            request.timestamp_ms = 0  # no line says that it was sent, so none says how it ended
+            request.is_written = False
             raise Refused(
                 "name", f"{ascii(request.key)[:200]}: {error.reason}: no order is called that"
             ) from None

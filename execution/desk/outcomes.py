@@ -96,6 +96,7 @@ class OrderRequest(msgspec.Struct, eq=False, gc=False):
         identity: of the order; stays as it was at the beginning, whatever is learnt of the order's names.
         order_id: the exchange's id, once an answer told it.
         name_taken: code and words of an answer that said that there is an order of this name already.
+        is_written: whether the order journal has its line; without one it gets no line of its outcome either.
         adds, reduces, is_unclear: as what `execution.desk.exposure.Pending` counts it.
     """
 
@@ -115,6 +116,7 @@ class OrderRequest(msgspec.Struct, eq=False, gc=False):
     adds: tuple[Direction, Decimal] | None = None
     reduces: tuple[Direction, Decimal] | None = None
     is_unclear: bool = False
+    is_written: bool = True
 
     @property
     def last_ms(self) -> int:

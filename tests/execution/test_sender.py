@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import itertools
 import os
 from decimal import Context, Decimal, localcontext
 from typing import Any
@@ -16,7 +17,9 @@ from execution.client import TradingClient
 from execution.desk.limits import Quote
 from execution.desk.orders import NewOrder, OrderKey, Refused, Side, TimeInForce
 from execution.desk.outcomes import Evidence, OutcomeKind, RequestState
+from execution.desk.wire import Op
 from execution.order_journal import read_orders
+from recorder import transport
 from schemas.errors import ConnectError
 from schemas.names import Category, Fsync
 from tests.execution.conftest import PATIENCE_S, Place, until
@@ -132,6 +135,59 @@ async def test_what_cannot_be_written_down_is_not_sent(place: Place, monkeypatch
         client.create(order)
 
 
+@pytest.mark.parametrize("take_profit", [False, True])
+@pytest.mark.parametrize("share", [0, 2])
+async def test_of_what_did_not_fit_on_the_disk_no_line_says_how_it_ended(
+    place: Place, monkeypatch: pytest.MonkeyPatch, take_profit: bool, share: int
+) -> None:
+    """On either way; a shorter line of its outcome may fit."""
+    client = await place.client()
+    watched = Watched(client)
+    more = {"take_profit": await place.mid() * 2} if take_profit else {}
+    order = await place.resting(**more)
+    key = (ticket := client.create(order)).key
+    assert await kind_of(ticket) is OutcomeKind.ACKED
+    path, write = client._written().path, os.write
+    whole = path.read_bytes()
+
+    def fill(descriptor: int, data: bytes) -> int:
+        patched.undo()
+        if not share:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(descriptor, data[: len(data) // share])
+
+    for send in (client.create, client.cancel):
+        with monkeypatch.context() as patched:
+            patched.setattr(order_journal.os, "write", fill)
+            if send == client.cancel:
+                ticket = client.cancel(key)
+                assert await kind_of(ticket) is OutcomeKind.ACKED, "a cancel goes out all the same"
+            else:
+                with pytest.raises(Refused, match="nothing more is sent"):
+                    client.create(order)
+        assert client._broken
+        assert path.read_bytes() == whole
+    assert watched.straight == (0 if take_profit else 2)
+    await until(lambda: client.requests.is_settled)
+
+
+async def test_a_line_that_is_written_and_not_on_the_disk_has_its_outcome(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = await place.client(fsync=Fsync.COMMIT)
+    order, sync = await place.resting(), os.fdatasync
+
+    def fail(descriptor: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(order_journal.os, "fdatasync", fail)
+    with pytest.raises(Refused, match="Input/output error"):
+        client.create(order)
+    monkeypatch.setattr(order_journal.os, "fdatasync", sync)
+    assert len(written(client)) == 1
+    assert read_orders(client._written().path)[0] == {}
+
+
 async def test_what_the_socket_lost_is_looked_up(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     client = await place.client()
     watched = Watched(client)
@@ -170,6 +226,32 @@ async def test_a_mistake_of_ours_in_the_socket_leaves_a_request_that_is_known(
     assert request.state is RequestState.SENT
     assert [line["request_id"] for line in written(client)] == [request.request_id]
     await until(lambda: request.outcome is not None)  # after its answer was missed
+
+
+async def test_a_socket_that_takes_parts_gets_the_rest(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = await place.client()
+    client.rates.bucket(Category.LINEAR, Op.CREATE).limit = 1_000
+    watched = Watched(client)
+    orders = [await place.resting() for _ in range(20)]
+    calls = itertools.count()
+
+    class Part:
+        """The module `os` as of a full socket."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(os, name)
+
+        def write(self, descriptor: int, data: bytes) -> int:
+            call = next(calls)
+            if call % 3 == 0:
+                raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+            return os.write(descriptor, data[: call * 37 % len(data)])
+
+    monkeypatch.setattr(transport, "os", Part())
+    tickets = [client.create(order) for order in orders]
+    assert {await kind_of(ticket) for ticket in tickets} == {OutcomeKind.ACKED}
+    assert watched.straight == 20
+    place.check(client)
 
 
 async def test_whoever_tells_the_price_may_send_something(place: Place) -> None:
