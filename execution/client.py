@@ -19,6 +19,7 @@ import secrets
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
+from decimal import localcontext
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -38,6 +39,7 @@ from execution.exchange_clock import ExchangeClock
 from execution.kill_switch import KillSwitch
 from execution.loading import AccountLoader, load_filters, look_up
 from execution.order_journal import OrderJournal
+from execution.reckoning import RECKONING, own_context
 from execution.rest_calls import RestCalls, dcp_of
 from execution.sender import Calls, Sender
 from execution.settings import Settings
@@ -253,7 +255,7 @@ class TradingClient:
             journal.close()
 
     def _start(self, work: Coroutine[Any, Any, Any]) -> None:
-        task = asyncio.ensure_future(work)
+        task = asyncio.get_running_loop().create_task(work, context=own_context())
         self._tasks.add(task)
         task.add_done_callback(self._finished)
 
@@ -495,7 +497,8 @@ class TradingClient:
     # -- everything at once --------------------------------------------------------------------------------
 
     def _watch_loss(self) -> None:
-        excess = self.gate.excess_loss(lambda *key: self.filters.get(key), self.clock.now_ms())
+        with localcontext(RECKONING):
+            excess = self.gate.excess_loss(lambda *key: self.filters.get(key), self.clock.now_ms())
         if excess:
             self._trip(f"daily loss: {excess}")
 
@@ -572,4 +575,5 @@ class TradingClient:
 
     async def reload(self) -> None:
         """Ask REST for orders, positions, wallet and fills. Raises ExchangeError."""
-        await self._loader.load()
+        with localcontext(RECKONING):
+            await self._loader.load()

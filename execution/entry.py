@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from decimal import Context, Decimal, DivisionByZero, InvalidOperation, Overflow, localcontext
+from decimal import Decimal, localcontext
 from typing import Any, Final
 
 import msgspec
@@ -19,6 +19,7 @@ from execution.desk.rates import RateLimiter
 from execution.desk.requests import Requests
 from execution.desk.wire import Op
 from execution.exchange_clock import ExchangeClock
+from execution.reckoning import RECKONING
 from execution.sender import Sender
 from execution.ticket import Ticket
 from schemas.names import Category
@@ -42,8 +43,6 @@ class _Message(msgspec.Struct):
 
 
 _read: Final = msgspec.json.Decoder(_Message).decode
-_EXACT: Final = Context(prec=60, traps=[InvalidOperation, DivisionByZero, Overflow])
-"""In which orders are rounded and held against limits, whatever context a strategy reckons in."""
 
 
 class OrderEntry:
@@ -111,7 +110,7 @@ class OrderEntry:
         filters = self._filters.get((order.category, order.symbol))
         if filters is None:
             raise _no_symbol(order.category, order.symbol)
-        with localcontext(_EXACT):
+        with localcontext(RECKONING):
             order = filters.rounded(order)
             filters.check(order, None if order.price is not None else self._opposite(order))
             self._gate.check(order, filters, now_ms)
@@ -161,7 +160,7 @@ class OrderEntry:
         order = self._account.order(key.category, order_id=key.order_id, link_id=key.link_id)
         if order is None:
             raise Refused("unknown order", f"{key.link_id or key.order_id}: no row has shown it yet")
-        with localcontext(_EXACT):
+        with localcontext(RECKONING):
             change = filters.rounded_change(change, Side.SELL if order.side == Side.SELL else Side.BUY)
             filters.check_change(change)
             self._gate.check_change(order, change, filters, now_ms)

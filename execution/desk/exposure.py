@@ -15,9 +15,9 @@ from execution.desk.outcomes import Direction, OrderRequest
 from execution.desk.wire import Op
 from schemas.names import Category
 
-__all__ = ["EVERYTHING", "Direction", "Exposure", "Pending", "direction_of"]
+__all__ = ["EVERYTHING", "EXACT", "Direction", "Exposure", "Pending", "direction_of"]
 
-_EXACT: Final = Context(prec=60)
+EXACT: Final = Context(prec=60)
 """Holds sums of what `decimal_of` reads (15 digits before the point, 20 behind it) without rounding."""
 _INDEXES: Final = (0, 1, 2)
 _CREATE: Final = Op.CREATE  # found sooner here than in its class
@@ -41,11 +41,11 @@ class Exposure(dict[Direction, Decimal]):
 
     def add(self, direction: Direction, quantity: Decimal) -> None:
         """Add a quantity."""
-        self[direction] = _EXACT.add(self.get(direction, ZERO), quantity)
+        self[direction] = EXACT.add(self.get(direction, ZERO), quantity)
 
     def remove(self, direction: Direction, quantity: Decimal) -> None:
         """Remove one that was added."""
-        total = _EXACT.subtract(self.get(direction, ZERO), quantity)
+        total = EXACT.subtract(self.get(direction, ZERO), quantity)
         if total:
             self[direction] = total
         else:

@@ -16,7 +16,7 @@ import msgspec
 
 from engine.venue.rules import ZERO, decimal_of
 from engine.venue.terms import CLOSED, OPEN, OrderStatus, Side
-from execution.desk.exposure import Exposure, direction_of
+from execution.desk.exposure import EXACT, Exposure, direction_of
 from execution.desk.orders import CATEGORIES
 from execution.desk.outcomes import Direction
 from schemas.names import Category
@@ -378,7 +378,9 @@ class LiveAccount:
         position = self.positions.get(key)
         ahead = self._ahead.get(key)
         signed = ZERO if position is None else position.signed
-        return signed if not ahead else signed + sum((quantity for _, quantity in ahead), ZERO)
+        for _, quantity in ahead or ():
+            signed = EXACT.add(signed, quantity)  # asked in whatever context a strategy reckons in
+        return signed
 
     def _read_fill(self, row: object, category: Category | None) -> Fill | None:
         if not isinstance(row, dict):

@@ -251,7 +251,7 @@ async def test_a_socket_that_takes_parts_gets_the_rest(place: Place, monkeypatch
     tickets = [client.create(order) for order in orders]
     assert {await kind_of(ticket) for ticket in tickets} == {OutcomeKind.ACKED}
     assert watched.straight == 20
-    place.check(client)
+    await place.check_soon(client)
 
 
 async def test_whoever_tells_the_price_may_send_something(place: Place) -> None:
@@ -296,7 +296,26 @@ async def test_a_strategy_may_reckon_in_a_context_of_its_own(
     assert (D(fields["price"]), fields["qty"]) == (price - D("0.07"), "0.012")
     assert ticket.request.quantity == D("0.012")
     assert await kind_of(ticket) is OutcomeKind.ACKED
-    place.check(client)
+    await place.check_soon(client)
+
+
+async def test_rows_are_reckoned_exactly_in_a_context_of_three_digits(place: Place) -> None:
+    order = await place.resting(quantity="1.234")
+    with localcontext(Context(prec=3)):
+        client = await place.client()
+        ticket = client.create(order)
+        assert await kind_of(ticket) is OutcomeKind.ACKED
+        await until(lambda: bool(client.account.open_orders))
+        direction = Category.LINEAR, "BTCUSDT", "Buy", 0
+        assert client.account.exposure.of(direction) == D("1.234")
+        await client.reload()
+        assert client.account.exposure.of(direction) == D("1.234")
+        bought = client.create(NewOrder(
+            category=Category.LINEAR, symbol="BTCUSDT", side=Side.BUY, quantity=D("1.111")
+        ))  # fmt: skip
+        assert await kind_of(bought) is OutcomeKind.ACKED
+        await until(lambda: client.account.held(Category.LINEAR, "BTCUSDT", 0) == D("1.111"))
+    await place.check_soon(client)
 
 
 async def test_nothing_goes_straight_while_trading_is_stopped_or_the_socket_is_down(place: Place) -> None:
