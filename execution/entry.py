@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from decimal import Decimal, localcontext
+from contextlib import contextmanager
+from decimal import Decimal, InvalidOperation, localcontext
 from typing import Any, Final
 
 import msgspec
@@ -110,7 +111,7 @@ class OrderEntry:
         filters = self._filters.get((order.category, order.symbol))
         if filters is None:
             raise _no_symbol(order.category, order.symbol)
-        with localcontext(RECKONING):
+        with _reckoning(order.symbol, order.quantity, order.price):
             order = filters.rounded(order)
             filters.check(order, None if order.price is not None else self._opposite(order))
             self._gate.check(order, filters, now_ms)
@@ -160,7 +161,7 @@ class OrderEntry:
         order = self._account.order(key.category, order_id=key.order_id, link_id=key.link_id)
         if order is None:
             raise Refused("unknown order", f"{key.link_id or key.order_id}: no row has shown it yet")
-        with localcontext(RECKONING):
+        with _reckoning(key.symbol, change.quantity, change.price):
             change = filters.rounded_change(change, Side.SELL if order.side == Side.SELL else Side.BUY)
             filters.check_change(change)
             self._gate.check_change(order, change, filters, now_ms)
@@ -225,6 +226,20 @@ class OrderEntry:
         if filters is None:
             raise _no_symbol(category, symbol)
         return filters
+
+
+@contextmanager
+def _reckoning(symbol: str, quantity: Decimal | None, price: Decimal | None) -> Iterator[None]:
+    """Reckon in the client's own context; what is too long for it is refused."""
+    try:
+        with localcontext(RECKONING):
+            yield
+    except InvalidOperation:
+        raise Refused(
+            "digits",
+            f"{symbol}: quantity {quantity}, price {price}: with the instrument's steps and our own prices these can't "
+            f"be reckoned with in {RECKONING.prec} digits: give numbers that an order may have",
+        ) from None
 
 
 def _no_symbol(category: Category, symbol: str) -> Refused:
