@@ -254,6 +254,48 @@ async def test_a_socket_that_takes_parts_gets_the_rest(place: Place, monkeypatch
     await place.check_soon(client)
 
 
+@pytest.mark.parametrize("taken", ["half", "all but one", "all"])
+async def test_of_a_connection_that_goes_amid_an_order_the_outcome_is_found_out(
+    place: Place, monkeypatch: pytest.MonkeyPatch, taken: str
+) -> None:
+    client = await place.client()
+    watched = Watched(client)
+    orders = [await place.resting() for _ in range(3)]
+
+    class Cut:
+        """The module `os` as of a socket that ends with the next bytes."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(os, name)
+
+        def write(self, descriptor: int, data: bytes) -> int:
+            patched.undo()
+            size = {"half": len(data) // 2, "all but one": len(data) - 1, "all": len(data)}[taken]
+            written = os.write(descriptor, data[:size])
+            connection = client._trade._current
+            assert connection is not None
+            connection.abort("cut by a test")
+            return written
+
+    first = client.create(orders[0])
+    with monkeypatch.context() as patched:
+        patched.setattr(transport, "os", Cut())
+        second = client.create(orders[1])
+    assert watched.straight == 2
+    with pytest.raises(Refused, match="it is down"):
+        client.create(orders[2])
+    kinds = [await kind_of(ticket) for ticket in (first, second)]
+    placed = {order.link_id for order in place.truth.orders.values()}
+    for ticket, kind in zip((first, second), kinds, strict=True):
+        assert (kind is OutcomeKind.ACKED) == (ticket.key.link_id in placed)
+        assert kind in (OutcomeKind.ACKED, OutcomeKind.EXPIRED)
+    assert taken == "all" or kinds[1] is OutcomeKind.EXPIRED
+    await until(lambda: client.can_send)
+    assert await kind_of(client.create(orders[2])) is OutcomeKind.ACKED
+    assert watched.straight == 3
+    await place.check_soon(client)
+
+
 async def test_whoever_tells_the_price_may_send_something(place: Place) -> None:
     """A request in between makes the order one more than was counted: it is looked at anew."""
     keys: list[OrderKey] = []
