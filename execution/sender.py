@@ -152,8 +152,13 @@ class Sender:
         except (StoreError, ExchangeError) as error:
             problem = error
         finally:
-            request = begin(order, request_id, message)
-            self._requests.sending(request, now_ms, window_ms)
+            try:
+                request = begin(order, request_id, message)
+                self._requests.sending(request, now_ms, window_ms)
+            except BaseException as error:
+                # a mistake of ours, or Ctrl-C just here: limits would not know of it, and the next start will
+                self._calls.stop(f"{request_id} may have gone out, and nobody keeps it in mind: {error!r}")
+                raise
         if isinstance(problem, StoreError):
             request.is_written = journal.lines != number
             self._calls.stop(str(problem))

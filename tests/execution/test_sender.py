@@ -254,6 +254,35 @@ async def test_a_socket_that_takes_parts_gets_the_rest(place: Place, monkeypatch
     await place.check_soon(client)
 
 
+async def test_nothing_more_goes_out_after_an_order_that_could_not_be_kept_in_mind(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = await place.client()
+    known = client.create(await place.resting())
+    assert await kind_of(known) is OutcomeKind.ACKED
+    order = await place.resting()
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(client._entry, "_begin_plain", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            client.create(order)
+    with pytest.raises(Refused, match="may have gone out") as refusal:
+        client.create(order)
+    assert refusal.value.rule == "stopped"
+    assert await kind_of(client.cancel(known.key)) is OutcomeKind.ACKED
+    assert list(read_orders(client._written().path)[0]) == [written(client)[1]["request_id"]]
+    await client.__aexit__(None, None, None)
+    client = await place.client()
+    (request,) = client.restored
+    await until(lambda: request.outcome is not None)
+    assert request.outcome is not None
+    assert request.outcome.kind is OutcomeKind.ACKED
+    await place.check_soon(client)
+
+
 @pytest.mark.parametrize("taken", ["half", "all but one", "all"])
 async def test_of_a_connection_that_goes_amid_an_order_the_outcome_is_found_out(
     place: Place, monkeypatch: pytest.MonkeyPatch, taken: str
