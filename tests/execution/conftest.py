@@ -102,7 +102,8 @@ class Place:
         )
 
     async def check_soon(self, client: TradingClient) -> None:
-        """The same where the market goes on filling orders: at some moment nothing of that is on its way.
+        """The same, at a moment at which nothing is on its way: an answer may come before the streams' rows.
+
 
         Nothing is asked for meanwhile: what the stream brings has to be enough.
         """

@@ -58,7 +58,7 @@ async def lifecycle(place: Place, client: TradingClient, down: Callable[[], None
     await shown(client, changed)
     assert [o.quantity for o in client.account.open_orders] == [D("0.02"), D("0.01"), D("0.02")]
     assert order.price == client.order(second).price  # type: ignore[union-attr]
-    place.check(client)
+    await place.check_soon(client)
 
     down()
     unknown = OrderKey(LINEAR, "BTCUSDT", "", "nobodys")
@@ -66,7 +66,7 @@ async def lifecycle(place: Place, client: TradingClient, down: Callable[[], None
     assert await kinds(cancels) == [ACKED, REJECTED, ACKED, ACKED]
     await until(lambda: not client.account.open_orders)
     await until(lambda: client.requests.is_settled)
-    place.check(client)
+    await place.check_soon(client)
 
 
 async def test_items_are_refused_one_by_one(place: Place) -> None:
@@ -160,7 +160,7 @@ async def test_an_answer_that_is_lost_is_found_out_item_by_item(
     assert await kinds(client.cancel_batch(keys)) == [ACKED] * 3
     await until(lambda: client.requests.is_settled)
     assert not place.truth.orders
-    place.check(client)
+    await place.check_soon(client)
 
 
 async def test_the_first_pass_and_the_rest_fail_where_the_rate_ends(open_place: Callable[..., Any]) -> None:
@@ -175,7 +175,7 @@ async def test_the_first_pass_and_the_rest_fail_where_the_rate_ends(open_place: 
     assert caught.value.rule == "rate"
     assert "the exchange takes 5 a second" in str(caught.value)
     await until(lambda: client.requests.is_settled)
-    place.check(client)
+    await place.check_soon(client)
 
 
 async def test_each_counts_for_what_may_be_sent_a_second(place: Place) -> None:
@@ -225,7 +225,7 @@ async def test_a_batch_of_changes_is_whole_or_nothing(place: Place) -> None:
         "one is no batch"
     )
     await shown(client, tickets)
-    place.check(client)
+    await place.check_soon(client)
 
 
 async def test_a_fault_of_our_own_in_a_batch_leaves_nothing_begun(

@@ -54,7 +54,7 @@ async def test_an_order_is_placed_amended_and_cancelled(place: Place) -> None:
     assert order.link_id == ticket.key.link_id
     assert order.price is not None
     assert order.price % D("0.1") == 0, "rounded to the tick"
-    place.check(client)
+    await place.check_soon(client)
 
     assert await ended(client.amend(ticket.key, Change(quantity=D("0.02")))) is OutcomeKind.ACKED
     await until(lambda: order.quantity == D("0.02"))
@@ -63,7 +63,7 @@ async def test_an_order_is_placed_amended_and_cancelled(place: Place) -> None:
     assert order.status == "Cancelled"
     with pytest.raises(Refused, match="is Cancelled"):
         client.cancel(ticket.key)
-    place.check(client)
+    await place.check_soon(client)
 
 
 async def test_fills_move_the_position_and_the_wallet(place: Place) -> None:
@@ -79,7 +79,7 @@ async def test_fills_move_the_position_and_the_wallet(place: Place) -> None:
     assert await ended(client.create(market(Side.SELL))) is OutcomeKind.ACKED
     await until(lambda: client.account.positions[key].signed == 0)
     await client.reload()
-    place.check(client)
+    await place.check_soon(client)
 
 
 async def test_the_exchanges_refusal_in_its_words(place: Place) -> None:
@@ -116,7 +116,7 @@ async def test_what_is_refused_here_never_arrives(place: Place) -> None:
     await until(lambda: len(client.account.open_orders) == 1)
     assert len(place.truth.orders) == 1
     assert not place.truth.closed
-    place.check(client)
+    await place.check_soon(client)
 
 
 async def test_a_name_that_cannot_be_written_is_refused_and_leaves_nothing_open(place: Place) -> None:
@@ -163,7 +163,7 @@ async def test_rest_takes_over_only_where_it_is_allowed(place: Place) -> None:
     assert await ended(client.cancel(ticket.key)) is OutcomeKind.ACKED
     await until(lambda: client.can_send)
     await until(lambda: not client.account.open_orders)
-    place.check(client)
+    await place.check_soon(client)
 
 
 async def test_a_clock_that_is_wrong_by_far_does_not_matter(open_place: Callable[..., Any]) -> None:
@@ -202,7 +202,7 @@ async def test_cancel_all_of_a_symbol_and_of_a_category(place: Place) -> None:
             assert await ended(client.create(order)) is OutcomeKind.ACKED
         assert await cancel() == 3
         await until(lambda: not client.account.open_orders)
-    place.check(client)
+    await place.check_soon(client)
 
 
 async def test_a_batch_is_one_message_with_outcomes_of_its_own(place: Place) -> None:
@@ -215,7 +215,7 @@ async def test_a_batch_is_one_message_with_outcomes_of_its_own(place: Place) -> 
     keys = [tickets[0].key, tickets[2].key]
     assert [await ended(ticket) for ticket in client.cancel_batch(keys)] == [OutcomeKind.ACKED] * 2
     await until(lambda: not client.account.open_orders)
-    place.check(client)
+    await place.check_soon(client)
 
 
 async def test_a_batch_is_not_a_way_around_the_rate(place: Place) -> None:
@@ -613,7 +613,7 @@ asyncio.run(main())
         for line in in_doubt.values()
     }
     await client.reload()
-    place.check(client)
+    await place.check_soon(client)
     assert read_orders(client._written().path)[0] == {}, "and the journal says so"
 
 

@@ -209,7 +209,7 @@ async def test_a_computer_that_slept_is_let_in_again(place: Place) -> None:
         await until(lambda: client.is_current and client.can_send)
         outcome = await client.create(await place.resting()).outcome()
         assert outcome.kind is OutcomeKind.ACKED
-    place.check(client)
+    await place.check_soon(client)
 
 
 def test_requests_carry_the_exchanges_time_and_never_run_ahead(session: Session) -> None:

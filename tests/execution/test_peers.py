@@ -79,7 +79,7 @@ async def script(place: Place, client: TradingClient) -> LiveOrder:
     await until(lambda: client.requests.is_settled)
     await client.reload()
     assert {order.link_id for order in client.account.open_orders} == {kept.key.link_id, moved.key.link_id}
-    place.check(client)
+    await place.check_soon(client)
     return part
 
 

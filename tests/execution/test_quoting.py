@@ -64,7 +64,7 @@ async def test_both_sides_follow_the_book_and_are_pulled_without_one(place: Plac
     await settle(quoting, client, lambda: not prices())
     assert quoting.pulled == 2
     assert not place.truth.orders
-    place.check(client)
+    await place.check_soon(client)
 
 
 async def test_the_demonstration_leaves_nothing_open(place: Place) -> None:

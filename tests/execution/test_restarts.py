@@ -40,12 +40,12 @@ async def test_positions_and_orders_of_another_life_are_let_go(tmp_path: Path) -
             place.gateway = gateway
             await until(lambda: client.is_current and client.can_send)
             await until(lambda: client.requests.is_settled and not client.account.open_orders)
-            place.check(client)
+            await place.check_soon(client)
             await place.mid()
             async with asyncio.timeout(PATIENCE_S):
                 assert (await client.create(buying).outcome()).kind is OutcomeKind.ACKED
             await until(lambda: any(p.size == Decimal("0.05") for p in client.account.positions.values()))
             await until(lambda: client.requests.is_settled)
-            place.check(client)
+            await place.check_soon(client)
             assert ids.isdisjoint(order.order_id for order in place.truth.closed), "no id is given twice"
             await client.kill("over", PATIENCE_S)

@@ -63,7 +63,7 @@ async def test_plain_orders_go_straight_and_others_do_not(place: Place) -> None:
     assert watched.straight == 1
     assert await kind_of(plain) is await kind_of(other) is OutcomeKind.ACKED
     await until(lambda: len(client.account.open_orders) == 2)
-    place.check(client)
+    await place.check_soon(client)
     assert [request["request_id"] for request in written(client)] == [
         plain.request.request_id,
         other.request.request_id,
@@ -205,7 +205,7 @@ async def test_what_the_socket_lost_is_looked_up(place: Place, monkeypatch: pyte
     assert (outcome.kind, outcome.evidence, outcome.was_unknown) == (
         OutcomeKind.EXPIRED, Evidence.REST, True,
     )  # fmt: skip
-    place.check(client)
+    await place.check_soon(client)
     assert read_orders(client._written().path)[0] == {}
 
 
