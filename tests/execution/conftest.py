@@ -104,7 +104,6 @@ class Place:
     async def check_soon(self, client: TradingClient) -> None:
         """The same, at a moment at which nothing is on its way: an answer may come before the streams' rows.
 
-
         Nothing is asked for meanwhile: what the stream brings has to be enough.
         """
         end_s = asyncio.get_running_loop().time() + PATIENCE_S
