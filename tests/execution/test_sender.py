@@ -381,11 +381,13 @@ async def test_rows_are_reckoned_exactly_in_a_context_of_three_digits(place: Pla
         assert client.account.exposure.of(direction) == D("1.234")
         await client.reload()
         assert client.account.exposure.of(direction) == D("1.234")
-        bought = client.create(NewOrder(
-            category=Category.LINEAR, symbol="BTCUSDT", side=Side.BUY, quantity=D("1.111")
-        ))  # fmt: skip
-        assert await kind_of(bought) is OutcomeKind.ACKED
-        await until(lambda: client.account.held(Category.LINEAR, "BTCUSDT", 0) == D("1.111"))
+        at_market = NewOrder(category=Category.LINEAR, symbol="BTCUSDT", side=Side.BUY, quantity=D("1.111"))
+        bought = client.create(at_market).key
+        await until(lambda: (found := client.order(bought)) is not None and not found.is_open)
+        found = client.order(bought)
+        assert found is not None
+        assert found.filled
+        await until(lambda: client.account.held(Category.LINEAR, "BTCUSDT", 0) == found.filled)
     await place.check_soon(client)
 
 
