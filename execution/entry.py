@@ -89,10 +89,10 @@ class OrderEntry:
     def create(self, order: NewOrder, *, or_rest: bool = False) -> Ticket:
         """Send a new order."""
         now_ms = self._clock.now_ms()
-        self._check_trading()
-        ticket = self._sender.submit_plain(order, self._plain, self._begin_plain, now_ms)
+        ticket = self._sender.submit_plain(order, self._plain, self._begin_plain, now_ms, self._why_stopped)
         if ticket is not None:
             return ticket
+        self._check_trading()
         order = self._checked(order, now_ms)
         way = self._sender.check_way(_CREATE, order.category, now_ms, or_rest=or_rest)
         return self._sender.submit(self._begin_order(order, self._ids.next()), way, now_ms)
@@ -115,6 +115,7 @@ class OrderEntry:
             order = filters.rounded(order)
             filters.check(order, None if order.price is not None else self._opposite(order))
             self._gate.check(order, filters, now_ms)
+        self._check_trading()  # once more: whoever told the price may have stopped it
         return order
 
     def _begin_plain(self, order: NewOrder, request_id: str, message: bytes) -> OrderRequest:
@@ -165,6 +166,7 @@ class OrderEntry:
             change = filters.rounded_change(change, Side.SELL if order.side == Side.SELL else Side.BUY)
             filters.check_change(change)
             self._gate.check_change(order, change, filters, now_ms)
+        self._check_trading()  # as `_checked`
         changed = change.wire()
         return self._requests.begin(Op.AMEND, key, key.fields() | changed, self._ids.next(), changed)
 

@@ -130,20 +130,22 @@ class Sender:
         plain: PlainOrders,
         begin: Callable[[NewOrder, str, bytes], OrderRequest],
         now_ms: int,
+        why_stopped: Callable[[], Refused | None],
     ) -> Ticket | None:
         """Send a new order over the socket if it is plain; None where it isn't, and nothing has happened.
 
         Args:
             begin: makes its request, of this name and as its message says. That comes after the bytes, as time counts
                 before; nothing can be asked in between.
+            why_stopped: asked last, as whoever told the price may have stopped trading.
         """
         journal, window_ms = self.journal, self._recv_window_ms
         if journal is None or not self.socket.is_up:
             return None
         number = journal.lines
         texts = plain.write(order, now_ms, window_ms, number, time.time_ns())
-        if texts is None or journal.lines != number:  # whoever told the price has done something with it
-            return None
+        if texts is None or journal.lines != number or why_stopped() is not None:
+            return None  # lines: whoever told the price has done something with the journal
         request_id, line, message = texts
         connection, problem = 0, None
         try:

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import itertools
 import os
+from collections.abc import Callable
 from decimal import Context, Decimal, localcontext
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 from execution import order_journal
 from execution.client import TradingClient
 from execution.desk.limits import Quote
-from execution.desk.orders import NewOrder, OrderKey, Refused, Side, TimeInForce
+from execution.desk.orders import Change, NewOrder, OrderKey, Refused, Side, TimeInForce
 from execution.desk.outcomes import Evidence, OutcomeKind, RequestState
 from execution.desk.wire import Op
 from execution.order_journal import read_orders
@@ -389,6 +390,36 @@ async def test_rows_are_reckoned_exactly_in_a_context_of_three_digits(place: Pla
         assert found.filled
         await until(lambda: client.account.held(Category.LINEAR, "BTCUSDT", 0) == found.filled)
     await place.check_soon(client)
+
+
+@pytest.mark.parametrize("way", ["straight", "long", "batch", "amend"])
+@pytest.mark.parametrize("is_noted", [True, False])
+async def test_whoever_tells_the_price_may_stop_trading(place: Place, way: str, is_noted: bool) -> None:
+    """With a line in the journal or, where that can't be written, without."""
+    stops: list[Callable[[str], None]] = []
+
+    def quote_of(category: Category, symbol: str) -> Quote | None:
+        if stops:
+            stops.pop()("by the price source")
+        return place.quote(category, symbol)
+
+    client = await place.client(quote_of=quote_of)
+    watched = Watched(client)
+    resting = client.create(await place.resting())
+    assert await kind_of(resting) is OutcomeKind.ACKED
+    await until(lambda: bool(client.account.open_orders))
+    order = await place.resting(take_profit=await place.mid() * 2 if way == "long" else None)
+    stops.append(client._switch_off if is_noted else client._break)
+    ask: dict[str, Callable[[], object]] = {
+        "batch": lambda: client.create_batch([order, order]),
+        "amend": lambda: client.amend(resting.key, Change(quantity=D("0.02"))),
+    }
+    with pytest.raises(Refused, match="by the price source"):
+        ask.get(way, lambda: client.create(order))()
+    assert not stops
+    assert watched.straight == 1
+    assert len(written(client)) == 1
+    assert not client.requests.open
 
 
 async def test_nothing_goes_straight_while_trading_is_stopped_or_the_socket_is_down(place: Place) -> None:
