@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from recorder.cli import main
-from tests.processes import PATIENCE_S, ROOT, gateway
+from tests.docs_programs import check_program
+from tests.processes import ROOT, gateway
 
 TEXT = (ROOT / "docs" / "execution.md").read_text()
 PROGRAMS = re.findall(r"^```python\n(.*?)^```$", TEXT, re.S | re.M)
@@ -73,25 +71,5 @@ def test_the_programs(number: int, tmp_path: Path) -> None:
     with gateway(tmp_path / "gateway", *MARKET) as served:
         program, replaced = re.subn(r"ws://127\.0\.0\.1:9001", served.url, PROGRAMS[number])
         assert replaced == 1
-        for times in (1, 4, 12):  # on a slow machine little happens in the seconds that a program lasts
-            directory = tmp_path / str(times)
-            directory.mkdir()
-            done = subprocess.run(
-                [sys.executable, "-c", re.sub(r"range\((\d+)\)", rf"range(\1 * {times})", program)],
-                cwd=directory,
-                env={
-                    **os.environ,
-                    "PYTHONPATH": str(ROOT),
-                    "TAPEBOOK_API_KEY": "demo",
-                    "TAPEBOOK_API_SECRET": "demo-secret",
-                },
-                capture_output=True,
-                text=True,
-                timeout=2 * PATIENCE_S,
-            )
-            if not done.returncode and all(re.search(pattern, done.stdout, re.M) for pattern in SAYS[number]):
-                break
-    assert done.returncode == 0, done.stderr
-    for pattern in SAYS[number]:
-        assert re.search(pattern, done.stdout, re.M), done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
+        keys = {"TAPEBOOK_API_KEY": "demo", "TAPEBOOK_API_SECRET": "demo-secret"}
+        check_program(program, "range", SAYS[number], tmp_path, keys)

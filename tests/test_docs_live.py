@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.processes import PATIENCE_S, ROOT, gateway
+from tests.docs_programs import check_program
+from tests.processes import ROOT, gateway
 
 TEXT = (ROOT / "docs" / "live.md").read_text()
 PROGRAMS = re.findall(r"^```python\n(.*?)^```$", TEXT, re.S | re.M)
@@ -33,20 +31,4 @@ def test_the_programs(number: int, tmp_path: Path) -> None:
             r"live\(symbols", f"live(endpoint={served.url!r}, symbols", PROGRAMS[number]
         )
         assert replaced == 1
-        for times in (1, 4, 12):  # on a slow machine little happens in the seconds that a program lasts
-            directory = tmp_path / str(times)
-            directory.mkdir()
-            done = subprocess.run(
-                [sys.executable, "-c", re.sub(r"sleep\((\d)\)", rf"sleep(\1 * {times})", program)],
-                cwd=directory,
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
-                capture_output=True,
-                text=True,
-                timeout=2 * PATIENCE_S,
-            )
-            if not done.returncode and all(re.search(pattern, done.stdout, re.M) for pattern in SAYS[number]):
-                break
-    assert done.returncode == 0, done.stderr
-    for pattern in SAYS[number]:
-        assert re.search(pattern, done.stdout, re.M), done.stdout
-    assert "Traceback" not in done.stderr
+        check_program(program, "sleep", SAYS[number], tmp_path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from decimal import Decimal
 from typing import Any
 
@@ -17,13 +16,13 @@ from execution.desk.outcomes import OutcomeKind
 from execution.ticket import Ticket
 from schemas.names import Category
 from tests.execution.conftest import KEYS, Place, until
+from tests.interop.clients.pybit_session import Awaited
 
 D = Decimal
 SYMBOL = "BTC/USDT:USDT"
 LINEAR = Category.LINEAR
 KEY = (LINEAR, "BTCUSDT", 0)
 _TRIES = 50
-_PATIENCE_S = 60.0
 
 
 async def taken(ticket: Ticket) -> Ticket:
@@ -127,18 +126,6 @@ class Heard:
     def rows(self, topic: str) -> dict[str, dict[str, Any]]:
         with self._lock:
             return dict(self._latest.get(topic, {}))
-
-
-class Awaited(dict[str, str]):
-    """pybit notes a subscription after it has sent it, and ends at an answer that comes in between: here it waits."""
-
-    def __missing__(self, key: str) -> str:
-        give_up = time.monotonic() + _PATIENCE_S
-        while key not in self:
-            if time.monotonic() > give_up:
-                raise KeyError(key)
-            time.sleep(0.001)
-        return self[key]
 
 
 async def test_pybit_reports_what_the_client_believes(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,16 +12,14 @@ import pytest
 
 from engine.venue.rules import plain
 from execution.desk.filters import Filters
-from execution.desk.limits import Limits, Quote, RiskGate
+from execution.desk.limits import Limits, Quote
 from execution.desk.link_ids import LinkIds
-from execution.desk.live import LiveAccount
 from execution.desk.orders import NewOrder, OrderKey, Refused, Side, SmpType, TimeInForce
-from execution.desk.plain_orders import PlainOrders
-from execution.desk.rates import RateHeaders, RateLimiter
-from execution.desk.requests import Requests
+from execution.desk.rates import RateHeaders
 from execution.desk.wire import Op, message_of, write_fields
 from execution.order_journal import request_line
 from schemas.names import Category
+from tests.execution.desk.plain_desk import PlainDesk
 from tests.execution.desk.test_filters import LINEAR
 
 D = Decimal
@@ -40,32 +38,15 @@ LIMITS = Limits(
 )
 
 
-class Desk:
+class Desk(PlainDesk):
     """Everything that a new order is held against."""
 
     def __init__(
         self, filters: Filters = LINEAR, limits: Limits = LIMITS, quote: Quote | None = None, run: int = 7
     ) -> None:
+        super().__init__(limits, LinkIds(run), quote)
         self.filters = filters
-        self.quote = quote
-        self.account = LiveAccount()
-        self.requests = Requests(self.account)
-        self.gate = RiskGate(
-            limits, self.account, lambda *_: self.quote, lambda: self.requests.unseen, self.requests.pending
-        )
-        self.rates = RateLimiter()
-        self.ids = LinkIds(run)
-        self.known = {(filters.category, filters.symbol): filters}
-        self.plain = PlainOrders(
-            self.known,
-            self.gate,
-            self.rates,
-            self.account,
-            self.requests.pending,
-            self.ids,
-            lambda *_: self.quote,
-            self.requests.is_new,
-        )
+        self.known[filters.category, filters.symbol] = filters
 
     def order(self, **more: Any) -> NewOrder:
         values: dict[str, Any] = {

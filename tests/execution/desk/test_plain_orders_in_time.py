@@ -17,18 +17,16 @@ import pytest
 
 from engine.venue.rules import plain
 from execution.desk.filters import Filters
-from execution.desk.limits import Limits, Quote, RiskGate
+from execution.desk.limits import Limits, Quote
 from execution.desk.link_ids import LinkIds
-from execution.desk.live import LiveAccount
 from execution.desk.orders import CATEGORIES, NewOrder, OrderKey, Refused, Side, SmpType, TimeInForce
 from execution.desk.outcomes import OrderRequest
-from execution.desk.plain_orders import PlainOrders
-from execution.desk.rates import RateHeaders, RateLimiter
-from execution.desk.requests import Requests
+from execution.desk.rates import RateHeaders
 from execution.desk.wire import Op, message_of, write_fields
 from execution.order_journal import request_line
 from execution.reckoning import RECKONING
 from schemas.names import Category
+from tests.execution.desk.plain_desk import PlainDesk
 
 D = Decimal
 WIDE = Context(prec=120)
@@ -44,7 +42,7 @@ MIDDLES = (1, 10, 1_000, 50_000, 10**7, 10**9, 10**12)
 MOMENTS = (0, 1, 1_760_000_000_123_456_789, 2**62)
 
 
-class Life:
+class Life(PlainDesk):
     """One instrument's desk."""
 
     def __init__(self, seed: int) -> None:
@@ -54,30 +52,8 @@ class Life:
         self.tick, self.step = draw.choice(STEPS), draw.choice(STEPS)
         self.middle = draw.choice(MIDDLES)
         self.now_ms = 1_760_000_000_000 + draw.randrange(10**9)
-        self.quote: Quote | None = None
-        self.account = LiveAccount()
-        self.requests = Requests(self.account)
-        self.gate = RiskGate(
-            self.limits(),
-            self.account,
-            lambda *_: self.quote,
-            lambda: self.requests.unseen,
-            self.requests.pending,
-        )
-        self.rates = RateLimiter()
-        self.ids = LinkIds(draw.getrandbits(65), draw.choice(["tb", "abcdefgh", "_"]))
-        self.known: dict[tuple[Category, str], Filters] = {}
+        super().__init__(self.limits(), LinkIds(draw.getrandbits(65), draw.choice(["tb", "abcdefgh", "_"])))
         self.new_filters()
-        self.plain = PlainOrders(
-            self.known,
-            self.gate,
-            self.rates,
-            self.account,
-            self.requests.pending,
-            self.ids,
-            lambda *_: self.quote,
-            self.requests.is_new,
-        )
         self.rows = 0
         self.window_ms = draw.choice([100, 5_000, 60_000])
         self.found: Counter[str] = Counter()
