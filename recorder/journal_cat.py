@@ -262,11 +262,9 @@ class _Copies:
                 "that matters, leave them out (--once)"
             )
         if len(self._collectors) > 1:
-            categories = {
-                file.collector: file for file in segments(data) if file.collector in self._collectors
-            }
+            newest = {file.collector: file for file in segments(data) if file.collector in self._collectors}
             found = set()
-            for file in categories.values():
+            for file in newest.values():
                 with open_segment(file) as reader:
                     found.add(reader.info.category)
             if len(found) > 1:
