@@ -3,7 +3,8 @@
 # Methods whose names begin with c_ are the C-level twins of the Python ones: they touch no Python object and run without the
 # GIL. The short ones are compiled into the strategy; the others are called through the class, so that a strategy needs the
 # headers in engine/core/src and nothing to link with. Prices and sizes are mantissas; sides are TB_BIDS and TB_ASKS; `levels`
-# is cut to the book's depth. Only one thread at a time may touch a book, the one that applies frames included.
+# is cut to the book's depth; `changes` are two, of bids and of asks, best first and no price twice, at the book's own decimals.
+# Only one thread at a time may touch a book, the one that applies frames included.
 
 cimport cython
 from libc.stdint cimport int32_t, int64_t
@@ -14,6 +15,9 @@ from engine.core.core cimport (
     TB_LIVE,
     tb_book,
     tb_book_crossed,
+    tb_change,
+    tb_changes,
+    tb_error,
     tb_feed,
     tb_fill,
     tb_has_both_sides,
@@ -86,6 +90,15 @@ cdef class Book:
     cdef bint c_depth_profile(self, int side, int64_t width_micro_bps, int32_t buckets, tb_int128 *out) noexcept nogil
     cdef tb_fill c_cost_to_fill(self, int side, int64_t size) noexcept nogil
     cdef tb_fill c_size_for_notional(self, int side, tb_int128 notional) noexcept nogil
+
+    # ---- what changes; and of a book of one's own, changing it ----
+
+    # Returns how many levels a delta (or with `replace` a snapshot) would change; the first `capacity` of them are in `out`.
+    cdef int64_t c_changes_of(self, const tb_changes *changes, bint replace, tb_change *out, int64_t capacity) noexcept nogil
+    # TB_OK, or why the book is as it was: TB_BAD_VALUE (it is a view), TB_BAD_NUMBER (a negative size or count), TB_DECIMAL (a
+    # price of -2^63, decimals beyond 18), TB_DUPLICATE_LEVEL (not best first, or a price twice), TB_NO_MEMORY.
+    cdef tb_error c_load(self, const tb_changes *changes, unsigned price_decimals, unsigned size_decimals) noexcept nogil
+    cdef tb_error c_apply(self, const tb_changes *changes, int64_t *changed) noexcept nogil
 
 
 cdef Book view_of_feed(const tb_feed *feed, object engine)

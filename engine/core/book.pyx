@@ -7,6 +7,11 @@ from libc.stdint cimport INT32_MAX, INT64_MIN, int32_t, int64_t
 from libc.stdlib cimport free, malloc
 
 from engine.core.core cimport (
+    TB_BAD_NUMBER,
+    TB_BAD_VALUE,
+    TB_DECIMAL,
+    TB_DUPLICATE_LEVEL,
+    TB_MAX_DECIMALS,
     TB_OK,
     tb_book_apply,
     tb_book_can_widen,
@@ -322,6 +327,24 @@ cdef class Book:
 
     # ---- input, of a book of one's own ----
 
+    cdef int64_t c_changes_of(self, const tb_changes *changes, bint replace, tb_change *out, int64_t capacity) noexcept nogil:
+        return tb_book_changes(self.handle, changes, replace, out, capacity)
+
+    cdef tb_error c_load(self, const tb_changes *changes, unsigned price_decimals, unsigned size_decimals) noexcept nogil:
+        cdef tb_error error = _unfit(self, changes)
+        if error == TB_OK and max(price_decimals, size_decimals) > <unsigned>TB_MAX_DECIMALS:
+            error = TB_DECIMAL
+        if error == TB_OK:
+            error = tb_book_reserve(&self.own, changes[0].count, changes[1].count)
+        if error == TB_OK:
+            self.own.price_decimals, self.own.size_decimals = price_decimals, size_decimals
+            error = tb_book_load(&self.own, changes)
+        return error
+
+    cdef tb_error c_apply(self, const tb_changes *changes, int64_t *changed) noexcept nogil:
+        cdef tb_error error = _unfit(self, changes)
+        return error if error != TB_OK else tb_book_apply(&self.own, changes, changed)
+
     def load(self, bid_prices, bid_sizes, ask_prices, ask_sizes, int price_exponent, int size_exponent):
         """Replace the book by a snapshot or keyframe (int64 buffers, any order; sizes of 0 are ignored).
 
@@ -440,6 +463,25 @@ cdef int _must_be_own(Book book) except -1:
         raise TypeError(f"found a view of {book.topic}, which only its frames change; expected a book of your own: "
                         "Book(depth)")
     return 0
+
+
+cdef tb_error _unfit(Book book, const tb_changes *changes) noexcept nogil:
+    # Why a book can't take changes that C code made, or TB_OK.
+    cdef int side
+    cdef int32_t i
+    if book.feed != NULL:
+        return TB_BAD_VALUE
+    for side in range(2):
+        if changes[side].count < 0:
+            return TB_BAD_NUMBER
+        for i in range(changes[side].count):
+            if changes[side].sizes[i] < 0:
+                return TB_BAD_NUMBER
+            if changes[side].prices[i] == INT64_MIN:
+                return TB_DECIMAL
+        if not tb_is_sorted(changes[side].prices, changes[side].count, side):
+            return TB_DUPLICATE_LEVEL
+    return TB_OK
 
 
 @cython.final

@@ -10,6 +10,9 @@ cdef extern from "tb_types.h" nogil:
         TB_OK
         TB_NO_MEMORY
         TB_DECIMAL
+        TB_BAD_NUMBER
+        TB_BAD_VALUE
+        TB_DUPLICATE_LEVEL
         TB_ERROR_COUNT
         TB_KIND_BOOK
         TB_KIND_TRADES

@@ -12,6 +12,7 @@ from math import isnan
 from pathlib import Path
 from random import Random
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -256,6 +257,67 @@ def test_a_negative_size(probe: ModuleType, book: Book, size: int) -> None:
 def test_a_notional_out_of_bounds(probe: ModuleType, book: Book, notional: int) -> None:
     *fill, complete, average = probe.size_for_notional(book, ASKS, notional)
     assert (tuple(fill), complete, isnan(average)) == (NOTHING, False, True)
+
+
+# ---- a book of one's own, driven from C ----
+
+
+def _columns(*sides: list[tuple[int, int]]) -> list[np.ndarray[Any, Any]]:
+    return [np.array([level[i] for level in side], dtype=np.int64) for side in sides for i in (0, 1)]
+
+
+def test_a_book_changed_from_c_is_the_one_changed_from_python(probe: ModuleType) -> None:
+    random, ours, theirs = Random(11), Book(3), Book(3)
+    for turn in range(400):
+        bids, asks = (
+            [(price, random.randint(0, 3)) for price in sorted(random.sample(prices, random.randint(0, 4)))]
+            for prices in (range(90, 101), range(99, 110))
+        )
+        bids.reverse()
+        replace = turn % 50 == 0
+        expected = theirs.changes_of(*_columns(bids, asks), -2, -3, replace=replace)
+        told = [(change.side == "ask", *change[1:]) for change in expected.levels]
+        for capacity in (8, 1, 0):
+            assert probe.changes_of(ours, bids, asks, replace, capacity) == (len(told), told[:capacity])
+        if replace:
+            theirs.load(*_columns(bids, asks), -2, -3)
+            assert probe.load(ours, bids, asks, 2, 3) == "ok"
+        else:
+            assert probe.apply(ours, bids, asks) == ("ok", theirs.apply(*_columns(bids, asks), -2, -3))
+        assert ours.digest == theirs.digest == ours.recomputed_digest()
+        assert (ours.bids(20), ours.asks(20)) == (theirs.bids(20), theirs.asks(20))
+
+
+@pytest.mark.parametrize(
+    ("bids", "asks", "why"),
+    [
+        ([(9, 1), (10, 1)], [], "duplicate level"),
+        ([(9, 1), (9, 2)], [], "duplicate level"),
+        ([], [(12, 1), (11, 1)], "duplicate level"),
+        ([(9, -1)], [], "bad number"),
+        ([], [(11, -(2**63))], "bad number"),
+        ([(-(2**63), 1)], [], "decimal"),
+    ],
+)
+def test_changes_from_c_that_no_book_can_take(
+    probe: ModuleType, book: Book, bids: list[tuple[int, int]], asks: list[tuple[int, int]], why: str
+) -> None:
+    before = (book.digest, book.bids(9), book.asks(9))
+    assert probe.load(book, bids, asks) == why
+    assert probe.apply(book, bids, asks) == (why, -1)
+    assert (book.digest, book.bids(9), book.asks(9)) == before
+
+
+def test_of_a_view_c_changes_nothing(probe: ModuleType, book: Book) -> None:
+    feeds = Engine(Category.LINEAR)
+    view = feeds.book(feeds.add_feed("orderbook.50.BTCUSDT"))
+    assert probe.load(view, [(9, 1)], []) == "bad value"
+    assert probe.apply(view, [(9, 1)], []) == ("bad value", -1)
+    assert probe.changes_of(view, [(9, 1)], [], False, 8) == (1, [(0, 9, 0, 1, 0)])
+    assert view.counts == (0, 0)
+    assert probe.load(book, [(9, 1)], [], 19) == probe.load(book, [(9, 1)], [], 0, 2**32 - 1) == "decimal"
+    assert probe.load(book, [(9, 1)], [], counted=-2) == "bad number"
+    assert book.best_bid == (10, 1)
 
 
 def test_a_compiled_strategy_follows_a_replay_as_it_followed_live(built: Path, tmp_path: Path) -> None:
