@@ -1,4 +1,4 @@
-"""The benchmarks under pytest-benchmark: ``pytest benchmarks``; short, and not part of the normal run.
+"""The benchmarks under pytest-benchmark: ``pytest benchmarks``; short, run by CI beside the tests.
 
 A round is a pass over the whole feed: divide by ``extra_info["frames"]``.
 """

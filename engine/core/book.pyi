@@ -1,5 +1,5 @@
 from decimal import Decimal
-from typing import Any, Final, Literal, SupportsIndex, overload
+from typing import Any, Final, Literal, SupportsIndex, final, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ MAX_BUCKETS: Final[int]
 
 def joint_digest(sizes: Book, rpi_sizes: Book) -> int: ...
 
+@final
 class Book:
     @property
     def depth(self) -> int: ...

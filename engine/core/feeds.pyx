@@ -144,8 +144,8 @@ def parse_feed(category, topic):
             return "book", FULL_DEPTH, parts[2]
         if parts[1] == "rpi":
             return "rpi", RPI_DEPTH, parts[2]
-    if parts[0] == "orderbook" and len(parts) == 3 and parts[1].isdigit() and 0 < int(parts[1]) <= 1000 and parts[2]:
-        return "book", int(parts[1]), parts[2]
+        if parts[1].isascii() and parts[1].isdigit() and parts[1][0] != "0" and len(parts[1]) < 5 and int(parts[1]) <= 1000:
+            return "book", int(parts[1]), parts[2]
     parts = topic.split(".", 1)
     if len(parts) == 2 and parts[1]:
         if parts[0] == "publicTrade":

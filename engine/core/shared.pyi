@@ -1,5 +1,5 @@
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ STATES: Final[tuple[FeedState, ...]]
 KINDS: Final[tuple[str, ...]]
 TROUBLES: Final[tuple[str, ...]]
 
+@final
 class SharedControl:
     def __init__(self, memory: Any) -> None: ...
     @property
@@ -35,6 +36,7 @@ class SharedControl:
     def topic(self, feed: int) -> SharedTopic: ...
     def topics(self) -> list[SharedTopic]: ...
 
+@final
 class SharedBook:
     topic: Final[str]
     symbol: Final[str]

@@ -52,7 +52,7 @@ cdef int _style(text) except? -2:
     if text == "iso":
         return TB_WIRE_ISO
     places = text.removesuffix("z")
-    if not places.isdigit() or int(places) > 18:
+    if not (places.isascii() and places.isdigit() and len(places) < 3 and int(places) <= 18):
         raise DataError(f"found {text!r} as the writing of a number, expected 0 to 18, 0z to 18z, trimmed, ms or iso")
     return int(places) + (TB_WIRE_FULL if text.endswith("z") else 0)
 

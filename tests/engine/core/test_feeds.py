@@ -193,7 +193,8 @@ def test_topics(category: Category, topic: str, expected: tuple[str, int, str]) 
     "topic",
     ["", "orderbook", "orderbook.50", "orderbook.50.", "orderbook.x.Y", "orderbook.0.Y", "orderbook.1001.Y",
      "orderbook.-1.Y", "kline.1", "kline..Y", "tickers.", "tickers", "publicTrade.", "allLiquidation.",
-     "orderbook.rpi.", "orderbook.full", "orderbook.RPI.Y"],
+     "orderbook.rpi.", "orderbook.full", "orderbook.RPI.Y", "orderbook.\u00b2.Y", "orderbook.\u0665.Y",
+     "orderbook.050.Y", "orderbook." + 5_000 * "9" + ".Y"],
 )  # fmt: skip
 def test_topics_that_are_none(topic: str) -> None:
     with pytest.raises(ConfigError, match=r"expected orderbook\.DEPTH\.SYMBOL"):
