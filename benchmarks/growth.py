@@ -2,173 +2,178 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+import zlib
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from random import Random
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
-import orjson
+import numpy as np
 
-from benchmarks.contenders import CoreBatch, CoreLive, symbol_of
 from benchmarks.decode import check_order_books
-from benchmarks.feed import CATEGORY, Feed, feed_of, topic_of, with_books
-from benchmarks.timing import Contender, Times, machine, time_all
+from benchmarks.feed import BATCH_BYTES, CATEGORY, Batch, Feed, batches, topic_of, with_books
+from benchmarks.growth_traffic import Readdressed, Traffic, readdress, weights_of
+from benchmarks.timing import Contender, Times, machine
 from engine.core.feeds import Engine
 from schemas.errors import DataError
 from schemas.names import FeedState
 
-__all__ = ["BOOKS", "Readdressed", "growth", "readdress"]
+__all__ = ["BOOKS", "Batches", "Calls", "growth"]
 
 BOOKS = (10, 100, 1_000, 2_000)
-SEED = 20_240_808
+READ_BYTES = 64 << 10
+"""What a connection reads at once: frames of so many bytes are at hand when they are taken one by one."""
 
 
-class Readdressed(NamedTuple):
-    """The deltas of a feed, spread over many books.
+Piece = TypeVar("Piece")
 
-    Attributes:
-        snapshots: the frame that each book begins with, one a book.
-        deltas: every delta of the feed once, each of them to the book that follows on it.
+
+class _Packed(NamedTuple):
+    """A batch whose payloads are packed as in a journal: they are unpacked just before they are taken."""
+
+    payloads: bytes
+    rest: tuple[np.ndarray[Any, Any], ...]
+
+
+def _pack(batch: Batch) -> _Packed:
+    return _Packed(zlib.compress(batch.payloads.tobytes(), 1), tuple(batch[1:]))
+
+
+def _unpack(packed: _Packed) -> Batch:
+    return Batch(np.frombuffer(zlib.decompress(packed.payloads), np.uint8), *packed.rest)
+
+
+class Held(Contender, Generic[Piece]):
+    """Books that hold their snapshots before the clock starts, and what their deltas are taken from, piece by piece.
+
+    Frames come fresh from a socket or from a batch that was just unpacked, so they are near when they are taken; frames
+    of all passes, kept as they are, would instead push the books out of the caches. Making a piece is not timed.
     """
 
-    snapshots: Feed
-    deltas: Feed
-
-
-class _Text:
-    """A book whose levels are the texts of the frames, so that its snapshots are written as the exchange writes."""
-
-    def __init__(self) -> None:
-        self.sides: tuple[dict[str, str], dict[str, str]] = ({}, {})
-
-    def take(self, message: dict[str, Any]) -> None:
-        """Apply a message."""
-        for side, key in zip(self.sides, "ba", strict=True):
-            if message["type"] == "snapshot":
-                side.clear()
-            for price, size in message["data"][key]:
-                side.pop(price, None)
-                if float(size):
-                    side[price] = size
-
-    def snapshot(self, message: dict[str, Any]) -> bytes:
-        """The state as the snapshot frame that would have come instead of ``message``."""
-        levels = [sorted(side.items(), key=lambda level: float(level[0])) for side in self.sides]
-        levels[0].reverse()
-        data = message["data"] | {"b": levels[0], "a": levels[1]}
-        return orjson.dumps(message | {"type": "snapshot", "data": data})
-
-
-def readdress(feed: Feed, books: int, seed: int = SEED) -> Readdressed:
-    """Cut each topic's chain of frames into pieces, one a book, and interleave the books in random order.
-
-    However many books there are, the deltas are the same: what differs is only how many books they go to, and that the
-    next frame is almost always for another one. Symbols get new names, all of the same length.
-
-    Args:
-        feed: order-book frames; each topic begins with its only snapshot.
-        books: how many; at least as many as topics, at most as many as there are deltas.
-        seed: of the order.
-
-    Raises:
-        DataError: too few frames for so many books, or a snapshot inside a topic's chain.
-    """
-    chains: dict[str, list[tuple[int, bytes]]] = {topic: [] for topic in feed.topics}
-    for receive_ns, frame in zip(feed.receive_ns, feed.frames, strict=True):
-        chains[topic_of(frame)].append((receive_ns, frame))
-    snapshots: list[tuple[int, bytes]] = []
-    queues: list[list[tuple[int, bytes]]] = []
-    for number, chain in enumerate(chains.values()):
-        share = books // len(chains) + (number < books % len(chains))
-        if not 0 < share < len(chain):
-            raise DataError(
-                f"found {len(feed.frames)} frames of {len(chains)} topics for {books} books, expected a delta for each"
-            )
-        _cut(chain, share, len(queues), snapshots, queues)
-    random = Random(seed)
-    order = [book for book, queue in enumerate(queues) for _ in queue]
-    random.shuffle(order)
-    heads = [iter(queue) for queue in queues]
-    # Stamps go by the original chains: nothing in the core asks that they rise.
-    deltas = (next(heads[book]) for book in order)
-    return Readdressed(feed_of(feed.source, snapshots), feed_of(feed.source, deltas))
-
-
-def _cut(
-    chain: list[tuple[int, bytes]],
-    share: int,
-    first: int,
-    snapshots: list[tuple[int, bytes]],
-    queues: list[list[tuple[int, bytes]]],
-) -> None:
-    """Cut one chain into ``share`` pieces for the books from ``first`` on."""
-    symbol = symbol_of(topic_of(chain[0][1])).encode()
-    book = _Text()
-    book.take(orjson.loads(chain[0][1]))
-    base = orjson.loads(chain[0][1])
-    bounds = [1 + piece * (len(chain) - 1) // share for piece in range(share + 1)]
-    for piece in range(share):
-        name = b"S%06dUSDT" % (first + piece)
-        snapshots.append((chain[bounds[piece]][0], book.snapshot(base).replace(symbol, name)))
-        queue = []
-        for receive_ns, frame in chain[bounds[piece] : bounds[piece + 1]]:
-            base = orjson.loads(frame)
-            if base["type"] != "delta":
-                raise DataError(
-                    f"{topic_of(frame)}: found a second snapshot, expected one chain without gaps"
-                )
-            book.take(base)
-            queue.append((receive_ns, frame.replace(symbol, name)))
-        queues.append(queue)
-
-
-class Held(Contender):
-    """A contender whose books hold their snapshots before the clock starts."""
-
-    def __init__(self, readdressed: Readdressed, contender: CoreLive | CoreBatch, name: str) -> None:
-        self.name = name
-        self._snapshots = readdressed.snapshots
-        self._contender = contender
+    def __init__(self, readdressed: Readdressed, piece_bytes: int) -> None:
+        self.frames = len(readdressed.deltas.frames)
+        self._snapshots = [zlib.compress(frame, 1) for frame in readdressed.snapshots.frames]
+        self._pieces = [_pack(batch) for batch in batches(readdressed.deltas, piece_bytes)]
+        self.engine = Engine(CATEGORY)
 
     def prepare(self) -> None:
         """Books as their snapshots say."""
-        engine = Engine(CATEGORY)
-        for sequence, frame in enumerate(self._snapshots.frames):
-            engine.add_feed(topic_of(frame))
-            engine.apply(frame, sequence, sequence)
-        self._contender.engine = engine
+        self.engine = Engine(CATEGORY)
+        for sequence, frame in enumerate(map(zlib.decompress, self._snapshots)):
+            self.engine.add_feed(topic_of(frame))
+            self.engine.apply(frame, sequence, sequence)
+
+    @abstractmethod
+    def pieces(self) -> Iterator[Piece]:
+        """What is taken at once, made when it is asked for."""
+
+    @abstractmethod
+    def take(self, piece: Piece) -> None:
+        """Apply a piece."""
 
     def run(self) -> None:
         """Apply the deltas."""
-        self._contender.run()
+        for piece in self.pieces():
+            self.take(piece)
+
+    def timed(self) -> tuple[int, int]:
+        """Apply the deltas; (processor time, wall time) in ns of applying alone."""
+        processor_ns = wall_ns = 0
+        for piece in self.pieces():
+            wall_start, start = time.perf_counter_ns(), time.process_time_ns()
+            self.take(piece)
+            processor_ns += time.process_time_ns() - start
+            wall_ns += time.perf_counter_ns() - wall_start
+        return processor_ns, wall_ns
 
     def check(self) -> None:
-        """Raise DataError unless every book is live and has had its deltas."""
-        engine = self._contender.engine
-        for index, topic in enumerate(engine.topics()):
-            if engine.state(index) is not FeedState.LIVE or engine.messages(index) < 2:
+        """Raise DataError unless every book is live and every delta was taken."""
+        feeds = range(self.engine.feed_count)
+        for index in feeds:
+            if self.engine.state(index) is not FeedState.LIVE:
                 raise DataError(
-                    f"{topic} is {engine.state(index)} after {engine.messages(index)} frames, expected live"
+                    f"{self.engine.topics()[index]} is {self.engine.state(index)}, expected it to be live"
                 )
+        taken = sum(self.engine.messages(index) for index in feeds) - len(self._snapshots)
+        if taken != self.frames:
+            raise DataError(f"the books took {taken} deltas, expected {self.frames}")
 
 
-def measured(feed: Feed, repetitions: int, books: Sequence[int]) -> tuple[Times, Times]:
-    """Time live calls and batches over the deltas for each number of books; two sets of times, by number of books."""
-    live: list[Contender] = []
-    batch: list[Contender] = []
-    for count in books:
-        readdressed = readdress(feed, count)
-        for out, kind in ((live, CoreLive), (batch, CoreBatch)):
-            held = Held(readdressed, kind(readdressed.deltas), str(count))
-            held.prepare()
-            held.run()
-            held.check()
-            out.append(held)
-    deltas = len(feed.frames) - len(feed.topics)
-    return time_all(live, repetitions, deltas), time_all(batch, repetitions, deltas)
+class Calls(Held[list[bytes]]):
+    """One Python call a frame, and the best levels of each."""
+
+    name = "tapebook_live"
+
+    def __init__(self, readdressed: Readdressed) -> None:
+        super().__init__(readdressed, READ_BYTES)
+
+    def pieces(self) -> Iterator[list[bytes]]:
+        """Frames."""
+        for packed in self._pieces:
+            payloads, ends = zlib.decompress(packed.payloads), packed.rest[0].tolist()
+            yield [payloads[start:end] for start, end in itertools.pairwise(ends)]
+
+    def take(self, piece: list[bytes]) -> None:
+        """Frame by frame."""
+        quote = self.engine.quote
+        for sequence, frame in enumerate(piece):
+            quote(frame, sequence, sequence)
+
+
+class Batches(Held[Batch]):
+    """One ``nogil`` call a batch of the journal."""
+
+    name = "tapebook_batch"
+
+    def __init__(self, readdressed: Readdressed) -> None:
+        super().__init__(readdressed, BATCH_BYTES)
+
+    def pieces(self) -> Iterator[Batch]:
+        """Batches."""
+        return map(_unpack, self._pieces)
+
+    def take(self, piece: Batch) -> None:
+        """All at once."""
+        self.engine.apply_batch(*piece)
+
+
+WAYS: tuple[type[Calls | Batches], ...] = (Calls, Batches)
+
+
+def _timed(cases: dict[str, Calls | Batches], repetitions: int) -> Times:
+    """Time every case ``repetitions`` times, interleaved; the one that goes first changes (``timing.time_all``)."""
+    taken: dict[str, list[float]] = {name: [] for name in cases}
+    wall_ns = processor_ns = 0
+    names = list(cases)
+    for repetition in range(repetitions):
+        turn = repetition % len(names)
+        for name in (*names[turn:], *names[:turn]):
+            case = cases[name]
+            case.prepare()
+            pass_ns, pass_wall_ns = case.timed()
+            processor_ns += pass_ns
+            wall_ns += pass_wall_ns
+            taken[name].append(pass_ns / case.frames)
+    return Times(taken, round(wall_ns / max(processor_ns, 1), 3))
+
+
+def measured(feed: Feed, traffic: Traffic, repetitions: int, books: Sequence[int]) -> dict[str, Times]:
+    """Time every way over the deltas for each number of books: by way, times by number of books."""
+    spread = {count: readdress(feed, weights_of(traffic, count)) for count in books}
+    out = {}
+    for way in WAYS:
+        cases = {str(count): way(readdressed) for count, readdressed in spread.items()}
+        for case in cases.values():
+            case.prepare()
+            case.run()
+            case.check()
+        out[way.name] = _timed(cases, repetitions)
+    return out
 
 
 def memory(feed: Feed, books: Sequence[int]) -> dict[str, Any]:
@@ -179,7 +184,7 @@ def memory(feed: Feed, books: Sequence[int]) -> dict[str, Any]:
     """
     found = {}
     for count in (min(books), max(books)):
-        snapshots = readdress(feed, count).snapshots.frames
+        snapshots = readdress(feed, weights_of(Traffic.EVEN, count)).snapshots.frames
         child = subprocess.run(
             [sys.executable, "-m", "benchmarks.growth_memory"],
             input=b"".join(len(frame).to_bytes(4, "little") + frame for frame in snapshots),
@@ -205,10 +210,10 @@ def memory(feed: Feed, books: Sequence[int]) -> dict[str, Any]:
 
 
 def growth(feed: Feed, repetitions: int, books: Sequence[int] = BOOKS) -> dict[str, Any]:
-    """Time the same deltas, spread over more and more books, and weigh the books."""
+    """Time the same deltas while more and more books are held, by whose frames they are, and weigh the books."""
     check_order_books(feed)
     with_books(feed)
-    live, batch = measured(feed, repetitions, books)
+    found = {traffic.value: measured(feed, traffic, repetitions, books) for traffic in Traffic}
     least = str(min(books))
     return {
         "benchmark": "growth",
@@ -216,11 +221,15 @@ def growth(feed: Feed, repetitions: int, books: Sequence[int] = BOOKS) -> dict[s
         **feed.describe(),
         "repetitions": repetitions,
         "books": list(books),
-        "figures": {"tapebook_live": live.figures(), "tapebook_batch": batch.figures()},
-        "wall_to_processor_time": {"tapebook_live": live.wall_ratio, "tapebook_batch": batch.wall_ratio},
+        "figures": {
+            traffic: {way: times.figures() for way, times in ways.items()} for traffic, ways in found.items()
+        },
+        "wall_to_processor_time": {
+            traffic: {way: times.wall_ratio for way, times in ways.items()} for traffic, ways in found.items()
+        },
         f"ratio_to_{least}_books": {
-            "tapebook_live": live.ratios(least),
-            "tapebook_batch": batch.ratios(least),
+            traffic: {way: times.ratios(least) for way, times in ways.items()}
+            for traffic, ways in found.items()
         },
         "memory": memory(feed, books),
         **machine(["tapebook", "numpy"]),

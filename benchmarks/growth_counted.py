@@ -1,7 +1,7 @@
 """One pass of `growth`'s batches, for a tool that counts what it does: instructions and cache lines, not time.
 
     valgrind --tool=cachegrind --cache-sim=yes --D1=49152,12,64 --LL=1048576,16,64 \\
-        python -m benchmarks.growth_counted FILE 2000 [prepare]
+        python -m benchmarks.growth_counted FILE 2000 [run|prepare [held|ranked|even]]
 
 With ``prepare`` it ends before the deltas: the difference of the two is theirs. The caches are those of a processor
 with 48 KiB and 1 MiB of its own; what misses both comes from a cache that is shared, or from memory.
@@ -12,20 +12,20 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from benchmarks.contenders import CoreBatch
 from benchmarks.feed import load
-from benchmarks.growth import Held, readdress
+from benchmarks.growth import Batches
+from benchmarks.growth_traffic import Traffic, readdress, weights_of
 
 
-def main(data: str, books: str, step: str = "run") -> None:
+def main(data: str, books: str, step: str = "run", traffic: str = "even") -> None:
     """Hold so many books, and apply every delta of orderbook.50 once; print how many."""
-    readdressed = readdress(load(Path(data), "orderbook.50", None), int(books))
-    held = Held(readdressed, CoreBatch(readdressed.deltas), books)
+    feed = load(Path(data), "orderbook.50", None)
+    held = Batches(readdress(feed, weights_of(Traffic(traffic), int(books))))
     held.prepare()
     if step == "run":
         held.run()
         held.check()
-    print(len(readdressed.deltas.frames))
+    print(held.frames)
 
 
 if __name__ == "__main__":

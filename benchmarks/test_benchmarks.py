@@ -15,9 +15,10 @@ pytest.importorskip("orjson", reason="install the test extra: pip install 'tapeb
 
 from benchmarks import book, decode, replay
 from benchmarks.columns import CoreColumns
-from benchmarks.contenders import CoreBatch, CoreLive, Orjson, quotes_of
+from benchmarks.contenders import CoreBatch, Orjson, quotes_of
 from benchmarks.feed import Feed, feed_of, with_books
-from benchmarks.growth import Held, readdress
+from benchmarks.growth import Calls
+from benchmarks.growth_traffic import Traffic, readdress, weights_of
 from benchmarks.market import generated_feed, generated_topic
 from benchmarks.timing import Contender, check_quotes
 
@@ -99,6 +100,6 @@ def test_book(time: Time, feed: Feed, name: str) -> None:
 @pytest.mark.benchmark(group="growth")
 @pytest.mark.parametrize("books", [10, 1_000])
 def test_growth(time: Time, feed: Feed, books: int) -> None:
-    """The same deltas over few and over many books."""
-    readdressed = readdress(feed, books)
-    time(Held(readdressed, CoreLive(readdressed.deltas), str(books)), len(readdressed.deltas.frames))
+    """The same deltas to ten books, whether they are all or some of many."""
+    case = Calls(readdress(feed, weights_of(Traffic.HELD, books)))
+    time(case, case.frames)

@@ -6,6 +6,9 @@
 
 #define NEAR_FEEDS 64               /* so many are at hand in any case */
 #define NEAR_BYTES ((size_t)1 << 19) /* of feeds: so many are near enough not to be asked for ahead */
+#define NEAR_FRAMES 48              /* a feed that had one of the last so many is at hand, however many feeds there are */
+#define USE_STEP 16                 /* noted in such steps: threads rarely write beside each other then */
+#define MANY_ARE_FAR (TB_ALL_FAR / 4) /* from here on a look at the next frame of a batch is worth its 6 ns */
 #define FETCHED_LEVELS 64
 
 /* Best effort on damaged bytes: the first `"topic":"..."` that names a feed of ours. */
@@ -98,8 +101,20 @@ TB_INLINE void fetch_levels(const tb_feed *feed, int32_t depth)
     }
 }
 
+/* Whether the nearest caches will not have a feed that a frame is for; notes that it is used. */
+TB_INLINE int is_far(tb_engine *engine, int32_t index)
+{
+    tb_pair *pair = &engine->pairs[index];
+    const uint32_t now = engine->use.frames++ / USE_STEP;
+    const int far = now - pair->used > NEAR_FRAMES / USE_STEP;
+    if (pair->used != now)
+        pair->used = now;
+    engine->use.far += ((far ? TB_ALL_FAR : 0) - engine->use.far) / 32;
+    return far;
+}
+
 /* What the next frame of a batch will need is asked for while this one is applied. Returns whose it seems to be, or -1. */
-static int32_t fetch_ahead(const tb_engine *engine, const uint8_t *bytes, size_t length)
+static int32_t fetch_ahead(tb_engine *engine, const uint8_t *bytes, size_t length)
 {
     static const char mark[] = "{\"topic\":\"";
     const size_t mark_length = sizeof mark - 1;
@@ -109,10 +124,12 @@ static int32_t fetch_ahead(const tb_engine *engine, const uint8_t *bytes, size_t
     const int32_t index = quote ? tb_engine_guess_feed(engine, topic, (size_t)(quote - topic)) : -1;
     if (index < 0)
         return -1;
-    const tb_feed *feed = engine->feeds[index];
-    fetch(feed);
-    if (engine->pairs[index].depth)
-        fetch_levels(feed, engine->pairs[index].depth);
+    if (is_far(engine, index)) {
+        const tb_feed *feed = engine->feeds[index];
+        fetch(feed);
+        if (engine->pairs[index].depth)
+            fetch_levels(feed, engine->pairs[index].depth);
+    }
     return index;
 }
 
@@ -126,14 +143,14 @@ static int find_topic(void *context, const tb_slice *topic, tb_route *route)
     const tb_feed *feed = engine->feeds[engine->found];
     if (TB_UNLIKELY(feed->ended))
         return engine->found = -1;
-    const int is_far = !fetched && engine->feed_count > NEAR_FEEDS;
-    if (is_far)
+    const int far = !fetched && engine->feed_count > NEAR_FEEDS && is_far(engine, engine->found);
+    if (far)
         fetch(feed);
     route->symbol.at = (const uint8_t *)feed->symbol_name;
     route->symbol.length = feed->symbol_length;
     route->price_decimals = engine->pairs[engine->found].price_decimals;
     route->size_decimals = engine->pairs[engine->found].size_decimals;
-    if (is_far && feed->kind == TB_KIND_BOOK && feed->depth < TB_FULL_DEPTH)
+    if (far && feed->kind == TB_KIND_BOOK && feed->depth < TB_FULL_DEPTH)
         fetch_levels(feed, feed->depth);
     return feed->kind;
 }
@@ -245,7 +262,7 @@ int64_t tb_engine_apply_batch(tb_engine *engine, const tb_batch *batch, int64_t 
         }
         engine->order = from;
         int32_t next = -1;
-        if (engine->room.taken > NEAR_BYTES && from + 1 < to)
+        if (engine->room.taken > NEAR_BYTES && engine->use.far > MANY_ARE_FAR && from + 1 < to)
             next = fetch_ahead(engine, batch->payloads + batch->offsets[from + 1],
                                (size_t)(batch->offsets[from + 2] - batch->offsets[from + 1]));
         if (TB_UNLIKELY(tb_apply_record(engine, batch, from) <= TB_RESULT_DRIVEN))

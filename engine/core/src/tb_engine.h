@@ -85,7 +85,16 @@ typedef struct {
 typedef struct {
     uint8_t price_decimals, size_decimals;
     int16_t depth; /* of a book in fixed memory; else 0 */
+    uint32_t used; /* when it had a frame: tb_engine.use at that time, in steps */
 } tb_pair;
+
+/* Whose frames came of late, where there are many feeds: what tells which of them the nearest caches still hold. */
+typedef struct {
+    uint32_t frames; /* counted */
+    int32_t far;     /* of the last few, those whose feed had had none for a while: 0..TB_ALL_FAR */
+} tb_use;
+
+#define TB_ALL_FAR 4096
 
 typedef struct {
     char name[TB_SYMBOL_BYTES];
@@ -165,6 +174,7 @@ typedef struct {
 typedef struct {
     tb_feed **feeds;
     tb_pair *pairs;
+    tb_use use;
     int32_t feed_count, feed_capacity;
     tb_room room; /* of the feeds */
     tb_symbol **symbols;

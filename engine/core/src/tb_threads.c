@@ -171,6 +171,7 @@ static void merge_counters(tb_engine *engine, const tb_engine *view)
     engine->drift += view->drift;
     engine->events_lost += view->events_lost;
     engine->rows_lost += view->rows_lost;
+    engine->use = view->use; /* a guide, and no count: whichever thread's is right enough */
 }
 
 /* What a run needs, made once for all runs of a batch, as long as no symbols come. */
