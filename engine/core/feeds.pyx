@@ -169,6 +169,9 @@ cdef inline tb_stamp _stamp(at):
 cdef class Engine:
     """The feeds of one category: books, trades and tickers read by the core, the rest by drivers (engine.drivers).
 
+    It belongs to one thread at a time. ``apply_batch`` lets other threads run while it works, and what they ask of this engine
+    meanwhile raises RuntimeError. A ``Book`` that it handed out doesn't look: leave it alone until the batch is taken.
+
     Args:
         category: where the frames come from; options' trade topics name a base coin, their rows the contract.
         columns: collect archive rows and keyframes (replay) instead of reporting live digests.
@@ -180,6 +183,7 @@ cdef class Engine:
     cdef readonly object category
     cdef dict drivers  # by feed index
     cdef readonly object driven_rows
+    cdef bint busy  # a batch is being taken without the GIL: nothing else may touch the feeds
 
     def __cinit__(self, category, bint columns=False):
         self.category = Category(category)
@@ -193,10 +197,18 @@ cdef class Engine:
         free(self.quotes)
         tb_engine_free(&self.engine)
 
+    cdef inline int _own(self) except -1:
+        if self.busy:
+            raise RuntimeError(
+                "another thread is applying a batch to this engine; give each thread an engine of its own, or wait for it"
+            )
+        return 0
+
     # ---- feeds ----
 
     def add_feed(self, topic: str) -> int:
         """Register a topic (again is fine) and return its feed index."""
+        self._own()
         kind, depth, symbol = parse_feed(self.category, topic)
         cdef bytes name = topic.encode()
         cdef bytes owner = symbol.encode() if kind != "driven" else b""
@@ -211,6 +223,7 @@ cdef class Engine:
         return index
 
     cdef tb_feed *_feed(self, int index) except NULL:
+        self._own()
         if not 0 <= index < self.engine.feed_count:
             raise IndexError(f"found feed {index}, expected one of 0..{self.engine.feed_count - 1}")
         return self.engine.feeds[index]
@@ -250,6 +263,7 @@ cdef class Engine:
 
     def apply(self, bytes frame not None, int64_t receive_ns, int64_t sequence, uint16_t line=0):
         """Take one frame. Returns its feed's index, or CONTROL (no topic), UNKNOWN_TOPIC or UNDECODABLE."""
+        self._own()
         tb_fetch_frame(<const uint8_t *>PyBytes_AS_STRING(frame), PyBytes_GET_SIZE(frame))
         cdef int32_t feed = tb_engine_apply(&self.engine, <const uint8_t *>PyBytes_AS_STRING(frame),
                                             PyBytes_GET_SIZE(frame), receive_ns, sequence, line)
@@ -273,6 +287,7 @@ cdef class Engine:
         Returns:
             (feed, bid price, bid size, ask price, ask size), mantissas, None for the two of an empty side; or None.
         """
+        self._own()
         tb_fetch_frame(<const uint8_t *>PyBytes_AS_STRING(frame), PyBytes_GET_SIZE(frame))
         cdef int32_t feed = tb_engine_apply(&self.engine, <const uint8_t *>PyBytes_AS_STRING(frame),
                                             PyBytes_GET_SIZE(frame), receive_ns, sequence, line)
@@ -352,6 +367,7 @@ cdef class Engine:
         ``made`` has five columns and is told, for each frame, its feed, the symbol whose rows came of it, the first of
         them, how many (-2: a digest note), and how it was laid out (``engine.core.wire`` holds the frames against these).
         """
+        self._own()
         cdef int64_t n = kinds.shape[0], stopped
         if not (offsets.shape[0] == n + 1 and receive_ns.shape[0] == sequences.shape[0] == lines.shape[0] == n):
             raise ValueError("found columns of different lengths")
@@ -379,8 +395,10 @@ cdef class Engine:
                 raise ValueError(f"found {made.shape[0]} by {made.shape[1]} places for what was made, expected {n} by 5")
             batch.made = <tb_made *>&made[0, 0]
         while True:
+            self.busy = True
             with nogil:
                 stopped = tb_engine_apply_batch_in_threads(&self.engine, &batch, start, n, threads, max(least_run, 1))
+            self.busy = False
             if stopped == n or kinds[stopped] != 0:
                 return stopped
             # a frame that a driver has to read
@@ -404,14 +422,17 @@ cdef class Engine:
 
     def subscribed(self, topic: str, int64_t receive_ns, int64_t sequence, uint16_t line=0):
         """The exchange acknowledged the topic (registered if need be) on this line."""
+        self._own()
         tb_engine_subscribed(&self.engine, self.add_feed(topic), line, receive_ns, sequence)
 
     def disconnect(self, uint16_t line, int64_t receive_ns, int64_t sequence):
         """The line is gone: what no other line carries is stale."""
+        self._own()
         tb_engine_disconnect(&self.engine, line, receive_ns, sequence)
 
     def unsubscribed(self, topic: str, int64_t receive_ns, int64_t sequence, uint16_t line=0):
         """The line carries the topic no longer, on purpose."""
+        self._own()
         cdef int feed = self.feed_index(topic)
         if feed >= 0 and not self.engine.feeds[feed].ended:  # one that has ended is unknown in later segments
             tb_engine_unsubscribed(&self.engine, feed, line, receive_ns, sequence)
@@ -422,6 +443,7 @@ cdef class Engine:
 
     def end_feed(self, topic: str, int64_t receive_ns, int64_t sequence):
         """The topic is not ours any more: its frames are unknown ones from here on, until ``add_feed`` begins it anew."""
+        self._own()
         cdef int feed = self.feed_index(topic)
         if feed >= 0:
             tb_engine_end_feed(&self.engine, feed, receive_ns, sequence)
@@ -437,11 +459,13 @@ cdef class Engine:
         Those that the feed has not brought become rows with source ``backfill`` or ``import``; the feed's state, gap and
         last good frame stay as they are. Returns "ok", or why nothing was taken (``engine.events.ERRORS``).
         """
+        self._own()
         return ERRORS[tb_engine_backfill(&self.engine, <const uint8_t *>PyBytes_AS_STRING(frame), PyBytes_GET_SIZE(frame),
                                          receive_ns, sequence, TB_FROM_IMPORT if imported else TB_FROM_BACKFILL)]
 
     def widen(self, symbol: str, unsigned price_decimals, unsigned size_decimals, int64_t receive_ns, int64_t sequence):
         """Announce decimals; the pair in force becomes the widest. Returns False if a level would not fit."""
+        self._own()
         cdef bytes name = symbol.encode()
         index = tb_engine_symbol(&self.engine, <const uint8_t *>PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name))
         if index < 0:
@@ -478,6 +502,7 @@ cdef class Engine:
 
     def set_digest(self, topic: str, int64_t update_id, uint64_t digest):
         """Put a live digest on the feed's newest row. False if that row has another update id, or there is no such feed."""
+        self._own()
         cdef int feed = self.feed_index(topic)
         return feed >= 0 and bool(tb_engine_set_digest(&self.engine, feed, update_id, digest))
 
@@ -504,6 +529,7 @@ cdef class Engine:
 
     def take_events(self):
         """Return and forget the events since the last call, oldest first."""
+        self._own()
         cdef list out = []
         cdef tb_event *e
         for i in range(self.engine.event_count):
@@ -605,6 +631,7 @@ cdef class Engine:
 
     def exponents(self, symbol: str):
         """(price, size) exponents in force for the symbol, each in -18..0."""
+        self._own()
         cdef bytes name = symbol.encode()
         index = tb_engine_symbol(&self.engine, <const uint8_t *>PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name))
         if index < 0:
@@ -664,6 +691,7 @@ cdef class Engine:
 
     def measure_delays(self):
         """Measure from here on how late the frames are that LIVE feeds take through ``apply`` and ``quote``."""
+        self._own()
         if not tb_engine_measure(&self.engine):
             raise MemoryError
 
@@ -674,6 +702,7 @@ cdef class Engine:
         keep-alives of level 1 and, from match time, snapshots of deeper books, which are as old as their last change (protocol
         section 3.1). Trades count once a message, by its last trade.
         """
+        self._own()
         cdef dict out = {}
         cdef tb_class_delays *delays = self.engine.delays
         if delays != NULL:
@@ -707,6 +736,7 @@ cdef class Engine:
 
     def shared(self):
         """Checkpoint of what feeds share: exponent pairs and lines."""
+        self._own()
         symbols = {}
         for i in range(self.engine.symbol_count):
             symbols[self._symbol(i)] = (self.engine.symbols[i].price_decimals, self.engine.symbols[i].size_decimals)
@@ -866,6 +896,7 @@ cdef class Engine:
     @property
     def row_bytes(self):
         """Memory that rows not yet taken use."""
+        self._own()
         cdef size_t total = 0
         for i in range(self.engine.symbol_count):
             total += tb_rows_bytes(self.engine.symbols[i].rows)
@@ -897,6 +928,7 @@ cdef class Engine:
             {(table, symbol, day): pyarrow.Table} with the schemas of schemas.tables; ``day`` counts UTC days since
             1970-01-01. Rows keep the order of the journal.
         """
+        self._own()
         if self.engine.rows_lost:
             raise MemoryError(f"{self.engine.rows_lost} rows found no memory")
         out = {}
