@@ -68,6 +68,7 @@ def main() -> None:
         engine.add_feed(topic)
     for sequence, frame in enumerate(frames):
         engine.apply(frame, sequence, sequence)
+        engine.take_events()  # as whoever runs an engine does: they are no part of its books
     weighed = resident_bytes(), allocated_bytes()
     levels = sum(len(side) for index in range(engine.feed_count) for side in engine.levels(index))
     print(

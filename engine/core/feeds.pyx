@@ -175,6 +175,8 @@ cdef class Engine:
     Args:
         category: where the frames come from; options' trade topics name a base coin, their rows the contract.
         columns: collect archive rows and keyframes (replay) instead of reporting live digests.
+
+    Events (gaps, and every 64 updates a digest) wait for ``take_events``: half a million at most, then they are counted as lost.
     """
 
     cdef tb_engine engine
