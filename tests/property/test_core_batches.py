@@ -136,3 +136,31 @@ def test_a_line_that_only_one_thread_has_met() -> None:
             shared.append(engine.shared())
         assert shared[0] == shared[1]
         assert all(line.good_ns is not None for line in shared[1].lines)
+
+
+def test_what_threads_count_is_added_up() -> None:
+    """Each of them meets values that nobody knows, in one batch after the other."""
+    topics = [f"publicTrade.{symbol.decode()}" for symbol in SYMBOLS]
+    steps = [
+        Step(
+            "frame",
+            frame=(
+                f'{{"topic":"{topic}","type":"snapshot","ts":1,"data":[{{"T":1,"s":"{topic[12:]}","S":"Buy",'
+                f'"v":"1","p":"2","L":"Sideways","i":"{number}","BT":false}}]}}'
+            ).encode(),
+        )
+        for number in range(8)
+        for topic in topics
+    ]
+    steps += [Step("frame", frame=step.frame[:-1]) for step in steps[:6]]
+    steps[9] = Step("subscribed")
+    found = []
+    for threads in (1, 3):
+        engine = Engine(Category.LINEAR)
+        for topic in topics:
+            engine.add_feed(topic)
+        _in_batches(engine, topics, steps, threads, 1)
+        found.append(engine.counters())
+    assert found[0]["drift"] == 23
+    assert found[0]["undecodable"] == {"not_json": 6}
+    assert found[1] == found[0]

@@ -308,6 +308,21 @@ def test_batches_stop_at_what_is_no_frame() -> None:
         engine.apply_batch(payload[:-1], offsets, *columns)
 
 
+@pytest.mark.parametrize(
+    ("after_ms", "levels_changed", "is_due"),
+    [(9_999, 4, False), (10_000, 3, False), (10_000, 4, True), (299_999, 0, False), (300_000, 0, True)],
+)
+def test_when_a_keyframe_is_due(after_ms: int, levels_changed: int, is_due: bool) -> None:
+    """Ten seconds and as many changes as the book holds levels, or five minutes."""
+    bids, asks = [("10", "1"), ("9", "1")], [("11", "1"), ("12", "1")]
+    changes = [(price, "2") for price, _ in bids + asks][:levels_changed]
+    driven = Driven(SHALLOW, columns=True)
+    driven.apply(_book(SHALLOW, "snapshot", 1, bids, asks))
+    driven.apply(_book(SHALLOW, "delta", 2, changes[:2], changes[2:], 1_000 + after_ms))
+    ((_, rows),) = driven.engine.take_rows("c").items()
+    assert rows["kind"].to_pylist() == ["snapshot", "delta", "keyframe"][: 3 if is_due else 2]
+
+
 def test_a_digest_goes_to_the_newest_row_alone() -> None:
     driven = Driven(SHALLOW, TRADES, columns=True)
     driven.apply(_book(SHALLOW, "snapshot", 1, [("1", "1")], []))
