@@ -72,6 +72,11 @@ def test_a_delta_that_came_late_costs_no_trust() -> None:
     assert [row[-1] for row in _best(FULL, Row(update_id=5, applied=False), Row(update_id=8))] == [True] * 3
 
 
+def test_a_snapshot_that_was_not_applied_costs_it_however_old_its_id() -> None:
+    refused = Row(kind="snapshot", bids=[(100, 1)], update_id=5, applied=False)
+    assert [row[-1] for row in _best(FULL, refused)] == [True, False]
+
+
 def test_a_delta_that_began_a_new_chain_does() -> None:
     assert [row[-1] for row in _best(FULL, Row(update_id=1, applied=False))] == [True, False]
 

@@ -286,6 +286,29 @@ def test_a_crossed_book_is_stale_with_its_second_frame() -> None:
     assert (gap.cause, gap.first_update_id) == ("crossed", 3)
 
 
+@pytest.mark.parametrize(("healing_id", "last_missed"), [(9, 8), (1, None)])
+def test_a_gap_that_a_new_chain_heals_ends_with_no_id(healing_id: int, last_missed: int | None) -> None:
+    driven = Driven(SHALLOW)
+    driven.apply(_book(SHALLOW, "delta", 5, [("9", "1")], []))
+    driven.apply(_book(SHALLOW, "snapshot", healing_id, [("9", "1")], []))
+    (closed,) = driven.events(EventKind.GAP_CLOSED)
+    assert (closed.first_update_id, closed.last_update_id, closed.healed_by) == (5, last_missed, "snapshot")
+
+
+@pytest.mark.parametrize(
+    ("text", "is_a_day"),
+    [("2000-02-29", True), ("2024-02-29", True), ("2025-02-29", False), ("2100-02-28", True), ("2100-02-29", False),
+     ("2025-04-31", False), ("2025-12-31", True), ("2025-00-10", False), ("2025-01-00", False)],
+)  # fmt: skip
+def test_days_of_delivery(text: str, is_a_day: bool) -> None:
+    driven = Driven(TICKER, columns=True)
+    data = {"symbol": "BTCUSDT", "deliveryTime": f"{text}T08:00:00Z"}
+    frame = json.dumps({"topic": TICKER, "type": "snapshot", "ts": 1_000, "cs": 1, "data": data}).encode()
+    assert driven.apply(frame) == (0 if is_a_day else UNDECODABLE)
+    for rows in driven.engine.take_rows("c").values():
+        assert [f"{moment:%Y-%m-%d %H}" for moment in rows["delivery_time"].to_pylist()] == [f"{text} 08"]
+
+
 def test_batches_stop_at_what_is_no_frame() -> None:
     frames = [_book(SHALLOW, "snapshot", 1, [("1", "1")], []), b'{"note":"x"}', b"{}"]
     payload = np.frombuffer(b"".join(frames), np.uint8)
