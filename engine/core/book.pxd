@@ -4,7 +4,7 @@
 # GIL. The short ones are compiled into the strategy; the others are called through the class, so that a strategy needs the
 # headers in engine/core/src and nothing to link with. Prices and sizes are mantissas; sides are TB_BIDS and TB_ASKS; `levels`
 # is cut to the book's depth; `changes` are two, of bids and of asks, best first and no price twice, at the book's own decimals.
-# Only one thread at a time may touch a book, the one that applies frames included.
+# Only one thread at a time may touch a book, the one that applies frames included: the C-level methods don't look.
 
 cimport cython
 from libc.stdint cimport int32_t, int64_t
@@ -37,7 +37,10 @@ cdef class Book:
     cdef const tb_feed *feed    # what the book belongs to, or NULL
     cdef tb_book own
     cdef object engine          # which owns the feed
+    cdef const bint *busy       # its: a batch is being taken without the GIL; or NULL
     cdef readonly int depth
+
+    cdef int look(self) except -1
 
     # ---- whether it may be believed ----
 
@@ -101,5 +104,5 @@ cdef class Book:
     cdef tb_error c_apply(self, const tb_changes *changes, int64_t *changed) noexcept nogil
 
 
-cdef Book view_of_feed(const tb_feed *feed, object engine)
-cdef Book view_of_rpi(const tb_feed *feed, object engine)
+cdef Book view_of_feed(const tb_feed *feed, object engine, const bint *busy)
+cdef Book view_of_rpi(const tb_feed *feed, object engine, const bint *busy)

@@ -79,7 +79,8 @@ cdef class Book:
     Prices and sizes are mantissas at ``price_exponent`` and ``size_exponent``; rows with a finer exponent widen the book
     exactly, rows with a coarser one are brought to the book's. A measure that has no answer (an empty side) is None.
 
-    Not for several threads at once, the one that applies frames included.
+    Not for several threads at once, the one that applies frames included: while another thread's ``apply_batch`` is at work, what
+    reads a view's levels raises RuntimeError.
     """
 
     def __cinit__(self, int depth):
@@ -91,6 +92,12 @@ cdef class Book:
 
     def __dealloc__(self):
         tb_book_free(&self.own)
+
+    cdef int look(self) except -1:
+        # Levels that another thread's batch is moving are not to be read.
+        if self.busy != NULL and self.busy[0]:
+            raise RuntimeError("another thread is applying a batch to this book's engine; wait for it, then read the book")
+        return 0
 
     # ---- what it is ----
 
@@ -131,6 +138,7 @@ cdef class Book:
 
     def recomputed_digest(self):
         """The digest computed afresh from every level; equal to ``digest``."""
+        self.look()
         return tb_book_digest_recomputed(self.handle)
 
     def __repr__(self):
@@ -174,12 +182,14 @@ cdef class Book:
     @property
     def best_bid(self):
         """The highest bid as ``Level``, or None."""
+        self.look()
         cdef tb_level level = self.c_best_bid()
         return Level(level.price, level.size) if level.size else None
 
     @property
     def best_ask(self):
         """The lowest ask as ``Level``, or None."""
+        self.look()
         cdef tb_level level = self.c_best_ask()
         return Level(level.price, level.size) if level.size else None
 
@@ -222,26 +232,31 @@ cdef class Book:
     @property
     def crossed(self):
         """Whether the best bid is at or above the best ask."""
+        self.look()
         return bool(self.c_crossed())
 
     @property
     def spread(self):
         """Best ask less best bid, a price mantissa: negative when crossed. None without two sides."""
+        self.look()
         return self.c_spread() if self.c_has_both_sides() else None
 
     @property
     def mid_doubled(self):
         """Best bid plus best ask: twice the mid, exactly, as a price mantissa. None without two sides."""
+        self.look()
         return self.c_mid_doubled() if self.c_has_both_sides() else None
 
     @property
     def mid(self):
         """The mid as a price mantissa with fractions. None without two sides."""
+        self.look()
         return self.c_mid() if self.c_has_both_sides() else None
 
     @property
     def microprice(self):
         """The mid weighted by the sizes opposite, as a price mantissa with fractions. None without two sides."""
+        self.look()
         return self.c_microprice() if self.c_has_both_sides() else None
 
     # ---- sums, costs, ratios ----
@@ -266,11 +281,13 @@ cdef class Book:
 
     def cumulative_size(self, levels=None):
         """``Sides``: the summed sizes of the best ``levels`` (default and at most: depth)."""
+        self.look()
         cdef int32_t count = _count(self, levels)
         return Sides(self.c_cumulative_size(TB_BIDS, count), self.c_cumulative_size(TB_ASKS, count))
 
     def imbalance(self, levels=None):
         """(B - A) / (B + A) over the summed sizes of the best ``levels``: -1 (asks only) to 1. None if both are empty."""
+        self.look()
         cdef double ratio = self.c_imbalance(_count(self, levels))
         return ratio if ratio == ratio else None
 
@@ -279,6 +296,7 @@ cdef class Book:
 
         None without two sides. Raises ValueError for a negative or too fine width (``engine.measures.micro_bps``).
         """
+        self.look()
         cdef int64_t width = micro_bps(bps)
         if not self.c_has_both_sides():
             return None
@@ -293,6 +311,7 @@ cdef class Book:
         Raises:
             ValueError: not 1..65,536 buckets, a width that ``depth_within`` refuses or 0, or more than 9.2e12 bps in all.
         """
+        self.look()
         width = micro_bps(width_bps)
         count = index(buckets)
         if not 1 <= count <= MAX_BUCKETS:
@@ -308,6 +327,7 @@ cdef class Book:
 
         Raises ValueError for another side, a negative size or one beyond int64.
         """
+        self.look()
         cdef int walked = _walked(side)
         wanted = index(size)
         if not 0 <= wanted <= MAX_MANTISSA:
@@ -319,6 +339,7 @@ cdef class Book:
 
         Raises ValueError for another side, a negative notional or one beyond (2^63 - 1)^2.
         """
+        self.look()
         cdef int walked = _walked(side)
         wanted = index(notional)
         if not 0 <= wanted <= MAX_MANTISSA**2:
@@ -389,6 +410,7 @@ cdef class Book:
                    bint replace=False):
         """What applying a delta, or with ``replace`` loading a snapshot, would change: ``Changes``, at the finer of the book's
         and the rows' exponents. Changes nothing, so it is for views too. Raises as ``load``."""
+        self.look()
         cdef Rows rows
         cdef tb_book wider
         _read(&rows, (bid_prices, bid_sizes, ask_prices, ask_sizes), price_exponent, size_exponent,
@@ -412,23 +434,25 @@ def joint_digest(Book sizes not None, Book rpi_sizes not None):
     return tb_book_joint_digest(tb_book_digest(sizes.handle), tb_book_digest(rpi_sizes.handle))
 
 
-cdef Book view_of_feed(const tb_feed *feed, object engine):
+cdef Book view_of_feed(const tb_feed *feed, object engine, const bint *busy):
     # Engine.book: the feed and its book stay where they are as long as the engine lives.
     cdef Book book = Book.__new__(Book, feed.depth)
     book.feed = feed
     book.handle = &feed.book
     book.engine = engine
+    book.busy = busy
     return book
 
 
-cdef Book view_of_rpi(const tb_feed *feed, object engine):
+cdef Book view_of_rpi(const tb_feed *feed, object engine, const bint *busy):
     # Engine.rpi_book: of an RPI feed, the second size of each level.
-    cdef Book book = view_of_feed(feed, engine)
+    cdef Book book = view_of_feed(feed, engine, busy)
     book.handle = feed.rpi
     return book
 
 
 cdef list _levels_of(Book book, int side, n):
+    book.look()
     cdef int32_t wanted = max(0, min(book.depth if n is None else n, book.handle.sides[side].count))
     cdef tb_level level
     cdef list out = []
@@ -510,6 +534,7 @@ cdef class _Levels:
 
 
 cdef object _view(Book book, int side):
+    book.look()
     cdef _Levels levels = _Levels.__new__(_Levels)
     cdef Py_ssize_t count = book.c_readable(side)
     levels.book = book

@@ -170,7 +170,7 @@ cdef class Engine:
     """The feeds of one category: books, trades and tickers read by the core, the rest by drivers (engine.drivers).
 
     It belongs to one thread at a time. ``apply_batch`` lets other threads run while it works, and what they ask of this engine
-    meanwhile raises RuntimeError. A ``Book`` that it handed out doesn't look: leave it alone until the batch is taken.
+    meanwhile raises RuntimeError, and so does a ``Book`` of it; books that Cython reads don't look.
 
     Args:
         category: where the frames come from; options' trade topics name a base coin, their rows the contract.
@@ -610,14 +610,14 @@ cdef class Engine:
         cdef tb_feed *f = self._feed(feed)
         if f.kind != TB_KIND_BOOK and f.kind != TB_KIND_RPI:
             raise ConfigError(f"{self._topic(feed)}: has no book, expected a feed of orderbook.DEPTH.SYMBOL")
-        return view_of_feed(f, self)
+        return view_of_feed(f, self, &self.busy)
 
     def rpi_book(self, int feed):
         """A ``Book`` as ``book`` gives it, over the second sizes of an RPI feed: retail-price-improvement orders alone."""
         cdef tb_feed *f = self._feed(feed)
         if f.kind != TB_KIND_RPI:
             raise ConfigError(f"{self._topic(feed)}: has no RPI sizes, expected a feed of orderbook.rpi.SYMBOL")
-        return view_of_rpi(f, self)
+        return view_of_rpi(f, self, &self.busy)
 
     def rpi_levels(self, int feed):
         """(bids, asks) of an RPI feed: every level held, as (price, size, RPI size) mantissas, best first."""
