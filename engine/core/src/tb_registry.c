@@ -61,13 +61,14 @@ int tb_same_bytes(const void *left, const void *right, size_t n)
     return differs == 0;
 }
 
-/* A table has at least so many slots for each name: one that isn't found in its own costs a branch that nobody can guess, which
- * the frames of ten busy feeds among 2,000 pay again and again. */
-#define SLOTS_PER_NAME 8
+/* A table has at least so many slots for each name. One that isn't found in its own slot costs a branch that nobody can guess, which
+ * the frames of ten busy feeds among 2,000 would pay again and again; symbols are looked up rarely. */
+#define SLOTS_PER_TOPIC 8
+#define SLOTS_PER_SYMBOL 2
 
 static int grow_table(tb_index *table)
 {
-    int32_t capacity = table->capacity ? table->capacity * 2 : 256;
+    int32_t capacity = table->capacity ? table->capacity * 2 : 64;
     tb_slot *slots = malloc((size_t)capacity * sizeof *slots);
     if (!slots)
         return 0;
@@ -86,10 +87,11 @@ static int grow_table(tb_index *table)
     return 1;
 }
 
-static int table_put(tb_index *table, uint32_t hash, int32_t index)
+static int table_put(tb_index *table, int32_t slots_per_name, uint32_t hash, int32_t index)
 {
-    if (SLOTS_PER_NAME * (table->count + 1) > table->capacity && !grow_table(table))
-        return 0;
+    while (slots_per_name * (table->count + 1) > table->capacity)
+        if (!grow_table(table))
+            return 0;
     uint32_t mask = (uint32_t)(table->capacity - 1), at = hash & mask;
     while (table->slots[at].index >= 0)
         at = (at + 1) & mask;
@@ -161,7 +163,7 @@ int32_t tb_engine_symbol(tb_engine *engine, const uint8_t *name, size_t length)
     symbol->name_length = (uint32_t)length;
     symbol->first_feed = -1;
     if ((engine->columns && !(symbol->rows = calloc(1, sizeof *symbol->rows))) ||
-        !table_put(table, hash, engine->symbol_count)) {
+        !table_put(table, SLOTS_PER_SYMBOL, hash, engine->symbol_count)) {
         free(symbol->rows);
         free(symbol);
         return -1;
@@ -186,7 +188,7 @@ void tb_forget_symbols(tb_engine *engine, int32_t keep)
     table->count = 0;
     for (int32_t i = 0; i < keep; i++) { /* can't fail: the slots are there */
         const tb_symbol *symbol = engine->symbols[i];
-        (void)table_put(table, (uint32_t)tb_hash((const uint8_t *)symbol->name, symbol->name_length, 2), i);
+        (void)table_put(table, SLOTS_PER_SYMBOL, (uint32_t)tb_hash((const uint8_t *)symbol->name, symbol->name_length, 2), i);
     }
 }
 
@@ -247,7 +249,7 @@ int32_t tb_engine_add_feed(tb_engine *engine, const char *topic, size_t topic_le
     }
     if ((kind == TB_KIND_TRADES && !feed->trade_ids) || (kind == TB_KIND_TICKER && !feed->ticker) ||
         (kind == TB_KIND_RPI && !feed->rpi) ||
-        !table_put(&engine->feed_table, topic_hash((const uint8_t *)topic, topic_length), index)) {
+        !table_put(&engine->feed_table, SLOTS_PER_TOPIC, topic_hash((const uint8_t *)topic, topic_length), index)) {
         if (feed->rpi)
             tb_book_free(feed->rpi);
         free(feed->rpi);
