@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from decimal import localcontext
+from threading import get_ident
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -126,6 +127,7 @@ class TradingClient:
         )
         self._journal: OrderJournal | None = None
         self._broken = ""
+        self._thread = 0  # which began it
         self._loaded_for = 0
         self._wake = asyncio.Event()
         self._changed = asyncio.Event()
@@ -197,6 +199,7 @@ class TradingClient:
         await self._end()
 
     async def _begin(self) -> None:
+        self._thread = get_ident()
         settings = self.settings
         self._journal = self._sender.journal = OrderJournal(
             settings.directory, settings.words, settings.fsync
@@ -319,6 +322,7 @@ class TradingClient:
         Raises:
             Refused: nothing was sent; the message says what stood against it.
         """
+        self._check_thread()
         return self._entry.create(order, or_rest=or_rest)
 
     def create_batch(self, orders: Sequence[NewOrder], *, or_rest: bool = False) -> list[Ticket]:
@@ -326,16 +330,19 @@ class TradingClient:
 
         Each has an outcome of its own. Arguments and errors as `create`.
         """
+        self._check_thread()
         return self._entry.create_batch(orders, or_rest=or_rest)
 
     def amend(self, key: OrderKey, change: Change, *, or_rest: bool = False) -> Ticket:
         """Send a change of an open order. Arguments and errors as `create`."""
+        self._check_thread()
         return self._entry.amend(key, change, or_rest=or_rest)
 
     def amend_batch(
         self, changes: Sequence[tuple[OrderKey, Change]], *, or_rest: bool = False
     ) -> list[Ticket]:
         """Send changes of several open orders of one category in one message; as `create_batch`."""
+        self._check_thread()
         return self._entry.amend_batch(changes, or_rest=or_rest)
 
     def cancel(self, key: OrderKey, *, or_rest: bool = True) -> Ticket:
@@ -344,11 +351,22 @@ class TradingClient:
         Raises:
             Refused: the order is over, or its cancel is under way already.
         """
+        self._check_thread()
         return self._entry.cancel(key, or_rest=or_rest)
 
     def cancel_batch(self, keys: Sequence[OrderKey], *, or_rest: bool = True) -> list[Ticket]:
         """Send several cancels of one category in one message. Arguments and errors as `cancel`."""
+        self._check_thread()
         return self._entry.cancel_batch(keys, or_rest=or_rest)
+
+    def _check_thread(self) -> None:
+        """Another thread could come between an order and what limits know of it."""
+        if get_ident() != self._thread and self._thread:
+            raise Refused(
+                "another thread",
+                "requests are made in the thread that began the client; "
+                "its event loop's call_soon_threadsafe(client.create, order) brings one there",
+            )
 
     def _why_stopped(self) -> Refused | None:
         """What stands against every request but cancels; asked before each."""

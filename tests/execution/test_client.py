@@ -66,6 +66,35 @@ async def test_an_order_is_placed_amended_and_cancelled(place: Place) -> None:
     await place.check_soon(client)
 
 
+async def test_no_request_is_made_from_another_thread(place: Place) -> None:
+    client = await place.client()
+    ticket = client.create(await place.resting())
+    assert await ended(ticket) is OutcomeKind.ACKED
+    await until(lambda: len(client.account.open_orders) == 1)
+    order, key, change = await place.resting(), ticket.key, Change(quantity=D("0.02"))
+    before = [(shown.link_id, shown.quantity) for shown in client.account.open_orders]
+    asked: list[Callable[[], object]] = [
+        lambda: client.create(order),
+        lambda: client.create_batch([order]),
+        lambda: client.amend(key, change),
+        lambda: client.amend_batch([(key, change)]),
+        lambda: client.cancel(key),
+        lambda: client.cancel_batch([key]),
+    ]
+    for ask in asked:
+        with pytest.raises(Refused, match="in the thread that began the client"):
+            await asyncio.to_thread(ask)
+    assert client.requests.open == []
+    await place.check_soon(client)
+    assert [(shown.link_id, shown.quantity) for shown in client.account.open_orders] == before
+    # what the words say to do instead
+    brought: asyncio.Future[Ticket] = asyncio.get_running_loop().create_future()
+    loop = asyncio.get_running_loop()
+    await asyncio.to_thread(loop.call_soon_threadsafe, lambda: brought.set_result(client.create(order)))
+    assert await ended(await brought) is OutcomeKind.ACKED
+    await place.check_soon(client)
+
+
 async def test_fills_move_the_position_and_the_wallet(place: Place) -> None:
     client = await place.client()
     await place.mid()
