@@ -23,6 +23,16 @@ cdef extern from "Python.h":
     PyObject *PyTuple_GET_ITEM(object items, Py_ssize_t at)
     void PyTuple_SET_ITEM(object items, Py_ssize_t at, object value)
 
+cdef extern from *:
+    """
+    #if PY_VERSION_HEX >= 0x030E0000
+    #define tb_forget_hash(tuple) (((PyTupleObject *)(tuple))->ob_hash = -1) /* tuples remember their hash */
+    #else
+    #define tb_forget_hash(tuple) ((void)(tuple))
+    #endif
+    """
+    void tb_forget_hash(object items)
+
 
 import numpy as np
 
@@ -326,6 +336,7 @@ cdef class Engine:
             Py_INCREF(quote)
             cache.quote = <PyObject *>quote
         quote = <tuple>cache.quote
+        tb_forget_hash(quote)
         self._put_level(quote, 1, &cache.best[0], &cache.held[0], &bid, has_bid)
         self._put_level(quote, 3, &cache.best[1], &cache.held[1], &ask, has_ask)
         return quote
