@@ -105,8 +105,8 @@ TB_INLINE void fetch_levels(const tb_feed *feed, int32_t depth)
 TB_INLINE int is_far(tb_engine *engine, int32_t index)
 {
     tb_pair *pair = &engine->pairs[index];
-    const uint32_t now = engine->use.frames++ / USE_STEP;
-    const int far = now - pair->used > NEAR_FRAMES / USE_STEP;
+    const uint16_t now = (uint16_t)(engine->use.frames++ / USE_STEP);
+    const int far = (uint16_t)(now - pair->used) > NEAR_FRAMES / USE_STEP;
     if (pair->used != now)
         pair->used = now;
     engine->use.far += ((far ? TB_ALL_FAR : 0) - engine->use.far) / 32;

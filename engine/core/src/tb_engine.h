@@ -6,6 +6,7 @@
 #include "tb_book.h"
 #include "tb_delays.h"
 #include "tb_frame.h"
+#include "tb_index.h"
 #include "tb_merge.h"
 #include "tb_room.h"
 #include "tb_rows.h"
@@ -85,7 +86,7 @@ typedef struct {
 typedef struct {
     uint8_t price_decimals, size_decimals;
     int16_t depth; /* of a book in fixed memory; else 0 */
-    uint32_t used; /* when it had a frame: tb_engine.use at that time, in steps */
+    uint16_t used; /* when it had a frame: tb_engine.use at that time, in steps */
 } tb_pair;
 
 /* Whose frames came of late, where there are many feeds: what tells which of them the nearest caches still hold. */
@@ -136,16 +137,6 @@ typedef struct {
     uint8_t price_decimals, size_decimals;
 } tb_event;
 
-typedef struct {
-    uint32_t hash;
-    int32_t index;
-} tb_slot;
-
-typedef struct {
-    tb_slot *slots;
-    int32_t count, capacity;
-} tb_index;
-
 #define TB_DELAY_CLASSES 24
 
 typedef struct {
@@ -179,7 +170,7 @@ typedef struct {
     tb_room room; /* of the feeds */
     tb_symbol **symbols;
     int32_t symbol_count, symbol_capacity;
-    tb_index feed_table, symbol_table;
+    tb_index feed_index, symbol_index;
     tb_line *lines;
     int32_t line_count;
     tb_event *events;

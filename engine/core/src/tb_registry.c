@@ -61,68 +61,24 @@ int tb_same_bytes(const void *left, const void *right, size_t n)
     return differs == 0;
 }
 
-/* A table has at least so many slots for each name. One that isn't found in its own slot costs a branch that nobody can guess, which
- * the frames of ten busy feeds among 2,000 would pay again and again; symbols are looked up rarely. */
-#define SLOTS_PER_TOPIC 8
-#define SLOTS_PER_SYMBOL 2
-
-static int grow_table(tb_index *table)
-{
-    int32_t capacity = table->capacity ? table->capacity * 2 : 64;
-    tb_slot *slots = malloc((size_t)capacity * sizeof *slots);
-    if (!slots)
-        return 0;
-    for (int32_t i = 0; i < capacity; i++)
-        slots[i].index = -1;
-    for (int32_t i = 0; i < table->capacity; i++)
-        if (table->slots[i].index >= 0) {
-            uint32_t at = table->slots[i].hash & (uint32_t)(capacity - 1);
-            while (slots[at].index >= 0)
-                at = (at + 1) & (uint32_t)(capacity - 1);
-            slots[at] = table->slots[i];
-        }
-    free(table->slots);
-    table->slots = slots;
-    table->capacity = capacity;
-    return 1;
-}
-
-static int table_put(tb_index *table, int32_t slots_per_name, uint32_t hash, int32_t index)
-{
-    while (slots_per_name * (table->count + 1) > table->capacity)
-        if (!grow_table(table))
-            return 0;
-    uint32_t mask = (uint32_t)(table->capacity - 1), at = hash & mask;
-    while (table->slots[at].index >= 0)
-        at = (at + 1) & mask;
-    table->slots[at].hash = hash;
-    table->slots[at].index = index;
-    table->count++;
-    return 1;
-}
-
 int32_t tb_engine_find_feed(const tb_engine *engine, const uint8_t *topic, size_t length)
 {
-    const tb_index *table = &engine->feed_table;
-    if (!table->capacity)
+    if (!engine->feed_count)
         return -1;
-    uint32_t hash = topic_hash(topic, length), mask = (uint32_t)(table->capacity - 1);
-    for (uint32_t at = hash & mask; table->slots[at].index >= 0; at = (at + 1) & mask)
-        if (table->slots[at].hash == hash && tb_is_feed(engine, table->slots[at].index, topic, length))
-            return table->slots[at].index;
-    return -1;
+    tb_search search = tb_index_search(&engine->feed_index, topic_hash(topic, length));
+    int32_t found;
+    do
+        found = tb_index_next(&engine->feed_index, &search);
+    while (found >= 0 && TB_UNLIKELY(!tb_is_feed(engine, found, topic, length)));
+    return found;
 }
 
 int32_t tb_engine_guess_feed(const tb_engine *engine, const uint8_t *topic, size_t length)
 {
-    const tb_index *table = &engine->feed_table;
-    if (!table->capacity)
+    if (!engine->feed_count)
         return -1;
-    const uint32_t hash = topic_hash(topic, length), mask = (uint32_t)(table->capacity - 1);
-    for (uint32_t at = hash & mask; table->slots[at].index >= 0; at = (at + 1) & mask)
-        if (table->slots[at].hash == hash)
-            return table->slots[at].index;
-    return -1;
+    tb_search search = tb_index_search(&engine->feed_index, topic_hash(topic, length));
+    return tb_index_next(&engine->feed_index, &search);
 }
 
 static int grow_pointers(void ***array, int32_t count, int32_t *capacity, int32_t limit)
@@ -142,16 +98,12 @@ static int grow_pointers(void ***array, int32_t count, int32_t *capacity, int32_
 
 int32_t tb_engine_symbol(tb_engine *engine, const uint8_t *name, size_t length)
 {
-    tb_index *table = &engine->symbol_table;
-    uint32_t hash = (uint32_t)tb_hash(name, length, 2);
-    if (table->capacity) {
-        uint32_t mask = (uint32_t)(table->capacity - 1);
-        for (uint32_t at = hash & mask; table->slots[at].index >= 0; at = (at + 1) & mask)
-            if (table->slots[at].hash == hash) {
-                const tb_symbol *symbol = engine->symbols[table->slots[at].index];
-                if (symbol->name_length == length && tb_same_bytes(symbol->name, name, length))
-                    return table->slots[at].index;
-            }
+    const uint32_t hash = (uint32_t)tb_hash(name, length, 2);
+    if (engine->symbol_count) {
+        tb_search search = tb_index_search(&engine->symbol_index, hash);
+        for (int32_t at; (at = tb_index_next(&engine->symbol_index, &search)) >= 0;)
+            if (engine->symbols[at]->name_length == length && tb_same_bytes(engine->symbols[at]->name, name, length))
+                return at;
     }
     if (length == 0 || length > TB_SYMBOL_BYTES ||
         !grow_pointers((void ***)&engine->symbols, engine->symbol_count, &engine->symbol_capacity, TB_MAX_SYMBOLS))
@@ -163,7 +115,7 @@ int32_t tb_engine_symbol(tb_engine *engine, const uint8_t *name, size_t length)
     symbol->name_length = (uint32_t)length;
     symbol->first_feed = -1;
     if ((engine->columns && !(symbol->rows = calloc(1, sizeof *symbol->rows))) ||
-        !table_put(table, SLOTS_PER_SYMBOL, hash, engine->symbol_count)) {
+        !tb_index_add(&engine->symbol_index, hash)) {
         free(symbol->rows);
         free(symbol);
         return -1;
@@ -174,22 +126,13 @@ int32_t tb_engine_symbol(tb_engine *engine, const uint8_t *name, size_t length)
 
 void tb_forget_symbols(tb_engine *engine, int32_t keep)
 {
-    tb_index *table = &engine->symbol_table;
-    if (engine->symbol_count <= keep)
-        return;
     while (engine->symbol_count > keep) {
         tb_symbol *symbol = engine->symbols[--engine->symbol_count];
         tb_rows_free(symbol->rows);
         free(symbol->rows);
         free(symbol);
     }
-    for (int32_t i = 0; i < table->capacity; i++)
-        table->slots[i].index = -1;
-    table->count = 0;
-    for (int32_t i = 0; i < keep; i++) { /* can't fail: the slots are there */
-        const tb_symbol *symbol = engine->symbols[i];
-        (void)table_put(table, SLOTS_PER_SYMBOL, (uint32_t)tb_hash((const uint8_t *)symbol->name, symbol->name_length, 2), i);
-    }
+    tb_index_cut(&engine->symbol_index, engine->symbol_count);
 }
 
 int32_t tb_engine_add_feed(tb_engine *engine, const char *topic, size_t topic_length, int kind, int32_t depth,
@@ -249,7 +192,7 @@ int32_t tb_engine_add_feed(tb_engine *engine, const char *topic, size_t topic_le
     }
     if ((kind == TB_KIND_TRADES && !feed->trade_ids) || (kind == TB_KIND_TICKER && !feed->ticker) ||
         (kind == TB_KIND_RPI && !feed->rpi) ||
-        !table_put(&engine->feed_table, SLOTS_PER_TOPIC, topic_hash((const uint8_t *)topic, topic_length), index)) {
+        !tb_index_add(&engine->feed_index, topic_hash((const uint8_t *)topic, topic_length))) {
         if (feed->rpi)
             tb_book_free(feed->rpi);
         free(feed->rpi);
@@ -307,8 +250,8 @@ void tb_engine_free(tb_engine *engine)
     free(engine->feeds);
     free(engine->pairs);
     free(engine->symbols);
-    free(engine->feed_table.slots);
-    free(engine->symbol_table.slots);
+    tb_index_free(&engine->feed_index);
+    tb_index_free(&engine->symbol_index);
     free(engine->lines);
     free(engine->events);
     free(engine->delays);

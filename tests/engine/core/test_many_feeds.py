@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from engine.core.feeds import Engine
+from schemas.errors import ConfigError
 from schemas.names import Category, FeedState
 
 HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
@@ -150,3 +151,23 @@ def test_books_of_every_depth_lie_side_by_side() -> None:
     assert all(engine.state(feed) is FeedState.LIVE for feed in range(600))
     assert all(engine.digest(feed) == engine.recomputed_digest(feed) for feed in range(600))
     assert engine.topics() == topics
+
+
+def test_each_of_as_many_topics_as_there_may_be_is_found() -> None:
+    most = 65_536
+    engine = Engine(Category.SPOT)
+    topics = [f"orderbook.1.{number:x}USDT" for number in range(most)]
+    assert [engine.add_feed(topic) for topic in topics] == list(range(most))
+    with pytest.raises(ConfigError, match="at most 65,536"):
+        engine.add_feed("orderbook.1.NEXTUSDT")
+    order = list(range(most))
+    Random(5).shuffle(order)
+    assert [engine.feed_index(topics[number]) for number in order] == order
+    assert engine.symbol_count == most
+    strangers = [f"orderbook.1.{number:x}USDC" for number in range(most)]
+    assert {engine.feed_index(topic) for topic in strangers} == {-1}
+    for number in order[:500]:
+        text = f'{{"topic":"{topics[number]}","ts":1,"type":"snapshot","data":{{"s":"{topics[number][12:]}",'
+        frame = (text + '"b":[["1","2"]],"a":[["3","4"]],"u":7,"seq":7},"cts":1}').encode()
+        assert engine.apply(frame, 1, 1) == number
+        assert engine.state(number) is FeedState.LIVE
