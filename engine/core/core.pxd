@@ -51,7 +51,7 @@ cdef extern from "tb_book.h" nogil:
     void tb_book_init(tb_book *book)
     void tb_book_free(tb_book *book)
     void tb_book_clear(tb_book *book)
-    int tb_book_load(tb_book *book, const tb_changes *changes)
+    tb_error tb_book_load(tb_book *book, const tb_changes *changes)
     int tb_book_apply(tb_book *book, const tb_changes *changes, int64_t *changed)
     int tb_book_can_widen(const tb_book *book, unsigned price_decimals, unsigned size_decimals)
     void tb_book_widen(tb_book *book, unsigned price_decimals, unsigned size_decimals)

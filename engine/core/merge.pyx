@@ -3,16 +3,9 @@
 from libc.stdlib cimport calloc, free
 
 from engine.core.core cimport *
+from engine.core.values cimport optional, required
 from engine.lines import LineShare
 from schemas.notes import Carrier, Copy, MergeState
-
-
-cdef object _optional(int64_t value):
-    return None if value < 0 else value
-
-
-cdef int64_t _required(value):
-    return -1 if value is None else value
 
 
 cdef object merge_of(const tb_feed *feed):
@@ -28,8 +21,8 @@ cdef object merge_of(const tb_feed *feed):
     for at in range(m.count):
         c = &m.carriers[at]
         carriers.append(Carrier(
-            c.line, bool(c.up), bool(c.opened), bool(c.met), _optional(c.position), _optional(c.place), c.since_ns,
-            _optional(c.heard_ns), _optional(c.hurt_ns), _optional(c.hurt_sequence),
+            c.line, bool(c.up), bool(c.opened), bool(c.met), optional(c.position), optional(c.place), c.since_ns,
+            optional(c.heard_ns), optional(c.hurt_ns), optional(c.hurt_sequence),
             c.untold,
         ))
     copies = []
@@ -37,11 +30,11 @@ cdef object merge_of(const tb_feed *feed):
     for i in range(first, m.next_copy):
         copy = &m.copies[i % TB_COPIES]
         copies.append(Copy(
-            f"{m.hashes[i % TB_COPIES]:016x}", copy.push_ms, _optional(copy.match_ms), copy.receive_ns, copy.lines,
+            f"{m.hashes[i % TB_COPIES]:016x}", copy.push_ms, optional(copy.match_ms), copy.receive_ns, copy.lines,
             copy.taken | copy.opening << 1 | copy.exempt << 2 | copy.again << 3,
         ))
     return MergeState(
-        carriers, m.elected, m.alike, m.unanswered, _optional(m.waiting_ns), _optional(m.head_ms), _optional(m.chain_ms),
+        carriers, m.elected, m.alike, m.unanswered, optional(m.waiting_ns), optional(m.head_ms), optional(m.chain_ms),
         m.next_copy, copies, m.burst, m.burst_ns, feed.trade_ids.room if feed.trade_ids != NULL else 0,
     )
 
@@ -65,21 +58,21 @@ cdef int restore_merge(tb_feed *feed, object note) except -1:
         raise MemoryError
     feed.merge = m
     m.count, m.elected, m.alike, m.unanswered = len(note.carriers), note.elected, note.alike, note.unanswered
-    m.waiting_ns, m.head_ms, m.chain_ms = _required(note.waiting_ns), _required(note.head_ms), _required(note.chain_ms)
+    m.waiting_ns, m.head_ms, m.chain_ms = required(note.waiting_ns), required(note.head_ms), required(note.chain_ms)
     m.burst, m.burst_ns = note.burst, note.burst_ns
     m.next_copy = note.next_copy
     m.first_copy = note.next_copy - len(note.copies)
     for i, item in enumerate(note.carriers):
         c = &m.carriers[i]
         c.line, c.up, c.opened, c.met = item.line, item.up, item.opened, item.met
-        c.position, c.place, c.since_ns = _required(item.position), _required(item.place), item.since_ns
-        c.heard_ns, c.hurt_ns = _required(item.heard_ns), _required(item.hurt_ns)
-        c.hurt_sequence = _required(item.hurt_sequence)
+        c.position, c.place, c.since_ns = required(item.position), required(item.place), item.since_ns
+        c.heard_ns, c.hurt_ns = required(item.heard_ns), required(item.hurt_ns)
+        c.hurt_sequence = required(item.hurt_sequence)
         c.untold = item.untold
     for i, item in enumerate(note.copies, m.first_copy):
         m.hashes[i % TB_COPIES] = int(item.hash, 16)
         copy = &m.copies[i % TB_COPIES]
-        copy.push_ms, copy.match_ms, copy.receive_ns = item.push_ms, _required(item.match_ms), item.receive_ns
+        copy.push_ms, copy.match_ms, copy.receive_ns = item.push_ms, required(item.match_ms), item.receive_ns
         copy.lines, copy.taken = item.lines, item.flags & 1
         copy.opening, copy.exempt, copy.again = item.flags >> 1 & 1, item.flags >> 2 & 1, item.flags >> 3 & 1
     return 0

@@ -74,7 +74,7 @@ def _methods(body: list[ast.stmt]) -> dict[str, list[ast.FunctionDef]]:
 
 # Used by the module next to it alone.
 INTERNAL = {
-    "engine.core.feeds": {"Memory"},
+    "engine.core.rows": {"Memory"},
     "engine.core.replay": {"Columns"},
     "execution.desk.plain_orders": {"Terms"},
 }
