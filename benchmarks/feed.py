@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.market import generated_feed, generated_topic
-from engine.core.feeds import Engine, parse_feed
+from engine.core.feeds import Engine
+from engine.topics import parse_feed
 from schemas.errors import ConfigError, DataError
 from schemas.names import Category, FeedState, RecordKind
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from benchmarks.feed import CATEGORY, Feed, with_books
 from benchmarks.timing import machine
-from engine.core.feeds import parse_feed
+from engine.topics import parse_feed
 from schemas.errors import ConfigError, DataError
 
 __all__ = [

@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from engine.core.feeds import Engine, parse_feed
+from engine.core.feeds import Engine
 from engine.drivers import Silence, driven
 from engine.timing import Timing
+from engine.topics import parse_feed
 from schemas.names import Category, FeedState
 from schemas.tables import FULL_DEPTH
 

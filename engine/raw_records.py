@@ -14,9 +14,10 @@ import numpy as np
 import pyarrow as pa
 
 from engine.arrow_rows import column_of, split_by_day
-from engine.core.feeds import Engine, parse_feed
+from engine.core.feeds import Engine
 from engine.core.wire import WireCheck
 from engine.event_wire import EVENT_KEYS, event_topic, learn_event_form, render_event
+from engine.topics import parse_feed
 from engine.wire_forms import learn_form
 from schemas.names import RecordKind, Table
 from schemas.notes import Close, decode_note

@@ -12,13 +12,14 @@ import numpy as np
 import pyarrow as pa
 
 from engine.arrow_rows import column_of
-from engine.core.feeds import Engine, parse_feed
+from engine.core.feeds import Engine
 from engine.drivers.events import NO_SYMBOL
 from engine.events import Event, EventKind
 from engine.history_rows import HistoryRows
 from engine.instruments import InstrumentLog
 from engine.raw_records import RawRecords
 from engine.recorded import apply_answer, apply_note, apply_session, checkpoints
+from engine.topics import parse_feed
 from engine.upkeep_rows import UpkeepRows
 from schemas.names import Category, RecordKind, Table
 from schemas.notes import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engine.core.feeds import parse_feed
+from engine.topics import parse_feed
 from recorder.journal import SegmentReader, segments
 from recorder.roll import replay_segment
 from schemas.names import GapCause

@@ -8,6 +8,7 @@ from engine.drivers import Rows, Stamp
 from engine.events import Event
 from engine.latency import Histogram
 from engine.lines import LineShare
+from engine.topics import parse_feed as parse_feed
 from schemas.names import Category, FeedState, Table
 from schemas.notes import FeedCheckpoint, OpenGap, Shared
 
@@ -15,7 +16,6 @@ CONTROL: Final[int]
 UNKNOWN_TOPIC: Final[int]
 UNDECODABLE: Final[int]
 
-def parse_feed(category: Category | str, topic: str) -> tuple[str, int, str]: ...
 def ticker_keys() -> list[tuple[str, str]]: ...
 
 class Engine:

@@ -21,9 +21,10 @@ import numpy as np
 
 from engine.drivers import Rows, Stamp, UndecodableError, driven
 from engine.events import ERRORS
+from engine.topics import parse_feed
 from schemas.errors import ConfigError
 from schemas.names import Category
-from schemas.tables import CAUSES, FULL_DEPTH, RPI_DEPTH
+from schemas.tables import CAUSES, FULL_DEPTH
 
 CONTROL = -1
 UNKNOWN_TOPIC = -2
@@ -47,34 +48,6 @@ cdef list _rpi_side(const tb_feed *feed, int side, object columns):
     cdef int64_t[:, ::1] at = columns
     count = tb_rpi_levels(feed, side, &at[0, 0], &at[1, 0], &at[2, 0])
     return list(zip(*columns[:, :count].tolist()))
-
-
-def parse_feed(category, topic):
-    """Split a topic into (kind, depth, symbol): kind book, rpi, trades, ticker or driven. Raises ConfigError for others.
-
-    A ticker's depth is 1 where each message is a whole snapshot (spot, options), else 0; trades have depth 0; the full book's
-    is FULL_DEPTH. Only books whose update ids are consecutive have a depth above 1. The symbol is empty where rows name their own.
-    """
-    parts = topic.split(".", 2)
-    if parts[0] == "orderbook" and len(parts) == 3 and parts[2]:
-        if parts[1] == "full":
-            return "book", FULL_DEPTH, parts[2]
-        if parts[1] == "rpi":
-            return "rpi", RPI_DEPTH, parts[2]
-        if parts[1].isascii() and parts[1].isdigit() and parts[1][0] != "0" and len(parts[1]) < 5 and int(parts[1]) <= 1000:
-            return "book", int(parts[1]), parts[2]
-    parts = topic.split(".", 1)
-    if len(parts) == 2 and parts[1]:
-        if parts[0] == "publicTrade":
-            return "trades", 0, "" if category == Category.OPTION else parts[1]
-        if parts[0] == "tickers":
-            return "ticker", int(category in (Category.SPOT, Category.OPTION, Category.SPREAD)), parts[1]
-    other = driven(category, topic)
-    if other is not None:
-        return "driven", 0, other.symbol
-    raise ConfigError(
-        f"found topic {topic!r}, expected orderbook.DEPTH.SYMBOL (a number, rpi or full), publicTrade.SYMBOL or tickers.SYMBOL"
-    )
 
 
 cdef inline tb_stamp _stamp(at):

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from engine.core.feeds import parse_feed
+from engine.topics import parse_feed
 from recorder.disk_budget import DiskBudget
 from recorder.gateway.books import topic_of
 from recorder.importing.history import History

@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.core.feeds import UNDECODABLE, Engine, parse_feed
+from engine.core.feeds import UNDECODABLE, Engine
 from engine.drivers import KINDS, Driven, Driver, Silence, Stamp, UndecodableError, driven
 from engine.events import Event, EventKind
 from engine.freshness import Freshness, needs_snapshot, silence_of
 from engine.replay import Replay, symbol_of
+from engine.topics import parse_feed
 from recorder.capture import Capture
 from recorder.journal.format import build_batch
 from schemas.errors import ConfigError
