@@ -144,7 +144,7 @@ class Child:
         self.state = "recording"
         log.info("%s: process %d", self.name, process.pid)
         if stopping.is_set():  # while it was being made, so nobody has told it
-            process.terminate()
+            self.signal(signal.SIGTERM)
         relay = asyncio.create_task(self._relay(process))
         code = await process.wait()
         # what it said last; a process of its own that outlives it may hold the pipe open
@@ -174,8 +174,9 @@ class Child:
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the process, if there is one."""
         if self.alive and self._process is not None:
+            # not its own send_signal, which looks whether it has ended, and takes its exit code from who waits
             with contextlib.suppress(ProcessLookupError):
-                self._process.send_signal(number)
+                os.kill(self._process.pid, number)
 
 
 class Supervisor:
