@@ -69,7 +69,7 @@ static int32_t apply(tb_engine *engine, const uint8_t *bytes, size_t length, int
         const int32_t offsets[2] = {0, (int32_t)length};
         const int64_t receive_ns = sequence * STEP_NS;
         const uint8_t kind = 0;
-        const tb_batch one = {copy, offsets, &receive_ns, &sequence, &line, &kind};
+        const tb_batch one = {copy, offsets, &receive_ns, &sequence, &line, &kind, NULL};
         FUZZ_CHECK(tb_engine_apply_batch_in_threads(engine, &one, 0, 1, batch, 1) == 1);
     } else {
         result = tb_engine_apply(engine, copy, length, sequence * STEP_NS, sequence, line);

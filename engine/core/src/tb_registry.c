@@ -217,7 +217,7 @@ int32_t tb_engine_add_feed(tb_engine *engine, const char *topic, size_t topic_le
         if (symbol_length <= topic_length && memcmp(feed->topic + topic_length - symbol_length, symbol, symbol_length) == 0)
             feed->symbol_name = feed->topic + topic_length - symbol_length;
     }
-    engine->pairs[index] = (tb_pair){feed->book.price_decimals, feed->book.size_decimals, is_fixed ? (int16_t)depth : 0};
+    engine->pairs[index] = (tb_pair){feed->book.price_decimals, feed->book.size_decimals, is_fixed ? (int16_t)depth : 0, 0};
     engine->feeds[index] = feed;
     engine->feed_count++;
     return index;
