@@ -18,7 +18,7 @@ import numpy as np
 from benchmarks.decode import check_order_books
 from benchmarks.feed import BATCH_BYTES, CATEGORY, Batch, Feed, batches, topic_of, with_books
 from benchmarks.growth_traffic import Readdressed, Traffic, readdress, weights_of
-from benchmarks.timing import Contender, Times, machine
+from benchmarks.timing import Contender, Times, machine, time_all
 from engine.core.feeds import Engine
 from schemas.errors import DataError
 from schemas.names import FeedState
@@ -55,7 +55,8 @@ class Held(Contender, Generic[Piece]):
     of all passes, kept as they are, would instead push the books out of the caches. Making a piece is not timed.
     """
 
-    def __init__(self, readdressed: Readdressed, piece_bytes: int) -> None:
+    def __init__(self, readdressed: Readdressed, name: str, piece_bytes: int) -> None:
+        self.name = name
         self.frames = len(readdressed.deltas.frames)
         self._snapshots = [zlib.compress(frame, 1) for frame in readdressed.snapshots.frames]
         self._pieces = [_pack(batch) for batch in batches(readdressed.deltas, piece_bytes)]
@@ -107,10 +108,8 @@ class Held(Contender, Generic[Piece]):
 class Calls(Held[list[bytes]]):
     """One Python call a frame, and the best levels of each."""
 
-    name = "tapebook_live"
-
-    def __init__(self, readdressed: Readdressed) -> None:
-        super().__init__(readdressed, READ_BYTES)
+    def __init__(self, readdressed: Readdressed, name: str) -> None:
+        super().__init__(readdressed, name, READ_BYTES)
 
     def pieces(self) -> Iterator[list[bytes]]:
         """Frames."""
@@ -128,10 +127,8 @@ class Calls(Held[list[bytes]]):
 class Batches(Held[Batch]):
     """One ``nogil`` call a batch of the journal."""
 
-    name = "tapebook_batch"
-
-    def __init__(self, readdressed: Readdressed) -> None:
-        super().__init__(readdressed, BATCH_BYTES)
+    def __init__(self, readdressed: Readdressed, name: str) -> None:
+        super().__init__(readdressed, name, BATCH_BYTES)
 
     def pieces(self) -> Iterator[Batch]:
         """Batches."""
@@ -142,37 +139,20 @@ class Batches(Held[Batch]):
         self.engine.apply_batch(*piece)
 
 
-WAYS: tuple[type[Calls | Batches], ...] = (Calls, Batches)
-
-
-def _timed(cases: dict[str, Calls | Batches], repetitions: int) -> Times:
-    """Time every case ``repetitions`` times, interleaved; the one that goes first changes (``timing.time_all``)."""
-    taken: dict[str, list[float]] = {name: [] for name in cases}
-    wall_ns = processor_ns = 0
-    names = list(cases)
-    for repetition in range(repetitions):
-        turn = repetition % len(names)
-        for name in (*names[turn:], *names[:turn]):
-            case = cases[name]
-            case.prepare()
-            pass_ns, pass_wall_ns = case.timed()
-            processor_ns += pass_ns
-            wall_ns += pass_wall_ns
-            taken[name].append(pass_ns / case.frames)
-    return Times(taken, round(wall_ns / max(processor_ns, 1), 3))
+WAYS: dict[str, type[Calls | Batches]] = {"tapebook_live": Calls, "tapebook_batch": Batches}
 
 
 def measured(feed: Feed, traffic: Traffic, repetitions: int, books: Sequence[int]) -> dict[str, Times]:
     """Time every way over the deltas for each number of books: by way, times by number of books."""
     spread = {count: readdress(feed, weights_of(traffic, count)) for count in books}
     out = {}
-    for way in WAYS:
-        cases = {str(count): way(readdressed) for count, readdressed in spread.items()}
-        for case in cases.values():
+    for name, way in WAYS.items():
+        cases = [way(readdressed, str(count)) for count, readdressed in spread.items()]
+        for case in cases:
             case.prepare()
             case.run()
             case.check()
-        out[way.name] = _timed(cases, repetitions)
+        out[name] = time_all(cases, repetitions, cases[0].frames)
     return out
 
 

@@ -21,7 +21,7 @@ from benchmarks.growth_traffic import Traffic, readdress, weights_of
 def main(data: str, books: str, step: str = "run", traffic: str = "even") -> None:
     """Hold so many books, and apply every delta of orderbook.50 once; print how many."""
     feed = load(Path(data), "orderbook.50", None)
-    held = Batches(readdress(feed, weights_of(Traffic(traffic), int(books))))
+    held = Batches(readdress(feed, weights_of(Traffic(traffic), int(books))), books)
     held.prepare()
     pieces = list(held.pieces())
     if step == "run":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from random import Random
@@ -102,14 +103,12 @@ def readdress(feed: Feed, weights: Sequence[float], seed: int = SEED) -> Readdre
         chains[topic_of(frame)].append((receive_ns, frame))
     snapshots: list[Stamped] = [(0, b"")] * len(weights)
     queues: list[list[Stamped]] = [[] for _ in weights]
-    ranked = sorted(range(len(weights)), key=lambda book: -weights[book])
-    for number, chain in enumerate(chains.values()):
-        # the busiest go to the chains in turn and back again, so that none has more of them
-        mine = [
-            book
-            for rank, book in enumerate(ranked)
-            if min(rank % (2 * len(chains)), 2 * len(chains) - 1 - rank % (2 * len(chains))) == number
-        ]
+    # the busiest go to the chains in turn and back again, so that none has more of them
+    shares: list[list[int]] = [[] for _ in chains]
+    turns = itertools.cycle([*shares, *reversed(shares)])
+    for book in sorted(range(len(weights)), key=lambda book: -weights[book]):
+        next(turns).append(book)
+    for chain, mine in zip(chains.values(), shares, strict=True):
         try:
             counts = _apportioned(len(chain) - 1, [weights[book] for book in mine])
         except ValueError:
@@ -132,10 +131,11 @@ def _apportioned(total: int, weights: Sequence[float]) -> list[int]:
     wanted = sum(weight > 0 for weight in weights)
     if not 0 < wanted <= total:
         raise ValueError
-    rest, counts, seen, given = total - wanted, [], 0.0, 0
+    rest, all_weights = total - wanted, sum(weights)
+    counts, seen, given = [], 0.0, 0
     for weight in weights:
         seen += weight
-        upto = round(rest * seen / sum(weights))
+        upto = round(rest * seen / all_weights)
         counts.append(upto - given + (weight > 0))
         given = upto
     return counts

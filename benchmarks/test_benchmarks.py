@@ -101,5 +101,5 @@ def test_book(time: Time, feed: Feed, name: str) -> None:
 @pytest.mark.parametrize("books", [10, 1_000])
 def test_growth(time: Time, feed: Feed, books: int) -> None:
     """The same deltas to ten books, whether they are all or some of many."""
-    case = Calls(readdress(feed, weights_of(Traffic.HELD, books)))
+    case = Calls(readdress(feed, weights_of(Traffic.HELD, books)), str(books))
     time(case, case.frames)

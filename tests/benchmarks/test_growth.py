@@ -109,7 +109,7 @@ def test_few_books_are_all_busy(feed: Feed, traffic: Traffic) -> None:
 @pytest.mark.parametrize("way", [Calls, Batches])
 def test_what_is_timed_is_every_delta_applied(feed: Feed, way: type[Calls | Batches]) -> None:
     readdressed = readdress(feed, weights_of(Traffic.RANKED, 20))
-    case = way(readdressed)
+    case = way(readdressed, "20")
     case.prepare()
     processor_ns, wall_ns = case.timed()
     assert processor_ns > 0 < wall_ns

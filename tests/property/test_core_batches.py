@@ -44,6 +44,13 @@ def markets(draw: st.DrawFn) -> tuple[Category, list[str], list[Step]]:
     return category, list(topics), mixed
 
 
+def _with_feeds(topics: Sequence[str], category: Category = Category.LINEAR, columns: bool = False) -> Engine:
+    engine = Engine(category, columns=columns)
+    for topic in topics:
+        engine.add_feed(topic)
+    return engine
+
+
 def _act(engine: Engine, step: Step, topics: Sequence[str], sequence: int) -> None:
     """What stands between frames."""
     now = moment(step, sequence)
@@ -106,9 +113,7 @@ def test_batches_and_threads(
     category, topics, steps = market
     found = []
     for way in (None, (1, 512), (threads, least_run)):
-        engine = Engine(category, columns=columns)
-        for topic in topics:
-            engine.add_feed(topic)
+        engine = _with_feeds(topics, category, columns)
         if way is None:
             _one_by_one(engine, topics, steps)
         else:
@@ -129,9 +134,7 @@ def test_a_line_that_only_one_thread_has_met() -> None:
     for order in (steps, steps[::-1]):
         shared = []
         for threads in (1, 2):
-            engine = Engine(Category.LINEAR)
-            for topic in topics:
-                engine.add_feed(topic)
+            engine = _with_feeds(topics)
             _in_batches(engine, topics, order, threads, 1)
             shared.append(engine.shared())
         assert shared[0] == shared[1]
@@ -156,9 +159,7 @@ def test_what_threads_count_is_added_up() -> None:
     steps[9] = Step("subscribed")
     found = []
     for threads in (1, 3):
-        engine = Engine(Category.LINEAR)
-        for topic in topics:
-            engine.add_feed(topic)
+        engine = _with_feeds(topics)
         _in_batches(engine, topics, steps, threads, 1)
         found.append(engine.counters())
     assert found[0]["drift"] == 23
