@@ -209,9 +209,10 @@ def test_a_bad_network_is_in_the_gaps(tmp_path: Path) -> None:
     )
     with gateway(tmp_path / "gateway", *simulated) as served:
         options = ("--symbols", ",".join(SYMBOLS), "--topics", ",".join(ASKED))
-        closed, damage = Tally(ledger, '"fault":"close"'), Tally(ledger, '"fault":"corrupt"')
+        opened, damage = Tally(ledger, '"event":"open"'), Tally(ledger, '"fault":"corrupt"')
         with recording(tmp_path / "recorder", served.url, tmp_path / "data", *options) as recorder:
-            recorder.until(lambda: closed() >= 2 and damage() > 20, "enough of it")
+            # two lines; each comes again only when it knows that it was closed
+            recorder.until(lambda: opened() >= 4 and damage() > 20, "enough of it")
             done = recorder.stop()
     assert done.code == 0, done.err
     recorded = Recorded(tmp_path / "data", "linear")
