@@ -44,3 +44,6 @@ def test_what_is_distributed_can_be_built_and_included(tmp_path: Path) -> None:
     _setup(source, "build_py", "-d", str(tmp_path / "installed"))
     included = ("engine/core/*.p*", "engine/core/src/*.[ch]", "*/py.typed", "execution/desk/*.p*")
     assert _names(tmp_path / "installed", *included) == _names(ROOT, *included)
+    generated = ("engine/core/*.c", "execution/desk/*.c")
+    assert _names(source, *generated)
+    assert not _names(tmp_path / "installed", *generated)
