@@ -135,6 +135,8 @@ class Carrier(msgspec.Struct, frozen=True, omit_defaults=True):
             another did, or has led.
         position: the last update id it brought; ``place``: the last frame by which it was compared with others;
             ``untold``: the first ordinal behind what it had brought then.
+        said_ms: push time of its last frame; ``missed_ms``: of the newest one that was followed, and forgotten before
+            this line brought it.
         since_ns: of its subscription, 0 for the beginning; ``heard_ns``, ``hurt_ns``: of its last frame and its last
             damaged one.
     """
@@ -150,6 +152,8 @@ class Carrier(msgspec.Struct, frozen=True, omit_defaults=True):
     hurt_ns: int | None = None
     hurt_sequence: int | None = None
     untold: int = 0
+    said_ms: int | None = None
+    missed_ms: int | None = None
 
 
 class Copy(msgspec.Struct, frozen=True, array_like=True):

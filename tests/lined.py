@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from schemas.names import Category
 from tests.strategies import SYMBOLS, Exchange, Run, Step, damaged, write
 
-__all__ = ["lined_runs"]
+__all__ = ["far_runs", "lined_runs"]
 
 CALM = ("say", "say", "say", "deliver", "deliver", "deliver", "deliver", "wait")
 ROUGH = (*CALM, "cut", "join", "drop", "again", "swap", "leave")
@@ -69,6 +69,88 @@ class _Venue:
         for _, frame in self.ways[line][:count]:
             self.step("frame", frame=frame, line=line)
         del self.ways[line][:count]
+
+
+FAR = (*("say",) * 2, *("read",) * 4, "cut", "join", "lose", "swap", "stale", "set back", "alone")
+
+
+@st.composite
+def far_runs(draw: st.DrawFn) -> Run:
+    """A topic without ids over two or three lines, of which one may be hundreds of frames behind another."""
+    category = draw(st.sampled_from([Category.LINEAR, Category.SPOT]))
+    symbol = SYMBOLS[category]
+    topic = f"{draw(st.sampled_from(['orderbook.1', 'tickers']))}.{symbol}"
+    lines = LINES[: draw(st.sampled_from([2, 2, 3]))]
+    ways: dict[int, list[bytes]] = {line: [] for line in lines}
+    steps: list[Step] = []
+    up: set[int] = set()
+    push_ms = count = 1_700_000_000_000
+
+    def message(kind: str) -> bytes:
+        levels = {
+            "s": symbol,
+            "b": [[str(1 + count % 50), "1"]],
+            "a": [["99", "1"]],
+            "u": count,
+            "seq": count,
+        }
+        ticker = {"symbol": symbol, "lastPrice": str(count % 1_000)}
+        data = ticker if topic.startswith("tickers") else levels
+        return write({"topic": topic, "type": kind, "ts": push_ms, "cs": count, "data": data, "cts": push_ms})
+
+    def say(times: int) -> None:
+        nonlocal push_ms, count
+        for _ in range(times):
+            count, push_ms = count + 1, push_ms + count % 2
+            delta = topic.startswith("tickers") and category is Category.LINEAR
+            frame = message("delta" if delta else "snapshot")
+            for line in up:
+                ways[line].append(frame)
+
+    def read(line: int, times: int) -> None:
+        steps.extend(Step("frame", frame=frame, line=line) for frame in ways[line][:times])
+        del ways[line][:times]
+
+    def join(line: int) -> None:
+        steps.append(Step("subscribed", topic=topic, line=line))
+        up.add(line)
+        ways[line].append(message("snapshot"))
+
+    for line in lines:
+        join(line)
+    for _ in range(draw(st.sampled_from([12, 12, 12, 3]))):
+        say(1)
+        for line in draw(st.permutations(lines)):
+            read(line, 9)
+    for _ in range(draw(st.integers(1, 20))):
+        action, line = draw(st.sampled_from(FAR)), draw(st.sampled_from(lines))
+        way = ways[line]
+        if action == "say":
+            say(draw(st.sampled_from([1, 20, 127, 130, 200])))
+        elif action == "read":
+            read(line, draw(st.sampled_from([1, 20, 127, 128, 129, 1_000])))
+        elif action == "cut" and line in up:
+            up.remove(line)
+            way.clear()
+            steps.append(Step("disconnect", line=line))
+        elif action == "join" and line not in up:
+            join(line)
+        elif action == "stale":
+            steps.append(Step("stale", topic=topic))
+        elif action == "set back":
+            push_ms -= draw(st.sampled_from([1, 40, 1_000]))
+        elif action == "alone" and line in up:  # it says what the others don't
+            count += 1
+            way.append(message("snapshot"))
+        elif action in ("lose", "swap") and way:
+            at = draw(st.integers(0, len(way) - 1))
+            if action == "lose":
+                del way[at : at + draw(st.sampled_from([1, 3, 140]))]
+            else:
+                way[at], way[-1] = way[-1], way[at]
+    for line in lines:
+        read(line, 10_000)
+    return Run(category, symbol, [topic], steps)
 
 
 @st.composite

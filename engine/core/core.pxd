@@ -143,6 +143,8 @@ cdef extern from "tb_merge.h" nogil:
         int64_t position
         int64_t place
         int64_t untold
+        int64_t said_ms
+        int64_t missed_ms
         int64_t since_ns
         int64_t heard_ns
         int64_t hurt_ns

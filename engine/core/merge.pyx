@@ -23,7 +23,7 @@ cdef object merge_of(const tb_feed *feed):
         carriers.append(Carrier(
             c.line, bool(c.up), bool(c.opened), bool(c.met), optional(c.position), optional(c.place), c.since_ns,
             optional(c.heard_ns), optional(c.hurt_ns), optional(c.hurt_sequence),
-            c.untold,
+            c.untold, optional(c.said_ms), optional(c.missed_ms),
         ))
     copies = []
     first = max(m.first_copy, m.next_copy - TB_COPIES)
@@ -68,7 +68,7 @@ cdef int restore_merge(tb_feed *feed, object note) except -1:
         c.position, c.place, c.since_ns = required(item.position), required(item.place), item.since_ns
         c.heard_ns, c.hurt_ns = required(item.heard_ns), required(item.hurt_ns)
         c.hurt_sequence = required(item.hurt_sequence)
-        c.untold = item.untold
+        c.untold, c.said_ms, c.missed_ms = item.untold, required(item.said_ms), required(item.missed_ms)
     for i, item in enumerate(note.copies, m.first_copy):
         m.hashes[i % TB_COPIES] = int(item.hash, 16)
         copy = &m.copies[i % TB_COPIES]

@@ -76,6 +76,10 @@ class Carrier:
     position: int | None = None
     place: int = -1
     untold: int = 0
+    said_ms: int = -1
+    """Push time of its last frame."""
+    missed_ms: int = -1
+    """Push time of the newest frame that was followed, and was forgotten before this line brought it."""
     heard_ns: int = -1
     hurt_ns: int | None = None
     hurt_sequence: int = -1

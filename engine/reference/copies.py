@@ -59,6 +59,7 @@ class Copies(Carriers):
             self._remember(carrier, said, taken=True, opening=is_opening)
             return Verdict.TAKE
         is_alike = self.alike >= ALIKE and carrier.met
+        is_far_behind = self._is_far_behind(carrier, said.push_ms)
         same = [i for i, copy in enumerate(self.copies) if copy.payload == said.payload]
         fresh = [i for i in same if carrier.line not in self.copies[i].lines]
         # what it has brought before and nobody has followed comes first: from a slower line
@@ -84,6 +85,8 @@ class Copies(Carriers):
             if is_late:
                 return Verdict.LATE
             return self._take(feed, fresh[0])
+        if is_alike and is_far_behind:
+            return Verdict.COPY
         if feed.needs_snapshot and not live:
             self._remember(carrier, said, taken=False, opening=is_opening)
             return Verdict.TAKE
@@ -123,6 +126,17 @@ class Copies(Carriers):
             if gap_ns is not None and copy.receive_ns >= gap_ns and copy.push_ms <= taken.push_ms:
                 copy.exempt = copy.exempt or not copy.taken
         return Verdict.TAKE
+
+    @staticmethod
+    def _is_far_behind(carrier: Carrier, push_ms: int) -> bool:
+        """Whether a line is so far behind that what it brings may have been followed and forgotten.
+
+        A line that brings older frames than before is not behind: the exchange's clock was set back.
+        """
+        if push_ms < carrier.said_ms:
+            carrier.missed_ms = -1
+        carrier.said_ms = push_ms
+        return push_ms <= carrier.missed_ms
 
     def _is_behind(self, carrier: Carrier, push_ms: int, since_ns: int) -> bool:
         """Whether what was followed from this moment on is newer than a frame of this time, and others brought it."""
@@ -189,8 +203,11 @@ class Copies(Carriers):
             )
         )
         if len(self.copies) > COPIES:
-            del self.copies[0]
+            oldest = self.copies.pop(0)
             self.forgotten += 1
+            for one in self.carriers:
+                if oldest.taken and one.line not in oldest.lines and oldest.receive_ns > one.since_ns:
+                    one.missed_ms = max(one.missed_ms, oldest.push_ms)
 
     def _compare(self, carrier: Carrier, found: int, said: Said, *, is_taken: bool) -> list[int]:
         """Learn from a copy whether the lines are alike; return when what only others brought was pushed."""

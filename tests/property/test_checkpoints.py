@@ -25,7 +25,7 @@ from schemas.notes import (
     decode_note,
     encode,
 )
-from tests.lined import lined_runs
+from tests.lined import far_runs, lined_runs
 from tests.property.driving import full_book_of, moment, receive_ns
 from tests.strategies import Run, Step, runs
 
@@ -89,7 +89,7 @@ def _plain(table: pa.Table) -> list[dict[str, Any]]:
 
 
 @settings(deadline=None)
-@given(run=runs() | lined_runs(length=30), data=st.data(), columns=st.booleans())
+@given(run=runs() | lined_runs(length=30) | far_runs(), data=st.data(), columns=st.booleans())
 def test_an_engine_goes_on_from_its_checkpoints(run: Run, data: st.DataObject, columns: bool) -> None:
     cut = data.draw(st.integers(0, len(run.steps)), label="cut")
     whole = Engine(run.category, columns)

@@ -14,7 +14,7 @@ from engine.reference import Outcome, ReferenceFeeds
 from schemas.errors import DecimalError
 from schemas.names import Category, GapCause, Table
 from schemas.tables import SCHEMAS, book_topic
-from tests.lined import lined_runs
+from tests.lined import far_runs, lined_runs
 from tests.property.driving import drive, moment
 from tests.strategies import Run, Step, runs
 
@@ -194,6 +194,14 @@ def test_rows(run: Run) -> None:
 @settings(deadline=None)
 @given(run=lined_runs())
 def test_several_lines(run: Run) -> None:
+    pair = _drive(run)
+    pair.compare_gaps()
+    pair.compare_rows()
+
+
+@settings(deadline=None, max_examples=30)
+@given(run=far_runs())
+def test_lines_that_are_far_apart(run: Run) -> None:
     pair = _drive(run)
     pair.compare_gaps()
     pair.compare_rows()

@@ -25,9 +25,34 @@ static int64_t find_copy(tb_merge *merge, uint64_t hash, uint8_t bit, int *known
     return -1;
 }
 
+/* What is about to be forgotten, and not every line has brought. */
+static void forget_oldest(tb_merge *merge)
+{
+    const tb_copy *copy = copy_at(merge, merge->next_copy - TB_COPIES);
+    for (int32_t i = 0; copy->taken && i < merge->count; i++) {
+        tb_carrier *one = &merge->carriers[i];
+        if (!(copy->lines >> i & 1) && copy->receive_ns > one->since_ns && copy->push_ms > one->missed_ms)
+            one->missed_ms = copy->push_ms;
+    }
+}
+
+/* Whether a line is so far behind that what it brings may have been followed and forgotten. One that brings older frames
+ * than before is not behind: the exchange's clock was set back. */
+static int is_far_behind(tb_carrier *carrier, int64_t push_ms)
+{
+    if (push_ms == TB_NONE) /* a row by itself, that may come at any time */
+        return 0;
+    if (push_ms < carrier->said_ms)
+        carrier->missed_ms = TB_NONE;
+    carrier->said_ms = push_ms;
+    return push_ms <= carrier->missed_ms;
+}
+
 static tb_copy *add_copy(tb_merge *merge, uint64_t hash, const tb_frame *frame, int32_t slot, int taken, int opening,
                          tb_stamp at)
 {
+    if (merge->next_copy - merge->first_copy >= TB_COPIES)
+        forget_oldest(merge);
     const int64_t ordinal = merge->next_copy++;
     merge->hashes[ordinal % TB_COPIES] = hash;
     *copy_at(merge, ordinal) = (tb_copy){frame->push_ms,
@@ -305,6 +330,7 @@ tb_verdict tb_admit_copy(tb_engine *engine, int32_t index, tb_carrier *carrier, 
         return TB_TAKE;
     }
     const int alike = merge->alike >= TB_ALIKE && carrier->met;
+    const int far_behind = is_far_behind(carrier, push_ms);
     const int64_t copy = find_copy(merge, hash, (uint8_t)(1u << slot), &known);
     const int taken = copy >= 0 && copy_at(merge, copy)->taken;
     /* what it has brought before and nobody has followed comes first: from a slower line */
@@ -330,6 +356,8 @@ tb_verdict tb_admit_copy(tb_engine *engine, int32_t index, tb_carrier *carrier, 
         copy_at(merge, copy)->taken = 1;
         return TB_LATE;
     }
+    if (alike && far_behind)
+        return TB_COPY;
     if (needs_snapshot && !live) { /* a row that is not applied: another line's copy of it may be, behind a snapshot */
         add_copy(merge, hash, frame, slot, 0, opening, at);
         return TB_TAKE;

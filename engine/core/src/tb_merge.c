@@ -41,6 +41,7 @@ tb_carrier *tb_join(tb_merge *merge, uint16_t line, int64_t receive_ns)
     carrier->opened = carrier->met = 0;
     carrier->untold = 0;
     carrier->position = carrier->place = carrier->heard_ns = carrier->hurt_ns = carrier->hurt_sequence = TB_NONE;
+    carrier->said_ms = carrier->missed_ms = TB_NONE;
     carrier->since_ns = receive_ns;
     for (int32_t i = 0; i < TB_COPIES; i++)
         merge->copies[i].lines &= (uint8_t)~(1u << slot);

@@ -28,6 +28,8 @@ typedef struct {
     int64_t position;      /* books: the last update id it brought, or TB_NONE */
     int64_t place;         /* copies: the ordinal of the last frame by which it was compared, or TB_NONE */
     int64_t untold;        /* copies: what it brought from this ordinal on came behind all by which it was compared */
+    int64_t said_ms;       /* copies: push time of its last frame, or TB_NONE */
+    int64_t missed_ms;     /* copies: of the newest that was followed, and forgotten before it brought it, or TB_NONE */
     int64_t since_ns;      /* of its subscription; 0: from the beginning */
     int64_t heard_ns;      /* of its last frame, or TB_NONE */
     int64_t hurt_ns, hurt_sequence; /* of its last damaged frame, or TB_NONE */
