@@ -12,7 +12,7 @@ import typer
 
 from engine.core.decimals import format_decimal
 from recorder.archive import Archive, open_archive
-from recorder.book_state import BookAnswer, book_at, choose_topic
+from recorder.book_state import BookAnswer, book_at, latest_book, topics_by_depth
 from recorder.feed_rows import Clock
 from recorder.output import standard_output
 from schemas.errors import ConfigError, NoData
@@ -37,7 +37,7 @@ def book(
     topic: Annotated[
         str | None,
         typer.Option(
-            help="Topic, e.g. orderbook.50, orderbook.full, orderbook.rpi; the deepest recorded one by default."
+            help="Topic, e.g. orderbook.50, orderbook.full, orderbook.rpi; the deepest that has a book then by default."
         ),
     ] = None,
     depth: Annotated[int, typer.Option(min=1, help="Levels a side to show.")] = 10,
@@ -49,8 +49,8 @@ def book(
         for warning in archive.warnings:
             typer.echo(f"warning: {warning}", err=True)
         line = category.value if category is not None else only_category(archive, symbol)
-        full_topic = choose_topic(archive, line, symbol, topic)
-        answer = book_at(archive, line, symbol, full_topic, at_ns, clock)
+        topics = topics_by_depth(archive, line, symbol, topic)
+        answer = latest_book(archive, line, symbol, at_ns, topics, clock)
     with standard_output() as out:
         if style == "json":
             out.write(msgspec.json.encode(book_object(answer, depth)) + b"\n")

@@ -8,6 +8,7 @@ never built across a gap: inside one, the last good book is shown and called sta
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple, cast
 
 import msgspec
@@ -34,7 +35,7 @@ from schemas.names import FeedState, Table
 from schemas.tables import LEVEL_COLUMNS, RPI_LEVEL_COLUMNS, book_of_topic, book_topic
 from schemas.time import format_ns
 
-__all__ = ["BookAnswer", "book_at", "choose_topic"]
+__all__ = ["BookAnswer", "book_at", "choose_topic", "latest_book", "topics_by_depth"]
 
 _MOST_SPANS_NAMED: Final = 4
 _ROW_COLUMNS: Final = (
@@ -135,6 +136,76 @@ def book_at(
         NoData: the moment lies outside coverage, or before the first book; the message names what is near.
         Corrupt: the rows cannot be what was written.
     """
+    answer = _answer(archive, category, symbol, topic, at_ns, clock)
+    if isinstance(answer, BookAnswer):
+        return answer
+    raise NoData(_nothing(f"{category} {topic}", at_ns, clock, answer))
+
+
+def topics_by_depth(archive: Archive, category: str, symbol: str, wanted: str | None) -> list[str]:
+    """Return the topics that may answer, in full, the deepest first: the one that is wanted, or all recorded ones.
+
+    ``orderbook.rpi`` is among them only if it is wanted, or nothing else was recorded.
+
+    Raises:
+        ConfigError, NoData: as of ``choose_topic``.
+    """
+    chosen = choose_topic(archive, category, symbol, wanted)
+    if wanted is not None:
+        return [chosen]
+    depths = {
+        known[1]: topic
+        for topic in archive.manifest.topics(category, symbol)
+        if (known := book_of_topic(topic)) is not None
+        and known[0] is Table.BOOK_UPDATES
+        and known[2] == symbol
+    }
+    return [depths[depth] for depth in sorted(depths, reverse=True)] or [chosen]
+
+
+def latest_book(
+    archive: Archive, category: str, symbol: str, at_ns: int, topics: Sequence[str], clock: Clock
+) -> BookAnswer:
+    """Return the book as of a moment of the first of some topics that has one then.
+
+    Args:
+        archive, category, symbol, at_ns, clock: as of ``book_at``.
+        topics: in full; ``topics_by_depth`` has those that were recorded.
+
+    Raises:
+        ConfigError, NoData, Corrupt: as of ``book_at``. If another recorded topic has a book then, the message says so.
+    """
+    reaches: list[_Reach] = []
+    for topic in topics:
+        answer = _answer(archive, category, symbol, topic, at_ns, clock)
+        if isinstance(answer, BookAnswer):
+            return answer
+        reaches += answer
+    # Only who is about to get nothing waits for a look at what was not asked for.
+    others = [each for each in topics_by_depth(archive, category, symbol, None) if each not in topics]
+    having = [
+        topic
+        for topic in others
+        if isinstance(_answer(archive, category, symbol, topic, at_ns, clock), BookAnswer)
+    ]
+    feed = f"{category} {topics[0] if len(topics) == 1 else symbol}"
+    hint = f"; {' and '.join(having)} {'has' if len(having) == 1 else 'have'} a book then" if having else ""
+    raise NoData(_nothing(feed, at_ns, clock, reaches, with_topic=len(topics) > 1) + hint)
+
+
+class _Reach(NamedTuple):
+    """From when to when on the clock a collector recorded a topic."""
+
+    low_ns: int
+    high_ns: int
+    collector: str
+    topic: str
+
+
+def _answer(
+    archive: Archive, category: str, symbol: str, topic: str, at_ns: int, clock: Clock
+) -> BookAnswer | list[_Reach]:
+    """The book, or when there are books."""
     found = book_of_topic(topic)
     if found is None or found[2] != symbol:
         raise ConfigError(
@@ -184,8 +255,11 @@ def book_at(
             bids=[*book.bids()],
             asks=[*book.asks()],
         )
-    reaches = [(*reach, span.collector) for span, rows in spans if (reach := rows.reach_ns()) is not None]
-    raise NoData(_nothing(f"{category} {topic}", at_ns, clock, reaches))
+    return [
+        _Reach(*reach, span.collector, topic)
+        for span, rows in spans
+        if (reach := rows.reach_ns()) is not None
+    ]
 
 
 class _Good(NamedTuple):
@@ -261,16 +335,17 @@ def _replayed(archive: Archive, topic: str, table: Table, depth: int, rows: pa.T
     return book
 
 
-def _nothing(feed: str, at_ns: int, clock: Clock, reaches: list[tuple[int, int, str]]) -> str:
-    def distance(reach: tuple[int, int, str]) -> int:
-        return max(reach[0] - at_ns, at_ns - reach[1], 0)
+def _nothing(feed: str, at_ns: int, clock: Clock, reaches: list[_Reach], *, with_topic: bool = False) -> str:
+    def distance(reach: _Reach) -> int:
+        return max(reach.low_ns - at_ns, at_ns - reach.high_ns, 0)
 
     head = f"no book of {feed} at {format_ns(at_ns)} on the {clock.value} clock"
     if not reaches:
         return f"{head}: nothing of it was recorded"
     near = [
-        f"{format_ns(low)} to {format_ns(high)} ({collector})"
-        for low, high, collector in sorted(reaches, key=distance)[:_MOST_SPANS_NAMED]
+        f"{format_ns(each.low_ns)} to {format_ns(each.high_ns)} "
+        f"({f'{each.topic}, ' if with_topic else ''}{each.collector})"
+        for each in sorted(reaches, key=distance)[:_MOST_SPANS_NAMED]
     ]
     within = any(distance(reach) == 0 for reach in reaches)
     why = "its recording had no snapshot yet" if within else "outside of what was recorded"

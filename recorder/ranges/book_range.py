@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 import pyarrow as pa
 
 from recorder.archive import Archive
-from recorder.book_state import choose_topic
+from recorder.book_state import topics_by_depth
 from recorder.feed_rows import NO_MOMENT, Clock, FeedGap, FeedRows, feed_history
 from recorder.ranges.function import Arguments, Kind, Parameter, Untrusted
 from schemas.errors import ConfigError, NoData
@@ -145,24 +145,16 @@ def _topics(
     archive: Archive, category: str, symbol: str, wanted: str | None, levels: int | None
 ) -> list[str]:
     """The topics that can answer, the deepest first."""
-    chosen = choose_topic(archive, category, symbol, wanted)
-    if wanted is not None:
-        topics = [chosen]
-        if (known := book_of_topic(chosen)) is not None and known[0] is not Table.BOOK_UPDATES:
+    topics = topics_by_depth(archive, category, symbol, wanted)
+    known = book_of_topic(topics[0])
+    if known is not None and known[0] is not Table.BOOK_UPDATES:
+        if wanted is not None:
             raise ConfigError(
-                f"{chosen} has two sizes a level, which ranges don't show; choose another topic"
+                f"{topics[0]} has two sizes a level, which ranges don't show; choose another topic"
             )
-    else:
-        depths = {
-            known[1]: topic
-            for topic in archive.manifest.topics(category, symbol)
-            if (known := book_of_topic(topic)) is not None and known[0] is Table.BOOK_UPDATES
-        }
-        topics = [depths[depth] for depth in sorted(depths, reverse=True)]
-        if not topics:
-            raise NoData(
-                f"of {category} {symbol} only {chosen} was recorded, whose two sizes a level ranges don't show"
-            )
+        raise NoData(
+            f"of {category} {symbol} only {topics[0]} was recorded, whose two sizes a level ranges don't show"
+        )
     return topics if levels is None else deep_enough(topics, category, symbol, wanted, levels)
 
 

@@ -9,18 +9,15 @@ import numpy as np
 import pyarrow as pa
 
 from recorder.archive import Archive
-from recorder.book_state import BookAnswer, book_at, choose_topic
-from recorder.feed_rows import Clock
+from recorder.book_state import latest_book, topics_by_depth
 from recorder.ranges.book_range import BOOK_PARAMETERS, deep_enough
 from recorder.ranges.function import Arguments, Kind, Parameter, RangeFunction
 from recorder.ranges.samples import value_column
 from schemas.columns import RECEIVE, column
-from schemas.errors import NoData
 from schemas.names import FeedState
-from schemas.tables import book_of_topic
 from schemas.time import NS_PER_MS
 
-__all__ = ["BOOK_AT", "latest_book"]
+__all__ = ["BOOK_AT"]
 
 _SCHEMA: Final = pa.schema(
     [
@@ -53,46 +50,13 @@ _SCHEMA: Final = pa.schema(
 )
 
 
-def latest_book(
-    archive: Archive,
-    category: str,
-    symbol: str,
-    at_ns: int,
-    topic: str | None,
-    clock: Clock,
-    levels: int | None,
-) -> BookAnswer:
-    """Return the book as of a moment of the topic asked for, or of the deepest recorded one that has a book then.
-
-    Raises:
-        ConfigError, NoData, Corrupt: as of ``recorder.book_state.book_at``; or no topic has so many levels.
-    """
-    chosen = choose_topic(archive, category, symbol, topic)
-    topics = [chosen]
-    if topic is None:
-        depths = {
-            known[1]: each
-            for each in archive.manifest.topics(category, symbol)
-            if (known := book_of_topic(each)) is not None and not each.startswith("orderbook.rpi.")
-        }
-        topics = [depths[depth] for depth in sorted(depths, reverse=True)] or [chosen]
-    if levels is not None:
-        topics = deep_enough(topics, category, symbol, topic, levels)
-    for number, each in enumerate(topics, 1):
-        try:
-            return book_at(archive, category, symbol, each, at_ns, clock)
-        except NoData:
-            if number == len(topics):
-                raise
-    raise AssertionError("unreachable: there is a topic")
-
-
 def _run(archive: Archive, arguments: Arguments) -> Iterator[pa.RecordBatch]:
     levels = arguments["depth"]
-    answer = latest_book(
-        archive, arguments["category"], arguments["symbol"], arguments["t"], arguments["topic"],
-        arguments["clock"], levels,
-    )  # fmt: skip
+    category, symbol, topic = arguments["category"], arguments["symbol"], arguments["topic"]
+    topics = topics_by_depth(archive, category, symbol, topic)
+    if levels is not None:
+        topics = deep_enough(topics, category, symbol, topic, levels)
+    answer = latest_book(archive, category, symbol, arguments["t"], topics, arguments["clock"])
     sides = (answer.bids[:levels], answer.asks[:levels])
     rows = [(*level, None)[:3] for side in sides for level in side]
     count = len(rows)

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from recorder import merged_files
 from recorder.archive import open_archive
 from recorder.book_at import BookAnswer, Clock, book_at, book_object, book_text
-from recorder.book_state import choose_topic
+from recorder.book_state import choose_topic, latest_book, topics_by_depth
+from recorder.cli import app
 from recorder.compact import compact_data
 from recorder.encodings import Profile, Purpose, profile
 from schemas.errors import ConfigError, Corrupt, NoData
@@ -301,6 +303,51 @@ def test_topics_are_chosen_and_refused_in_words(tmp_path: Path) -> None:
                 choose_topic(archive, "linear", "BTCUSDT", wrong)
         with pytest.raises(ConfigError, match="no order book"):
             book_at(archive, "linear", "BTCUSDT", "publicTrade.BTCUSDT", NOON_NS)
+
+
+DEEP = "orderbook.200.BTCUSDT"
+
+
+@pytest.fixture
+def two_depths(tmp_path: Path) -> Path:
+    """Depth 50 of one collector for ten seconds, 200 of another for the one in their midst."""
+    HandmadeArchive(tmp_path, "one").segment(
+        NOON_NS, {BOOK: [row(1, 1000, "snapshot")], COVERAGE: [cover(0, 0, 10_000)]}
+    )
+    deep = cover(0, 5000, 6000, topic=DEEP)
+    HandmadeArchive(tmp_path, "two").segment(
+        NOON_NS, {BOOK: [row(1, 5000, "snapshot", depth=200)], COVERAGE: [deep]}
+    )
+    return tmp_path
+
+
+@pytest.mark.parametrize(("ms", "topic"), [(2000, TOPIC), (5500, DEEP), (9000, TOPIC)])
+def test_the_command_shows_the_deepest_book_that_there_is_then(two_depths: Path, ms: int, topic: str) -> None:
+    asked = ["book", "BTCUSDT", "--at", f"{NOON_NS + ms * MS}ns", "--data", str(two_depths)]
+    result = CliRunner().invoke(app, asked)
+    assert result.exception is None, result.output
+    assert result.stdout.startswith(f"linear {topic} at {format_ns(NOON_NS + ms * MS)} (match clock): live")
+
+
+def test_what_another_depth_has_is_named(two_depths: Path) -> None:
+    with open_archive(two_depths) as archive:
+
+        def fails(ms: int, topic: str | None) -> str:
+            topics = topics_by_depth(archive, "linear", "BTCUSDT", topic)
+            with pytest.raises(NoData) as caught:
+                latest_book(archive, "linear", "BTCUSDT", NOON_NS + ms * MS, topics, Clock.MATCH)
+            return str(caught.value)
+
+        assert topics_by_depth(archive, "linear", "BTCUSDT", None) == [DEEP, TOPIC]
+        assert fails(2000, "orderbook.200").endswith(f"; {TOPIC} has a book then")
+        assert "a book then" not in fails(20_000, "orderbook.200")
+        both = fails(20_000, None)
+        start, deep_start = (format_ns(NOON_NS + each * MS) for each in (1000, 5000))
+        assert "no book of linear BTCUSDT at" in both
+        assert f"recorded: {start} to " in both
+        assert f"({TOPIC}, one)" in both
+        assert f"{deep_start} to " in both
+        assert f"({DEEP}, two)" in both
 
 
 # ---- random recordings against a reference that reads everything, row by row ----
