@@ -118,6 +118,11 @@ class Archive:
             self._remove_scratch()
             self._scratch = None
 
+    def refuse_closed(self) -> None:
+        """Refuse to go on once it is closed. Raises ConfigError then."""
+        if self._is_closed:
+            raise ConfigError("this archive was closed; open it again to ask it")
+
     def tell_open_segments(self, error: NoData) -> None:
         """Add to an error that says that there is nothing what is recorded, but can't be asked yet."""
         if not self.open_segments:
@@ -233,8 +238,7 @@ class Archive:
         ]
 
     def _opened(self) -> Database:
-        if self._is_closed:
-            raise ConfigError("this archive was closed; open it again to ask it")
+        self.refuse_closed()
         if self._database is None:
             self._database = Database(
                 self.manifest,

@@ -74,10 +74,13 @@ def open_book(
         collector: the recorder's name; by default whichever has the book, running ones first.
 
     Raises:
-        ConfigError: no recorder publishes it (the message names what is near), or it can't be read: of another version,
-            another user's.
+        ConfigError: no recorder publishes it (the message names what is near), it can't be read (of another version,
+            another user's), or an argument is none.
     """
     data = Path(data)
+    _check_texts(symbol, topic, collector)
+    if category not in list(Category):
+        raise ConfigError(f"found category {category!r}, expected one of {', '.join(Category)}")
     wanted = Category(category)
 
     def find() -> _Found[SharedBook]:
@@ -121,6 +124,17 @@ def open_control(data: Path | str, collector: str) -> SharedControl:
 
 
 # ---- finding ----
+
+
+def _check_texts(symbol: object, topic: object, collector: object) -> None:
+    for name, value, example in (
+        ("symbol", symbol, "'BTCUSDT'"),
+        ("topic", topic, "'orderbook.50', or None"),
+        ("collector", collector, "'linear', or None"),
+    ):
+        if not isinstance(value, str) and (value is not None or name == "symbol"):
+            raise ConfigError(f"found {name} {value!r}, expected a text such as {example}")
+
 
 _T = TypeVar("_T")
 _Found = tuple[Path, Callable[[], _T], str]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, Final, NamedTuple
@@ -147,7 +147,7 @@ class Replay:
         frames = 0
         while True:
             driver = Driver(self.engine, strategy)
-            for window in _windows(self._streams):
+            for window in self._windows():
                 if self._has_sought():
                     break
                 if self.speed is None and self._running.is_set():
@@ -160,6 +160,7 @@ class Replay:
                         self._wait(receive_ns)
                     if self._has_sought():
                         break
+                    self._archive.refuse_closed()
                     one()
                     if receive_ns is not None:
                         frames += 1
@@ -172,12 +173,13 @@ class Replay:
         while True:
             listener = _Listener()
             driver = Driver(self.engine, listener)
-            for window in _windows(self._streams):
+            for window in self._windows():
                 for one, receive_ns in window.one_by_one(driver):
                     if receive_ns is not None:
                         self._wait(receive_ns)
                     if self._has_sought():
                         break
+                    self._archive.refuse_closed()
                     listener.heard = None
                     feed, frame, sequence = one()
                     if receive_ns is None:
@@ -205,6 +207,13 @@ class Replay:
                 trades = trades_or_none
         return Event(feed, self.topics[feed], at, frame, change, trades, self.engine.state(feed))
 
+    def _windows(self) -> Iterator[_Window]:
+        """Frames in order, as long as the archive is open."""
+        self._archive.refuse_closed()
+        for window in _windows(self._streams):
+            self._archive.refuse_closed()
+            yield window
+
     def _has_sought(self) -> bool:
         return self._sought is not None
 
@@ -215,6 +224,7 @@ class Replay:
         self._begin(at_ns)
 
     def _begin(self, at_ns: int) -> None:
+        self._archive.refuse_closed()
         streams: list[Stream] = []
         self.topics = []
         for symbol, topic, has_trades in self._feeds:
@@ -283,8 +293,8 @@ def replay(
     """Replay an archive from ``t0`` to before ``t1``, by receive time.
 
     Args:
-        archive: an opened one.
-        symbols: one or several of one product line.
+        archive: an opened one; once it is closed, a replay of it is refused to go on.
+        symbols: one or several of one product line; one that is named twice counts once.
         t0, t1: ISO 8601 with an offset, or aware datetimes.
         category: the product line.
         topic: of the books, such as ``orderbook.50``; the deepest recorded one that covers the range by default.
@@ -292,13 +302,16 @@ def replay(
         speed: how many seconds of the recording go by in one; None: as fast as can be.
 
     Raises:
-        ConfigError: t0 is after t1, the speed is none, nothing is wanted, or the topic is no order book.
+        ConfigError: t0 is after t1, the speed is none, nothing is wanted, the topic is no order book, or an argument is
+            of the wrong type.
         NoData: a symbol or its book was not recorded then; the message names what is near.
     """
     start_ns, end_ns = parse_time(t0), parse_time(t1)
     if start_ns > end_ns:
         raise ConfigError(f"t0 ({format_ns(start_ns)}) is after t1 ({format_ns(end_ns)}); exchange them")
-    names = [symbols] if isinstance(symbols, str) else list(symbols)
+    names = _names(symbols)
+    if topic is not None and not isinstance(topic, str):
+        raise ConfigError(f"found topic {topic!r}, expected a text such as 'orderbook.50', or None")
     if not names or not (books or trades):
         raise ConfigError("found nothing to replay, expected symbols, and books, trades or both")
     if category not in list(Category):
@@ -317,6 +330,17 @@ def replay(
             f"no trades of {', '.join(names)} were recorded from {format_ns(start_ns)} to {format_ns(end_ns)}"
         )
     return found
+
+
+def _names(symbols: object) -> list[str]:
+    """Each symbol once, in the order in which they are named first."""
+    found = [symbols] if isinstance(symbols, str) or not isinstance(symbols, Iterable) else symbols
+    names: dict[str, None] = {}
+    for name in found:
+        if not isinstance(name, str):
+            raise ConfigError(f"found symbol {name!r}, expected a text such as 'BTCUSDT', or a list of them")
+        names[name] = None
+    return list(names)
 
 
 class _Listener(Strategy):

@@ -50,10 +50,18 @@ def parse_time(moment: str | datetime) -> int:
     and an aware ``datetime``.
 
     Raises:
-        ConfigError: the text is none of these, names no offset, is finer than a nanosecond or lies outside
+        ConfigError: it is none of these, names no offset, is finer than a nanosecond or lies outside
             the years 1677 to 2262 that 64 bits of nanoseconds can hold.
     """
-    ns = _datetime_ns(moment) if isinstance(moment, datetime) else _text_ns(moment)
+    if isinstance(moment, datetime):
+        ns = _datetime_ns(moment)
+    elif isinstance(moment, str):
+        ns = _text_ns(moment)
+    else:
+        raise ConfigError(
+            f"found the time {moment!r}, expected a text such as {_EXAMPLE!r} or '1723161300123ms', "
+            "or an aware datetime"
+        )
     if not _LOWEST <= ns <= _HIGHEST:
         raise ConfigError(
             f"time {str(moment)!r} is outside the years 1677 to 2262, which 64 bits of nanoseconds hold"

@@ -139,7 +139,7 @@ def _print_once(made: Watch, source: DataSource, glyphs: Glyphs) -> None:
         time.sleep(0.1)
         source.look(made, time.time_ns())
     size = shutil.get_terminal_size((80, 24))
-    source.read(made, time.time_ns(), size.lines)
+    source.read(made, time.time_ns(), size.lines, to_the_end=True)
     height = size.lines if made.view is View.BOOK else ENDLESS
     lines = [words(line).rstrip() for line in paint(made, size.columns, height, time.time_ns(), glyphs)]
     body = lines[:-1]  # the last tells keys

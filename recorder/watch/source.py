@@ -19,8 +19,11 @@ from schemas.names import Category, FeedState, Side
 __all__ = ["DataSource"]
 
 ENTRIES: Final = 1_024
-READS: Final = 4
-"""Reads of a tape at a time, so many entries each: what is more waits for the next picture."""
+READS: Final = 64
+"""Reads of a tape at a time, so many entries each: half a tape of the usual size. What is more waits for the next
+picture."""
+READS_TO_THE_END: Final = 65_536
+"""More than half of the largest tape holds; a bound all the same, because its writer goes on."""
 DEEPEST: Final = 2_000
 """Levels a side that are read at most, whatever the price step."""
 
@@ -57,10 +60,15 @@ class DataSource:
         if self._book is None:
             self._asked = None  # perhaps it is there now
 
-    def read(self, watch: Watch, now_ns: int, depth: int) -> None:
-        """Read the chosen book, so many levels a side, and what is new on the tapes."""
+    def read(self, watch: Watch, now_ns: int, depth: int, *, to_the_end: bool = False) -> None:
+        """Read the chosen book, so many levels a side, and what is new on the tapes.
+
+        Args:
+            to_the_end: all of it, for who reads once: the newest trades stand at the end.
+        """
+        reads = READS_TO_THE_END if to_the_end else READS
         for name, tape in self._tapes.items():
-            self._read_tape(watch, name, tape, now_ns)
+            self._read_tape(watch, name, tape, now_ns, reads)
         watch.lost = self._lost + sum(tape.lost for tape in self._tapes.values())
         watch.seen(self._read_book(watch, min(depth, DEEPEST)))
 
@@ -96,10 +104,10 @@ class DataSource:
 
     # ---- tapes ----
 
-    def _read_tape(self, watch: Watch, name: str, tape: SharedTape, now_ns: int) -> None:
+    def _read_tape(self, watch: Watch, name: str, tape: SharedTape, now_ns: int, reads: int) -> None:
         ahead_ns = now_ns - self._monotonic()
         category = self._controls[name].category
-        for _ in range(READS):
+        for _ in range(reads):
             entries = tape.read(ENTRIES)
             for entry in entries:
                 if isinstance(entry, TradesSeen):

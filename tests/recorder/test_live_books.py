@@ -10,6 +10,7 @@ import stat
 import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -382,8 +383,25 @@ def test_who_asks_for_what_is_not_there_is_told_what_is(begin: Begin, data: Path
         open_book(data, "BTCUSDT", collector="liner")
     with pytest.raises(ConfigError, match="no such data directory"):
         open_book(tmp_path / "nowhere", "BTCUSDT")
-    with pytest.raises(ValueError, match="futures"):
-        open_book(data, "BTCUSDT", category="futures")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"category": "lin"}, "found category 'lin', expected one of spot, linear"),
+        ({"category": 5}, "found category 5, expected one of"),
+        ({"topic": 5}, "found topic 5, expected a text such as 'orderbook.50'"),
+        ({"symbol": 5}, "found symbol 5, expected a text such as 'BTCUSDT'"),
+        ({"symbol": None}, "found symbol None, expected a text"),
+        ({"collector": 5}, "found collector 5, expected a text such as 'linear'"),
+    ],
+)
+def test_what_is_no_argument_is_said_in_words(
+    begin: Begin, data: Path, arguments: dict[str, Any], words: str
+) -> None:
+    begin(BOOK)
+    with pytest.raises(ConfigError, match=words):
+        open_book(data, **{"symbol": "BTCUSDT", **arguments})
 
 
 def test_nobody_publishes(data: Path, begin: Begin) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -391,6 +392,70 @@ def test_what_is_no_replay_is_said_in_words(tmp_path: Path) -> None:
             replay(opened, "BTCUSDT", "2020-01-01T00:00:00Z", "2020-01-01T01:00:00Z")
         with pytest.raises(NoData, match="no trades of BTCUSDT were recorded"):
             replay(opened, "BTCUSDT", "2020-01-01T00:00:00Z", "2020-01-01T01:00:00Z", books=False)
+
+
+@pytest.mark.parametrize("moment", [0, 1.5, None, 10**30])
+def test_what_is_no_moment_is_said_in_words(tmp_path: Path, moment: Any) -> None:
+    with open_archive(simple(tmp_path, [row(1, 1000, "snapshot")])) as opened:
+        start, end = format_ns(NOON_NS), format_ns(NOON_NS + 9 * SECOND)
+        with pytest.raises(
+            ConfigError, match=re.escape(f"found the time {moment!r}, expected a text such as")
+        ):
+            replay(opened, "BTCUSDT", moment, end)
+        with pytest.raises(ConfigError, match="found the time"):
+            replay(opened, "BTCUSDT", start, moment)
+        with pytest.raises(ConfigError, match="found the time"):
+            replay(opened, "BTCUSDT", start, end).seek(moment)
+
+
+@pytest.mark.parametrize("symbols", [None, 5, ["BTCUSDT", None], [b"BTCUSDT"]])
+def test_what_is_no_symbol_is_said_in_words(tmp_path: Path, symbols: Any) -> None:
+    with open_archive(simple(tmp_path, [row(1, 1000, "snapshot")])) as opened:
+        start, end = format_ns(NOON_NS), format_ns(NOON_NS + 9 * SECOND)
+        with pytest.raises(ConfigError, match=r"found symbol .*, expected a text such as 'BTCUSDT'"):
+            replay(opened, symbols, start, end)
+        with pytest.raises(ConfigError, match="found topic 5, expected a text"):
+            replay(opened, "BTCUSDT", start, end, topic=5)  # type: ignore[arg-type]
+
+
+def test_a_symbol_that_is_named_twice_comes_once(tmp_path: Path) -> None:
+    def told(symbols: str | list[str]) -> list[Any]:
+        events = replay(opened, symbols, format_ns(START_NS), format_ns(START_NS + 9 * SECOND))
+        return [(event.topic, event.at, event.frame, event.change, event.trades) for event in events]
+
+    with open_archive(recorded(tmp_path)) as opened:
+        once = told("BTCUSDT")
+        assert {topic for topic, *_ in once} == {BOOK, TRADES}
+        assert told(["BTCUSDT", "BTCUSDT"]) == once
+        assert told(["ETHUSDT", "BTCUSDT", "ETHUSDT"]) == told(["ETHUSDT", "BTCUSDT"])
+
+
+def test_a_replay_ends_with_its_archive(tmp_path: Path) -> None:
+    start, end = format_ns(START_NS), format_ns(START_NS + 9 * SECOND)
+    with open_archive(recorded(tmp_path)) as opened:
+        new, iterated, run, sought = (replay(opened, "BTCUSDT", start, end) for _ in range(4))
+        frames = iter(iterated)
+        next(frames)
+        sought.seek(start)
+
+    class Closes(Strategy):
+        def on_book(self, feed: int, at: Moment) -> None:
+            again.close()
+
+    for go_on in (
+        lambda: next(iter(new)),
+        lambda: next(frames),
+        lambda: next(iter(sought)),
+        lambda: run.run(Diary()),
+        lambda: run.run(Strategy()),
+        lambda: replay(opened, "BTCUSDT", start, end),
+    ):
+        with pytest.raises(ConfigError, match="this archive was closed; open it again"):
+            go_on()
+    again = open_archive(tmp_path)
+    slow = replay(again, "BTCUSDT", start, end, speed=1e9)
+    with pytest.raises(ConfigError, match="this archive was closed"):
+        slow.run(Closes())
 
 
 def test_what_a_strategy_raises_comes_out(tmp_path: Path) -> None:

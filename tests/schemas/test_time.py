@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -39,6 +40,14 @@ MOMENT = 1_723_161_300_000_000_000  # 2024-08-08T23:55:00Z
 )
 def test_reads_every_accepted_shape(text: str | datetime, ns: int) -> None:
     assert parse_time(text) == ns
+
+
+@pytest.mark.parametrize("moment", [0, 1.5, None, b"2024-08-08T23:55:00Z", date(2024, 8, 8)])
+def test_what_is_neither_text_nor_datetime_is_refused(moment: Any) -> None:
+    with pytest.raises(
+        ConfigError, match=r"found the time .*, expected a text such as '2024-08-08T23:55:00Z'"
+    ):
+        parse_time(moment)
 
 
 @pytest.mark.parametrize(

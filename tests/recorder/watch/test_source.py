@@ -12,9 +12,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from typer.testing import CliRunner
 
 from engine.core.feeds import Engine
+from recorder.cli import app
 from recorder.live_publisher import LivePublisher
+from recorder.watch import source
 from recorder.watch.condition import Condition
 from recorder.watch.model import Watch
 from recorder.watch.source import DataSource
@@ -181,6 +184,26 @@ async def test_what_comes_too_fast_is_counted(tmp_path: Path) -> None:
         assert len(watch.trades) > 0
     finally:
         await collector.end()
+
+
+async def test_one_picture_shows_the_newest_trades_however_many_there_were(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source, "READS", 1)
+    collector.apply(snapshot(1))
+    count = source.ENTRIES + 500  # more than one picture of a series reads
+    for number in range(count):
+        collector.apply(trade(str(number), f"{1000 + number}.5", "0.5", 1_700_000_000_000 + number))
+    assert f" {1000 + count - 1}.5 " in await asyncio.to_thread(picture, collector.data)
+
+
+def picture(data: Path) -> str:
+    """What is printed of a book, once."""
+    found = CliRunner(env={"COLUMNS": "100", "LINES": "24"}).invoke(
+        app, ["watch", "BTCUSDT", "--data", str(data), "--once"]
+    )
+    assert found.exit_code == 0, found.output
+    return found.stdout
 
 
 async def test_without_live_books_it_says_so(tmp_path: Path) -> None:
