@@ -108,7 +108,6 @@ class TradingClient:
         self.key_info: dict[str, Any] = {}
         self.dcp: dict[str, dict[str, Any]] = {}
         self.kill_switch = KillSwitch(settings.directory)
-        self._quote_of = quote_of
         self._network = network or Network.of(settings.root)
         self._signer = signer
         self._rest = SignedRest(
@@ -158,7 +157,7 @@ class TradingClient:
             self.filters,
             self.gate,
             self.rates,
-            self._quote_of,
+            quote_of,
             self._ids,
             self.clock,
             self._sender,
@@ -291,8 +290,8 @@ class TradingClient:
         self._alive_s = time.monotonic()
 
     def quote(self, category: Category, symbol: str) -> Quote | None:
-        """The best prices of our own live book; None where there is none that may be believed."""
-        return self._quote_of(category, symbol)
+        """The best prices of our own live book; None where there is none that may be believed, or only one too old."""
+        return self.gate.quote(category, symbol)
 
     def order(self, key: OrderKey) -> LiveOrder | None:
         """An order as the exchange last told it; None while no row has shown it."""

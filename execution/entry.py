@@ -72,7 +72,6 @@ class OrderEntry:
         self._requests = requests
         self._filters = filters
         self._gate = gate
-        self._quote_of = quote_of
         self._ids = ids
         self._clock = clock
         self._sender = sender
@@ -126,7 +125,7 @@ class OrderEntry:
 
     def _opposite(self, order: NewOrder) -> Decimal | None:
         """The price at which a market order would begin to trade."""
-        quote = self._quote_of(order.category, order.symbol)
+        quote = self._gate.quote(order.category, order.symbol)
         return None if quote is None else quote.ask if order.side is Side.BUY else quote.bid
 
     def _begin_order(self, order: NewOrder, request_id: str) -> OrderRequest:

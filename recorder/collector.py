@@ -212,6 +212,7 @@ class Collector:
             timing=self._timing,
             warnings=self._warnings,
         )
+        self.live.heard_ns = self.lines.all_heard_ns
         self.laggards = Laggards(self.engine, self.lines)
         self.lines.turnovers.update(turnovers(self._resolved.listed))
         if config.rebalance:

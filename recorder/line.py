@@ -107,6 +107,7 @@ class Line:
         self.connected = False
         self.changed_ns: int | None = None
         self.data_ns = 0
+        self.heard_ns = 0
         self.frames = 0
         self.bytes = 0
         self.round_trip_ns: int | None = None
@@ -334,7 +335,7 @@ class Line:
     def _on_frames(self, frames: list[bytes], receive_ns: int) -> None:
         session = self._session
         assert session is not None
-        now_ns = time.monotonic_ns()
+        self.heard_ns = now_ns = time.monotonic_ns()
         session.received(now_ns)
         try:
             start = 0

@@ -366,6 +366,21 @@ class LineSet:
         """When the last data frame came that answered no subscription (monotonic), 0 for never."""
         return max((line.data_ns for line in self), default=0)
 
+    def heard_ns(self, topic: str) -> int:
+        """When the last frame, of whatever kind, came on a connection that delivers the topic (monotonic), 0 for never.
+
+        A connection keeps the order: what the exchange had sent of the topic before that frame had come by then.
+        """
+        newest_ns = 0
+        for line in self._lines_of.get(topic, ()):
+            if line.heard_ns > newest_ns and line.delivers(topic):
+                newest_ns = line.heard_ns
+        return newest_ns
+
+    def all_heard_ns(self) -> int:
+        """Since when every connection that is up has brought something (monotonic); 0 where none is up."""
+        return min((line.heard_ns for line in self if line.connected), default=0)
+
     def why_unanswered(self) -> ConnectError:
         """What to tell when the exchange has not acknowledged anything at all."""
         errors = [line.last_error for line in self if line.last_error is not None]

@@ -12,6 +12,7 @@ import logging
 import os
 import secrets
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -77,9 +78,13 @@ class LivePublisher:
         config: of the recording; ``live``, ``live_depth`` and ``tape_mib`` are about this.
         engine: the collector's.
         environment: where its frames come from.
+
+    Attributes:
+        heard_ns: since when every connection that is up has brought something (monotonic); 0 where that isn't known.
     """
 
     def __init__(self, config: RecordConfig, engine: Engine, environment: str) -> None:
+        self.heard_ns: Callable[[], int] = lambda: 0
         self._engine = engine
         self._environment = environment
         self._collector = config.collector
@@ -142,7 +147,7 @@ class LivePublisher:
             if self._ticks % LOOK_EVERY == 0 and not (self._directory / CONTROL).exists():
                 self._begin_anew()
             else:
-                self._publisher.beat(time.monotonic_ns())
+                self._publisher.beat(time.monotonic_ns(), self.heard_ns())
                 self._add_feeds()
         except (OSError, MemoryError, ConfigError) as error:
             self._give_up(error)

@@ -55,6 +55,7 @@ class LiveRecording:
         self.config = config
         self.report: Report | None = None
         self._hub = Hub()
+        self._hub.heard_ns = self._heard_ns
         self._hears = False
         self._fan_out = FanOut(self._failed, self._slow, SLOW_NS, time.monotonic_ns)
         self._warnings = Warnings(log)
@@ -216,6 +217,10 @@ class LiveRecording:
             raise
         if roller is not None:
             await asyncio.to_thread(roller.finish)
+
+    def _heard_ns(self, topic: str) -> int:
+        collector = self._collector
+        return collector.lines.heard_ns(topic) if collector is not None and collector.is_recording else 0
 
     def _recording(self) -> list[Collector]:
         return [self._collector] if self._collector is not None and self._collector.is_recording else []

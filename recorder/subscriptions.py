@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, OrderedDict, deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Final, NamedTuple
 
 from engine.core.book import Book
@@ -171,6 +171,13 @@ class Subscription:
             await self._wake.wait()
         return self._next()
 
+    def heard_ns(self, topic: str) -> int:
+        """When a connection that delivers a topic last brought anything (``time.monotonic_ns``), 0 for never.
+
+        Older than that nothing about the topic can be, however long it hasn't changed.
+        """
+        return self._hub.heard_ns(topic)
+
     # ---- for the hub ----
 
     def book(self, feed: int) -> None:
@@ -251,9 +258,14 @@ class Subscription:
 
 
 class Hub(Strategy):
-    """The strategy that fills the queues of subscriptions."""
+    """The strategy that fills the queues of subscriptions.
+
+    Attributes:
+        heard_ns: when a connection that delivers a topic last brought anything (monotonic); 0 where none is known.
+    """
 
     def __init__(self) -> None:
+        self.heard_ns: Callable[[str], int] = lambda _: 0
         self._subscriptions: list[Subscription] = []
         self._engine: Engine | None = None
         self._topics: list[str] = []

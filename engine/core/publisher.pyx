@@ -252,8 +252,12 @@ cdef class Publisher:
         tb_shared_add(self.engine, feed, file)
         tb_release_32(&self.at.topic_count, feed + 1)
 
-    def beat(self, int64_t now_ns):
-        """A sign of life; and whatever changed a state without the core's notice is told."""
+    def beat(self, int64_t now_ns, int64_t heard_ns=0):
+        """A sign of life; and whatever changed a state without the core's notice is told.
+
+        Args:
+            heard_ns: since then every connection that is up has brought something; 0: unknown.
+        """
         cdef const tb_feed *f
         cdef const tb_place *place
         cdef int32_t i
@@ -265,6 +269,7 @@ cdef class Publisher:
             if place.state != f.state or place.ended != f.ended or place.cause != (1 + f.gap.cause if f.gap.open else 0):
                 tb_shared_touch(&self.shared, i)
         tb_shared_tell(self.engine)
+        tb_relax_64(&self.at.heard_ns, heard_ns)
         tb_relax_64(&self.at.heartbeat_ns, now_ns)
 
     def set_status(self, str status):

@@ -60,6 +60,7 @@ cdef extern from "tapebook_shared.h" nogil:
         char category[16]
         char environment[16]
         int64_t heartbeat_ns
+        int64_t heard_ns
         uint32_t status
         uint32_t topic_count
     ctypedef struct tapebook_topic:

@@ -156,6 +156,11 @@ cdef class SharedControl:
         return tb_relaxed_64(&self.at.control.heartbeat_ns)
 
     @property
+    def heard_ns(self):
+        """Since then, by the same clock, every connection of it that is up has brought something; 0: unknown."""
+        return tb_relaxed_64(&self.at.control.heard_ns)
+
+    @property
     def timeout_ns(self):
         """A heartbeat older than that means that it is dead."""
         return self.at.timeout_ns
@@ -227,6 +232,12 @@ cdef class SharedBook:
     def collector(self):
         """The collector's name."""
         return (<SharedControl>self.control).collector
+
+    @property
+    def heard_ns(self):
+        """Since then (monotonic) every connection of the collector has brought something, so that a book that hasn't changed
+        is no older; 0: unknown."""
+        return (<SharedControl>self.control).heard_ns
 
     @property
     def feed(self):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from decimal import Decimal
@@ -35,15 +36,29 @@ def is_needed(limits: Limits) -> bool:
 class SharedQuotes:
     """Best prices of a recorder's live book in another process.
 
+    A quote is as old as the book's last message, or as the moment since which every connection of the recorder has
+    brought something: a book that is quiet while they are not is no older for that.
+
     Args:
         data: the recorder's data directory.
+        clock, wall_clock: monotonic and UTC, in nanoseconds.
 
     Raises:
         ConfigError: no recorder publishes the book there.
     """
 
-    def __init__(self, data: str, category: Category, symbol: str) -> None:
+    def __init__(
+        self,
+        data: str,
+        category: Category,
+        symbol: str,
+        *,
+        clock: Callable[[], int] = time.monotonic_ns,
+        wall_clock: Callable[[], int] = time.time_ns,
+    ) -> None:
         from recorder.live_books import open_book
+
+        self._clock, self._wall_clock = clock, wall_clock
 
         self._key = category, symbol
         self._book: SharedBook = open_book(data, symbol, category=category)
@@ -54,13 +69,17 @@ class SharedQuotes:
     def __call__(self, category: Category, symbol: str) -> Quote | None:
         """The best prices; None of other symbols, and while the book may not be believed."""
         book = self._book
-        if (category, symbol) != self._key or book.trouble() or book.state() is not FeedState.LIVE:
+        if (category, symbol) != self._key:
             return None
-        best = book.best()
-        if best is None or best[0] is None or best[2] is None:
+        heard_ns = book.heard_ns  # first, so that the book has what came until then
+        seen = book.read(1)
+        if seen.trouble or seen.state is not FeedState.LIVE or not len(seen.bids) or not len(seen.asks):
             return None
-        exponent = book.price_exponent
-        return Quote(Decimal(best[0]).scaleb(exponent), Decimal(best[2]).scaleb(exponent))
+        # What is published again is no message: both clocks have to say that one came.
+        told_ns = max(self._clock() - seen.published_ns, self._wall_clock() - (seen.receive_ns or 0))
+        age_ms = min(told_ns, self._clock() - heard_ns) // 1_000_000
+        bid, ask = (Decimal(int(side[0, 0])).scaleb(seen.price_exponent) for side in (seen.bids, seen.asks))
+        return Quote(bid, ask, age_ms)
 
 
 @asynccontextmanager
@@ -91,7 +110,7 @@ async def own_book(
 
 @asynccontextmanager
 async def _followed(choices: Choices, category: Category, symbol: str) -> AsyncIterator[LiveQuotes]:
-    """A recording of one book for as long as the command lasts."""
+    """A recording of one symbol's book for as long as the command lasts."""
     import recorder
 
     topic = "orderbook.25" if category is Category.OPTION else "orderbook.50"
@@ -101,7 +120,8 @@ async def _followed(choices: Choices, category: Category, symbol: str) -> AsyncI
             ca_file=choices.config.ca_file,
             category=category.value,
             symbols=[symbol],
-            topics=[topic],
+            # level 1 says every three seconds at least that it is there, which a quiet book doesn't
+            topics=[topic] if category is Category.OPTION else [topic, "orderbook.1"],
             data=directory,
             roll=False,
             live=False,

@@ -133,7 +133,7 @@ class RiskGate:
         """
         self.check_rate(now_ms)
         side, price = order.side, order.price
-        quote = self._quote(order.category, order.symbol)
+        quote = self.quote(order.category, order.symbol)
         if self.limits.collar is not None:
             self._check_price(side, price, quote, order.symbol)
         if order.reduce_only:
@@ -154,7 +154,7 @@ class RiskGate:
     def check_change(self, order: LiveOrder, change: Change, filters: Filters, now_ms: int) -> None:
         """Hold a rounded change of an open order against them. Raises as `check` does."""
         self.check_rate(now_ms)
-        quote = self._quote(order.category, order.symbol)
+        quote = self.quote(order.category, order.symbol)
         side = _SELL if order.side == _SELL else _BUY
         price = change.price if change.price is not None else order.price
         if change.price is not None:
@@ -177,7 +177,8 @@ class RiskGate:
         while sent[0] + _SECOND_MS <= now_ms:
             sent.popleft()
 
-    def _quote(self, category: Category, symbol: str) -> Quote | None:
+    def quote(self, category: Category, symbol: str) -> Quote | None:
+        """The best prices of our own live book; None where there is none that may be believed, or one too old."""
         quote = self._quote_of(category, symbol)
         if quote is None or quote.age_ms > self.limits.quote_age_ms or not 0 < quote.bid < quote.ask:
             return None
@@ -386,14 +387,14 @@ class RiskGate:
 
     def _spot_price(self, symbol: str, quantity: Decimal) -> Decimal | None:
         """What coins could be sold for now, or those that are missing be bought for, by our own book."""
-        quote = self._quote(_SPOT, symbol)
+        quote = self.quote(_SPOT, symbol)
         if quote is None:
             return None
         return quote.bid if quantity > 0 else quote.ask
 
     def _unrealised(self, signed: Decimal, entry: Decimal, filters: Filters) -> Decimal:
         """Result of closing now at our own book's price; without a book, nothing is known and nothing is counted."""
-        quote = self._quote(filters.category, filters.symbol)
+        quote = self.quote(filters.category, filters.symbol)
         if quote is None or not entry:
             return ZERO
         price = quote.bid if signed > 0 else quote.ask

@@ -112,6 +112,45 @@ async def test_one_line_as_long_as_its_limits_allow(wired: Wired) -> None:
     assert wired.lines.answered
 
 
+async def test_a_topic_was_heard_of_when_its_connection_last_brought_anything(
+    tmp_path: Path, exchange: FakeExchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wired = Wired(tmp_path, exchange, copies=2)
+    lines = wired.lines
+    assert (lines.heard_ns(BOOK), lines.all_heard_ns()) == (0, 0)
+    lines.add_topics([BOOK])
+    first, second = await wired.connection(0), await wired.connection(1)
+    now_ns = 5_000_000_000_000_000
+    monkeypatch.setattr(recorder.line.time, "monotonic_ns", lambda: now_ns)
+
+    def brings(connection: FakeConnection, *frames: bytes) -> None:
+        nonlocal now_ns
+        now_ns += 1_000
+        connection.deliver(*frames)
+
+    first.acknowledge()
+    assert lines.heard_ns(BOOK) == 0, "nothing of it has come yet"
+    brings(first, book("snapshot", 1, [("99", "1")], [("101", "1")], AT_MS))
+    heard_ns = now_ns
+    assert lines.heard_ns(BOOK) == heard_ns
+    assert lines.all_heard_ns() == 0, "the other connection is up, and has brought nothing"
+    now_ns += 1_000
+    second.acknowledge()
+    assert lines.heard_ns(BOOK) == heard_ns, "the other one doesn't deliver it yet"
+    assert lines.all_heard_ns() == heard_ns
+    brings(second, book("snapshot", 1, [("99", "1")], [("101", "1")], AT_MS))
+    assert (lines.heard_ns(BOOK), lines.all_heard_ns()) == (now_ns, heard_ns)
+    brings(first, b'{"success":true,"ret_msg":"pong","op":"ping"}')
+    assert (lines.heard_ns(BOOK), lines.all_heard_ns()) == (now_ns, now_ns - 1_000), "a pong will do"
+    assert lines.heard_ns(TRADES) == 0
+    first.drop("gone")
+    assert lines.heard_ns(BOOK) == lines.all_heard_ns() == now_ns - 1_000
+    second.drop("gone")
+    assert (lines.heard_ns(BOOK), lines.all_heard_ns()) == (0, 0)
+    monkeypatch.undo()
+    await wired.end()
+
+
 async def test_as_many_lines_as_the_limits_ask_for(wired: Wired) -> None:
     topics = [f"orderbook.50.{number:030}USDT" for number in range(900)]  # of 50 characters each as arguments
     wired.lines.add_topics(topics)

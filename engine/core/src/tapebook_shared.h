@@ -63,7 +63,8 @@ typedef struct {
     int64_t heartbeat_ns; /* CLOCK_MONOTONIC */
     uint32_t status;
     uint32_t topic_count;
-    char unused[48];
+    int64_t heard_ns; /* CLOCK_MONOTONIC: since then every connection that is up has brought something; 0: unknown */
+    char unused[40];
 } tapebook_control; /* 320 bytes */
 
 typedef struct {
