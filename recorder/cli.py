@@ -14,6 +14,7 @@ from typing import Annotated, Any, NoReturn
 import msgspec
 import typer
 
+from recorder.ending import NOT_BEGUN, signals_end
 from recorder.lazy_commands import LazyGroup
 from recorder.options import CA_FILE, ENDPOINT, ENVIRONMENT, MIN_FREE_MIB, REGION, STATE_DIR, ReportFormat
 from recorder.plain_log import log_to_stderr, plain
@@ -34,6 +35,9 @@ app = typer.Typer(
 )
 
 DATA = typer.Option("--data", help="Data directory.", show_default="data")
+
+_INTERRUPTED = 130
+"""As shells have it for SIGINT."""
 
 
 FORMAT = typer.Option("--format", help="table for people, json for programs (one object a line).")
@@ -302,10 +306,12 @@ def record(
 ) -> None:
     """Record topics until Ctrl-C, SIGTERM, --duration or --stop-after-idle; then seal, roll and report."""
     options = dict(locals())
-    from recorder.record import run_record
-    from recorder.report import print_report
+    with signals_end(*NOT_BEGUN):
+        from recorder.record import run_record
+        from recorder.report import print_report
 
-    report = run_record(_config(options), commit_ledger=commit_ledger, until_stdin_ends=until_stdin_ends)
+        wanted = _config(options)
+    report = run_record(wanted, commit_ledger=commit_ledger, until_stdin_ends=until_stdin_ends)
     print_report(report, json=style is ReportFormat.JSON)
 
 
@@ -440,6 +446,10 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         for note in getattr(error, "__notes__", ()):
             print(f"  {plain(note)}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None
+    except SystemExit as end:
+        if end.code == _INTERRUPTED:  # Ctrl-C where no command has an end of its own for it
+            print("tapebook: ended by SIGINT", file=sys.stderr)
+        raise
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(0) from None

@@ -8,8 +8,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Final
 
-__all__ = ["signals_end"]
+__all__ = ["NOT_BEGUN", "signals_end"]
+
+NOT_BEGUN: Final = ("before it recorded anything", 0)
+"""Of a recording that is still to begin: it needs a second or two, of which its imports take most."""
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

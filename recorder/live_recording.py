@@ -24,6 +24,7 @@ from recorder.roll import report_recoveries
 from recorder.roller import Roller
 from recorder.subscriptions import MOST_TRADES, Change, Hub, Subscription
 from recorder.universe import Resolved, resolve
+from recorder.wanted_topics import check_wanted
 from recorder.warnings import Warnings
 from schemas.config import RecordConfig
 from schemas.errors import ConfigError, OutOfSpace, TapebookError
@@ -76,8 +77,10 @@ class LiveRecording:
             most_trades: how many trades may wait; beyond them the oldest messages' make room and are counted.
 
         Raises:
-            ConfigError: a topic that is none, or no room.
+            ConfigError: a topic that is none, or of which nothing is recorded (where rules choose the symbols, only the
+                prefix is known beforehand), or no room.
         """
+        check_wanted(self.config, topics)
         if not self._hears:
             self._fan_out.add(self._hub)
             self._hears = True

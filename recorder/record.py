@@ -14,7 +14,7 @@ import uvloop
 
 from recorder.collector import Collector, Report
 from recorder.crashes import crashed_feeds
-from recorder.ending import signals_end
+from recorder.ending import NOT_BEGUN, signals_end
 from recorder.housekeeping import Housekeeping, housekeeping_of
 from recorder.journal import CollectorLock, Commit, SegmentReader, recover, segments
 from recorder.live_publisher import parse_live_depth
@@ -57,8 +57,8 @@ def run_record(
         ExchangeError: no connection could be made, or everything was refused.
         StoreError: the disk failed.
     """
-    housekeeping, network, data = prepare(config)
-    with signals_end("before it recorded anything", 0), uvloop_runner() as runner:
+    with signals_end(*NOT_BEGUN), uvloop_runner() as runner:
+        housekeeping, network, data = prepare(config)
         resolved = runner.run(resolve(config, network))
         tell_plan(config, resolved)
         with CollectorLock(data, config.collector):

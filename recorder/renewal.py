@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from recorder.collector import Collector, Report
+from recorder.disk_budget import floor_of
 from recorder.universe import Resolved
 from schemas.config import RecordConfig
 
 __all__ = ["record_on"]
 
 log = logging.getLogger("tapebook")
+
+_NO_ROOM: Final = "no recording is begun: free some space, then start again"
 
 
 async def record_on(
@@ -37,6 +42,7 @@ async def record_on(
         ExchangeError, StoreError: see `Collector.run`.
     """
     while True:
+        floor_of(Path(config.data), config.min_free_mib, _NO_ROOM).check()
         collector = begin(config, resolved)
         report = await collector.run()
         if not collector.is_worn:

@@ -53,6 +53,15 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"tapebook {VERSION}\n"
 
 
+def test_an_interrupt_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("recorder.report.roll_and_report", interrupted)
+    assert _run("roll") == 130
+    assert capsys.readouterr().err.strip() == "tapebook: ended by SIGINT"
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -93,7 +93,8 @@ def test_below_the_floor_nothing_is_begun(tmp_path: Path) -> None:
         "--data", tmp_path / "data", "--min-free-mib", 1e12,
     )  # fmt: skip
     assert done.code == 4, done.err
-    assert "the floor is 1,000,000,000,000 MiB (min_free_mib)" in done.err
+    assert "the floor is 1,000,000,000,000 MiB (min_free_mib); no recording is begun: free some" in done.err
+    assert "recording 1 topics" not in done.err
     assert "Traceback" not in done.err
     assert segments(tmp_path / "data") == []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -45,6 +46,30 @@ def test_another_thread_may_use_it_too() -> None:
     thread.start()
     thread.join()
     assert ran == [1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_recorder_that_still_reads_what_to_record(tmp_path: Path, number: signal.Signals) -> None:
+    """It waits for its configuration, which is a pipe that nobody writes into."""
+    pipe = tmp_path / "tapebook.toml"
+    os.mkfifo(pipe)
+    writers: list[int] = []
+
+    def is_read() -> bool:
+        try:
+            writers.append(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
+        except OSError:  # nobody has it open yet
+            return False
+        return True
+
+    try:
+        with Running(["record", pipe], tmp_path / "run") as recorder:
+            recorder.until(is_read, "it read its configuration")
+            done = recorder.stop(number)
+    finally:
+        for writer in writers:
+            os.close(writer)
+    assert (done.code, done.err) == (0, f"tapebook: ended by {number.name} before it recorded anything\n")
 
 
 def test_a_recorder_that_has_not_begun(tmp_path: Path) -> None:
