@@ -36,6 +36,7 @@ cdef class Driver:
     cdef readonly object engine
     cdef readonly Strategy strategy
     cdef tb_engine *core
+    cdef const bint *busy  # the engine's: a batch is being taken without the GIL; never NULL
     cdef int64_t[::1] _taken
     cdef int[::1] _states
     cdef int32_t known

@@ -154,20 +154,32 @@ cdef class FanOut(Strategy):
         return 0
 
 
+# What a driver that was never begun looks at in the place of its engine's flag: one look tells both.
+cdef bint _NEVER_BEGUN = True
+
+
 cdef class Driver:
     """Drives a strategy with what an engine takes.
 
     Args:
         engine: with its feeds; those that come later are driven too. Frames go to the driver from here on, not to it.
         strategy: told of everything. What it raises comes out of ``apply``; the engine has taken the frame all the same.
+
+    It belongs to the engine's thread: while another thread's ``apply_batch`` is at work, everything raises RuntimeError.
     """
 
+    def __cinit__(self):
+        self.busy = &_NEVER_BEGUN
+
     def __init__(self, engine, Strategy strategy not None):
+        cdef uintptr_t core = engine.core, busy = engine.busy_at
+        taken, states = np.zeros(16, np.int64), np.zeros(16, np.intc)
         self.engine, self.strategy = engine, strategy
-        self.core = <tb_engine *><uintptr_t>engine.core
+        self.core, self.busy = <tb_engine *>core, <const bint *>busy
         self.known = 0
-        self._taken = np.zeros(16, np.int64)
-        self._states = np.zeros(16, np.intc)
+        self._taken, self._states = taken, states
+        if self.busy[0]:
+            _refuse(self)
         self.grow()
         strategy.begin(engine)
 
@@ -228,6 +240,8 @@ cdef class Driver:
         """What the last frame said of a book: (bids, asks) as (price, size) mantissas, best first; a size of 0 removes."""
         cdef int32_t i
         cdef int side
+        if self.busy[0]:
+            _refuse(self)
         out = ([], [])
         for side in range(2):
             for i in range(self.core.frame.count[side]):
@@ -236,18 +250,25 @@ cdef class Driver:
 
     def disconnect(self, uint16_t line, int64_t receive_ns, int64_t sequence):
         """A line is gone, as ``Engine.disconnect``."""
+        if self.busy[0]:
+            _refuse(self)
         self.engine.disconnect(line, receive_ns, sequence)
         self.acted(receive_ns, sequence)
 
     def stale(self, topic, cause, int64_t receive_ns, int64_t sequence, bint told=True):
         """A feed is not to be trusted any more, as ``Engine.stale``."""
         cdef tb_moment at
+        if self.busy[0]:
+            _refuse(self)
         self.engine.stale(topic, cause, receive_ns, sequence)
         at.sequence, at.receive_ns, at.push_ms, at.match_ms = sequence, receive_ns, receive_ns // 1000000, TB_NONE
         self.look_at_all(&at, told)
 
     cdef int32_t one(self, const uint8_t *frame, size_t length, tb_moment *at, uint16_t line, bint told) except? -1000:
-        cdef int32_t feed = tb_engine_apply(self.core, frame, length, at.receive_ns, at.sequence, line)
+        cdef int32_t feed
+        if self.busy[0]:  # looked at once a frame: what a strategy does may let other threads in
+            _refuse(self)
+        feed = tb_engine_apply(self.core, frame, length, at.receive_ns, at.sequence, line)
         if feed <= TB_RESULT_DRIVEN:  # nothing was taken yet: its reader is the engine's
             feed = self.engine.apply(PyBytes_FromStringAndSize(<const char *>frame, length), at.receive_ns, at.sequence, line)
         at.push_ms, at.match_ms = self.core.frame.push_ms, self.core.frame.match_ms
@@ -261,6 +282,8 @@ cdef class Driver:
     cdef int look_at_all(self, tb_moment *at, bint told) except -1:
         """What is no feed's frame may have changed the state of any."""
         cdef int32_t i
+        if self.busy[0]:
+            _refuse(self)
         self.grow()
         for i in range(self.known):
             self.look(i, at, told, False)
@@ -293,3 +316,12 @@ cdef class Driver:
                 self.strategy.c_on_trades(feed, at, self.core.frame.trades + self.core.frame.trade_count - more,
                                           <int32_t>more)
         return 0
+
+
+cdef int _refuse(Driver driver) except -1:
+    if driver.core == NULL:
+        raise RuntimeError(f"found a {type(driver).__name__} that was never begun, expected its __init__ to call "
+                           "Driver.__init__(engine, strategy)")
+    raise RuntimeError(
+        "another thread is applying a batch to this driver's engine; give each thread an engine of its own, or wait for it"
+    )

@@ -222,6 +222,7 @@ cdef class Engine:
                 raise ValueError(f"found {made.shape[0]} by {made.shape[1]} places for what was made, expected {n} by 5")
             batch.made = <tb_made *>&made[0, 0]
         while True:
+            self._own()  # a driver's Python lets other threads in
             self.busy = True
             with nogil:
                 stopped = tb_engine_apply_batch_in_threads(&self.engine, &batch, start, n, threads, max(least_run, 1))
@@ -246,6 +247,11 @@ cdef class Engine:
     def core(self):
         """Address of the C engine, for other modules of this package; it is there as long as this object."""
         return <uintptr_t>&self.engine
+
+    @property
+    def busy_at(self):
+        """Address of the C int that is not 0 while a batch is being taken; likewise."""
+        return <uintptr_t>&self.busy
 
     def subscribed(self, topic: str, int64_t receive_ns, int64_t sequence, uint16_t line=0):
         """The exchange acknowledged the topic (registered if need be) on this line."""

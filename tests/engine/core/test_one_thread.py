@@ -8,12 +8,17 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
+import pytest
 
+from engine.core import feeds
 from engine.core.book import Book
+from engine.core.drive import Driver, Strategy
 from engine.core.feeds import Engine
+from engine.drivers import Stamp, driven
 from schemas.names import Category
 
 TOPIC = "orderbook.50.BTCUSDT"
+KLINE = "kline.5.BTCUSDT"
 PATIENCE_S = 200.0
 
 
@@ -63,6 +68,25 @@ def _read(name: str, arguments: tuple[object, ...] | None, engine: Engine) -> ob
 
 
 BOOKS: dict[Engine, Book] = {}
+DRIVERS: dict[Engine, Driver] = {}
+
+
+def asked_of_drivers() -> list[Callable[[Engine], object]]:
+    """Whatever a driver does to its engine, or reads of it."""
+    payloads, offsets, receive_ns, sequences, _, _ = batch(7, 3)
+    places = offsets.astype(np.int64)
+    frames = (payloads, places[:-1], places[1:], receive_ns, sequences, np.zeros(1, np.int32))
+    return [
+        lambda engine: DRIVERS[engine].apply(b"{}", 0, 0),
+        lambda engine: DRIVERS[engine].apply_all(*frames),
+        lambda engine: DRIVERS[engine].apply_all(*frames, told=False),
+        lambda engine: DRIVERS[engine].acted(0, 0),
+        lambda engine: DRIVERS[engine].said(),
+        lambda engine: DRIVERS[engine].disconnect(9, 0, 0),
+        lambda engine: DRIVERS[engine].stale("orderbook.50.ETHUSDT", "silence", 0, 0),
+        lambda engine: Driver(engine, Strategy()),
+    ]
+
 
 # What changes nothing that counts here if it comes a moment too late.
 ASKED: list[Callable[[Engine], object]] = [
@@ -80,6 +104,7 @@ ASKED: list[Callable[[Engine], object]] = [
     lambda engine: engine.take_rows("c"),
     lambda engine: engine.row_bytes,
     *asked_of_books(),
+    *asked_of_drivers(),
 ]
 
 
@@ -87,6 +112,7 @@ def test_whoever_comes_while_a_batch_is_taken_is_refused() -> None:
     engine = Engine(Category.LINEAR, columns=True)
     engine.add_feed(TOPIC)
     BOOKS[engine] = engine.book(0)
+    DRIVERS[engine] = Driver(engine, Strategy())
     count, update_id = 200_000, 7
     refused: dict[int, str] = {}
     end = time.monotonic() + PATIENCE_S
@@ -118,3 +144,87 @@ def test_whoever_comes_while_a_batch_is_taken_is_refused() -> None:
     assert engine.messages(0) == update_id - 7
     for ask in asked_of_books():  # and are answered again
         ask(engine)
+
+
+def begun(engine: Engine, columns: tuple[np.ndarray, ...]) -> threading.Thread:  # type: ignore[type-arg]
+    """A thread whose batch is being taken, or was, if this one had to wait for its turn."""
+    taker = threading.Thread(target=engine.apply_batch, args=columns)
+    taker.start()
+    while taker.is_alive():
+        try:
+            engine.messages(0)
+        except RuntimeError:
+            break
+    return taker
+
+
+TRIES = 200
+MANY = 200_000
+
+
+class Beside(Strategy):
+    """While it is told of a book, another thread begins a batch."""
+
+    def __init__(self) -> None:
+        self.told = 0
+        self.takers: list[threading.Thread] = []
+
+    def begin(self, engine: Engine) -> None:
+        self.engine, self.columns = engine, batch(8, MANY)
+
+    def on_book(self, feed: int, at: object) -> None:
+        self.told += 1
+        self.takers.append(begun(self.engine, self.columns))
+
+
+def test_a_batch_that_begins_between_two_frames_of_a_driver() -> None:
+    engine = Engine(Category.LINEAR)
+    engine.add_feed(TOPIC)
+    beside = Beside()
+    driver = Driver(engine, beside)
+    payloads, offsets, receive_ns, sequences, _, _ = batch(7, 1)
+    places = offsets.astype(np.int64)
+    with pytest.raises(RuntimeError, match="another thread is applying a batch"):
+        driver.apply_all(payloads, places[:-1], places[1:], receive_ns, sequences, np.zeros(TRIES, np.int32))
+    for taker in beside.takers:
+        taker.join()
+    assert engine.messages(0) == beside.told + MANY * len(beside.takers)
+    assert engine.digest(0) == engine.recomputed_digest(0)
+
+
+class Slow:
+    """Reads the frames of a feed in Python, and meanwhile another thread begins a batch."""
+
+    def __init__(self, quiet: object) -> None:
+        self.quiet = quiet
+        self.columns = batch(7, MANY)
+        self.takers: list[threading.Thread] = []
+
+    def driver(self, engine: Engine, feed: int, topic: str, rows: object) -> Slow:
+        self.engine = engine
+        return self
+
+    def frame(self, frame: bytes, at: Stamp) -> None:
+        self.takers.append(begun(self.engine, self.columns))
+
+
+def test_a_batch_that_begins_while_python_reads_a_frame_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = Slow(driven(Category.LINEAR, KLINE).quiet)
+    monkeypatch.setattr(feeds, "driven", lambda category, topic: slow)
+    engine = Engine(Category.LINEAR)
+    engine.add_feed(TOPIC)
+    engine.add_feed(KLINE)
+    frames = [f'{{"topic":"{KLINE}"}}'.encode()] * TRIES
+    with pytest.raises(RuntimeError, match="another thread is applying a batch"):
+        engine.apply_batch(
+            np.frombuffer(b"".join(frames), np.uint8),
+            np.cumsum([0, *map(len, frames)], dtype=np.int32),
+            np.zeros(TRIES, np.int64),
+            np.arange(TRIES, dtype=np.int64),
+            np.zeros(TRIES, np.uint16),
+            np.zeros(TRIES, np.uint8),
+        )
+    for taker in slow.takers:
+        taker.join()
+    assert engine.messages(0) == MANY * len(slow.takers)
+    assert engine.digest(0) == engine.recomputed_digest(0)
