@@ -13,6 +13,7 @@ import typer
 from recorder.archive import Archive, open_archive
 from recorder.book_at import only_category
 from recorder.feed_rows import Clock
+from recorder.left_out import MomentWatch, bars_left_out
 from recorder.open_segments import not_asked_yet
 from recorder.output import new_file, standard_output
 from recorder.ranges.function import RangeFunction, Untrusted
@@ -132,7 +133,12 @@ def _write(
         arguments = function.bound(
             [line, symbol, f"{start_ns}ns", f"{end_ns}ns", every], {**named, "untrusted": untrusted.value}
         )
-        result = Result(function.schema(arguments), _told(archive, function, arguments, output))
+        moments = MomentWatch(arguments) if function.name == "snapshots" else None
+        batches = _told(archive, function, arguments, output)
+        if moments is not None:  # those in gaps are asked for too, so that they can be counted
+            marked = {**arguments, "untrusted": Untrusted.MARK}
+            batches = moments.pass_on(_told(archive, function, marked, output))
+        result = Result(function.schema(arguments), batches)
         rows = -1
         with standard_output() if output is None else new_file(output, data=data) as out:
             rows = write_rows(result, style, out)
@@ -140,16 +146,22 @@ def _write(
             return
         for sentence in _beyond(archive, tables, line, symbol, end_ns):
             typer.echo(sentence, err=True)
-        if rows and function.name == "bars" and (cut := cut_bars(start_ns, end_ns, arguments["every"])):
+        if rows and moments is None and (cut := cut_bars(start_ns, end_ns, arguments["every"])):
             typer.echo(cut, err=True)
-        if rows == 0 and start_ns < end_ns and not mark_untrusted:
-            typer.echo("no rows: what was recorded lies in gaps; --mark-untrusted shows it", err=True)
-        elif style is Format.TABLE and rows > MAX_TABLE_ROWS:
+        if style is Format.TABLE and rows > MAX_TABLE_ROWS:
             typer.echo(
                 f"only the first {MAX_TABLE_ROWS} rows are shown; "
                 "narrow the range, or take all with --format csv, json or parquet",
                 err=True,
             )
+            if moments is not None:  # the others were not made, and so not counted
+                return
+        if start_ns < end_ns:
+            left_out = bars_left_out(archive, arguments) if moments is None else moments.left_out()
+            if rows == 0:
+                left_out = f"no rows: {left_out or 'there were no trades in that time'}"
+            if left_out:
+                typer.echo(left_out, err=True)
 
 
 def _beyond(

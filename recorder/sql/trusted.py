@@ -10,9 +10,9 @@ from schemas.names import Category
 if TYPE_CHECKING:
     from recorder.archive import Archive
 
-__all__ = ["Span", "joined", "trusted_spans", "without"]
+__all__ = ["UNDER_WAY_MS", "Span", "joined", "recorded_spans", "trusted_spans", "without"]
 
-_UNDER_WAY_MS: Final = 1_000
+UNDER_WAY_MS: Final = 1_000
 """Trades matched so shortly before a recording ended may have been under way still."""
 
 # Gaps whose trades were fetched back cost nothing. Coverage and the moments that a gap has by our clock alone stand for
@@ -23,14 +23,14 @@ SELECT
     collector,
     true AS recorded,
     epoch_ms(start_time::TIMESTAMPTZ) AS start_ms,
-    epoch_ms(end_time::TIMESTAMPTZ) - {_UNDER_WAY_MS} AS end_ms
+    epoch_ms(end_time::TIMESTAMPTZ) - {UNDER_WAY_MS} AS end_ms
 FROM coverage
 WHERE category = $1 AND symbol IN ($2, $3) AND topic = $4
 UNION ALL
 SELECT
     collector,
     false AS recorded,
-    coalesce(epoch_ms(start_match_time), epoch_ms(start_time::TIMESTAMPTZ) - {_UNDER_WAY_MS}),
+    coalesce(epoch_ms(start_match_time), epoch_ms(start_time::TIMESTAMPTZ) - {UNDER_WAY_MS}),
     coalesce(epoch_ms(end_match_time), epoch_ms(end_time::TIMESTAMPTZ)) + 1
 FROM gaps
 WHERE category = $1 AND symbol IN ($2, $3, '_') AND topic IN ($4, '') AND healed_by IS DISTINCT FROM 'backfill'
@@ -46,6 +46,20 @@ class Span(NamedTuple):
 
 def trusted_spans(archive: Archive, category: str, symbol: str) -> list[Span]:
     """Return the spans in which no trade of a symbol can be missing, in order; they are read once per archive."""
+    return _spans(archive, category, symbol).trusted
+
+
+def recorded_spans(archive: Archive, category: str, symbol: str) -> list[Span]:
+    """Return the spans in which anybody recorded a symbol's trades, gaps or not, in order; they are read but once."""
+    return _spans(archive, category, symbol).recorded
+
+
+class _Spans(NamedTuple):
+    recorded: list[Span]
+    trusted: list[Span]
+
+
+def _spans(archive: Archive, category: str, symbol: str) -> _Spans:
     known = _KNOWN.setdefault(archive, {})
     spans = known.get((category, symbol))
     if spans is None:
@@ -57,18 +71,21 @@ def trusted_spans(archive: Archive, category: str, symbol: str) -> list[Span]:
             end_ms = 2**62 if row["end_ms"] is None else row["end_ms"]
             of_kind = recorded if row["recorded"] else lost
             of_kind.setdefault(row["collector"], []).append(Span(row["start_ms"], end_ms))
-        spans = joined(
-            [
-                span
-                for each, its in recorded.items()
-                for span in without(joined(its), joined(lost.get(each, [])))
-            ]
+        spans = _Spans(
+            joined([Span(start, end + UNDER_WAY_MS) for its in recorded.values() for start, end in its]),
+            joined(
+                [
+                    span
+                    for each, its in recorded.items()
+                    for span in without(joined(its), joined(lost.get(each, [])))
+                ]
+            ),
         )
         known[category, symbol] = spans
     return spans
 
 
-_KNOWN: Final[WeakKeyDictionary[Archive, dict[tuple[str, str], list[Span]]]] = WeakKeyDictionary()
+_KNOWN: Final[WeakKeyDictionary[Archive, dict[tuple[str, str], _Spans]]] = WeakKeyDictionary()
 
 
 def joined(spans: list[Span]) -> list[Span]:

@@ -118,7 +118,38 @@ def test_rows_that_lie_in_gaps_are_spoken_of(data: Path) -> None:
     within = ("--from", "2024-08-08T12:00:02Z", "--to", "2024-08-08T12:00:02.5Z")
     result = run("snapshots", "BTCUSDT", *within, "--data", data)
     assert result.exit_code == 0
-    assert "no rows: what was recorded lies in gaps; --mark-untrusted shows it" in result.stderr
+    assert result.stderr == "no rows: 1 of 1 moments is left out: 1 in gaps (--mark-untrusted shows them)\n"
+    result = run("snapshots", "BTCUSDT", *within, "--data", data, "--mark-untrusted")
+    assert (len(result.stdout.splitlines()), result.stderr) == (3, "")
+
+
+@pytest.mark.parametrize("style", ["table", "csv"])
+def test_what_lies_beyond_the_recording_is_spoken_of_beside_the_rows(data: Path, style: str) -> None:
+    """It has its first book at 12:00:01, its last moment at 12:00:09.993, and a trade feed to 12:00:10."""
+    beyond = ("--from", "2024-08-08T12:00:00Z", "--to", "2024-08-08T12:00:12Z", "--data", data)
+    result = run("snapshots", "BTCUSDT", *beyond, "--format", style)
+    assert "left out" not in result.stdout
+    assert result.stderr.startswith("4 of 12 moments are left out: 1 before the first recorded one (")
+    assert result.stderr.count("\n") == 1
+    result = run("bars", "BTCUSDT", *beyond, "--format", style)
+    assert "3 of 12 bars are left out: 3 to its last second or beyond its end (2024-08-08T12:00:10.0" in (
+        result.stderr
+    )
+    assert result.stderr.count("\n") == 1
+
+
+def test_no_rows_are_told_by_their_cause(data: Path) -> None:
+    """Without any gap of trades: a bar cut by the recording's end is none, nor is a time without trades."""
+    quiet = ("--from", "2024-08-08T12:00:01.31Z", "--to", "2024-08-08T12:00:01.39Z", "--data", data)
+    result = run("bars", "BTCUSDT", *quiet, "--every", "10ms")
+    assert (result.exit_code, result.stderr) == (0, "no rows: there were no trades in that time\n")
+    cut = ("--from", "2024-08-08T12:00:00Z", "--to", "2024-08-08T12:01:00Z", "--data", data)
+    result = run("bars", "BTCUSDT", *cut, "--every", "1min")
+    assert result.exit_code == 0
+    assert result.stderr.startswith(
+        "no rows: 1 of 1 bars is left out: 1 to its last second or beyond its end"
+    )
+    assert "gap" not in result.stderr
 
 
 def test_how_far_it_is_is_shown_on_a_terminal_alone(
