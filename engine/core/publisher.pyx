@@ -108,6 +108,7 @@ cdef class Publisher:
 
     cdef tb_publishing shared
     cdef tb_engine *engine
+    cdef const bint *busy  # the engine's: another thread's batch is being taken
     cdef tapebook_control *at
     cdef object owner
     cdef list held
@@ -116,8 +117,10 @@ cdef class Publisher:
                  int64_t now_ns, int64_t interval_ns, int64_t timeout_ns, tape=None, uintptr_t gettime=0, int clock=0):
         cdef _Memory held = _Memory(control, True)
         cdef _Memory ring
-        cdef uintptr_t address = engine.core
+        cdef uintptr_t address = engine.core, busy = engine.busy_at
         cdef tapebook_tape_file *file
+        if self.held is not None:
+            raise ValueError("found a publisher that was begun already, expected a new one")
         if held.view.len != CONTROL_BYTES:
             raise ValueError(f"found {held.view.len} bytes for the control file, expected {CONTROL_BYTES}")
         if (<tb_engine *>address).shared != NULL:
@@ -157,6 +160,7 @@ cdef class Publisher:
         self.shared.gettime = <tb_gettime><void *>gettime
         self.shared.clock = clock
         self.shared.now_ns = now_ns
+        self.busy = <const bint *>busy
         self.engine = <tb_engine *>address
         self.engine.shared = <tb_shared *>&self.shared
         tb_relax_64(&self.at.heartbeat_ns, now_ns)
@@ -281,6 +285,7 @@ cdef class Publisher:
         """Publish no more, and say to readers that this writer is gone. Again is fine."""
         if self.engine == NULL:
             return
+        self._must_be_ours()
         self.engine.shared = NULL
         self.engine = NULL
         tb_release_32(&self.at.status, TAPEBOOK_STOPPED)
@@ -290,7 +295,12 @@ cdef class Publisher:
 
     cdef int _must_be_open(self) except -1:
         if self.engine == NULL:
-            raise ValueError("found a publisher that is closed")
+            raise ValueError("found a publisher that is closed, or was never begun")
+        return self._must_be_ours()
+
+    cdef int _must_be_ours(self) except -1:
+        if self.busy[0]:
+            raise RuntimeError("another thread is applying a batch to this publisher's engine; wait for it")
         return 0
 
 

@@ -114,7 +114,9 @@ cdef class SharedControl:
         ConfigError: it is no such file, of another version, or cut short.
     """
 
-    def __init__(self, memory):
+    # The readers are made by __cinit__: there is none whose memory wasn't looked at.
+
+    def __cinit__(self, memory):
         cdef _Memory held = _Memory(memory, False)
         _check(tapebook_attach_collector(&self.at, held.view.buf, held.view.len), held, "a collector's control file")
         self.memory = held
@@ -211,7 +213,7 @@ cdef class SharedBook:
         ConfigError: it is no such file, of another version, of another start, or cut short.
     """
 
-    def __init__(self, memory, SharedControl control not None, clock):
+    def __cinit__(self, memory, SharedControl control not None, clock):
         cdef _Memory held = _Memory(memory, False)
         cdef const tapebook_book_file *file
         _check(tapebook_attach_book(&self.at, held.view.buf, held.view.len, &control.at), held, "a book's file")
@@ -435,14 +437,10 @@ cdef class SharedTape:
     cdef char *room
     cdef size_t room_bytes
 
-    def __cinit__(self):
-        self.room = NULL
-
-    def __init__(self, memory, SharedControl control not None, clock):
+    def __cinit__(self, memory, SharedControl control not None, clock):
         cdef _Memory held = _Memory(memory, False)
         _check(tapebook_attach_tape(&self.tape, held.view.buf, held.view.len, &control.at), held, "a tape")
         self.room_bytes = self.tape.ring_bytes // 4
-        free(self.room)
         self.room = <char *>malloc(self.room_bytes)
         if self.room == NULL:
             raise MemoryError

@@ -14,8 +14,10 @@ from engine.core import feeds
 from engine.core.book import Book
 from engine.core.drive import Driver, Strategy
 from engine.core.feeds import Engine
+from engine.core.publisher import Publisher
 from engine.drivers import Stamp, driven
 from schemas.names import Category
+from tests.engine.core.shared_memory import Published
 
 TOPIC = "orderbook.50.BTCUSDT"
 KLINE = "kline.5.BTCUSDT"
@@ -190,6 +192,26 @@ def test_a_batch_that_begins_between_two_frames_of_a_driver() -> None:
         taker.join()
     assert engine.messages(0) == beside.told + MANY * len(beside.takers)
     assert engine.digest(0) == engine.recomputed_digest(0)
+
+
+def test_a_publisher_waits_for_the_batch() -> None:
+    engine = Engine(Category.LINEAR)
+    engine.add_feed(TOPIC)
+    columns = batch(7, MANY)
+    for ask in (Publisher.close, lambda publisher: publisher.beat(1)):
+        said = ""
+        for _ in range(TRIES):
+            publisher = Published(engine).publisher
+            taker = begun(engine, columns)
+            try:
+                ask(publisher)
+            except RuntimeError as error:
+                said = str(error)
+            taker.join()
+            publisher.close()
+            if said:
+                break
+        assert "another thread is applying a batch" in said
 
 
 class Slow:
