@@ -90,6 +90,13 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
             raise ConfigError(f"limit collar is {self.collar}: expected a share such as 0.01, which is 1 %")
 
 
+def _is_quote(found: object) -> bool:
+    """Whether whoever gives quotes has given one."""
+    if not isinstance(found, Quote) or not isinstance(found.age_ms, int | float):
+        return False
+    return all(isinstance(price, Decimal) and price.is_finite() for price in (found.bid, found.ask))
+
+
 class RiskGate:
     """Holds orders and changes against the limits.
 
@@ -161,6 +168,8 @@ class RiskGate:
             self._check_price(side, change.price, quote, order.symbol)
         if order.is_reduce_only:
             return
+        if change.price is None and change.quantity is None and change.trigger_price is None:
+            return  # take profit and stop loss alone: it is worth what it was
         quantity = order.quantity if change.quantity is None else change.quantity
         unit = self._unit(side, price, filters, quote)
         self._check_size(unit * quantity, quantity, filters)
@@ -180,7 +189,15 @@ class RiskGate:
     def quote(self, category: Category, symbol: str) -> Quote | None:
         """The best prices of our own live book; None where there is none that may be believed, or one too old."""
         quote = self._quote_of(category, symbol)
-        if quote is None or quote.age_ms > self.limits.quote_age_ms or not 0 < quote.bid < quote.ask:
+        if quote is None:
+            return None
+        if not _is_quote(quote):
+            raise Refused(
+                "quote",
+                f"{symbol}: quote_of gave {str(quote)[:200]}: expected a Quote with bid and ask as finite Decimals and "
+                "its age in milliseconds, or None where there is none",
+            )
+        if not quote.age_ms <= self.limits.quote_age_ms or not 0 < quote.bid < quote.ask:
             return None
         return quote
 
@@ -220,21 +237,22 @@ class RiskGate:
             )
 
     def _unit(self, side: Side, price: Decimal | None, filters: Filters, quote: Quote | None) -> Decimal:
-        """What one coin or contract is worth in an order; without a price, what it is worth at the market's."""
+        """What one coin or contract is worth in an order at most: a buy's limit is that, a sell's is the least of it.
+
+        A sell trades at the best bid, however far below that its limit is.
+        """
         if filters.category is _INVERSE:
             return _DOLLAR
+        if price is not None and side is _BUY:
+            return price
+        if quote is None:
+            if self.limits.order_notional is None and self.limits.position_notional is None:
+                return ZERO
+            what = "a market order is worth" if price is None else "a sell is worth, at whatever limit,"
+            raise Refused("order notional", f"{filters.symbol}: what {what} needs a live book: wait for it")
         if price is None:
-            if quote is None:
-                if self.limits.order_notional is None and self.limits.position_notional is None:
-                    return ZERO
-                raise Refused(
-                    "order notional",
-                    f"{filters.symbol}: what a market order is worth needs a live book: wait for it",
-                )
-            price = quote.ask if side is _BUY else quote.bid
-        if quote is not None and side is _SELL:
-            price = max(price, quote.bid)  # a sell's limit is its least price: it trades at the best bid
-        return price
+            return quote.ask if side is _BUY else quote.bid
+        return max(price, quote.bid)
 
     def _bought_for(self, amount: Decimal, filters: Filters, quote: Quote | None) -> Decimal:
         """Base coins that an amount of quote coins buys."""

@@ -15,6 +15,7 @@ from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
 from engine.venue.terms import Side, SmpType, TimeInForce
+from execution.desk.limits import Quote
 from execution.desk.orders import NewOrder
 from execution.desk.wire import Op
 from schemas.names import Category
@@ -44,6 +45,7 @@ cdef object _exact = Context(prec=100)
 cdef object _most_wide = 10 ** 37
 cdef object _decimal = Decimal
 cdef object _new_order = NewOrder
+cdef object _quote = Quote
 cdef object _buy = Side.BUY
 cdef object _post_only = TimeInForce.POST_ONLY
 cdef object _no_smp = SmpType.NONE
@@ -370,10 +372,13 @@ cdef class PlainOrders:
         unit = value = price
         quote = self.quote_of(category, symbol)
         if quote is None:
-            if terms.has_collar or at_market:
-                return None
+            if terms.has_collar or at_market or not (is_buy or only_closes or terms.is_inverse):
+                return None  # a sell is worth what the best bid says
         else:
-            if quote.age_ms > limits.quote_age_ms:
+            if type(quote) is not _quote:
+                return None
+            age_ms = quote.age_ms
+            if type(age_ms) is not int or age_ms > limits.quote_age_ms:
                 return None
             bid = read(quote.bid, terms.price_places, &is_cut)
             if bid <= 0 or is_cut:

@@ -272,6 +272,51 @@ def test_a_sell_below_the_market_is_worth_what_it_would_bring() -> None:
     assert caught.value.rule == "order notional"
 
 
+OLD = Quote(D(49_990), D(50_010), 5_001)
+NO_QUOTES = [
+    None,
+    OLD,
+    Quote(D(49_990), D(50_010), float("nan")),  # type: ignore[arg-type]
+]
+
+
+@pytest.mark.parametrize("quote", NO_QUOTES)
+@pytest.mark.parametrize("limit", ["order_notional", "position_notional"])
+def test_what_a_sell_would_bring_is_not_known_without_a_book(limit: str, quote: Quote | None) -> None:
+    """Its limit is the least that it brings: 0.9 at 1,000 is sold for 45,000 where the market is at 50,000."""
+    bench = Bench(**{limit: D(1_000)})
+    sell: dict[str, Any] = {"side": Side.SELL, "price": D(1_000), "quantity": D("0.9")}
+    bench.refused("order notional" if limit == "order_notional" else "position", **sell)
+    order = bench.rest("Sell", "0.01", price="60000")
+    bench.quote = quote
+    bench.refused("order notional", **sell)
+    bench.refused(
+        "order notional", **(sell | {"price": None, "trigger_price": D(1_000), "trigger_rises": False})
+    )
+    with pytest.raises(Refused, match="order notional"):
+        bench.gate.check_change(order, Change(price=D(1_000)), LINEAR, NOW)
+    bench.gate.check_change(order, Change(stop_loss=D(70_000)), LINEAR, NOW)
+    bench.check(side=Side.BUY, price=D(1_000), quantity=D("0.9"))  # a buy's limit is the most that it costs
+    bench.check(**sell, reduce_only=True)
+    inverse = parse_filters(Category.INVERSE, {**LINEAR_ROW, "symbol": "BTCUSD", "quoteCoin": "USD"})
+    bench.check(inverse, side=Side.SELL, price=D(1_000), quantity=D(900))  # contracts of a dollar each
+
+
+@pytest.mark.parametrize(
+    "quote",
+    [(D(1), D(2)), Quote(49_990.0, 50_010.0), Quote(D("NaN"), D("NaN")), Quote(D(1), D(2), None), 1.5],  # type: ignore[arg-type]
+)
+def test_a_quote_that_is_none_is_refused_in_words(quote: Any) -> None:
+    bench = Bench(collar=D("0.01"), daily_loss={"USDT": D(1)})
+    bench.quote = quote
+    with pytest.raises(Refused, match="expected a Quote") as caught:
+        bench.check()
+    assert caught.value.rule == "quote"
+    bench.hold("Buy", "1")
+    with pytest.raises(Refused, match="expected a Quote"):
+        bench.gate.excess_loss(lambda *_: LINEAR, NOW)
+
+
 def test_what_an_amount_buys_needs_a_book_where_quantities_are_limited() -> None:
     for limits in ({"position_notional": D(5_000)}, {"order_quantity": {"BTCUSDT": D(1)}}):
         bench = Bench(**limits)

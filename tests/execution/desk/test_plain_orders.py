@@ -385,6 +385,12 @@ def test_without_a_collar_no_book_is_needed() -> None:
     desk = Desk(limits=msgspec.structs.replace(LIMITS, collar=None))
     same(desk, desk.order())
     assert desk.straight(desk.order(price=None)) is None, "but for what an order at the market is worth"
+    assert desk.straight(desk.order(side=Side.SELL)) is None, (
+        "nor is what a sell brings known, at whatever limit"
+    )
+    with pytest.raises(Refused, match="order notional"):
+        desk.long(desk.order(side=Side.SELL))
+    same(desk, desk.order(side=Side.SELL, reduce_only=True))
 
 
 def test_other_filters_and_limits_count_at_once() -> None:
@@ -424,9 +430,7 @@ def test_another_collar_counts_at_once_on_either_way() -> None:
         desk.long(order)
 
 
-@pytest.mark.parametrize(
-    "more", [{"order_notional": D("Infinity")}, {"order_notional": 10_000.0}, {"collar": 0.01}]
-)
+@pytest.mark.parametrize("more", [{"collar": D("0.01000000000001")}])
 def test_limits_that_are_no_numbers_of_places_are_left_to_the_long_way(more: dict[str, Any]) -> None:
     desk = Desk(limits=msgspec.structs.replace(LIMITS, **more), quote=QUOTE)
     assert desk.straight(desk.order()) is None
@@ -447,15 +451,28 @@ def test_filters_of_something_else_are_left_to_the_long_way() -> None:
 
 
 @pytest.mark.parametrize(
-    ("age_ms", "is_plain"), [(5_000, True), (5_000.0, True), (5_000.5, False), (1 << 80, False)]
+    ("age_ms", "is_plain"),
+    [
+        (5_000, True),
+        (5_001, False),
+        (5_000.0, False),
+        (5_000.5, False),
+        (1 << 80, False),
+        (float("nan"), False),
+        (None, False),
+    ],
 )
-def test_ages_of_quotes_are_compared_as_they_are(age_ms: Any, is_plain: bool) -> None:
+def test_ages_that_are_too_old_or_no_whole_numbers_are_left_to_the_long_way(
+    age_ms: Any, is_plain: bool
+) -> None:
     desk = Desk(quote=Quote(QUOTE.bid, QUOTE.ask, age_ms))
     assert (desk.straight(desk.order()) is not None) == is_plain
 
 
 def test_quotes_and_indexes_of_other_types_are_left_to_the_long_way() -> None:
     desk = Desk(quote=Quote(49_999.9, 50_000.0))  # type: ignore[arg-type]
+    assert desk.straight(desk.order()) is None
+    desk.quote = (QUOTE.bid, QUOTE.ask)  # type: ignore[assignment]
     assert desk.straight(desk.order()) is None
     desk.quote = QUOTE
     assert desk.straight(desk.order(position_index=True)) is None
