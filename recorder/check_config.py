@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from recorder.fleet import Fleet, load_fleet
 from recorder.health import class_of
-from recorder.live_publisher import parse_live_depth
 from recorder.network import open_network
+from recorder.objections import objections
 from recorder.record import uvloop_runner
+from recorder.tls import client_context
+from recorder.transports import connection_kind
 from recorder.universe import plan_of, resolve, selection_of
 from schemas.config import RecordConfig
 from schemas.errors import ConfigError
@@ -36,22 +39,28 @@ def run_check(path: Path, *, offline: bool) -> None:
         ConfigError: it is wrong; each mistake has a line of the message.
         ExchangeError: the exchange could not be asked.
     """
-    fleet = load_fleet(path)
-    words = []
-    for config in fleet.configs:
-        try:
-            open_network(config)
-            parse_live_depth(config.live_depth)
-        except ConfigError as error:
-            words.append(f"{path}: {config.collector}: {error}")
-    if words:
-        raise ConfigError("\n".join(dict.fromkeys(words)))
+    fleet = load_fleet(path, further=_all_objections)
     for note in fleet.notes:
         print(note)
     with uvloop_runner() as runner:
         for config in fleet.configs:
             print(runner.run(_told(config, offline)))
     print(_frame(fleet))
+
+
+def _all_objections(config: RecordConfig, doubtful: Collection[str]) -> Iterator[tuple[str, str]]:
+    """What is wrong, with what only this machine knows: a file that is read, a library that is there."""
+    yield from objections(config, doubtful)
+    if "ca_file" not in doubtful and config.ca_file:
+        try:
+            client_context(Path(config.ca_file))
+        except ConfigError as error:
+            yield "ca_file", str(error).removeprefix("--ca-file ")
+    if "transport" not in doubtful:
+        try:
+            connection_kind(config.transport)
+        except ConfigError as error:
+            yield "transport", str(error).removeprefix("--transport ")
 
 
 async def _told(config: RecordConfig, offline: bool) -> str:

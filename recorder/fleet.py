@@ -12,7 +12,7 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -21,11 +21,11 @@ import msgspec
 from engine.bybit.topics import expand
 from engine.bybit.weights import expected_frames_per_second
 from engine.sharding import MAX_SHARDS, Shard, balance, parse_shard
-from recorder.config_file import KEYS, Table, explain, load_config, read_config
+from recorder.config_file import ConfigFile, Table, explain, load_config, read_config
 from recorder.health import class_of
 from recorder.housekeeping import Housekeeping, housekeeping_of
-from recorder.journal.files import check_collector
 from recorder.metrics_server import parse_address
+from recorder.objections import doubtful_keys, objections
 from recorder.status import live_status
 from recorder.universe import selection_of
 from schemas.config import RecordConfig
@@ -38,7 +38,6 @@ __all__ = [
     "expected_loads",
     "load_fleet",
     "measured_loads",
-    "objections",
 ]
 
 HOUSEKEEPING: Final = (
@@ -56,8 +55,12 @@ FRAMES_PER_SECOND: Final = 5_000
 LEAST_SECONDS: Final = 60
 """A load that was measured over less says too little."""
 
-_TYPES: Final = {field.name: field.type for field in msgspec.structs.fields(RecordConfig)}
-_EXAMPLES: Final = {"option": "BTC-25DEC26-100000-C"}
+_TYPES: Final = {
+    **{field.name: field.type for field in msgspec.structs.fields(RecordConfig)},
+    "shards": int | str,
+}
+Objections = Callable[[RecordConfig, Collection[str]], Iterator[tuple[str, str]]]
+"""(Key, why) of what is wrong, without what depends on the keys that are doubtful (`recorder.objections`)."""
 
 
 class Fleet(NamedTuple):
@@ -80,17 +83,73 @@ class Fleet(NamedTuple):
     housekeeping: Housekeeping = Housekeeping()
 
 
-def load_fleet(path: Path) -> Fleet:
+def load_fleet(path: Path, *, further: Objections = objections) -> Fleet:
     """Read a configuration file for the supervisor.
+
+    Args:
+        path: of the file.
+        further: what is wrong with a collector's configuration beyond the types of its values.
 
     Raises:
         ConfigError: the file can't be read, or something in it is wrong; each mistake has a line of the message.
     """
     file = read_config(path)
-    tables = file.collectors or [Table({}, {}, 1)]
-    allowed = (*KEYS, "shards")
-    types = {**_TYPES, "shards": int | str}
-    words = explain(str(path), file.top, keys=allowed, types=types)
+    words = _wrong_keys(file)
+    configs: list[RecordConfig] = []
+    notes: list[str] = []
+    named: dict[str, int] = {}
+    for table in file.collectors or [Table({}, {}, 1)]:
+        merged = Table({**file.top.values, **table.values}, {**file.top.lines, **table.lines}, table.line)
+        own = {key: value for key, value in merged.values.items() if key not in HOUSEKEEPING}
+        config, shards, doubtful = _sound(own)
+        config = msgspec.structs.replace(config, metrics="", roll=False)
+        found = list(further(config, doubtful))
+        try:
+            _check_shards(shards)
+        except ConfigError as error:
+            found.append(("shards", str(error)))
+        words.extend(f"{path}:{merged.lines.get(key, merged.line)}: {key}: {why}" for key, why in found)
+        if not doubtful & {"name", "category"}:
+            if config.collector in named:
+                words.append(
+                    f"{path}:{merged.line}: name: {config.collector!r} is the collector of line "
+                    f"{named[config.collector]} already: give each its own name"
+                )
+            named[config.collector] = merged.line
+        if not found and not doubtful:
+            configs.extend(_sharded(config, shards, notes))
+    twice = [name for name, count in Counter(config.collector for config in configs).items() if count > 1]
+    if twice and not words:
+        words.append(
+            f"{path}: name: {twice[0]!r} is a shard's name too: give the other collector its own name"
+        )
+    top, _, _ = _sound(file.top.values)
+    if top.metrics:
+        try:
+            parse_address(top.metrics)
+        except ConfigError as error:
+            words.append(f"{path}:{file.top.lines.get('metrics', 1)}: {str(error).removeprefix('--')}")
+    housekeeping = Housekeeping()
+    if not explain(str(path), file.top, keys=_TYPES, types=_TYPES):
+        try:
+            housekeeping = housekeeping_of(top)
+        except ConfigError as error:
+            words.append(f"{path}: {error}")
+    if words:
+        raise ConfigError("\n".join(sorted(dict.fromkeys(words), key=lambda word: _line_of(path, word))))
+    return Fleet(Path(top.data), top.metrics, top.roll, configs, notes, housekeeping)
+
+
+def _line_of(path: Path, word: str) -> int:
+    """Of the file; 0 where a sentence is about the whole of it."""
+    number = word.removeprefix(f"{path}:").partition(":")[0]
+    return int(number) if number.isdigit() else 0
+
+
+def _wrong_keys(file: ConfigFile) -> list[str]:
+    """Keys and types that are wrong, and keys that stand in the wrong place; a sentence each."""
+    path = file.path
+    words = explain(str(path), file.top, keys=_TYPES, types=_TYPES)
     for table in file.collectors:
         for key in ONCE:
             if key in table.values:
@@ -98,8 +157,8 @@ def load_fleet(path: Path) -> Fleet:
                     f"{path}:{table.lines.get(key, table.line)}: {key}: is said once for all collectors; "
                     "move it above the first [[collector]]"
                 )
-        keys = [key for key in allowed if key not in ONCE or key in table.values]
-        words.extend(explain(str(path), table, keys=keys, types=types))
+        keys = [key for key in _TYPES if key not in ONCE or key in table.values]
+        words.extend(explain(str(path), table, keys=keys, types=_TYPES))
     for table in (file.top, *file.collectors):
         for key in SHARD_KEYS:
             if key in table.values and ("shards" in table.values or "shards" in file.top.values):
@@ -107,75 +166,21 @@ def load_fleet(path: Path) -> Fleet:
                     f"{path}:{table.lines.get(key, table.line)}: {key}: with shards the supervisor deals the symbols "
                     "out itself: say one or the other"
                 )
-    if words:
-        raise ConfigError("\n".join(words))
-    configs: list[RecordConfig] = []
-    notes: list[str] = []
-    named: dict[str, int] = {}
-    for table in tables:
-        merged = Table({**file.top.values, **table.values}, {**file.top.lines, **table.lines}, table.line)
-        shards = merged.values.pop("shards", 1)
-        own = {key: value for key, value in merged.values.items() if key not in HOUSEKEEPING}
-        config = msgspec.convert({**own, "metrics": "", "roll": False}, RecordConfig)
-        found = list(objections(config))
-        words.extend(f"{path}:{merged.lines.get(key, merged.line)}: {key}: {why}" for key, why in found)
-        if config.collector in named:
-            words.append(
-                f"{path}:{merged.line}: name: {config.collector!r} is the collector of line {named[config.collector]} "
-                "already: give each its own name"
-            )
-        named[config.collector] = merged.line
-        if found:
-            continue
-        try:
-            configs.extend(_sharded(config, shards, notes))
-        except ConfigError as error:
-            words.append(f"{path}:{merged.lines.get('shards', merged.line)}: shards: {error}")
-    twice = [name for name, count in Counter(config.collector for config in configs).items() if count > 1]
-    if twice and not words:
-        words.append(
-            f"{path}: name: {twice[0]!r} is a shard's name too: give the other collector its own name"
-        )
-    metrics = file.top.values.get("metrics", "")
-    if metrics:
-        try:
-            parse_address(metrics)
-        except ConfigError as error:
-            words.append(f"{path}:{file.top.lines.get('metrics', 1)}: {str(error).removeprefix('--')}")
-    if words:
-        raise ConfigError("\n".join(words))
-    top = msgspec.convert({k: v for k, v in file.top.values.items() if k != "shards"}, RecordConfig)
-    try:
-        housekeeping = housekeeping_of(top)
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
-    return Fleet(Path(top.data), top.metrics, top.roll, configs, notes, housekeeping)
+    return words
 
 
-def objections(config: RecordConfig) -> Iterator[tuple[str, str]]:
-    """What is wrong with a configuration whose values are of the right types: (key, why), as far as it can be known
-    without asking the exchange."""
-    try:
-        check_collector(config.collector)
-    except ConfigError as error:
-        yield "name", str(error)
-    symbols: tuple[str, ...] = ()
-    try:
-        selection = selection_of(config)
-    except ConfigError as error:
-        yield "symbols", str(error)
-    else:
-        symbols = (
-            selection.symbols if selection.is_list else (_EXAMPLES.get(config.category.value, "BTCUSDT"),)
-        )
-        try:
-            expand(config.category, config.topics, symbols)
-        except ConfigError as error:
-            yield "topics", str(error)
-    try:
-        parse_shard(config.shard, config.pins)
-    except ConfigError as error:
-        yield "shard", str(error)
+def _sound(values: Mapping[str, Any]) -> tuple[RecordConfig, Any, frozenset[str]]:
+    """Return what can be read of a table: the configuration, ``shards``, and the keys that it goes without."""
+    doubtful = doubtful_keys(values, _TYPES)
+    sound = {key: value for key, value in values.items() if key in _TYPES and key not in doubtful}
+    shards = sound.pop("shards", 1)
+    return msgspec.convert(sound, RecordConfig), shards, doubtful
+
+
+def _check_shards(shards: Any) -> None:
+    is_count = isinstance(shards, int) and not isinstance(shards, bool) and 1 <= shards <= MAX_SHARDS
+    if shards != "auto" and not is_count:
+        raise ConfigError(f'found {shards!r}, expected 1 to {MAX_SHARDS} or "auto"')
 
 
 def _sharded(config: RecordConfig, shards: Any, notes: list[str]) -> list[RecordConfig]:
@@ -188,10 +193,8 @@ def _sharded(config: RecordConfig, shards: Any, notes: list[str]) -> list[Record
         count = earlier.of if earlier is not None else count
         how = f"{known} {sum(loads.values()):,.0f} frames/s" if loads else "no load is known yet"
         notes.append(f"{config.collector}: {how}, so {count} process{'es' if count > 1 else ''}")
-    elif isinstance(shards, int) and not isinstance(shards, bool) and 1 <= shards <= MAX_SHARDS:
-        count = shards
     else:
-        raise ConfigError(f'found {shards!r}, expected 1 to {MAX_SHARDS} or "auto"')
+        count = shards
     if count == 1:
         return [config]
     dealt = balance(loads, count) if earlier is None or earlier.of != count else earlier.pins

@@ -69,6 +69,10 @@ def test_mistakes_are_told_together_with_exit_code_2(tmp_path: Path) -> None:
 
 
 def test_what_only_opening_finds(tmp_path: Path) -> None:
-    path = file(tmp_path, f'symbols = ["A"]\nca_file = "{tmp_path}/none.pem"\n')
-    with pytest.raises(ConfigError, match=r"linear: .*none\.pem"):
-        run_check(path, offline=True)
+    text = f'symbols = ["A"]\nca_file = "{tmp_path}/none.pem"\nlines = 9\nlive_depth = "x"\n'
+    with pytest.raises(ConfigError) as found:
+        run_check(file(tmp_path, text), offline=True)
+    ca_file, lines, live_depth = str(found.value).splitlines()
+    assert f":2: ca_file: {tmp_path}/none.pem: cannot be read: No such file" in ca_file
+    assert ":3: lines: found 9" in lines
+    assert ":4: live_depth: found 'x', expected" in live_depth

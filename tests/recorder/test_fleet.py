@@ -126,7 +126,18 @@ def test_what_is_written_for_a_child_is_read_back(tmp_path: Path) -> None:
         ),
         ('[[collector]]\nsymbols = ["A"]\nname = "../x"\n', [":3: name: collector name '../x'"]),
         ('[[collector]]\nsymbols = ["A"]\ntopics = ["markPrice"]\n', [":3: topics:"]),
-        ('[[collector]]\ncategory = "spot"\n', [":1: topics:", "names no symbol and none was given"]),
+        (
+            '[[collector]]\ncategory = "spot"\n',
+            [":1: symbols: found none, and orderbook.50, publicTrade, tickers need some"],
+        ),
+        (
+            'symbols = []\ntopics = ["tickers.A", "kline.1"]\n',
+            [":1: symbols: found none, and kline.1 needs some"],
+        ),
+        (
+            'symbols = ["A"]\nendpoint = "ws://h:1/x"\nlive_depth = "0"\n',
+            [":2: endpoint: endpoint 'ws://h:1/x': has a path", ":3: live_depth: found '0', expected 1 to"],
+        ),
         (
             '[[collector]]\nsymbols = ["USDT perpetuals with turnover > 5"]\n',
             [":2: symbols:", "turnover"],
@@ -147,6 +158,69 @@ def test_what_errors_name(tmp_path: Path, text: str, parts: list[str]) -> None:
     for part in parts:
         assert part in message, message
     assert message.startswith(str(path))
+
+
+def mistakes(path: Path) -> list[tuple[int, str]]:
+    """(line, key) of each, as they are told."""
+    with pytest.raises(ConfigError) as caught:
+        load_fleet(path)
+    found = [word.removeprefix(f"{path}:").split(":")[:2] for word in str(caught.value).splitlines()]
+    return [(int(line), key.strip().partition(",")[0].removeprefix("found key ")) for line, key in found]
+
+
+def test_every_mistake_at_once_and_in_order(tmp_path: Path) -> None:
+    text = """\
+data = 5
+symbls = ["BTCUSDT"]
+category = "linaer"
+lines = 9
+segment_seconds = -1
+metrics = "99999"
+min_free_mib = "x"
+topics = ["orderbook.51"]
+endpoint = "ws://127.0.0.1:19001/foo"
+[[collector]]
+name = "a/b"
+symbols = []
+shards = 0
+[[collector]]
+data = "x"
+category = "spot"
+symbols = ["BTCUSDT"]
+"""
+    assert mistakes(file(tmp_path, text)) == [
+        (1, "data"),
+        (2, "'symbls'"),
+        (3, "category"),
+        (4, "lines"),
+        (5, "segment_seconds"),
+        (6, "metrics"),
+        (7, "min_free_mib"),
+        (8, "topics"),
+        (9, "endpoint"),
+        (11, "name"),
+        (12, "symbols"),
+        (13, "shards"),
+        (15, "data"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "only"),
+    [
+        ('symbls = ["BTCUSDT"]\n', (1, "'symbls'")),  # of symbols it is not said that there are none
+        ('categry = "spot"\nsymbols = ["A"]\ntopics = ["allLiquidation"]\n', (1, "'categry'")),
+        ('category = "spt"\nsymbols = ["A"]\ntopics = ["orderbook.500"]\n', (1, "category")),
+        ('symbols = "A"\n', (1, "symbols")),
+        ('symbols = ["A"]\ntopics = "tickers"\n', (2, "topics")),
+        ('name = 5\n[[collector]]\nsymbols = ["A"]\n[[collector]]\nsymbols = ["B"]\n', (1, "name")),
+        ('symbols = ["A"]\nshards = 1.5\n', (2, "shards")),
+    ],
+)
+def test_nothing_is_said_of_what_depends_on_a_mistake(
+    tmp_path: Path, text: str, only: tuple[int, str]
+) -> None:
+    assert mistakes(file(tmp_path, text)) == [only]
 
 
 def test_shards_by_measured_load(tmp_path: Path) -> None:
