@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -41,9 +41,10 @@ log = logging.getLogger("tapebook")
 class LiveRecording:
     """A recording, as ``tapebook record`` makes one, in the running event loop; made by ``live``.
 
-    Either iterate it (``async for``): the recording begins with the first step and ends when the loop is left. Or enter
-    it (``async with``), ``subscribe`` as often as you like and ``drive`` strategies; it ends with the block. In both
-    cases what was received is in the journal first, is sealed at the end, and rolled if the configuration says so.
+    Either iterate it (``async for``): the recording begins with the first step and ends when the loop is left; after a
+    ``break`` it does so beside the program, unless ``contextlib.aclosing(aiter(...))`` has it wait. Or enter it
+    (``async with``), ``subscribe`` as often as you like and ``drive`` strategies; it ends with the block. In both cases
+    what was received is in the journal first, is sealed at the end, and rolled if the configuration says so.
 
     Signals are the caller's: an interrupt that cancels the task ends the recording cleanly.
 
@@ -165,10 +166,10 @@ class LiveRecording:
             except asyncio.CancelledError:
                 continue
 
-    def __aiter__(self) -> AsyncIterator[Change]:
+    def __aiter__(self) -> AsyncGenerator[Change, None]:
         return self._changes()
 
-    async def _changes(self) -> AsyncIterator[Change]:
+    async def _changes(self) -> AsyncGenerator[Change, None]:
         subscription = self.subscribe()
         async with self:
             async for change in subscription:

@@ -11,6 +11,7 @@ import pytest
 import typer.main
 
 from recorder.cli import app
+from recorder.gateway.faults import Deed
 from recorder.sql.describe import describe_functions
 
 ROOT = Path(__file__).parents[1]
@@ -83,6 +84,12 @@ def test_the_page_of_functions_is_what_they_say_of_themselves() -> None:
 def test_every_command_is_in_the_readme() -> None:
     text = (ROOT / "README.md").read_text()
     missing = [name for name in COMMANDS if f"tapebook {name}" not in text]
+    assert missing == []
+
+
+def test_every_fault_of_the_gateway_is_on_its_pages() -> None:
+    text = "".join((ROOT / "docs" / page).read_text() for page in ("gateway.md", "gateway-trading.md"))
+    missing = [deed.value for deed in Deed if not re.search(rf"`{deed.value}\b", text)]
     assert missing == []
 
 

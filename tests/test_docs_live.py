@@ -15,6 +15,7 @@ PROGRAMS = re.findall(r"^```python\n(.*?)^```$", TEXT, re.S | re.M)
 MARKET = ["--simulate", 5, "--category", "linear", "--symbol-count", 1, "--rate", 5]
 SAYS = [
     [r"^orderbook\.50\.BTCUSDT is live$", r"^orderbook\.50\.BTCUSDT \d+ Level\(", r"^publicTrade\.BTCUSDT \[\('\w+'"],
+    [r"\A(heard of orderbook\.50\.BTCUSDT\nended\n){2}\Z"],
     [r"^orderbook\.50\.BTCUSDT \d{19}$", r"^publicTrade\.BTCUSDT \d{19}$", r"^\d+ frames$"],
     [r"^True$"],
 ]  # fmt: skip

@@ -7,6 +7,7 @@ import logging
 import subprocess
 import sys
 from collections.abc import AsyncIterable, AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,17 @@ async def test_iterating_records_and_leaving_the_loop_ends_it(tmp_path: Path, ga
     assert (result.failures, result.gaps) == ([], 0)
     with open_archive(tmp_path) as archive:  # it was rolled
         assert archive.sql("SELECT count(*) > 0 AS n FROM trades").table().to_pylist() == [{"n": True}]
+
+
+async def test_a_loop_that_is_closed_leaves_an_ended_recording(tmp_path: Path, gateway: Gateway) -> None:
+    for _ in range(2):  # the second would be refused if the first still recorded
+        recording = live(tmp_path, gateway)
+        async with aclosing(aiter(recording)) as changes:
+            async for _ in changes:
+                break
+        assert recording.report is not None
+        assert recording.report.frames > 0
+    assert len(frames_of(tmp_path)) > recording.report.frames
 
 
 def begun(calls: list[Any]) -> list[Any]:

@@ -62,7 +62,7 @@ def test_a_lack_of_symbols_names_what_needs_them() -> None:
     assert list(objections(config)) == [
         (
             "symbols",
-            "found none, and tickers, orderbook.25 need some: expected symbols such as BTC-25DEC26-100000-C, patterns or "
-            "rules, or topics in full such as tickers.BTC-25DEC26-100000-C",
+            "found none, and tickers, orderbook.25 need some: expected symbols such as BTC-25DEC26-100000-C, "
+            "patterns or rules, or topics in full such as tickers.BTC-25DEC26-100000-C",
         )
     ]
