@@ -56,6 +56,13 @@ cdef inline tb_stamp _stamp(at):
     return stamp
 
 
+cdef object _category(category):
+    try:
+        return Category(category)
+    except ValueError:
+        raise ConfigError(f"found category {category!r}, expected one of {', '.join(Category)}") from None
+
+
 cdef class Engine:
     """The feeds of one category: books, trades and tickers read by the core, the rest by drivers (engine.drivers).
 
@@ -67,6 +74,9 @@ cdef class Engine:
         columns: collect archive rows and keyframes (replay) instead of reporting live digests.
 
     Events (gaps, and every 64 updates a digest) wait for ``take_events``: half a million at most, then they are counted as lost.
+
+    Raises:
+        ConfigError: there is no such category.
     """
 
     cdef tb_engine engine
@@ -77,7 +87,7 @@ cdef class Engine:
     cdef bint busy  # a batch is being taken without the GIL: nothing else may touch the feeds
 
     def __cinit__(self, category, bint columns=False):
-        self.category = Category(category)
+        self.category = _category(category)
         self.drivers = {}
         self.driven_rows = Rows() if columns else None
         tb_engine_init(&self.engine, columns)
@@ -271,8 +281,15 @@ cdef class Engine:
             tb_engine_unsubscribed(&self.engine, feed, line, receive_ns, sequence)
 
     def stale(self, topic: str, cause: str, int64_t receive_ns, int64_t sequence):
-        """Declare a LIVE feed stale for a reason that no frame shows."""
-        tb_engine_stale(&self.engine, self.add_feed(topic), CAUSES.index(cause), receive_ns, sequence)
+        """Declare a LIVE feed stale for a reason that no frame shows. ConfigError for another cause than ``schemas.tables.CAUSES``
+        has, or where no such feed was added."""
+        self._own()
+        cdef int feed = self.feed_index(topic)
+        if feed < 0:
+            raise ConfigError(f"{topic}: found no such feed in this engine, expected one that was added")
+        if cause not in CAUSES:
+            raise ConfigError(f"found cause {cause!r}, expected one of {', '.join(CAUSES)}")
+        tb_engine_stale(&self.engine, feed, CAUSES.index(cause), receive_ns, sequence)
 
     def end_feed(self, topic: str, int64_t receive_ns, int64_t sequence):
         """The topic is not ours any more: its frames are unknown ones from here on, until ``add_feed`` begins it anew."""
@@ -314,11 +331,16 @@ cdef class Engine:
 
         Returns:
             How many were taken; 0 leaves everything as it was. One digest is reported, behind the last.
+
+        Raises:
+            ConfigError: it is a feed of another kind.
+            TypeError: a frame is no bytes.
         """
+        # a number would become as many zeroes
+        cdef list held = [frame if type(frame) is bytes else bytes(memoryview(frame)) for frame in frames]
         cdef int32_t index = self.add_feed(topic)
         if self.engine.feeds[index].kind != TB_KIND_BOOK or self.engine.feeds[index].depth != TB_FULL_DEPTH:
             raise ConfigError(f"{topic}: is restated by its own snapshots, expected orderbook.full.SYMBOL")
-        cdef list held = [bytes(frame) for frame in frames]
         cdef int32_t count = len(held)
         cdef const uint8_t **at = <const uint8_t **>malloc(max(count, 1) * sizeof(uint8_t *))
         cdef size_t *lengths = <size_t *>malloc(max(count, 1) * sizeof(size_t))

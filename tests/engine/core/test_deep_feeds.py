@@ -229,6 +229,24 @@ def test_only_the_full_book_is_restated() -> None:
         Engine(Category.SPOT).restate("orderbook.50.BTCUSDT", [], 1, 1)
 
 
+@pytest.mark.parametrize("frames", [[10**12], [5], ["{}"], [[1, 2]], [None], b"{}", 5])
+def test_what_is_no_frame_restates_nothing(frames: Any) -> None:
+    engine = Engine(Category.SPOT)
+    with pytest.raises(TypeError, match=r"bytes-like object is required|not iterable"):
+        engine.restate(FULL, frames, 1, 1)
+    assert engine.feed_count == 0
+
+
+def test_other_kinds_of_bytes_restate_too() -> None:
+    engine = Engine(Category.SPOT)
+    answer = frame(FULL, "snapshot", 7, [["100", "1"]], [["101", "1"]])
+    assert (
+        engine.restate(FULL, [bytearray(answer)], 1, 1)
+        == engine.restate(FULL, [memoryview(answer)], 2, 2)
+        == 1
+    )
+
+
 def test_ten_thousand_levels_a_side_and_more() -> None:
     full = Feed(FULL, columns=True)
     bids = [[str(20_000 - i), "1"] for i in range(10_000)]

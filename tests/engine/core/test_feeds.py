@@ -192,6 +192,23 @@ def test_names_have_bounds() -> None:
     assert engine.feed_count == 1
 
 
+@pytest.mark.parametrize("category", ["linea", "", "LINEAR", None, 5])
+def test_categories_that_are_none(category: Any) -> None:
+    with pytest.raises(ConfigError, match="expected one of spot, linear, inverse, option, spread"):
+        Engine(category)
+
+
+def test_only_what_is_there_becomes_stale_and_for_a_known_cause(driven: Driven) -> None:
+    with pytest.raises(ConfigError, match="found no such feed in this engine, expected one that was added"):
+        driven.engine.stale("orderbook.50.XRPUSDT", "lost", 1, 1)
+    assert driven.engine.feed_index("orderbook.50.XRPUSDT") == -1
+    with pytest.raises(ConfigError, match="found cause 'foo', expected one of lost, "):
+        driven.engine.stale(SHALLOW, "foo", 1, 1)
+    assert driven.engine.state(driven.feeds[0]) is FeedState.LIVE
+    driven.engine.stale(SHALLOW, "lost", 1, 1)
+    assert driven.engine.state(driven.feeds[0]) is FeedState.STALE
+
+
 def test_feeds_are_found_by_topic_and_counted() -> None:
     engine = Engine("spot")
     assert engine.feed_index(SHALLOW) == -1

@@ -113,6 +113,7 @@ ASKED: list[Callable[[Engine], object]] = [
 def test_whoever_comes_while_a_batch_is_taken_is_refused() -> None:
     engine = Engine(Category.LINEAR, columns=True)
     engine.add_feed(TOPIC)
+    engine.add_feed("orderbook.50.ETHUSDT")
     BOOKS[engine] = engine.book(0)
     DRIVERS[engine] = Driver(engine, Strategy())
     count, update_id = 200_000, 7
