@@ -127,6 +127,8 @@ class TradingClient:
         self._journal: OrderJournal | None = None
         self._broken = ""
         self._thread = 0  # which began it
+        self._cancelling = 0  # how many of those that cancel everything are at it
+        self._swept_trips = -1  # of the kill switch, after which nothing was open any more
         self._loaded_for = 0
         self._wake = asyncio.Event()
         self._changed = asyncio.Event()
@@ -224,8 +226,10 @@ class TradingClient:
             self._start(work)
         await self._until(lambda: self.is_current and self._trade.is_up)
         self._alive_s = time.monotonic()
-        if self.kill_switch.is_on and (self.account.open_orders or self.requests.open):
-            self._start(self.cancel_everything(None))  # whoever tripped it didn't live to see it done
+        # Where it is on and something open, whoever tripped it didn't live to see it done.
+        if not self.account.open_orders and not self.requests.open:
+            self._swept_trips = self.kill_switch.trips
+        self._sweep()
         self._watch_loss()  # what was lost before this run counts before its first order
 
     async def _until(self, condition: Callable[[], bool]) -> None:
@@ -363,8 +367,9 @@ class TradingClient:
         if get_ident() != self._thread and self._thread:
             raise Refused(
                 "another thread",
-                "requests are made in the thread that began the client; "
-                "its event loop's call_soon_threadsafe(client.create, order) brings one there",
+                "requests are made, and the kill switch is used, in the thread that began the client: its event loop's "
+                "call_soon_threadsafe(client.create, order) brings a request there, asyncio.run_coroutine_threadsafe("
+                "client.kill(why), loop) the end; a file KILLED in the directory is seen within a second, too",
             )
 
     def _why_stopped(self) -> Refused | None:
@@ -494,10 +499,14 @@ class TradingClient:
                 self._break(str(error))
             if not self.kill_switch.is_on and (found := self.kill_switch.look()) is not None:
                 self._trip(found)
-            self._watch_loss()
+            try:
+                self._watch_loss()
+            except Exception as error:  # of whoever tells prices; the rest of this has to go on
+                self._break(f"the day's loss can't be told: {error!r}")
             silent_s = time.monotonic() - self._alive_s
             if dead_man_s is not None and silent_s > dead_man_s:
                 self._trip(f"dead man: the program was silent for {silent_s:.1f} s")
+            self._sweep()
             if time.monotonic() - asked_s > _CLOCK_S:
                 asked_s = time.monotonic()
                 self._start(self._ask_clock())
@@ -523,7 +532,16 @@ class TradingClient:
         """Switch trading off at once, and cancel everything in the background."""
         if not self.kill_switch.is_on:
             self._switch_off(reason)
-            self._start(self.cancel_everything(None))
+            self._sweep()
+
+    def _sweep(self) -> None:
+        """See to it that what was open when the switch went on is cancelled, whoever switched it on.
+
+        What others of the account open later is theirs.
+        """
+        if self.kill_switch.is_on and self._swept_trips != self.kill_switch.trips and not self._cancelling:
+            self._cancelling += 1
+            self._start(self._cancel_until_nothing_is_open(None))
 
     def _switch_off(self, reason: str) -> None:
         try:
@@ -539,8 +557,10 @@ class TradingClient:
             patience_s: how long at most; None for as long as the client lives.
 
         Raises:
-            ExchangeError: something is still open after that time; the switch is on all the same.
+            ExchangeError: something is open still after that time; the switch is on, and cancelling goes on.
+            Refused: from another thread than the client's; nothing was done.
         """
+        self._check_thread()
         self._switch_off(reason)
         await self.cancel_everything(patience_s)
 
@@ -549,15 +569,28 @@ class TradingClient:
 
         Raises:
             ExchangeError: something is still open after `patience_s`.
+            Refused: from another thread than the client's; nothing was done.
         """
-        until_s = None if patience_s is None else time.monotonic() + patience_s
-        while not await self._is_nothing_open():
-            if until_s is not None and time.monotonic() > until_s:
-                raise ExchangeError(
-                    f"after {patience_s:g} s {len(self.account.open_orders)} orders are open and "
-                    f"{len(self.requests.open)} requests in doubt: cancel by hand"
-                )
-            await asyncio.sleep(_KILL_PAUSE_S)
+        self._check_thread()
+        self._cancelling += 1
+        await self._cancel_until_nothing_is_open(patience_s)
+
+    async def _cancel_until_nothing_is_open(self, patience_s: float | None) -> None:
+        """Whoever starts it has counted it in ``_cancelling``."""
+        try:
+            until_s = None if patience_s is None else time.monotonic() + patience_s
+            trips = self.kill_switch.trips
+            while not await self._is_nothing_open():
+                if until_s is not None and time.monotonic() > until_s:
+                    raise ExchangeError(
+                        f"after {patience_s:g} s {len(self.account.open_orders)} orders are open and "
+                        f"{len(self.requests.open)} requests in doubt: cancel by hand"
+                    )
+                await asyncio.sleep(_KILL_PAUSE_S)
+                trips = self.kill_switch.trips  # before the look, as nothing goes out behind it
+            self._swept_trips = trips
+        finally:
+            self._cancelling -= 1
         self._notice("cancelled", "nothing is open")
 
     async def _is_nothing_open(self) -> bool:

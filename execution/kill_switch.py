@@ -25,6 +25,7 @@ class KillSwitch:
 
     Attributes:
         reason: why it is on; None while it is off.
+        trips: how often it went on, being found on at first included.
     """
 
     reason: str | None
@@ -32,6 +33,7 @@ class KillSwitch:
     def __init__(self, directory: Path) -> None:
         self._path = directory / FILE_NAME
         self.reason = self.look()
+        self.trips = int(self.is_on)
 
     def __repr__(self) -> str:
         return f"<KillSwitch {'off' if self.reason is None else 'ON: ' + self.reason}>"
@@ -70,6 +72,7 @@ class KillSwitch:
         if self.reason is not None:
             return
         self.reason = reason
+        self.trips += 1
         self._path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self._path.with_suffix(".tmp")
         write_synced(temporary, msgspec.json.encode(_State(reason, now_ns)) + b"\n")

@@ -9,7 +9,7 @@ import random
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -307,6 +307,63 @@ async def test_the_kill_switch_cancels_everything_and_stays_on(place: Place) -> 
         again.create(order)
     again.kill_switch.release()
     assert await ended(again.create(order)) is OutcomeKind.ACKED
+
+
+async def test_an_end_from_another_thread_is_refused_and_changes_nothing(place: Place) -> None:
+    client = await place.client()
+    assert await ended(client.create(await place.resting())) is OutcomeKind.ACKED
+    await until(lambda: len(client.account.open_orders) == 1)
+    for end in (lambda: client.kill("enough"), client.cancel_everything):
+        with pytest.raises(Refused, match="run_coroutine_threadsafe"):
+            await asyncio.to_thread(asyncio.run, end())
+    assert not client.kill_switch.is_on
+    assert client._why_stopped() is None
+    await place.check_soon(client)
+    assert len(client.account.open_orders) == 1
+    # what the words say to do instead
+    loop = asyncio.get_running_loop()
+    brought = await asyncio.to_thread(asyncio.run_coroutine_threadsafe, client.kill("enough"), loop)
+    await asyncio.wrap_future(brought)
+    assert not place.truth.orders
+
+
+async def kill_and_give_up(client: TradingClient) -> None:
+    killing = asyncio.create_task(client.kill("enough"))
+    await asyncio.sleep(0)
+    assert client.kill_switch.is_on
+    killing.cancel()
+
+
+async def trip_the_switch_alone(client: TradingClient) -> None:
+    client.kill_switch.trip("enough", 1)
+
+
+async def trip_it_again_at_once(client: TradingClient) -> None:
+    """Not seen off in between by whoever looks each second."""
+    resting = client.account.open_orders[0]
+    await client.kill("enough")
+    client.kill_switch.release()
+    again = NewOrder(
+        category=resting.category, symbol=resting.symbol, side=Side.BUY, quantity=D("0.02"), price=resting.price
+    )  # fmt: skip
+    assert await ended(client.create(again)) is OutcomeKind.ACKED
+    client.kill_switch.trip("once more", 2)
+
+
+@pytest.mark.parametrize("trip", [kill_and_give_up, trip_the_switch_alone, trip_it_again_at_once])
+async def test_whoever_switched_it_on_what_is_open_is_cancelled(
+    place: Place, trip: Callable[[TradingClient], Awaitable[None]]
+) -> None:
+    client = await place.client()
+    assert await ended(client.create(await place.resting())) is OutcomeKind.ACKED
+    await until(lambda: len(client.account.open_orders) == 1)
+    await trip(client)
+    assert place.truth.orders
+    await until(lambda: client._swept_trips == client.kill_switch.trips and not client._cancelling)
+    assert not place.truth.orders
+    assert client.kill_switch.is_on
+    client._sweep()
+    assert not client._cancelling, "once is enough: what others of the account open later is theirs"
 
 
 async def test_the_kill_switch_cancels_what_others_of_the_account_have_open(
