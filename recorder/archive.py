@@ -21,7 +21,7 @@ from recorder.manifest import Manifest, read_manifest
 from recorder.object_store import ObjectStore, StoredFile, is_object_url
 from recorder.result import Result
 from recorder.sql.database import Database, Settings
-from recorder.sql.statements import refuse_all_but_reading, translated
+from recorder.sql.statements import refuse_all_but_reading
 from recorder.stored_archive import read_stored_manifest
 from schemas.errors import ConfigError, NoData, TapebookError
 from schemas.manifest import FileRun, ManifestFile, ManifestSegment
@@ -159,7 +159,7 @@ class Archive:
         except BaseException as error:
             release()
             if isinstance(error, duckdb.Error):
-                raise translated(error) from error
+                raise database.translated(error) from error
             raise
         return database.run(session, prepared, release, calls.cause, at_once=len(calls) > 0)
 

@@ -9,7 +9,7 @@ from typing import IO, TypeAlias
 from recorder.object_store import CHUNK_BYTES, StoredFile, StoredReader
 from schemas.errors import Corrupt, StoreError
 
-__all__ = ["FilePlace", "open_place", "parquet_source", "sha256_of", "size_of"]
+__all__ = ["FilePlace", "not_there", "open_place", "parquet_source", "sha256_of", "size_of"]
 
 FilePlace: TypeAlias = Path | StoredFile
 
@@ -22,6 +22,14 @@ def open_place(place: FilePlace) -> IO[bytes] | StoredReader:
 def parquet_source(place: FilePlace) -> Path | StoredReader:
     """Return what pyarrow opens as a Parquet file: of a path it maps what it needs. Raises OSError, StoreError."""
     return place if isinstance(place, Path) else place.open()
+
+
+def not_there(place: FilePlace | str) -> StoreError:
+    """Return what is to be said of a file of the manifest that is missing, whoever has wanted to read it."""
+    return StoreError(
+        f"{place}: the manifest names it, but it is not there; run `tapebook verify`, or, if the archive was "
+        "compacted long after it was opened here, open it again"
+    )
 
 
 def size_of(place: FilePlace) -> int:

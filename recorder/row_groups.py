@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from engine.stored_rows import holds, restore
-from recorder.file_places import FilePlace, parquet_source
-from schemas.errors import Corrupt, StoreError
+from recorder.file_places import FilePlace, not_there, parquet_source
+from schemas.errors import Corrupt
 from schemas.names import Table
 from schemas.tables import schema_of
 
@@ -79,10 +79,7 @@ class ArchiveReader:
             self.is_of_table = holds(table, self._file.schema_arrow)
             self.groups = _groups(self._file.metadata, columns)
         except FileNotFoundError as error:
-            raise StoreError(
-                f"{path}: the manifest names it, but it is not there; run `tapebook verify`, or, if the archive was "
-                "compacted long after it was opened here, open it again"
-            ) from error
+            raise not_there(path) from error
         except _UNREADABLE as error:
             raise Corrupt(path, f"it cannot be read as Parquet: {error}") from error
 

@@ -8,8 +8,12 @@ damaged file itself meets its error.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
-__all__ = ["spared"]
+__all__ = ["MISSING", "spared"]
+
+MISSING: Final = "missing"
+"""Directory of the stand-ins, in which they have the paths of the files that they stand for."""
 
 
 def spared(paths: list[str], empty: Path, root: str, scratch: Path) -> list[str]:
@@ -28,7 +32,7 @@ def spared(paths: list[str], empty: Path, root: str, scratch: Path) -> list[str]
         if "://" in path or Path(path).exists():  # of an object store only who opens it asks
             out.append(path)
             continue
-        stand_in = scratch / "missing" / path.removeprefix(f"{root}/").lstrip("/")
+        stand_in = scratch / MISSING / path.removeprefix(f"{root}/").lstrip("/")
         stand_in.parent.mkdir(parents=True, exist_ok=True)
         stand_in.touch()
         out.append(str(stand_in))

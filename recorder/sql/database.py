@@ -12,17 +12,19 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from recorder.file_places import not_there
 from recorder.manifest import Manifest
 from recorder.object_store import ObjectStore
 from recorder.result import Result
-from recorder.spared import spared
+from recorder.spared import MISSING, spared
 from recorder.sql.calls import Piece
 from recorder.sql.statements import translated
 from recorder.stored_archive import STORED_ROOT, stored_files
-from schemas.errors import ConfigError
+from schemas.errors import ConfigError, TapebookError
 from schemas.manifest import ManifestFile
 from schemas.names import Table
 from schemas.stored import RESHAPED, written_schema
+from schemas.tables import schema_of
 from schemas.views import MASKED_VARIABLE, files_variable, view_statements
 
 __all__ = ["Database", "Settings"]
@@ -167,16 +169,25 @@ class Database:
             release()
             if found is not None:
                 raise found from None
-            raise translated(error) from error
+            raise self.translated(error) from error
         except BaseException as error:
             release()
             if isinstance(error, RuntimeError) and str(error) == _INTERRUPTED:
                 raise KeyboardInterrupt from None
             raise
-        batches = _Batches(reader, release, cause)
+        batches = _Batches(reader, release, cause, self.translated)
         if at_once:
             batches.begin()
         return Result(reader.schema, batches, types)
+
+    def translated(self, error: Exception) -> TapebookError:
+        """Return one of DuckDB's errors as ours; a missing file is told as by all who read the archive."""
+        text = str(error)
+        # A stand-in for it was read, or the file was asked for itself.
+        found = re.search(rf"{re.escape(str(self._scratch / MISSING))}/([^'\"\n]+\.parquet)", text)
+        if found is None and ("No files found" in text or "No such file" in text):
+            found = re.search(rf"{re.escape(str(self._root))}/([^'\"\n]+\.parquet)", text)
+        return translated(error) if found is None else not_there(f"{self._manifest.archive}/{found[1]}")
 
     def _open(self, settings: Settings) -> duckdb.DuckDBPyConnection:
         earlier = set()
@@ -225,10 +236,12 @@ class Database:
 
     def _spare(self) -> None:
         for table in Table:
-            paths, _ = self._parquet_paths(table)
-            self._variables[files_variable(table)] = spared(
-                paths, self._empty(table), str(self._root), self._scratch
-            )
+            paths, reshaped = self._parquet_paths(table)
+            for files, earlier in ((paths, False), (reshaped, True)):
+                if files:
+                    self._variables[files_variable(table, earlier=earlier)] = spared(
+                        files, self._empty(table, earlier=earlier), str(self._root), self._scratch
+                    )
 
     def _parquet_paths(self, table: Table) -> tuple[list[str], list[str]]:
         """The files of a table, never none, and those of an earlier schema version that have other columns."""
@@ -239,10 +252,10 @@ class Database:
         later = [file for file in files if file.schema_version >= 2]
         return self.paths(table, later), self.paths(table, earlier)
 
-    def _empty(self, table: Table) -> Path:
+    def _empty(self, table: Table, *, earlier: bool = False) -> Path:
         empty = (
             self._scratch
-            / "empty"
+            / ("empty of version 1" if earlier else "empty")
             / table.value
             / "category="
             / "symbol="
@@ -252,7 +265,7 @@ class Database:
         if not empty.exists():
             empty.parent.mkdir(parents=True, exist_ok=True)
             # Writing a table without rows would import pandas where it is installed, which takes longer than all else.
-            pq.ParquetWriter(empty, written_schema(table)).close()
+            pq.ParquetWriter(empty, schema_of(table) if earlier else written_schema(table)).close()
         return empty
 
     def _root_of_paths(self) -> Path | str:
@@ -275,7 +288,9 @@ class _Batches:
         reader: pa.RecordBatchReader,
         release: Callable[[], None],
         cause: Callable[[Exception], BaseException | None],
+        translated: Callable[[Exception], TapebookError],
     ) -> None:
+        self._translated = translated
         self._reader: pa.RecordBatchReader | None = reader
         self._release = release
         self._cause = cause
@@ -301,7 +316,7 @@ class _Batches:
             if found is not None:
                 raise found from None
             # Arrow's stream knows only OSError: the text is DuckDB's all the same.
-            raise translated(error) from error
+            raise self._translated(error) from error
 
     def begin(self) -> None:
         """Have the first batch made; errors as of the next one."""

@@ -12,8 +12,10 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pytest
+from typer.testing import CliRunner
 
 from recorder.archive import Archive, open_archive
+from recorder.cli import app
 from schemas.errors import ConfigError, Corrupt, DataError, StoreError
 from schemas.manifest import ManifestFile, ManifestSegment
 from schemas.names import Table
@@ -163,9 +165,7 @@ def test_a_filter_on_the_path_columns_opens_no_other_file(data: Path) -> None:
             file.write_bytes(b"not Parquet")
     with open_archive(data) as archive:
         sql = "SELECT sequence FROM trades WHERE symbol = 'BTCUSDT' AND date = '2024-08-09'"
-        # The first file gives the view its columns, so it has to be whole.
-        with pytest.raises(DataError, match="verify"):
-            rows(archive, sql)
+        assert rows(archive, sql) == [{"sequence": 86_400_008}]
     first = HandmadeArchive(data, collector="a")
     for version in (1, 2):
         first.segment(NOON_NS + version, {(Table.TRADES, "AAA"): [trade(version)]}, schema_version=version)
@@ -185,8 +185,65 @@ def test_only_what_the_manifest_names_is_read(data: Path) -> None:
 def test_a_missing_file_is_a_store_error(data: Path) -> None:
     for file in (data / "archive" / "trades").rglob("*.parquet"):
         file.unlink()
-    with open_archive(data) as archive, pytest.raises(StoreError, match="verify"):
-        rows(archive, "SELECT * FROM trades")
+    with open_archive(data) as archive:
+        with pytest.raises(StoreError, match="it is not there; run `tapebook verify`"):
+            rows(archive, "SELECT * FROM trades")
+        assert rows(archive, "SELECT count(*) AS n FROM tickers") == [{"n": 1}]
+
+
+ASKED = ["--from", "2024-08-08T12:00:00Z", "--to", "2024-08-08T12:00:03Z"]
+
+
+SUM = ["query", "SELECT sum(price) FROM trades"]
+EXPORT = ["export", "parquet", "--category", "linear", "--symbol", "BTCUSDT"]
+
+
+@pytest.mark.parametrize(
+    ("directory", "table", "command"),
+    [
+        ("data", Table.TRADES, SUM),
+        ("it's", Table.TRADES, SUM),
+        ("da[t]a*", Table.TRADES, SUM),
+        ("data", Table.TRADES, EXPORT),
+        ("data", Table.TRADES, ["bars", "BTCUSDT", *ASKED]),
+        ("it's", Table.TRADES, ["bars", "BTCUSDT", *ASKED]),
+        ("da[t]a*", Table.TRADES, ["bars", "BTCUSDT", *ASKED]),
+        ("data", Table.BOOK_UPDATES, ["snapshots", "BTCUSDT", *ASKED]),
+        ("data", Table.BOOK_UPDATES, ["book", "BTCUSDT", "--at", "2024-08-08T12:00:01Z"]),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else str(value),
+)
+def test_a_missing_file_is_told_in_one_way_whoever_reads_it(
+    tmp_path: Path, directory: str, table: Table, command: list[str]
+) -> None:
+    data = tmp_path / directory
+    span = {"start_time": NOON_NS, "end_time": NOON_NS + 3_000_000_000}
+    topics = ("orderbook.50.BTCUSDT", "publicTrade.BTCUSDT")
+    tables = {
+        (Table.TRADES, "BTCUSDT"): [trade(1), trade(2)],
+        (Table.BOOK_UPDATES, "BTCUSDT"): [book_row(1, kind="snapshot")],
+        (Table.COVERAGE, "BTCUSDT"): [{"sequence": 0, "topic": topic, **span} for topic in topics],
+    }
+    HandmadeArchive(data).segment(NOON_NS, tables, schema_version=2)
+    (file,) = (data / "archive" / table.value).rglob("*.parquet")
+    file.unlink()
+    output = ["-o", str(tmp_path / "out")] if command[0] == "export" else []
+    result = CliRunner().invoke(app, [*command, *output, "--data", str(data)])
+    assert isinstance(result.exception, StoreError), result.output
+    assert (result.exception.exit_code, result.stdout) == (4, "")
+    assert str(result.exception) == (
+        f"{file}: the manifest names it, but it is not there; run `tapebook verify`, or, if the archive was compacted "
+        "long after it was opened here, open it again"
+    )
+
+
+def test_a_file_that_goes_while_the_archive_is_open_is_missing_too(data: Path) -> None:
+    with open_archive(data) as archive:
+        assert rows(archive, "SELECT count(*) AS n FROM trades") == [{"n": 4}]
+        for file in (data / "archive" / "trades").rglob("*.parquet"):
+            file.unlink()
+        with pytest.raises(StoreError, match=r"^/.*\.parquet: the manifest names it, but it is not there"):
+            rows(archive, "SELECT sum(price_mantissa) FROM trades")
 
 
 @pytest.mark.parametrize("name", ["symbol=ETHUSDT", "da[t]a*", "it's; --", "a b"])
