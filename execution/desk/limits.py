@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final
 
 import msgspec
+from msgspec.structs import force_setattr
 
 from engine.venue.rules import ZERO, decimal_of, plain
 from engine.venue.terms import Side
@@ -21,6 +22,7 @@ from execution.desk.filters import Filters
 from execution.desk.live import Fill, LiveAccount, LiveOrder
 from execution.desk.orders import Change, NewOrder, Refused
 from execution.desk.outcomes import OrderRequest
+from execution.desk.values import amounts, positive, whole
 from execution.desk.wire import Op
 from schemas.errors import ConfigError
 from schemas.names import Category
@@ -57,7 +59,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         quote_age_ms: an older quote doesn't count.
 
     Raises:
-        ConfigError: a limit that isn't positive.
+        ConfigError: a limit that isn't positive, or no number that is exact; the message names it.
     """
 
     order_notional: Decimal | None
@@ -69,23 +71,15 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     quote_age_ms: int = 5_000
 
     def __post_init__(self) -> None:
-        limits: dict[str, Any] = {
-            name: getattr(self, name)
-            for name in (
-                "order_notional",
-                "position_notional",
-                "requests_per_second",
-                "collar",
-                "quote_age_ms",
-            )
-        }
-        limits |= {f"daily_loss {coin}": amount for coin, amount in (self.daily_loss or {}).items()}
-        limits |= {f"order_quantity {symbol}": most for symbol, most in self.order_quantity.items()}
-        for name, value in limits.items():
-            if value is not None and not value > 0:
-                raise ConfigError(
-                    f"limit {name} is {value}: expected a positive one, or none to switch it off"
-                )
+        for name in ("order_notional", "position_notional", "collar"):
+            if getattr(self, name) is not None:
+                force_setattr(self, name, positive(f"limit {name}", getattr(self, name)))
+        if self.requests_per_second is not None:
+            whole("limit requests_per_second", self.requests_per_second)
+        whole("limit quote_age_ms", self.quote_age_ms)
+        if self.daily_loss is not None:
+            force_setattr(self, "daily_loss", amounts("limit daily_loss", self.daily_loss, "USDT"))
+        force_setattr(self, "order_quantity", amounts("limit order_quantity", self.order_quantity, "BTCUSDT"))
         if self.collar is not None and self.collar >= 1:
             raise ConfigError(f"limit collar is {self.collar}: expected a share such as 0.01, which is 1 %")
 

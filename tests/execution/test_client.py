@@ -524,7 +524,12 @@ def test_real_money_needs_permission(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "more",
     [{"symbols": {}}, {"symbols": {Category.SPREAD: ("X",)}}, {"recv_window_ms": 5}, {"dcp_window_s": 2},
-     {"dead_man_s": 0.0}],
+     {"dead_man_s": 0.0}, {"dead_man_s": float("nan")}, {"dead_man_s": "5"},
+     # of other types, which would be taken for something else, or fail only once there are orders
+     {"fsync": "commit"}, {"fsync": "whenever"}, {"fsync": True}, {"directory": "trading"}, {"limits": None},
+     {"limits": {"collar": None}}, {"symbols": {"linear": ("BTCUSDT",)}}, {"symbols": {LINEAR: "BTCUSDT"}},
+     {"symbols": {LINEAR: ("",)}}, {"symbols": {LINEAR: (5,)}}, {"symbols": {LINEAR: None}},
+     {"symbols": ("BTCUSDT",)}, {"recv_window_ms": 5_000.0}, {"dcp_window_s": 40.0}, {"live": "no"}],
 )  # fmt: skip
 def test_settings_that_do_not_fit(tmp_path: Path, more: dict[str, Any]) -> None:
     values: dict[str, Any] = {
@@ -533,7 +538,8 @@ def test_settings_that_do_not_fit(tmp_path: Path, more: dict[str, Any]) -> None:
         "symbols": {LINEAR: ("BTCUSDT",)},
         "limits": NO_LIMITS,
     }
-    with pytest.raises(ConfigError):
+    (name,) = more
+    with pytest.raises(ConfigError, match="no symbol" if more == {"symbols": {}} else name):
         Settings(**(values | more))
 
 

@@ -406,11 +406,30 @@ def test_inverse_losses_are_coins() -> None:
 @pytest.mark.parametrize(
     "limits",
     [{"order_notional": D(0)}, {"requests_per_second": -1}, {"collar": D(1)}, {"daily_loss": {"USDT": D(0)}},
-     {"order_quantity": {"BTCUSDT": D(-1)}}, {"quote_age_ms": 0}],
+     {"order_quantity": {"BTCUSDT": D(-1)}}, {"quote_age_ms": 0},
+     # of other types, which would fail with the first order, or hold nothing
+     {"collar": 0.01}, {"order_notional": 1_000.0}, {"order_notional": "1000"}, {"position_notional": D("NaN")},
+     {"order_notional": D("sNaN")}, {"order_notional": D("Infinity")}, {"order_notional": True},
+     {"requests_per_second": 0.5}, {"requests_per_second": 5.0}, {"requests_per_second": True},
+     {"requests_per_second": D(5)}, {"daily_loss": D(3)}, {"daily_loss": {"USDT": 200.0}},
+     {"daily_loss": {"USDT": D("NaN")}}, {"daily_loss": {"USDT": None}}, {"daily_loss": {5: D(1)}},
+     {"daily_loss": [("USDT", D(1))]}, {"order_quantity": {"BTCUSDT": 0.5}}, {"order_quantity": None},
+     {"order_quantity": D(1)}, {"quote_age_ms": 0.5}, {"quote_age_ms": None}, {"quote_age_ms": float("nan")}],
 )  # fmt: skip
 def test_limits_that_are_none(limits: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match="limit"):
+    (name,) = limits
+    with pytest.raises(ConfigError, match=f"limit {name}"):
         Limits(**(OPEN | limits))
+
+
+def test_whole_numbers_are_exact() -> None:
+    quantities = {"BTCUSDT": D(2)}
+    limits = Limits(
+        **(OPEN | {"order_notional": 1_000, "daily_loss": {"USDT": 3}, "order_quantity": quantities})
+    )
+    assert [type(number) for number in (limits.order_notional, (limits.daily_loss or {})["USDT"])] == [D, D]
+    assert (limits.order_notional, limits.daily_loss) == (D(1_000), {"USDT": D(3)})
+    assert limits.order_quantity is quantities, "it may be changed later"
 
 
 def test_every_limit_has_to_be_said() -> None:
