@@ -24,7 +24,7 @@ from recorder.compact import merge_group
 from recorder.file_places import sha256_of
 from recorder.findings import Finding, Subject, Verification
 from recorder.journal import segments
-from recorder.leftovers import find_leftovers, is_ours, merged_name
+from recorder.leftovers import find_leftovers, merged_name
 from recorder.manifest import Manifest, append_manifest, read_manifest, rolled_files
 from recorder.merge_rows import Source
 from recorder.parquet_files import sync_directory
@@ -231,12 +231,6 @@ def _delete_leftovers(data: Path, result: Repair, *, dry_run: bool) -> None:
     manifest = read_manifest(data / "archive")
     for leftover in list(find_leftovers(data, manifest)):
         where = manifest.archive / leftover.path
-        if leftover.why == "foreign" and is_ours(where.name):
-            what = (
-                "no line of a manifest names it, and neither the journal nor the files that are named have all of its "
-                "rows: it is left alone"
-            )
-            result.add(where, Fate.LOST, what)
         if leftover.why not in ("orphan", "temporary"):
             continue  # what was replaced stays until its grace is over
         result.add(

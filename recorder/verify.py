@@ -9,7 +9,6 @@ by one, must arrive at those digests too, and at every keyframe.
 from __future__ import annotations
 
 import tempfile
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,11 +21,11 @@ from recorder.file_places import FilePlace, sha256_of
 from recorder.findings import Finding, Subject, Verification
 from recorder.journal import segments
 from recorder.journal.files import SEALED
-from recorder.leftovers import find_leftovers
 from recorder.manifest import Manifest, manifest_path, read_manifest, read_segments
 from recorder.roll import Rolled, roll_fully
 from recorder.verify_books import check_books
 from recorder.verify_deep import check_rebuilds
+from recorder.verify_leftovers import check_leftovers, note_beginnings
 from recorder.verify_lines import wrong_in_line
 from recorder.verify_merged import MergedChecks
 from schemas.errors import Corrupt, TapebookError
@@ -67,13 +66,15 @@ def verify(
     sealed = _list_journal(data, manifest, result)
     if not quick:
         unrolled = _check_journal(manifest, sealed, intact, result, progress)
-    check_order({**unrolled, **manifest.segments}, result)
+    known = {**unrolled, **manifest.segments}
+    check_order(known, result)
+    note_beginnings(archive, known, result)
     if not quick:
         check_books(manifest, result, progress)
         _check_lines(manifest, intact, result, progress)
     if deep:
         check_rebuilds(manifest, result, progress)
-    _note_leftovers(data, manifest, result)
+    check_leftovers(data, manifest, result)
     return result
 
 
@@ -157,28 +158,6 @@ def _list_journal(data: Path, manifest: Manifest, result: Verification) -> dict[
         else:
             result.note(where, "not in the journal: its files are checked by themselves")
     return sealed
-
-
-def _note_leftovers(data: Path, manifest: Manifest, result: Verification) -> None:
-    counts: Counter[str] = Counter()
-    sizes: Counter[str] = Counter()
-    for leftover in find_leftovers(data, manifest):
-        if leftover.why == "foreign":
-            result.note(
-                manifest.archive / leftover.path, "no line of the manifest names it: it counts for nobody"
-            )
-        counts[leftover.why] += 1
-        sizes[leftover.why] += leftover.bytes
-    for why, what in (
-        ("replaced", "were replaced by merged files, and are deleted by a later roll or compaction"),
-        ("orphan", "were left behind by a crash; `tapebook compact` or `tapebook repair` deletes them"),
-        (
-            "temporary",
-            "are being written, or were when something was killed; `tapebook repair` deletes these",
-        ),
-    ):
-        if counts[why]:
-            result.note(manifest.archive, f"{counts[why]} files ({sizes[why]:,} bytes) {what}")
 
 
 # ---- journal against archive -----------------------------------------------------------------------------------
