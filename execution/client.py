@@ -127,6 +127,7 @@ class TradingClient:
         self._journal: OrderJournal | None = None
         self._broken = ""
         self._thread = 0  # which began it
+        self._has_ended = False
         self._cancelling = 0  # how many of those that cancel everything are at it
         self._swept_trips = -1  # of the kill switch, after which nothing was open any more
         self._loaded_for = 0
@@ -187,6 +188,15 @@ class TradingClient:
     # -- beginning and end ---------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
+        """Begin to trade.
+
+        Raises:
+            ConfigError: a key, settings or a directory that don't fit; or it was entered before.
+            ExchangeError: there is no way there, or nothing can be known.
+            StoreError: the directory can't be written to.
+        """
+        if self._thread:
+            raise ConfigError("a client is entered once: make another TradingClient")
         try:
             await self._begin()
         except BaseException:
@@ -235,6 +245,8 @@ class TradingClient:
     async def _until(self, condition: Callable[[], bool]) -> None:
         while not condition():
             failed = self._trade.failed or self._private.failed or self._broken
+            if self._has_ended:
+                failed = failed or "the client has ended"
             if failed:
                 raise ExchangeError(failed)
             self._changed.clear()
@@ -248,14 +260,13 @@ class TradingClient:
             return
 
     async def _end(self) -> None:
+        self._has_ended = True
+        self._changed.set()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._stack.aclose()
-        for futures in self._sender.waiters.values():
-            for future in futures:
-                future.cancel()
-        self._sender.waiters.clear()
+        self._sender.waiters.end()
         journal, self._journal, self._sender.journal = self._journal, None, None
         if journal is not None:
             journal.close()
@@ -440,9 +451,7 @@ class TradingClient:
                 self._journal.outcome(request, time.time_ns())
         except StoreError as error:
             self._break(str(error))
-        for future in self._sender.waiters.pop(request.request_id, ()):
-            if not future.done() and request.outcome is not None:
-                future.set_result(request.outcome)
+        self._sender.waiters.tell(request)
         self._changed.set()
 
     def _notice(self, what: str, words: str) -> None:

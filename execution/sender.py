@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any, Final
 from execution.desk.limits import RiskGate
 from execution.desk.link_ids import LinkIds
 from execution.desk.orders import NewOrder, Refused
-from execution.desk.outcomes import OrderRequest, Outcome
+from execution.desk.outcomes import OrderRequest
 from execution.desk.plain_orders import PlainOrders
 from execution.desk.rates import RateLimiter
 from execution.desk.replies import OrderReply, PrivateRows, item_of, pair_items
@@ -22,7 +21,7 @@ from execution.exchange_clock import ExchangeClock
 from execution.order_journal import OrderJournal, Way
 from execution.signed_rest import NotSent, SignedRest
 from execution.sockets import KeptSocket
-from execution.ticket import Ticket
+from execution.ticket import Ticket, Waiters
 from recorder.network import Network
 from schemas.errors import ExchangeError, StoreError
 from schemas.names import Category
@@ -90,7 +89,7 @@ class Sender:
         self._calls = calls
         self._recv_window_ms = recv_window_ms
         self._on_connection: dict[int, dict[str, list[OrderRequest]]] = {}
-        self.waiters: dict[str, list[asyncio.Future[Outcome]]] = {}
+        self.waiters = Waiters()
         self.socket = KeptSocket(
             network,
             trade_url(network.root),

@@ -127,14 +127,17 @@ async def wait_for(ticket: Ticket) -> Outcome:
     """Wait for an outcome, however long that takes, and say so where it is in doubt."""
     waiting = asyncio.ensure_future(ticket.outcome())
     told = False
-    while not waiting.done():
-        await asyncio.wait({waiting}, timeout=_DOUBT_S)
-        if not told and not waiting.done() and ticket.request.state is RequestState.UNKNOWN:
-            told = True
-            say(
-                f"the answer to the {_name(ticket.request)} is lost, so it is in doubt: asking the exchange until it "
-                "is known (who interrupts this leaves that to the next command)"
-            )
+    try:
+        while not waiting.done():
+            await asyncio.wait({waiting}, timeout=_DOUBT_S)
+            if not told and not waiting.done() and ticket.request.state is RequestState.UNKNOWN:
+                told = True
+                say(
+                    f"the answer to the {_name(ticket.request)} is lost, so it is in doubt: asking the exchange until "
+                    "it is known (who interrupts this leaves that to the next command)"
+                )
+    finally:
+        waiting.cancel()  # where this is interrupted
     return waiting.result()
 
 

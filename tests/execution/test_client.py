@@ -287,6 +287,37 @@ async def test_a_batch_is_sent_whole_or_not_at_all(place: Place) -> None:
     assert [await ended(ticket) for ticket in tickets] == [OutcomeKind.ACKED] * 2
 
 
+async def test_an_outcome_that_the_end_leaves_open_is_an_error_in_words(
+    open_place: Callable[..., Any],
+) -> None:
+    place: Place = await open_place("order_lost=1")
+    client = await place.client()
+    order = await place.resting()
+    before, after = client.create(order), client.create(order)
+    waiting = [asyncio.create_task(ended(before)), asyncio.create_task(client.settled())]
+    await asyncio.sleep(0)
+    await client.__aexit__(None, None, None)
+    for task in waiting:
+        with pytest.raises(ExchangeError, match="the client has ended"):
+            await task
+    for ticket in (before, after):
+        with pytest.raises(ExchangeError, match="the next client of the directory finds out"):
+            await ended(ticket)
+
+
+async def test_a_client_is_entered_once(place: Place) -> None:
+    client = await place.client()
+    with pytest.raises(ConfigError, match="a client is entered once"):
+        await client.__aenter__()
+    assert await ended(client.create(await place.resting())) is OutcomeKind.ACKED, "it goes on"
+    await client.__aexit__(None, None, None)
+    with pytest.raises(ConfigError, match="a client is entered once"):
+        await client.__aenter__()
+    again = await place.client()
+    await again.cancel_everything()
+    assert not place.truth.orders
+
+
 # -- safety ------------------------------------------------------------------------------------------------
 
 
