@@ -78,7 +78,7 @@ def _parquet(
     names = None if tables is None else [part.strip() for part in tables.split(",") if part.strip()]
     with open_archive(choices.data) as archive:
         _warn(archive.warnings)
-        done = export_parquet(archive, chosen, output, names)
+        done = export_parquet(archive, chosen, output, names, told=_say)
     for one in done:
         if choices.style is ReportFormat.JSON:
             print(msgspec.json.encode(one._asdict()).decode())
@@ -138,7 +138,7 @@ def _tardis(
 
     with open_archive(choices.data) as archive:
         _warn(archive.warnings)
-        done = export_tardis(archive, _chosen(choices, depth), output, snapshots=snapshots)
+        done = export_tardis(archive, _chosen(choices, depth), output, snapshots=snapshots, told=_say)
     for one in done:
         if choices.style is ReportFormat.JSON:
             print(msgspec.json.encode(one._asdict()).decode())
@@ -151,6 +151,10 @@ def _tardis(
 def _warn(warnings: list[str]) -> None:
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
+
+
+def _say(sentence: str) -> None:
+    print(sentence, file=sys.stderr)
 
 
 def _chosen(choices: _Choices, depth: int | None = None) -> Any:

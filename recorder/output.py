@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from schemas.errors import ConfigError, StoreError
 
-__all__ = ["new_file", "standard_output"]
+__all__ = ["make_directory", "new_file", "remove_stale", "standard_output"]
 
 
 @contextmanager
@@ -47,9 +47,7 @@ def new_file(path: Path, *, data: Path) -> Iterator[BinaryIO]:
         StoreError: it cannot be written.
     """
     target = path.resolve()
-    for part in ("journal", "archive"):
-        if target.is_relative_to((data / part).resolve()):
-            raise ConfigError(f"{path} lies in {data / part}, which holds the recording; choose another file")
+    _refuse_recording(path, data, "file")
     temporary = target.with_name(f"{target.name}.tmp")
     try:
         with open(temporary, "wb") as out:
@@ -61,3 +59,53 @@ def new_file(path: Path, *, data: Path) -> Iterator[BinaryIO]:
         if isinstance(error, OSError):
             raise StoreError(f"{path}: cannot be written: {error}") from error
         raise
+
+
+def make_directory(path: Path, *, data: Path) -> None:
+    """Make a directory for files that are written, unless it is there.
+
+    Args:
+        path: the directory.
+        data: the data directory, whose journal and archive are refused as places to write to.
+
+    Raises:
+        ConfigError: it would lie among the recording, or there is something else of its name.
+        StoreError: it cannot be made.
+    """
+    _refuse_recording(path, data, "directory")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        found = next(each for each in (path, *path.parents) if each.exists())
+        raise ConfigError(f"{found}: expected a directory, found a file; name another with -o") from error
+    except OSError as error:
+        raise StoreError(
+            f"{path}: the directory cannot be made: {error.strerror or error}; name another with -o"
+        ) from error
+
+
+def remove_stale(path: Path) -> bool:
+    """Take away what an earlier export left under a name that this one has no rows for; tells whether there was any.
+
+    Raises:
+        StoreError: it cannot be removed.
+    """
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise StoreError(
+            f"{path}: of an earlier export, and cannot be removed: {error.strerror or error}; take it away, it has "
+            "nothing to do with what is beside it now"
+        ) from error
+    return True
+
+
+def _refuse_recording(path: Path, data: Path, what: str) -> None:
+    target = path.resolve()
+    for part in ("journal", "archive"):
+        if target.is_relative_to((data / part).resolve()):
+            raise ConfigError(
+                f"{path} lies in {data / part}, which holds the recording; choose another {what}"
+            )

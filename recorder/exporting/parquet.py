@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -11,8 +12,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recorder.archive import Archive
-from recorder.exporting.selection import ExportSelection, rows_of, spans_of, time_column
-from recorder.output import new_file
+from recorder.exporting.selection import (
+    ExportSelection,
+    at_most_one_collector,
+    rows_of,
+    spans_of,
+    time_column,
+)
+from recorder.output import make_directory, new_file, remove_stale
 from schemas.columns import DECIMAL
 from schemas.errors import ConfigError, NoData
 from schemas.names import Table
@@ -34,28 +41,36 @@ class ExportedTable(NamedTuple):
 
 
 def export_parquet(
-    archive: Archive, chosen: ExportSelection, directory: Path, tables: list[str] | None = None
+    archive: Archive,
+    chosen: ExportSelection,
+    directory: Path,
+    tables: list[str] | None = None,
+    *,
+    told: Callable[[str], None] = lambda _: None,
 ) -> list[ExportedTable]:
     """Write a symbol's rows of a span, each table as ``DIRECTORY/<table>.parquet``; those without rows make no file.
 
     Args:
         archive: opened.
         chosen: which rows.
-        directory: made if it is missing; files of the same names are replaced.
+        directory: made if it is missing; files of the same names are replaced, and removed where there are no rows.
         tables: only these.
+        told: handed a sentence about each file that was removed.
 
     Raises:
-        ConfigError: no such table.
+        ConfigError: no such table, several collectors, or a directory that can be none.
         NoData: no table has such rows.
+        StoreError: the disk refuses.
     """
     known = [table for table in Table if table not in _LEFT_OUT and time_column(table) is not None]
     unknown = sorted(set(tables or ()) - {table.value for table in known})
     if unknown:
         raise ConfigError(f"--tables {','.join(unknown)}: expected some of {', '.join(known)}")
+    wanted = [table for table in known if tables is None or table.value in tables]
+    chosen = at_most_one_collector(archive, wanted, chosen) or chosen
     done = []
-    for table in known:
-        if tables is not None and table.value not in tables:
-            continue
+    without_rows = []
+    for table in wanted:
         where = "applied" if "applied" in schema_of(table).names else "true"
         rows = 0
         path = directory / f"{table.value}.parquet"
@@ -66,8 +81,9 @@ def export_parquet(
         batches = (plain_rows(batch) for batch in result if batch.num_rows)
         first = next(batches, None)
         if first is None:
+            without_rows.append(path)
             continue
-        directory.mkdir(parents=True, exist_ok=True)
+        make_directory(directory, data=archive.data)
         with (
             new_file(path, data=archive.data) as out,
             pq.ParquetWriter(out, first.schema, compression="zstd") as writer,
@@ -81,6 +97,9 @@ def export_parquet(
             f"{archive.data}: no rows of {chosen.category} {chosen.symbol} in that span; "
             "`tapebook status` tells what there is"
         )
+    for path in without_rows:
+        if remove_stale(path):
+            told(f"{path}: of an earlier export, removed: there are no such rows in this one")
     return done
 
 

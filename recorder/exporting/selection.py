@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from recorder.archive import Archive, Result
@@ -9,7 +10,15 @@ from schemas.errors import ConfigError, NoData
 from schemas.names import Category, Table
 from schemas.tables import FULL_DEPTH, schema_of
 
-__all__ = ["ExportSelection", "book_depth", "one_collector", "rows_of", "spans_of", "time_column"]
+__all__ = [
+    "ExportSelection",
+    "at_most_one_collector",
+    "book_depth",
+    "one_collector",
+    "rows_of",
+    "spans_of",
+    "time_column",
+]
 
 
 class ExportSelection(NamedTuple):
@@ -93,15 +102,30 @@ def _clauses(chosen: ExportSelection) -> tuple[list[str], list[Any]]:
     return ["category = $1", "symbol = $2"], [chosen.category, chosen.symbol]
 
 
-def one_collector(archive: Archive, tables: tuple[Table, ...], chosen: ExportSelection) -> ExportSelection:
+def one_collector(archive: Archive, tables: Sequence[Table], chosen: ExportSelection) -> ExportSelection:
     """Name the collector whose rows they are.
 
     Raises:
-        ConfigError: several have recorded the symbol.
+        ConfigError: several have recorded the symbol, or the one that was named hasn't.
         NoData: none has.
     """
-    if chosen.collector is not None:
-        return chosen
+    narrowed = at_most_one_collector(archive, tables, chosen)
+    if narrowed is not None:
+        return narrowed
+    known = sorted(
+        {f"{category} {symbol}" for table in tables for category, symbol in archive.manifest.symbols(table)}
+    )
+    raise NoData(
+        f"{archive.data}: nothing of {chosen.category} {chosen.symbol} is recorded; there is "
+        + (", ".join(known[:8]) or "nothing at all")
+        + (f" and {len(known) - 8} more" if len(known) > 8 else "")
+    )
+
+
+def at_most_one_collector(
+    archive: Archive, tables: Sequence[Table], chosen: ExportSelection
+) -> ExportSelection | None:
+    """Name the collector whose rows they are; None where none has any. Raises ConfigError as ``one_collector``."""
     names = sorted(
         {
             found.collector
@@ -110,18 +134,14 @@ def one_collector(archive: Archive, tables: tuple[Table, ...], chosen: ExportSel
         }
     )
     if not names:
-        known = sorted(
-            {
-                f"{category} {symbol}"
-                for table in tables
-                for category, symbol in archive.manifest.symbols(table)
-            }
-        )
-        raise NoData(
-            f"{archive.data}: nothing of {chosen.category} {chosen.symbol} is recorded; there is "
-            + (", ".join(known[:8]) or "nothing at all")
-            + (f" and {len(known) - 8} more" if len(known) > 8 else "")
-        )
+        return None
+    if chosen.collector is not None:
+        if chosen.collector not in names:
+            raise ConfigError(
+                f"--collector: found {chosen.collector!r}, expected one of those that have recorded {chosen.symbol}: "
+                + ", ".join(names)
+            )
+        return chosen
     if len(names) > 1:
         raise ConfigError(
             f"{chosen.symbol} was recorded by {', '.join(names)}: name one with --collector, so that "

@@ -4,7 +4,7 @@ asked for; gzip. Stamps are microseconds."""
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -13,7 +13,7 @@ import numpy as np
 from engine.core.book import Book
 from recorder.archive import Archive
 from recorder.exporting.selection import ExportSelection, book_depth, one_collector, rows_of
-from recorder.output import new_file
+from recorder.output import make_directory, new_file, remove_stale
 from schemas.errors import ConfigError, NoData
 from schemas.names import Table
 
@@ -47,7 +47,12 @@ def snapshot_header(levels: int) -> str:
 
 
 def export_tardis(
-    archive: Archive, chosen: ExportSelection, directory: Path, *, snapshots: int | None = None
+    archive: Archive,
+    chosen: ExportSelection,
+    directory: Path,
+    *,
+    snapshots: int | None = None,
+    told: Callable[[str], None] = lambda _: None,
 ) -> list[TardisExport]:
     """Write ``<exchange>_incremental_book_L2_<symbol>.csv.gz`` and ``…_trades_…``; what has no rows makes no file.
 
@@ -56,12 +61,16 @@ def export_tardis(
     Args:
         archive: what is recorded.
         chosen: of it.
-        directory: where to; made if it is missing.
+        directory: where to; made if it is missing; files of the same names are replaced, and removed where there are
+            no rows.
         snapshots: also write ``…_book_snapshot_<snapshots>_…``: so many levels a side, whenever any of them changes.
+        told: handed a sentence about each file that was removed.
 
     Raises:
-        ConfigError: several collectors, or depths; or the book has fewer levels than the snapshots.
+        ConfigError: several collectors, or depths; the book has fewer levels than the snapshots; or a directory that
+            can be none.
         NoData: there is nothing in the span.
+        StoreError: the disk refuses.
     """
     chosen = one_collector(archive, (Table.BOOK_UPDATES, Table.TRADES), chosen)
     chosen = chosen._replace(depth=book_depth(archive, chosen))
@@ -80,12 +89,14 @@ def export_tardis(
         rows = _snapshots(archive, chosen, head, snapshots)
         files.append((f"book_snapshot_{snapshots}", snapshot_header(snapshots), rows))
     done = []
+    without_rows = []
     for name, header, messages in files:
+        path = directory / f"{exchange}_{name}_{chosen.symbol.replace('/', '-')}.csv.gz"
         first = next(messages, None)
         if first is None:
+            without_rows.append(path)
             continue
-        directory.mkdir(parents=True, exist_ok=True)
-        path = directory / f"{exchange}_{name}_{chosen.symbol.replace('/', '-')}.csv.gz"
+        make_directory(directory, data=archive.data)
         written = count = empty = 0
         with new_file(path, data=archive.data) as out, gzip.GzipFile("", "wb", 6, out, 0) as packed:
             packed.write(f"{header}\n".encode())
@@ -96,6 +107,9 @@ def export_tardis(
         done.append(TardisExport(str(path), written, count, empty))
     if not done:
         raise NoData(f"{chosen.symbol}: no book and no trades in that span")
+    for path in without_rows:
+        if remove_stale(path):
+            told(f"{path}: of an earlier export, removed: there are no such rows in this one")
     return done
 
 

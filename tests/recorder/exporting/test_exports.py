@@ -19,6 +19,7 @@ from recorder.cli import main
 from recorder.exporting.hftbacktest import EVENT, export_hftbacktest
 from recorder.exporting.parquet import decimals, export_parquet
 from recorder.exporting.selection import ExportSelection
+from recorder.exporting.tardis import export_tardis
 from recorder.roll import roll_data
 from schemas.errors import ConfigError, NoData
 from schemas.names import Category
@@ -222,6 +223,61 @@ def test_two_collectors_are_not_mixed(data: Path, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="recorded by one, two: name one with --collector"):
             export_hftbacktest(archive, CHOSEN, tmp_path / "x.npz")
         assert export_hftbacktest(archive, CHOSEN._replace(collector="two"), tmp_path / "x.npz").trades == 1
+        with pytest.raises(ConfigError, match="recorded by one, two: name one with --collector"):
+            export_parquet(archive, CHOSEN, tmp_path / "out")
+        assert not (tmp_path / "out").exists()
+        export_parquet(archive, CHOSEN._replace(collector="two"), tmp_path / "out", ["trades"])
+        for export, to in ((export_hftbacktest, "x.npz"), (export_tardis, "t"), (export_parquet, "p")):
+            with pytest.raises(ConfigError, match=r"found 'three', expected one of .* BTCUSDT: one, two"):
+                export(archive, CHOSEN._replace(collector="three"), tmp_path / to)
+    assert pq.read_table(tmp_path / "out" / "trades.parquet")["trade_id"].to_pylist() == ["t-two"]
+
+
+def test_nothing_of_an_earlier_export_stays_beside_a_later_one(
+    data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    with open_archive(data) as archive:
+        export_parquet(archive, CHOSEN, out)
+        (out / "mine.parquet").write_bytes(b"x")
+        early = CHOSEN._replace(to_ns=START_NS + 25 * MS)  # the gap begins later
+        export_parquet(archive, early, out, ["trades"])
+        assert (out / "gaps.parquet").exists()  # not asked for: not touched
+        told: list[str] = []
+        export_parquet(archive, early, out, told=told.append)
+        assert [sentence.partition(": ")[0] for sentence in told] == [str(out / "gaps.parquet")]
+        with pytest.raises(NoData):
+            export_parquet(archive, CHOSEN._replace(to_ns=START_NS - MS), out)
+    names = sorted(path.name for path in out.iterdir())
+    assert names == ["book_updates.parquet", "coverage.parquet", "mine.parquet", "trades.parquet"]
+    with open_archive(data) as archive:
+        export_tardis(archive, CHOSEN, out)
+    command = ["export", "tardis", "--data", str(data), "--category", "linear", "--symbol", "BTCUSDT"]
+    capfd.readouterr()
+    assert run([*command, "-o", str(out), "--to", "2023-11-14T22:13:20.015Z"]) == 0
+    assert "bybit_trades_BTCUSDT.csv.gz: of an earlier export, removed" in capfd.readouterr().err
+    assert [path.name for path in out.glob("bybit*")] == ["bybit_incremental_book_L2_BTCUSDT.csv.gz"]
+
+
+@pytest.mark.parametrize("form", ["parquet", "tardis"])
+def test_a_directory_that_can_be_none(
+    data: Path, tmp_path: Path, form: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    command = ["export", form, "--data", str(data), "--category", "linear", "--symbol", "BTCUSDT", "-o"]
+    file = tmp_path / "file"
+    file.write_bytes(b"mine")
+    for place in (file, file / "below"):
+        assert run([*command, str(place)]) == 2
+        told = capfd.readouterr().err
+        assert told.count("\n") == 1
+        assert f"{file}: expected a directory, found a file" in told
+    inside = data / "archive" / "trades" / "out"
+    assert run([*command, str(inside)]) == 2
+    assert "holds the recording; choose another directory" in capfd.readouterr().err
+    assert not inside.exists()
+    assert run([*command, "/proc/tapebook"]) == 4
+    assert "/proc/tapebook: the directory cannot be made: " in capfd.readouterr().err
+    assert file.read_bytes() == b"mine"
 
 
 def test_the_commands(data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
