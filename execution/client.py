@@ -17,7 +17,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack
 from decimal import localcontext
 from threading import get_ident
@@ -339,7 +339,7 @@ class TradingClient:
         self._check_thread()
         return self._entry.create(order, or_rest=or_rest)
 
-    def create_batch(self, orders: Sequence[NewOrder], *, or_rest: bool = False) -> list[Ticket]:
+    def create_batch(self, orders: Iterable[NewOrder], *, or_rest: bool = False) -> list[Ticket]:
         """Send several new orders of one category in one message (20; on spot 10); all or none of them.
 
         Each has an outcome of its own. Arguments and errors as `create`.
@@ -353,7 +353,7 @@ class TradingClient:
         return self._entry.amend(key, change, or_rest=or_rest)
 
     def amend_batch(
-        self, changes: Sequence[tuple[OrderKey, Change]], *, or_rest: bool = False
+        self, changes: Iterable[tuple[OrderKey, Change]], *, or_rest: bool = False
     ) -> list[Ticket]:
         """Send changes of several open orders of one category in one message; as `create_batch`."""
         self._check_thread()
@@ -368,7 +368,7 @@ class TradingClient:
         self._check_thread()
         return self._entry.cancel(key, or_rest=or_rest)
 
-    def cancel_batch(self, keys: Sequence[OrderKey], *, or_rest: bool = True) -> list[Ticket]:
+    def cancel_batch(self, keys: Iterable[OrderKey], *, or_rest: bool = True) -> list[Ticket]:
         """Send several cancels of one category in one message. Arguments and errors as `cancel`."""
         self._check_thread()
         return self._entry.cancel_batch(keys, or_rest=or_rest)

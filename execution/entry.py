@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal, InvalidOperation, localcontext
 from typing import Any, Final
@@ -87,6 +87,8 @@ class OrderEntry:
 
     def create(self, order: NewOrder, *, or_rest: bool = False) -> Ticket:
         """Send a new order."""
+        if not isinstance(order, NewOrder):
+            raise _no_such("order", order, NewOrder)
         now_ms = self._clock.now_ms()
         ticket = self._sender.submit_plain(order, self._plain, self._begin_plain, now_ms, self._why_stopped)
         if ticket is not None:
@@ -96,8 +98,12 @@ class OrderEntry:
         way = self._sender.check_way(_CREATE, order.category, now_ms, or_rest=or_rest)
         return self._sender.submit(self._begin_order(order, self._ids.next()), way, now_ms)
 
-    def create_batch(self, orders: Sequence[NewOrder], *, or_rest: bool = False) -> list[Ticket]:
+    def create_batch(self, orders: Iterable[NewOrder], *, or_rest: bool = False) -> list[Ticket]:
         """Send several new orders in one message."""
+        orders = list(orders)
+        for order in orders:
+            if not isinstance(order, NewOrder):
+                raise _no_such("order", order, NewOrder)
         now_ms = self._clock.now_ms()
         self._check_trading()
         self._gate.check_rate(now_ms, len(orders))
@@ -141,15 +147,19 @@ class OrderEntry:
 
     def amend(self, key: OrderKey, change: Change, *, or_rest: bool = False) -> Ticket:
         """Send a change of an open order."""
+        _check_change(key, change)
         self._check_trading()
         now_ms = self._clock.now_ms()
         way = self._sender.check_way(Op.AMEND, key.category, now_ms, or_rest=or_rest)
         return self._sender.submit(self._begin_change(key, change, now_ms), way, now_ms)
 
     def amend_batch(
-        self, changes: Sequence[tuple[OrderKey, Change]], *, or_rest: bool = False
+        self, changes: Iterable[tuple[OrderKey, Change]], *, or_rest: bool = False
     ) -> list[Ticket]:
         """Send changes of several open orders in one message."""
+        changes = list(changes)
+        for key, change in changes:
+            _check_change(key, change)
         now_ms = self._clock.now_ms()
         self._gate.check_rate(now_ms, len(changes))
         begun = (self._begin_change(key, change, now_ms) for key, change in changes)
@@ -171,13 +181,17 @@ class OrderEntry:
 
     def cancel(self, key: OrderKey, *, or_rest: bool = True) -> Ticket:
         """Send a cancel."""
+        _check(key)
         now_ms = self._clock.now_ms()
         way = self._sender.check_way(Op.CANCEL, key.category, now_ms, or_rest=or_rest)
         request = self._requests.begin(Op.CANCEL, key, self._cancel_fields(key), self._ids.next())
         return self._sender.submit(request, way, now_ms)
 
-    def cancel_batch(self, keys: Sequence[OrderKey], *, or_rest: bool = True) -> list[Ticket]:
+    def cancel_batch(self, keys: Iterable[OrderKey], *, or_rest: bool = True) -> list[Ticket]:
         """Send several cancels in one message."""
+        keys = list(keys)
+        for key in keys:
+            _check(key)
         now_ms = self._clock.now_ms()
         begun = (
             self._requests.begin(Op.CANCEL, key, self._cancel_fields(key), self._ids.next()) for key in keys
@@ -241,6 +255,26 @@ def _reckoning(symbol: str, quantity: Decimal | None, price: Decimal | None) -> 
             f"{symbol}: quantity {quantity}, price {price}: with the instrument's steps and our own prices these can't "
             f"be reckoned with in {RECKONING.prec} digits: give numbers that an order may have",
         ) from None
+
+
+def _check(key: OrderKey) -> None:
+    """Whether a key names an order."""
+    if not isinstance(key, OrderKey):
+        raise _no_such("order key", key, OrderKey)
+    key.check()
+
+
+def _check_change(key: OrderKey, change: Change) -> None:
+    _check(key)
+    if not isinstance(change, Change):
+        raise _no_such("change", change, Change)
+
+
+def _no_such(what: str, found: object, kind: type) -> Refused:
+    return Refused(
+        what,
+        f"{ascii(found)[:80]} is a {type(found).__name__}: expected a {kind.__name__} of execution.desk.orders",
+    )
 
 
 def _no_symbol(category: Category, symbol: str) -> Refused:

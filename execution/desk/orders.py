@@ -40,6 +40,7 @@ _TEXTS: Final[dict[str, str]] = {
 }
 """The wire's words, which a dictionary finds sooner than a member's ``value`` does."""
 _MAXIMUM_MAGNITUDE: Final = 18
+_KINDS: Final[dict[type, str]] = {bool: "True or False", int: "a whole number", str: "a text"}
 
 
 def _is_sensible(number: Decimal) -> bool:
@@ -49,6 +50,21 @@ def _is_sensible(number: Decimal) -> bool:
         and number.is_finite()
         and number > 0
         and abs(number.adjusted()) <= _MAXIMUM_MAGNITUDE
+    )
+
+
+def _is_whole(number: object) -> bool:
+    return isinstance(number, int) and not isinstance(number, bool)
+
+
+def _is_zero(number: object) -> bool:
+    """An exact 0: neither False nor 0.0."""
+    return type(number) in (int, Decimal) and number == 0
+
+
+def _of_another_type(name: str, value: object, kind: type) -> Refused:
+    return Refused(
+        name, f"{ascii(value)[:80]} is a {type(value).__name__}: expected {_KINDS.get(kind, kind.__name__)}"
     )
 
 
@@ -83,6 +99,27 @@ class OrderKey(msgspec.Struct, frozen=True, gc=False):
     symbol: str
     order_id: str = ""
     link_id: str = ""
+
+    def check(self) -> None:
+        """Hold it against what a key has. Not done when it is made, as each row of the exchange makes one.
+
+        Raises:
+            Refused: it names no order, or has values of other types.
+        """
+        if not isinstance(self.category, Category) or self.category not in CATEGORIES:
+            names = ", ".join(f"Category.{member.name}" for member in CATEGORIES)
+            raise Refused("category", f"{self.category!r}: orders are placed in {names}")
+        for name, value in (
+            ("symbol", self.symbol),
+            ("order id", self.order_id),
+            ("orderLinkId", self.link_id),
+        ):
+            if not isinstance(value, str):
+                raise _of_another_type(name, value, str)
+        if not self.symbol or not (self.order_id or self.link_id):
+            raise Refused(
+                "order key", f"{self}: expected a symbol, and its order_id or link_id, as ticket.key has"
+            )
 
     def fields(self) -> dict[str, Any]:
         """The object of ``order.cancel``; one id, as the exchange would only look at one."""
@@ -142,6 +179,17 @@ class NewOrder(msgspec.Struct, frozen=True, kw_only=True):
             if not isinstance(value, kind):
                 names = ", ".join(f"{kind.__name__}.{member.name}" for member in kind)
                 raise Refused(kind.__name__, f"{value!r} is a {type(value).__name__}: give one of {names}")
+        if not (
+            isinstance(self.symbol, str)
+            and isinstance(self.link_id, str)
+            and _is_whole(self.position_index)
+            and type(self.reduce_only) is bool
+            and type(self.close_on_trigger) is bool
+            and type(self.in_quote_coin) is bool
+            and (self.trigger_rises is None or type(self.trigger_rises) is bool)
+            and (self.slippage_ticks is None or _is_whole(self.slippage_ticks))
+        ):
+            raise self._mistyped()
         if self.category not in CATEGORIES:
             raise Refused("category", f"{self.category.value}: orders are placed in {', '.join(CATEGORIES)}")
         if not self.symbol.isascii() or not 0 < len(self.symbol) <= 64 or self.symbol != self.symbol.upper():
@@ -151,7 +199,7 @@ class NewOrder(msgspec.Struct, frozen=True, kw_only=True):
                 "orderLinkId", f"{self.link_id[:60]!r}: expected 1 to 36 characters of A-Z, a-z, 0-9, - and _"
             )
         is_closing_all = self.reduce_only and self.close_on_trigger
-        if not (_is_sensible(self.quantity) or (is_closing_all and self.quantity == 0)):
+        if not (_is_sensible(self.quantity) or (is_closing_all and _is_zero(self.quantity))):
             raise _inexact("quantity", self.quantity) or Refused(
                 "quantity", f"{self.quantity}: expected a positive one (0 closes a whole position, with "
                 "reduce_only and close_on_trigger)",
@@ -171,6 +219,24 @@ class NewOrder(msgspec.Struct, frozen=True, kw_only=True):
         if self.position_index not in (0, 1, 2):
             raise Refused("position index", f"{self.position_index}: 0 one-way, 1 buy side, 2 sell side")
         self._check_terms()
+
+    def _mistyped(self) -> Refused:
+        """Which value is of another type than it has to be: what is true enough for Python may mean the opposite."""
+        for name, kind, is_optional in (
+            ("symbol", str, False),
+            ("link_id", str, False),
+            ("position_index", int, False),
+            ("reduce_only", bool, False),
+            ("close_on_trigger", bool, False),
+            ("in_quote_coin", bool, False),
+            ("trigger_rises", bool, True),
+            ("slippage_ticks", int, True),
+        ):
+            value = getattr(self, name)
+            is_right = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+            if not is_right and not (is_optional and value is None):
+                return _of_another_type(name.replace("_", " "), value, kind)
+        raise AssertionError(f"{self!r}: nothing is of another type")
 
     def _check_terms(self) -> None:
         protects = self.take_profit is not None or self.stop_loss is not None
@@ -294,7 +360,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
         for name in self.__struct_fields__:
             value = getattr(self, name)
             least_is_zero = name in ("take_profit", "stop_loss")
-            if value is not None and not (_is_sensible(value) or (least_is_zero and value == 0)):
+            if value is not None and not (_is_sensible(value) or (least_is_zero and _is_zero(value))):
                 short = name.replace("_", " ")
                 raise _inexact(short, value) or Refused(short, f"{value}: expected a positive one, or none")
 

@@ -499,6 +499,27 @@ async def test_what_was_lost_before_counts_before_the_first_order(place: Place) 
         again.create(market(Side.BUY))
 
 
+async def test_who_tells_no_prices_stops_trading_and_not_what_keeps_it_safe(place: Place) -> None:
+    quotes: list[Callable[[Category, str], Any]] = [place.quote]
+    limits = msgspec.structs.replace(NO_LIMITS, daily_loss={"USDT": D(10_000)})
+    client = await place.client(limits=limits, quote_of=lambda *key: quotes[-1](*key))
+    order = await place.resting()
+    assert await ended(client.create(market(Side.BUY))) is OutcomeKind.ACKED
+    await until(lambda: any(position.size for position in client.account.positions.values()))
+    assert await ended(client.create(order)) is OutcomeKind.ACKED
+    quotes.append(lambda *_: (D(1), D(2)))
+    await until(lambda: bool(client._broken))
+    with pytest.raises(Refused, match="expected a Quote"):
+        client.create(order)
+    assert place.truth.orders
+    (place.directory / "account" / "KILLED").touch()
+    await until(lambda: not place.truth.orders)
+    await client.__aexit__(None, None, None)
+    client.kill_switch.release()
+    with pytest.raises(ConfigError, match="expected a Quote"):
+        await place.client(limits=limits, quote_of=quotes[-1])
+
+
 async def test_the_exchanges_own_switch_is_armed_and_works(place: Place) -> None:
     client = await place.client(dcp_window_s=3)
     assert client.dcp["DERIVATIVES"]["timeWindow"] == "3"

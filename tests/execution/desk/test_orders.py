@@ -133,6 +133,21 @@ def test_the_exchange_reads_what_was_meant() -> None:
         ({"in_quote_coin": True}, "quote coin"),
         ({"category": Category.SPOT, "in_quote_coin": True}, "quote coin"),
         ({"category": Category.OPTION, "take_profit": D(2), "take_profit_limit": D(1)}, "option"),
+        # of other types, which may mean the opposite
+        ({"reduce_only": "no"}, "reduce only"),
+        ({"reduce_only": 1}, "reduce only"),
+        ({"close_on_trigger": None}, "close on trigger"),
+        ({"trigger_price": D(1), "trigger_rises": "no"}, "trigger rises"),
+        ({"category": Category.SPOT, "price": None, "in_quote_coin": "no"}, "in quote coin"),
+        ({"position_index": 1.0}, "position index"),
+        ({"position_index": True}, "position index"),
+        ({"position_index": "0"}, "position index"),
+        ({"price": None, "slippage_ticks": 5.0}, "slippage ticks"),
+        ({"symbol": 5}, "symbol"),
+        ({"symbol": None}, "symbol"),
+        ({"link_id": 5}, "link id"),
+        ({"quantity": 0, "price": None, "reduce_only": True, "close_on_trigger": False}, "quantity"),
+        ({"quantity": False, "price": None, "reduce_only": True, "close_on_trigger": True}, "quantity"),
     ],
 )
 def test_contradictions_are_refused(more: dict[str, Any], rule: str) -> None:
@@ -141,7 +156,11 @@ def test_contradictions_are_refused(more: dict[str, Any], rule: str) -> None:
     assert caught.value.rule == rule
 
 
-@pytest.mark.parametrize("values", [{}, {"price": D(0)}, {"stop_loss": D(-1)}, {"quantity": D("NaN")}])
+@pytest.mark.parametrize(
+    "values",
+    [{}, {"price": D(0)}, {"stop_loss": D(-1)}, {"quantity": D("NaN")}, {"stop_loss": False}, {"take_profit": 0.0},
+     {"price": False}, {"take_profit": "0"}, {"quantity": 0}],
+)  # fmt: skip
 def test_a_change_changes_something(values: dict[str, Any]) -> None:
     with pytest.raises(Refused):
         Change(**values)
@@ -154,3 +173,27 @@ def test_a_cancel_names_one_id() -> None:
         "orderId": "o1",
     }
     assert OrderKey(Category.SPOT, "BTCUSDT", "", "l1").fields()["orderLinkId"] == "l1"
+
+
+def test_a_zero_removes_a_protection() -> None:
+    assert Change(take_profit=D(0), stop_loss=0).wire() == {"takeProfit": "0", "stopLoss": "0"}  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("key", "rule"),
+    [
+        (OrderKey(Category.LINEAR, "BTCUSDT"), "order key"),
+        (OrderKey(Category.LINEAR, "", link_id="x"), "order key"),
+        (OrderKey("linear", "BTCUSDT", link_id="x"), "category"),  # type: ignore[arg-type]
+        (OrderKey(Category.SPREAD, "BTCUSDT", link_id="x"), "category"),
+        (OrderKey(Category.LINEAR, 5, link_id="x"), "symbol"),  # type: ignore[arg-type]
+        (OrderKey(Category.LINEAR, "BTCUSDT", order_id=5), "order id"),  # type: ignore[arg-type]
+        (OrderKey(Category.LINEAR, "BTCUSDT", link_id=None), "orderLinkId"),  # type: ignore[arg-type]
+    ],
+)
+def test_a_key_names_an_order(key: OrderKey, rule: str) -> None:
+    with pytest.raises(Refused) as caught:
+        key.check()
+    assert caught.value.rule == rule
+    OrderKey(Category.LINEAR, "BTCUSDT", link_id="x").check()
+    OrderKey(Category.OPTION, "BTCUSDT", "x").check()

@@ -475,7 +475,6 @@ def test_quotes_and_indexes_of_other_types_are_left_to_the_long_way() -> None:
     desk.quote = (QUOTE.bid, QUOTE.ask)  # type: ignore[assignment]
     assert desk.straight(desk.order()) is None
     desk.quote = QUOTE
-    assert desk.straight(desk.order(position_index=True)) is None
     assert desk.straight(desk.order(position_index=1)) is not None
 
 
