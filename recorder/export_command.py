@@ -5,13 +5,17 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
 
 from recorder.options import ReportFormat
 from recorder.shared_options import with_options
+
+if TYPE_CHECKING:
+    from recorder.archive import Archive
+    from recorder.exporting.selection import ExportSelection
 
 __all__ = ["exporting"]
 
@@ -79,6 +83,7 @@ def _parquet(
     with open_archive(choices.data) as archive:
         _warn(archive.warnings)
         done = export_parquet(archive, chosen, output, names, told=_say)
+        _tell_unread(archive, chosen)
     for one in done:
         if choices.style is ReportFormat.JSON:
             print(msgspec.json.encode(one._asdict()).decode())
@@ -101,7 +106,9 @@ def _hftbacktest(
 
     with open_archive(choices.data) as archive:
         _warn(archive.warnings)
-        done = export_hftbacktest(archive, _chosen(choices, depth), output)
+        chosen = _chosen(choices, depth)
+        done = export_hftbacktest(archive, chosen, output)
+        _tell_unread(archive, chosen)
     if choices.style is ReportFormat.JSON:
         print(msgspec.json.encode(done._asdict()).decode())
         return
@@ -138,7 +145,9 @@ def _tardis(
 
     with open_archive(choices.data) as archive:
         _warn(archive.warnings)
-        done = export_tardis(archive, _chosen(choices, depth), output, snapshots=snapshots, told=_say)
+        chosen = _chosen(choices, depth)
+        done = export_tardis(archive, chosen, output, snapshots=snapshots, told=_say)
+        _tell_unread(archive, chosen)
     for one in done:
         if choices.style is ReportFormat.JSON:
             print(msgspec.json.encode(one._asdict()).decode())
@@ -155,6 +164,24 @@ def _warn(warnings: list[str]) -> None:
 
 def _say(sentence: str) -> None:
     print(sentence, file=sys.stderr)
+
+
+def _tell_unread(archive: Archive, chosen: ExportSelection) -> None:
+    """Say what of the span lies in segments that can't be asked yet."""
+    from recorder.open_segments import not_asked_yet, unread
+    from schemas.names import Table
+
+    for sentence in not_asked_yet(
+        unread(
+            archive,
+            [chosen.category],
+            symbol=chosen.symbol,
+            tables=tuple(Table),
+            collector=chosen.collector,
+            end_ns=chosen.to_ns,
+        )
+    ):
+        _say(sentence)
 
 
 def _chosen(choices: _Choices, depth: int | None = None) -> Any:

@@ -10,7 +10,7 @@ import typer
 
 from recorder.archive import open_archive
 from recorder.output import new_file, standard_output
-from recorder.remarks import remarks
+from recorder.remarks import OnlyRow, remarks
 from recorder.render import Format, write_rows
 from schemas.errors import ConfigError
 
@@ -47,8 +47,8 @@ def query(
     with open_archive(data, masked=not unmasked, memory_limit=memory_limit, threads=threads) as archive:
         for warning in archive.warnings:
             typer.echo(f"warning: {warning}", err=True)
-        result = archive.sql(sql)
+        seen = OnlyRow(archive.sql(sql))
         with standard_output() if output is None else new_file(output, data=data) as out:
-            rows = write_rows(result, style, out)
-            for line in remarks(archive, sql, style, rows):
+            rows = write_rows(seen.result, style, out)
+            for line in remarks(archive, sql, style, rows, says_nothing=seen.says_nothing):
                 typer.echo(line, err=True)

@@ -14,7 +14,7 @@ from recorder.archive import Archive, open_archive
 from recorder.book_at import only_category
 from recorder.feed_rows import Clock
 from recorder.left_out import MomentWatch, bars_left_out
-from recorder.open_segments import not_asked_yet
+from recorder.open_segments import not_asked_yet, unread
 from recorder.output import new_file, standard_output
 from recorder.ranges.function import RangeFunction, Untrusted
 from recorder.render import MAX_TABLE_ROWS, Format, write_rows
@@ -168,16 +168,7 @@ def _beyond(
     archive: Archive, tables: tuple[Table, ...], category: str, symbol: str, end_ns: int
 ) -> list[str]:
     """What of the range lies in segments that can't be asked yet, so that rows which end early don't look like all."""
-    recorders = {
-        file.collector for table in tables for file in archive.files(table, category=category, symbol=symbol)
-    }
-    return not_asked_yet(
-        [
-            segment
-            for segment in archive.open_segments
-            if segment.collector in recorders and segment.start_ns < end_ns
-        ]
-    )
+    return not_asked_yet(unread(archive, [category], symbol=symbol, tables=tables, end_ns=end_ns))
 
 
 def cut_bars(start_ns: int, end_ns: int, every_ns: int) -> str:

@@ -3,35 +3,92 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
+import pyarrow as pa
+
 from recorder.archive import Archive
-from recorder.open_segments import not_asked_yet
+from recorder.open_segments import not_asked_yet, overlooked, unread
 from recorder.ranges.function import Kind
 from recorder.render import MAX_TABLE_ROWS, Format
+from recorder.result import Result
 from recorder.sql.functions import TABLE_FUNCTIONS
-from schemas.names import Table
+from schemas.names import Category, Table
 from schemas.time import NS_PER_MS, format_ns
 
-__all__ = ["remarks"]
+__all__ = ["OnlyRow", "remarks"]
 
 _MOST_SYMBOLS_NAMED: Final = 5
 _READ: Final = re.compile(r"\b(?:from|join)\s+(trades|book_updates)(?:_raw)?\b(?!\s*\()")
+_DESCRIBES: Final = re.compile(r"\s*(?:explain|describe|desc|show)\b", re.I)
+_DERIVED: Final = (
+    "candles", "deliveries", "funding_rates", "index_prices", "instruments_now", "lateness", "mark_prices",
+)  # fmt: skip
+_ASKED: Final = frozenset((*Table, *_DERIVED, *TABLE_FUNCTIONS))
 _OF_TRADES: Final = frozenset(("bars", "trades_with_quotes"))
 
 
-def remarks(archive: Archive, sql: str, style: Format, rows: int) -> list[str]:
-    """Return what is to be said of a query that gave so many rows, line by line."""
+class OnlyRow:
+    """Looks at the rows of a query while they pass: an aggregate of nothing has one row all the same.
+
+    Args:
+        result: the rows.
+    """
+
+    def __init__(self, result: Result) -> None:
+        self._rows = 0
+        self._first: pa.RecordBatch | None = None
+        self.result = Result(result.schema, self._watched(result), result.types)
+
+    @property
+    def says_nothing(self) -> bool:
+        """Whether there was one row, and nothing in it but zeros and nulls."""
+        return (
+            self._rows == 1
+            and self._first is not None
+            and not any(column[0].as_py() for column in self._first.columns)
+        )
+
+    def _watched(self, result: Result) -> Iterator[pa.RecordBatch]:
+        for batch in result:
+            if batch.num_rows:
+                self._first = batch if self._rows == 0 else None
+                self._rows += batch.num_rows
+            yield batch
+
+
+def remarks(archive: Archive, sql: str, style: Format, rows: int, *, says_nothing: bool = False) -> list[str]:
+    """Return what is to be said of a query, line by line.
+
+    Args:
+        archive, sql, style: what was asked.
+        rows: how many it gave.
+        says_nothing: they are an aggregate of nothing, as far as one can see.
+    """
     if rows == 0:
         return [*_recorded(archive, sql), *not_asked_yet(archive.open_segments)]
-    lines = _recorded_twice(archive, sql)
+    lines = [*_recorded_twice(archive, sql), *_not_in_it(archive, sql, says_nothing)]
     if style is Format.TABLE and rows > MAX_TABLE_ROWS:
         lines.append(
             f"only the first {MAX_TABLE_ROWS} rows are shown; "
             "narrow the query, or take all with --format csv, json or parquet"
         )
     return lines
+
+
+def _not_in_it(archive: Archive, sql: str, says_nothing: bool) -> list[str]:
+    """Return what is recorded and not among the rows, since its segment is open."""
+    words = set(re.findall(r"\w+", sql.lower()))
+    if (
+        not archive.open_segments
+        or _DESCRIBES.match(sql)
+        or not any(word.removesuffix("_raw") in _ASKED for word in words)
+    ):
+        return []
+    literals = set(re.findall(r"'(\w+)'", sql))  # in quotes: spread is a function and a column too
+    segments = unread(archive, [category for category in Category if category in literals])
+    return not_asked_yet(segments if says_nothing else overlooked(archive, segments))
 
 
 def _recorded_twice(archive: Archive, sql: str) -> list[str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from recorder.archive import Archive, open_archive
+from recorder.open_segments import not_asked_yet, overlooked, unread
 from recorder.output import new_file, standard_output
 from recorder.plots.coverage import By
 from recorder.plots.latency import Since
@@ -101,7 +102,7 @@ def _trades(
         line = _category(archive, category, symbol)
         return draw_trades(trades_picture(archive, line, symbol, start_ns, end_ns), width, height)
 
-    _draw(data, output, form, draw, memory_limit, threads)
+    _draw(data, output, form, draw, memory_limit, threads, category)
 
 
 @plotting.command("spread")
@@ -136,7 +137,7 @@ def _spread(
         picture = spread_picture(archive, line, symbol, start_ns, end_ns, topic=topic)
         return draw_spread(picture, width, height)
 
-    _draw(data, output, form, draw, memory_limit, threads)
+    _draw(data, output, form, draw, memory_limit, threads, category)
 
 
 @plotting.command("depth")
@@ -181,7 +182,7 @@ def _depth(
         )
         return draw_depth(picture, width, height)
 
-    _draw(data, output, form, draw, memory_limit, threads)
+    _draw(data, output, form, draw, memory_limit, threads, category)
 
 
 @plotting.command("latency")
@@ -218,7 +219,7 @@ def _latency(
         )
         return draw_latency(picture, width, height)
 
-    _draw(data, output, form, draw, memory_limit, threads)
+    _draw(data, output, form, draw, memory_limit, threads, category)
 
 
 @plotting.command("coverage")
@@ -251,7 +252,7 @@ def _coverage(
         picture = coverage_picture(archive, start_ns, end_ns, category=line, symbol=symbol, by=by)
         return draw_coverage(picture, width, height)
 
-    _draw(data, output, form, draw, memory_limit, threads)
+    _draw(data, output, form, draw, memory_limit, threads, category)
 
 
 def _range(start: str | None, end: str | None) -> tuple[int | None, int | None]:
@@ -274,7 +275,9 @@ def _draw(
     draw: Callable[[Archive], Figure],
     memory_limit: str | None,
     threads: int | None,
+    category: Category | None = None,
 ) -> None:
+    categories = [] if category is None else [category.value]
     chosen = _form(output, form)
     save = _save()
     to_pipe = str(output) == "-"
@@ -284,6 +287,8 @@ def _draw(
         for warning in archive.warnings:
             typer.echo(f"warning: {warning}", err=True)
         figure = draw(archive)
+        for sentence in not_asked_yet(overlooked(archive, unread(archive, categories))):
+            typer.echo(sentence, err=True)
     with standard_output() if to_pipe else new_file(output, data=data) as out:
         save(figure, out, chosen.value)
 

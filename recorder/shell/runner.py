@@ -9,7 +9,7 @@ from time import perf_counter
 from typing import BinaryIO, Final
 
 from recorder.archive import Archive
-from recorder.remarks import remarks
+from recorder.remarks import OnlyRow, remarks
 from recorder.render import Format, write_rows
 from recorder.shell.help import HELP, about, function_list, view_list
 from recorder.shell.vocabulary import Vocabulary, vocabulary_of
@@ -57,6 +57,7 @@ class Runner:
         self.timing = timing
         self.archive = self._opened()
         self._words: Vocabulary | None = None
+        self._says_nothing = False
 
     @property
     def words(self) -> Vocabulary:
@@ -92,7 +93,7 @@ class Runner:
     def _statement(self, sql: str) -> None:
         began = perf_counter()
         rows = self._interruptible(lambda: self._write(sql))
-        for line in remarks(self.archive, sql, self.style, rows):
+        for line in remarks(self.archive, sql, self.style, rows, says_nothing=self._says_nothing):
             self._say(line)
         if self.timing:
             shown = f"{rows:,} row{'' if rows == 1 else 's'}"
@@ -101,9 +102,11 @@ class Runner:
     def _write(self, sql: str) -> int:
         try:
             result = self.archive.sql(sql)
+            seen = OnlyRow(result)
             try:
-                return write_rows(result, self.style, self._out)
+                return write_rows(seen.result, self.style, self._out)
             finally:
+                self._says_nothing = seen.says_nothing
                 result.close()
                 self._out.flush()
         except NoData as error:

@@ -10,10 +10,12 @@ from recorder.archive import open_archive
 from recorder.book_state import book_at
 from recorder.cli import main
 from recorder.journal import CollectorLock, segments
-from recorder.open_segments import not_asked_yet
+from recorder.open_segments import not_asked_yet, unread
 from recorder.query import query
 from schemas.errors import NoData
+from schemas.names import Table
 from schemas.time import format_ns
+from tests.recorder.archives import MS, HandmadeArchive
 from tests.recorder.recordings import START_NS, record_day
 
 AFTER = "2031-01-01T00:00:00Z"
@@ -94,6 +96,87 @@ def test_rows_that_end_where_a_segment_is_being_written_are_not_all(
         said = capsys.readouterr()
         assert said.out.count("\n") >= 2
         assert said.err.count("since 2") == told, said.err
+
+
+def said_of(sql: str, data: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    query(sql, data)
+    return capsys.readouterr().err
+
+
+def test_rows_without_what_a_killed_recorder_left_are_not_all(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with CollectorLock(data, "linear"):
+        said = said_of("SELECT count(*) FROM trades_raw", data, capsys)
+        assert said.startswith("what 'killed' recorded since ")
+        assert said.count("\n") == 1  # the other goes on, and the archive has most of it
+        nothing = said_of("SELECT count(*), sum(size) FROM trades WHERE symbol = 'NOPE'", data, capsys)
+        assert "what 'linear' records since" in nothing
+        assert said_of("SELECT count(*) FROM trades WHERE category = 'linear'", data, capsys) == ""
+    assert "what 'linear' recorded since" in said_of("SELECT count(*) FROM trades", data, capsys)
+    for sql in ("SELECT 1", "DESCRIBE trades", "EXPLAIN SELECT count(*) FROM trades", "SHOW TABLES"):
+        assert said_of(sql, data, capsys) == ""
+
+
+@pytest.fixture
+def killed(tmp_path: Path) -> Path:
+    """A recording whose recorder was killed: its only segment is open, and whole."""
+    data = tmp_path / "killed"
+    record_day(data, steps=20, rotate_at=())
+    (segment,) = segments(data)
+    segment.path.rename(segment.path.with_suffix(".arrows.open"))
+    HandmadeArchive(data, "other").segment(
+        START_NS, {(Table.TRADES, "BTCUSDT"): [TRADE], COVERAGE: [COVERED]}
+    )
+    return data
+
+
+TRADE = {
+    "sequence": 1, "receive_time": START_NS, "push_time": START_NS // MS, "match_time": START_NS // MS,
+    "trade_id": "t", "price_mantissa": 1, "size_mantissa": 1,
+}  # fmt: skip
+COVERAGE = (Table.COVERAGE, "BTCUSDT")
+COVERED = {
+    "sequence": 0, "topic": "publicTrade.BTCUSDT", "start_time": START_NS, "end_time": START_NS + 10**10,
+}  # fmt: skip
+LINEAR = ["--category", "linear"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["query", "SELECT count(*) FROM trades"],
+        ["query", "SELECT count(*) FROM trades WHERE category = 'linear'"],
+        ["bars", "BTCUSDT", "--from", format_ns(START_NS), "--to", format_ns(START_NS + 10**9)],
+        ["export", "parquet", "--symbol", "BTCUSDT", *LINEAR, "-o", "out"],
+        ["export", "tardis", "--symbol", "BTCUSDT", *LINEAR, "-o", "out"],
+        ["plot", "coverage", *LINEAR, "-o", "out.svg"],
+    ],
+    ids=lambda arguments: "-".join(arguments[:2]).split(" ")[0],
+)
+def test_rows_beside_a_collector_that_was_killed_are_not_all(
+    killed: Path, arguments: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if arguments[0] == "plot":
+        pytest.importorskip("matplotlib", reason="pictures are drawn with matplotlib")
+    monkeypatch.chdir(killed.parent)
+    with pytest.raises(SystemExit) as ended:
+        main([*arguments, "--data", str(killed)])
+    said = capsys.readouterr().err
+    assert ended.value.code == 0, said
+    assert said.count("what 'linear' recorded since ") == 1
+    assert "never sealed, since its recorder was killed: `tapebook roll --data" in said
+
+
+def test_other_product_lines_and_collectors_are_no_concern(
+    killed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with open_archive(killed) as archive:
+        assert len(unread(archive, [])) == len(unread(archive, ["spot", "linear"])) == 1
+        assert unread(archive, ["spot"]) == []
+        assert unread(archive, ["linear"], collector="other") == []
+        assert unread(archive, ["linear"], end_ns=archive.open_segments[0].start_ns) == []
+    assert said_of("SELECT count(*) FROM trades WHERE category = 'spot'", killed, capsys) == ""
 
 
 def test_nothing_is_told_where_nothing_is_open(data: Path) -> None:
