@@ -13,6 +13,7 @@ import heapq
 import logging
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple, cast
 
@@ -22,7 +23,7 @@ import pyarrow as pa
 from recorder.gateway.books import topic_of
 from recorder.journal import Record, SegmentFile, SegmentGone, SegmentReader, segments
 from recorder.journal.files import SEALED, segment_path
-from recorder.output import new_file, standard_output
+from recorder.output import new_file, refuse_recording, standard_output
 from recorder.pruned_spans import warn_of_pruned
 from schemas.errors import ConfigError, DataError, NoData
 from schemas.names import RecordKind
@@ -38,6 +39,7 @@ __all__ = [
     "kinds_of",
     "open_segment",
     "selected",
+    "topics_named",
 ]
 
 ALL_KINDS: Final = frozenset(RecordKind)
@@ -94,11 +96,16 @@ _NAMED: Final = msgspec.json.Decoder(_Named)
 def _names(record: Record, topics: frozenset[str]) -> bool:
     if record.kind == RecordKind.FRAME:
         return topic_of(record.payload) in topics
+    return not topics.isdisjoint(topics_named(record))
+
+
+def topics_named(record: Record) -> set[str]:
+    """The topics that a note, a session event or a REST answer names."""
     try:
         named = _NAMED.decode(record.payload)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return False
-    return named.topic in topics or not topics.isdisjoint(named.topics)
+        return set()
+    return {*named.topics, *([] if named.topic is None else [named.topic])}
 
 
 def kinds_of(text: str) -> frozenset[RecordKind]:
@@ -194,7 +201,7 @@ def cat(
     json: bool = False,
     output: Path | None = None,
 ) -> int:
-    """Write the selected records; returns how many.
+    """Write the selected records; returns how many. Where there are none, there is no file either.
 
     Args:
         data: the data directory.
@@ -208,6 +215,12 @@ def cat(
         Corrupt, StoreError, ConfigError: as `selected` and ``new_file``.
     """
     found = selected(data, collector, selection)
+    if output is not None:
+        refuse_recording(output, data, "file")
+    first = next(found, None)
+    if first is None:
+        return 0
+    found = chain([first], found)
     warn_of_pruned(data, collector, selection.from_ns, selection.to_ns)
     if json:
         return _written(map(_object, found), output, data)

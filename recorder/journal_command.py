@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +12,8 @@ import typer
 from recorder.options import ReportFormat
 
 __all__ = ["LineFormat", "RebuildFormat", "journal"]
+
+log = logging.getLogger("tapebook")
 
 journal = typer.Typer(
     name="journal",
@@ -93,10 +96,21 @@ def _cat(
     """Print records: `<receive_ns> <frame>`, or, where other kinds are asked for,
     `<receive_ns> <collector> <sequence> <line> <kind> <payload>`. `gateway --replay` takes the former."""
     from recorder.journal_cat import Selection, cat, kinds_of
+    from recorder.journal_nothing import nothing_selected
+    from schemas.errors import ConfigError
 
     topics = frozenset(part.strip() for part in (topic or "").split(",") if part.strip())
     selection = Selection(kinds_of(kind), topics, _moment(start), _moment(end), once)
-    cat(data, collector, selection, json=style is LineFormat.JSON, output=output)
+    bounds = selection.from_ns, selection.to_ns
+    if bounds[0] is not None and bounds[1] is not None and bounds[0] >= bounds[1]:
+        raise ConfigError(f"--from {start} is not before --to {end}")
+    count = cat(data, collector, selection, json=style is LineFormat.JSON, output=output)
+    if count:
+        return
+    nothing = nothing_selected(data, collector, selection)
+    if topics or bounds != (None, None):
+        raise nothing
+    log.warning("%s", nothing)  # all that there is was asked for, and it may just have begun
 
 
 @journal.command("cut")

@@ -24,11 +24,11 @@ from recorder.journal.disk import disk_errors
 from recorder.journal.files import SEALED, segment_path
 from recorder.journal.format import FORMAT_VERSION, BatchEncoder, ClosingNote, SegmentInfo, build_batch
 from recorder.journal_cat import Selection, cat, in_span, journal_files, open_segment
-from recorder.pruned_spans import pruned_words, warn_of_pruned
-from schemas.errors import ConfigError, NoData
+from recorder.journal_nothing import nothing_in_span
+from recorder.pruned_spans import warn_of_pruned
+from schemas.errors import ConfigError
 from schemas.names import Category, RecordKind
 from schemas.notes import End, encode
-from schemas.time import format_ns
 
 __all__ = ["CutSegment", "cut_lines", "cut_segments", "one_collector"]
 
@@ -83,8 +83,7 @@ def cut_lines(
         raise ConfigError(f"{output}: exists already and is left alone; choose another name")
     count = cat(data, name, Selection(from_ns=from_ns, to_ns=to_ns, once=once), output=output)
     if not count:
-        output.unlink()
-        raise _nothing(data, name, from_ns, to_ns)
+        raise nothing_in_span(data, name, from_ns, to_ns)
     return count
 
 
@@ -122,7 +121,7 @@ def cut_segments(data: Path, collector: str | None, from_ns: int, to_ns: int, in
         try:
             made = _cut_all(in_span(files, from_ns, to_ns), from_ns, to_ns, directory)
             if not made:
-                raise _nothing(data, name, from_ns, to_ns)
+                raise nothing_in_span(data, name, from_ns, to_ns)
             warn_of_pruned(data, name, from_ns, to_ns)
             Disk().sync_directory(directory)
             temporary.rename(target)
@@ -131,16 +130,6 @@ def cut_segments(data: Path, collector: str | None, from_ns: int, to_ns: int, in
             raise
     home = journal_directory(into, name)
     return [each._replace(path=home / each.path.name) for each in made]
-
-
-def _nothing(data: Path, name: str, from_ns: int, to_ns: int) -> NoData:
-    pruned = pruned_words(data, name, from_ns, to_ns)
-    if pruned is not None:
-        return NoData(f"{data}: the journal has nothing of that time: {pruned}")
-    return NoData(
-        f"{data}: collector {name!r} received nothing from {format_ns(from_ns)} to {format_ns(to_ns)}; "
-        "`tapebook journal stat` tells what there is"
-    )
 
 
 def _cut_all(files: list[SegmentFile], from_ns: int, to_ns: int, directory: Path) -> list[CutSegment]:

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from schemas.errors import ConfigError, StoreError
 
-__all__ = ["make_directory", "new_file", "remove_stale", "standard_output"]
+__all__ = ["make_directory", "new_file", "refuse_recording", "remove_stale", "standard_output"]
 
 
 @contextmanager
@@ -47,7 +47,7 @@ def new_file(path: Path, *, data: Path) -> Iterator[BinaryIO]:
         StoreError: it cannot be written.
     """
     target = path.resolve()
-    _refuse_recording(path, data, "file")
+    refuse_recording(path, data, "file")
     temporary = target.with_name(f"{target.name}.tmp")
     try:
         with open(temporary, "wb") as out:
@@ -72,7 +72,7 @@ def make_directory(path: Path, *, data: Path) -> None:
         ConfigError: it would lie among the recording, or there is something else of its name.
         StoreError: it cannot be made.
     """
-    _refuse_recording(path, data, "directory")
+    refuse_recording(path, data, "directory")
     try:
         path.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
@@ -102,7 +102,8 @@ def remove_stale(path: Path) -> bool:
     return True
 
 
-def _refuse_recording(path: Path, data: Path, what: str) -> None:
+def refuse_recording(path: Path, data: Path, what: str) -> None:
+    """Refuse a place for a ``what`` that lies among the recording of a data directory. Raises ConfigError then."""
     target = path.resolve()
     for part in ("journal", "archive"):
         if target.is_relative_to((data / part).resolve()):

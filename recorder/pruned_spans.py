@@ -40,7 +40,7 @@ def pruned_words(data: Path, collector: str | None, from_ns: int | None, to_ns: 
         return None
     return (
         f"{count} segments of it were pruned from the journal, and are in the archive alone: "
-        f"`tapebook journal rebuild -o {data}/journal` with the same --from and --to puts them back"
+        f"`tapebook journal rebuild --data {data} -o {data}/journal` with the same --from and --to puts them back"
     )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from recorder.cli import main
 from recorder.gateway.sources import ReplaySource
 from recorder.journal import JournalWriter, Record, SegmentInfo, SegmentReader, journal_directory, segments
 from recorder.journal_cat import ALL_KINDS, STEP_NS, Selection, cat, in_span, kinds_of, selected
@@ -278,3 +279,43 @@ def test_a_full_disk_behind_a_redirection(tmp_path: Path) -> None:
         )  # fmt: skip
     assert done.returncode == 4
     assert b"standard output cannot be written" in done.stderr
+
+
+def test_nothing_found_is_told_with_what_there_is(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    def cats(*options: str) -> tuple[object, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(["journal", "cat", "--data", str(tmp_path), *options])
+        return ended.value.code, *capfd.readouterr()
+
+    feeds = (NS, 0, 3, b'{"note":"feeds","topics":["orderbook.50.BTCUSDT","publicTrade.BTCUSDT"]}')
+    write(tmp_path, "linear", [feeds, (NS + 1, 0, 0, BOOK % 1)])
+    out = tmp_path / "out"
+    for options, code, told in (
+        (
+            ("--topic", "NOPE"),
+            1,
+            "no records of NOPE; --topic takes full topics, and there are: orderbook.50.BTCUSDT",
+        ),
+        (("--topic", "publicTrade"), 1, "there are: publicTrade.BTCUSDT, orderbook.50.BTCUSDT"),
+        (
+            ("--topic", "publicTrade.BTCUSDT"),
+            1,
+            "no record (frame) of publicTrade.BTCUSDT; `tapebook journal stat`",
+        ),
+        (("--from", "2030-01-01T00:00:00Z"), 1, "nothing was received from 2030-01-01T00:00:00"),
+        (("--kind", "rest", "--to", "2030-01-01T00:00:00Z"), 1, "no record (rest) in that span"),
+        (
+            ("--from", "2030-01-02T00:00:00Z", "--to", "2030-01-01T00:00:00Z"),
+            2,
+            "--from 2030-01-02T00:00:00Z is not before --to 2030-01-01T00:00:00Z",
+        ),
+        (("--kind", "rest"), 0, "no record (rest); `tapebook journal stat` tells"),
+        (("--kind", "rest", "-o", str(out)), 0, "no record (rest)"),
+    ):
+        found_code, printed_out, printed_err = cats(*options)
+        assert (found_code, printed_out) == (code, "")
+        assert told in printed_err
+    assert not out.exists()
+    out.write_bytes(b"before")
+    assert cats("--topic", "NOPE", "-o", str(out))[0] == 1
+    assert out.read_bytes() == b"before"
