@@ -245,14 +245,17 @@ class Line:
 
     def delivers(self, topic: str) -> bool:
         """Whether it has sent something of it since."""
-        return self.is_subscribed(topic) and topic not in self._awaited()
+        session = self._session
+        return (
+            self.connected
+            and session is not None
+            and session.is_subscribed(topic)
+            and topic not in session.awaiting_data
+        )
 
     def begins_with_a_frame(self, topic: str) -> bool:
         """Whether a subscription of this topic is answered by a frame at once, however quiet it is."""
         return self._session is not None and self._session.begins_with_a_frame(topic)
-
-    def _awaited(self) -> set[str]:
-        return set() if self._session is None else self._session.awaiting_data
 
     def resync(self, topic: str, now_ns: int) -> None:
         """Subscribe one topic anew."""

@@ -57,7 +57,6 @@ class LiveRecording:
         self.config = config
         self.report: Report | None = None
         self._hub = Hub()
-        self._hub.heard_ns = self._heard_ns
         self._hears = False
         self._fan_out = FanOut(self._failed, self._slow, SLOW_NS, time.monotonic_ns)
         self._warnings = Warnings(log)
@@ -222,10 +221,6 @@ class LiveRecording:
         if roller is not None:
             await asyncio.to_thread(roller.finish)
 
-    def _heard_ns(self, topic: str) -> int:
-        collector = self._collector
-        return collector.lines.heard_ns(topic) if collector is not None and collector.is_recording else 0
-
     def _recording(self) -> list[Collector]:
         return [self._collector] if self._collector is not None and self._collector.is_recording else []
 
@@ -249,6 +244,8 @@ class LiveRecording:
         )
 
     def _attach(self, capture: Capture) -> None:
+        assert self._collector is not None
+        self._hub.heard_ns = self._collector.lines.heard_ns
         capture.drive(Driver(capture.engine, self._fan_out))
         self._begun.set()
 

@@ -217,7 +217,8 @@ class RiskGate:
         if quote is None:
             raise Refused(
                 "price collar",
-                f"{symbol}: there is no live book to hold the price against: wait for it, or give no collar",
+                f"{symbol}: there is no live book to hold the price against, or nothing has been heard of it for "
+                f"{self.limits.quote_age_ms} ms: wait for it, or give no collar",
             )
         if price is None:
             return
