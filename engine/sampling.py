@@ -11,6 +11,7 @@ from decimal import Decimal
 from fractions import Fraction
 from functools import partial
 from itertools import chain, pairwise
+from operator import index
 from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
@@ -96,8 +97,10 @@ def snapshots(
 
     Raises:
         ValueError: a number of the call makes no sense.
+        TypeError: it is no whole number.
         DataError, DecimalError: a row can't be taken; the message counts it from 0 in its record batch.
     """
+    levels = _whole("levels", levels)
     if levels < 1:
         raise ValueError(f"found levels={levels}, expected at least 1")
     make = _maker("levels", clock, every_ns, every_updates, origin_ns, start_ns, end_ns, levels=levels)
@@ -133,7 +136,7 @@ def order_flow(
         trusted, at ``price_exponent`` (null where that is no time).
 
     Raises:
-        ValueError, DataError: as for ``snapshots``.
+        ValueError, TypeError, DataError: as for ``snapshots``.
         DecimalError: a sum does not fit into int64.
     """
     make = _maker("flow", clock, every_ns, every_updates, origin_ns, start_ns, end_ns)
@@ -164,7 +167,7 @@ def depth_profile(
         across: wider ones would hold more if the topic were deeper. All null where a side is empty.
 
     Raises:
-        ValueError, DataError: as for ``snapshots``.
+        ValueError, TypeError, DataError: as for ``snapshots``.
         DecimalError: a sum does not fit into int64.
     """
     bands = tuple(map(_parts, bands_bps))
@@ -200,6 +203,14 @@ def _parts(basis_points: int | float | Decimal | Fraction) -> int:
 # ---- the walk ------------------------------------------------------------------------------------------------------
 
 
+def _whole(name: str, number: int) -> int:
+    """The number, of whatever kind of whole numbers it is."""
+    try:
+        return index(number)
+    except TypeError:
+        raise TypeError(f"found {name}={number!r}, expected a whole number") from None
+
+
 def _maker(
     kind: Kind,
     clock: Clock,
@@ -215,14 +226,14 @@ def _maker(
     """What makes the sampler, once the feed's depth is known. What is wrong with the call is said now."""
     if clock not in ("match", "push", "receive"):
         raise ValueError(f"found clock={clock!r}, expected match, push or receive")
+    given = {"every_ns": every_ns, "every_updates": every_updates, "origin_ns": origin_ns}
+    for name, number in {**given, "start_ns": start_ns, "end_ns": end_ns}.items():
+        if number is not None and not LOWEST <= _whole(name, number) <= HIGHEST:
+            raise ValueError(f"found {name}={number}, expected what int64 can hold")
     if (every_ns is None) == (every_updates is None) or (every_ns or every_updates or 0) < 1:
         raise ValueError(
             f"found every_ns={every_ns} and every_updates={every_updates}, expected one of them, at least 1"
         )
-    given = {"every_ns": every_ns, "every_updates": every_updates, "origin_ns": origin_ns}
-    for name, number in {**given, "start_ns": start_ns, "end_ns": end_ns}.items():
-        if number is not None and not LOWEST <= number <= HIGHEST:
-            raise ValueError(f"found {name}={number}, expected what int64 can hold")
 
     def make(depth: int) -> Sampler:
         return Sampler(

@@ -39,6 +39,7 @@ from engine.core.core cimport (
     tb_rescale,
     tb_sort_changes,
 )
+from engine.core.whole cimport *
 
 from operator import index
 
@@ -172,11 +173,15 @@ cdef class Book:
     # ---- levels ----
 
     def bids(self, n=None):
-        """The best ``n`` bids (default: depth; more reads beyond it) as (price, size) mantissas, best first."""
+        """The best ``n`` bids (default: depth; more reads beyond it) as (price, size) mantissas, best first.
+
+        Raises TypeError for what is no whole number, ValueError for one below 0."""
         return _levels_of(self, 0, n)
 
     def asks(self, n=None):
-        """The best ``n`` asks (default: depth; more reads beyond it) as (price, size) mantissas, best first."""
+        """The best ``n`` asks (default: depth; more reads beyond it) as (price, size) mantissas, best first.
+
+        Raises TypeError for what is no whole number, ValueError for one below 0."""
         return _levels_of(self, 1, n)
 
     @property
@@ -453,7 +458,7 @@ cdef Book view_of_rpi(const tb_feed *feed, object engine, const bint *busy):
 
 cdef list _levels_of(Book book, int side, n):
     book.look()
-    cdef int32_t wanted = max(0, min(book.depth if n is None else n, book.handle.sides[side].count))
+    cdef int32_t wanted = <int32_t>levels_wanted(n, book.depth, book.handle.sides[side].count)
     cdef tb_level level
     cdef list out = []
     for i in range(wanted):

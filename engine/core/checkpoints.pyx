@@ -8,6 +8,7 @@ from engine.core.core cimport *
 from engine.core.merge cimport merge_of, restore_merge
 from engine.core.readings cimport gap_of, levels_of, number_of_state, state_of
 from engine.core.values cimport name_of, optional, required, topic_of
+from engine.core.whole cimport *
 
 from schemas.notes import FeedCheckpoint, LineCheckpoint, Shared, TickerState
 from schemas.tables import CAUSES, TICKER_FIELDS

@@ -3,6 +3,8 @@
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
+from engine.core.whole cimport *
+
 
 cdef extern from "tb_columns.h" nogil:
     int tb_uuid_bytes(const uint8_t *texts, int64_t count, uint8_t *out)

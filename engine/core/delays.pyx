@@ -3,6 +3,8 @@
 from libc.string cimport memset
 
 from engine.core.core cimport *
+from engine.core.whole cimport *
+
 from engine.latency import Histogram
 
 BUCKETS = TB_DELAY_BUCKETS

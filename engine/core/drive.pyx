@@ -10,6 +10,7 @@ from libc.stdint cimport int32_t, int64_t, uint16_t, uint8_t, uintptr_t
 from engine.core.core cimport (
     TB_KIND_BOOK, TB_KIND_RPI, TB_KIND_TRADES, TB_LIVE, TB_NONE, TB_RESULT_DRIVEN, tb_engine, tb_engine_apply, tb_feed, tb_trade,
 )
+from engine.core.whole cimport *
 
 import numpy as np
 

@@ -16,6 +16,7 @@ from engine.core.quotes cimport best_of, free_quotes, grow_quotes, quote_caches,
 from engine.core.readings cimport counters_of, counters_of_feed, delays_of, events_of, gap_of, levels_of, state_of
 from engine.core.rows cimport bytes_of_rows, row_functions, rows_taken
 from engine.core.values cimport optional, required, topic_of
+from engine.core.whole cimport *
 
 import numpy as np
 

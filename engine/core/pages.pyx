@@ -4,6 +4,8 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 
+from engine.core.whole cimport *
+
 
 cdef extern from "tb_pages.h" nogil:
     int64_t tb_count_levels(const int32_t *offsets, int64_t lists)

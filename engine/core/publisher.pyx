@@ -11,6 +11,7 @@ from libc.string cimport memcmp, memcpy, memset
 from engine.core.core cimport TB_KIND_BOOK, tb_engine, tb_feed, tb_shared, tb_symbol
 from engine.core.shared cimport *
 from engine.core.shared cimport _Memory
+from engine.core.whole cimport *
 
 from schemas.errors import ConfigError
 

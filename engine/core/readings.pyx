@@ -3,6 +3,7 @@
 from engine.core.core cimport *
 from engine.core.delays cimport histogram_of
 from engine.core.values cimport name_of, optional, topic_of
+from engine.core.whole cimport *
 
 from engine.events import ERRORS, Event, EventKind
 from schemas.names import FeedState
@@ -61,9 +62,7 @@ cdef list levels_of(const tb_book *book, int side, object most):
     """The best ``most`` levels of a side (None: all held) as (price, size) mantissas, best first."""
     cdef tb_level level
     cdef list out = []
-    cdef int32_t i, count = book.sides[side].count
-    if most is not None:
-        count = min(<int>most, count)
+    cdef int32_t i, count = <int32_t>levels_wanted(most, book.sides[side].count, book.sides[side].count)
     for i in range(count):
         level = tb_book_level(book, side, i)
         out.append((level.price, level.size))

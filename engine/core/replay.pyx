@@ -10,6 +10,7 @@ from libc.stdint cimport uintptr_t
 from libc.string cimport memset
 
 from engine.core.core cimport tb_book_digest, tb_book_digest_recomputed, tb_book_level, tb_level
+from engine.core.whole cimport *
 
 import pyarrow as pa
 
@@ -363,7 +364,7 @@ cdef class BookReplay:
         cdef int64_t count = book.sides[side].count
         cdef tb_level level
         cdef list out = []
-        cdef int64_t wanted = max(0, min(self.replay.depth if n is None else n, count))
+        cdef int64_t wanted = levels_wanted(n, self.replay.depth, count)
         for i in range(wanted):
             level = tb_book_level(book, side, <int32_t>i)
             out.append((level.price, level.size))

@@ -7,6 +7,7 @@ from libc.stdint cimport INT64_MAX, INT64_MIN, int8_t, int32_t, int64_t, uint8_t
 from libc.string cimport memset
 
 from engine.core.replay cimport TB_ROW_OK, BookReplay, Columns
+from engine.core.whole cimport *
 
 import numpy as np
 

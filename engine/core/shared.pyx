@@ -6,12 +6,14 @@ src/tapebook_shared.h. Readers take no lock and can't slow the writer.
 
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.number cimport PyNumber_Index
 from libc.stdint cimport uintptr_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memchr, memcpy, memset
 
 from engine.core.core cimport TB_CAUSE_COUNT
 from engine.core.shared cimport *
+from engine.core.whole cimport *
 
 import numpy as np
 
@@ -331,6 +333,8 @@ cdef class SharedBook:
 
         Where the writer has died in the midst of a change there is no such thing: then it has no levels, and its trouble is
         "not whole" or the writer's.
+
+        Raises TypeError for a depth that is no whole number, ValueError for one below 0.
         """
         cdef uint32_t most = self.at.capacity
         cdef tapebook_snapshot got
@@ -340,6 +344,7 @@ cdef class SharedBook:
         cdef tapebook_level *bids
         cdef tapebook_level *asks
         if depth is not None:
+            depth = PyNumber_Index(depth)
             if depth < 0:
                 raise ValueError(f"found a depth of {depth}, expected 0 or more")
             most = min(<object>most, depth)

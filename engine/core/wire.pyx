@@ -9,6 +9,7 @@ from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memset
 
 from engine.core.core cimport *
+from engine.core.whole cimport *
 
 import numpy as np
 

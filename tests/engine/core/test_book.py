@@ -47,9 +47,14 @@ def test_an_empty_book() -> None:
     assert book.digest == book.recomputed_digest()
 
 
-@pytest.mark.parametrize("count", [0, -1, -(2**31)])
-def test_no_levels_asked_for(count: int) -> None:
-    assert _book([(1, 1)], NONE).bids(count) == []
+def test_no_levels_asked_for() -> None:
+    assert _book([(1, 1)], NONE).bids(0) == []
+
+
+@pytest.mark.parametrize("count", [-1, -(2**31), -(2**70)])
+def test_fewer_than_no_levels_asked_for(count: int) -> None:
+    with pytest.raises(ValueError, match=f"found {count} levels, expected 0 or more"):
+        _book([(1, 1)], NONE).bids(count)
 
 
 def test_a_delta_says_how_many_levels_changed() -> None:

@@ -123,12 +123,18 @@ def test_nothing_in_nothing_out() -> None:
     assert repr(books).startswith("<BookReplay depth=50 empty rows=0")
 
 
-@pytest.mark.parametrize("count", [0, -1, -(2**70), 1, 2**70])
+@pytest.mark.parametrize("count", [0, 1, 2**70])
 def test_levels_asked_for(count: int) -> None:
     books = BookReplay(1)
     books.best(table_of([Row(kind="snapshot", bids=[(2, 1), (1, 1)], depth=1)]))
-    assert books.bids(count) == [(2, 1), (1, 1)][: max(count, 0)]
+    assert books.bids(count) == [(2, 1), (1, 1)][:count]
     assert books.bids() == [(2, 1)]
+
+
+@pytest.mark.parametrize("count", [-1, -(2**70)])
+def test_fewer_than_no_levels_asked_for(count: int) -> None:
+    with pytest.raises(ValueError, match=f"found {count} levels, expected 0 or more"):
+        BookReplay(1).bids(count)
 
 
 def test_a_book_of_any_size_equals_plain_dictionaries() -> None:
