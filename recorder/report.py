@@ -15,7 +15,7 @@ from recorder.findings import Verification
 from recorder.object_store import is_object_url
 from recorder.plugins import verifiers
 from recorder.roll import Rolled, roll_data, roll_lock
-from recorder.status import is_recording, require_data, require_recording
+from recorder.status import is_recording, require_recording
 from schemas.errors import ConfigError
 from schemas.manifest import ManifestFile, ManifestSegment
 
@@ -57,7 +57,7 @@ _UNTIL_ROOM = (
 def roll_and_report(data: Path, *, json: bool, jobs: int = 1, min_free_mib: float = MIN_FREE_MIB) -> None:
     """Roll a directory, with so many threads that write, and say what became of it."""
     keep_pages()
-    require_data(data)
+    require_recording(data)
     done: list[Rolled] = []
     budget = floor_of(data, min_free_mib, _UNTIL_ROOM)
 
@@ -152,8 +152,14 @@ def verify_and_report(data: Path, *, json: bool, quick: bool = False, deep: bool
             print(f"{name}: {', '.join(words)}")
         for collector, chain in sorted(result.chains.items()):
             print(f"chain of {collector}: {chain}")
-        failures = len(result.failures)
-        print(
-            "verified: no unexplained difference" if not failures else f"NOT verified: {failures} differences"
-        )
+        print(_verdict(result))
     return 1 if result.failures else 0
+
+
+def _verdict(result: Verification) -> str:
+    failures = len(result.failures)
+    if failures:
+        return f"NOT verified: {failures} differences"
+    if not (result.segments or result.files or result.others):
+        return "nothing to verify: there is no sealed segment, and no file in the archive"
+    return "verified: no unexplained difference"

@@ -34,6 +34,7 @@ __all__ = [
     "live_status",
     "require_data",
     "require_recording",
+    "require_status",
     "supervised_collectors",
     "tell_age",
 ]
@@ -51,6 +52,8 @@ ABOUT_RECORDING = {
     )
 }
 """Tables whose rows come whether or not the market says anything."""
+_OURS = {"archive", "journal", "supervisor", "orders"}
+"""What commands of ours make in a data directory, the last in one of the execution module."""
 
 
 class _Feed(msgspec.Struct):
@@ -115,17 +118,33 @@ def require_recording(data: Path) -> None:
     if not is_recording(data):
         raise ConfigError(
             f"{data}: neither archive/ nor journal/ is in it, so it is no data directory; give the one that "
-            "`tapebook record --data` wrote"
+            f"`tapebook record --data` wrote{_above(data)}"
         )
+
+
+def _above(data: Path) -> str:
+    """A hint where a directory within a data directory was given."""
+    for parent in data.resolve().parents[:2]:
+        if is_recording(parent):
+            return f", such as {parent}"
+    return ""
+
+
+def require_status(data: Path) -> None:
+    """Raise ConfigError for a directory in which something else lies; an empty one may wait for its recording."""
+    require_data(data)
+    names = {entry.name for entry in os.scandir(data)}
+    if names and names.isdisjoint(_OURS):
+        require_recording(data)
 
 
 def data_status(data: Path, *, now_ns: int | None = None) -> dict[str, Any]:
     """Everything that is known about a data directory, as plain values.
 
     Raises:
-        ConfigError: there is no such directory.
+        ConfigError: there is no such directory, or it is no data directory.
     """
-    require_data(data)
+    require_status(data)
     now_ns = time.time_ns() if now_ns is None else now_ns
     manifest = read_manifest(data / "archive")
     collectors: dict[str, dict[str, Any]] = {}

@@ -74,11 +74,11 @@ def upload(
     """
     from recorder.free_archive import Freed, free_archive
     from recorder.object_store import ObjectStore
-    from recorder.status import require_data
+    from recorder.status import require_recording
     from recorder.upload import upload_archive
     from schemas.manifest import ManifestFile
 
-    require_data(data)
+    require_recording(data)
     store = ObjectStore(to)
     try:
         age_ns = parse_span_ns(keep_archive) if keep_archive else None

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from recorder.cli import main
 from recorder.collector import FeedReport, Report
 from recorder.journal import segments
 from recorder.report import print_report, roll_and_report, verify_and_report
@@ -53,6 +54,44 @@ def test_no_directory(tmp_path: Path) -> None:
             ask(tmp_path / "nothing")
     with pytest.raises(ConfigError, match="no such data directory"):
         verify_and_report(tmp_path / "nothing", json=True)
+
+
+def test_a_directory_that_was_never_recorded_into_is_left_as_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, mine = tmp_path / "data", tmp_path / "mine"
+    record_day(data, steps=20, rotate_at=())
+    roll_and_report(data, json=True)
+    mine.mkdir()
+    (mine / "notes.txt").write_text("x")
+    commands = (
+        ["roll"],
+        ["compact"],
+        ["repair"],
+        ["verify"],
+        ["status"],
+        ["upload", "--to", "s3://none/of-it"],
+    )
+    for directory, hint in ((mine, ""), (data / "archive", f", such as {data}\n")):
+        before = sorted(directory.iterdir())
+        for command in commands:
+            capsys.readouterr()
+            with pytest.raises(SystemExit) as ended:
+                main([*command, "--data", str(directory)])
+            assert ended.value.code == 2, command
+            told = capsys.readouterr()
+            assert "neither archive/ nor journal/ is in it, so it is no data directory" in told.err
+            assert told.err.endswith(hint)
+        assert sorted(directory.iterdir()) == before
+
+
+def test_nothing_to_verify_is_not_verified(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tape = Tape(tmp_path, [BOOK])
+    tape.frames(market(0, 5))
+    tape.crash()
+    assert verify_and_report(tmp_path, json=False) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[-1] == "nothing to verify: there is no sealed segment, and no file in the archive"
 
 
 @pytest.mark.parametrize("as_json", [False, True])
