@@ -378,8 +378,8 @@ class LineSet:
         return newest_ns
 
     def all_heard_ns(self) -> int:
-        """Since when every connection that is up has brought something (monotonic); 0 where none is up."""
-        return min((line.heard_ns for line in self if line.connected), default=0)
+        """Since when every connection to the stream that is up has brought something (monotonic); 0 where none is."""
+        return min((line.heard_ns for line in self if line.connected and line.url == self._url), default=0)
 
     def why_unanswered(self) -> ConnectError:
         """What to tell when the exchange has not acknowledged anything at all."""

@@ -120,6 +120,8 @@ async def test_a_topic_was_heard_of_when_its_connection_last_brought_anything(
     assert (lines.heard_ns(BOOK), lines.all_heard_ns()) == (0, 0)
     lines.add_topics([BOOK])
     first, second = await wired.connection(0), await wired.connection(1)
+    lines.add_topics([STATUS])  # silent for hours, and about no book
+    await wired.connection(3)
     now_ns = 5_000_000_000_000_000
     monkeypatch.setattr(recorder.line.time, "monotonic_ns", lambda: now_ns)
 
