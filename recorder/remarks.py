@@ -8,11 +8,13 @@ from typing import Final
 
 import pyarrow as pa
 
+from engine.event_wire import NO_SYMBOL
 from recorder.archive import Archive
 from recorder.open_segments import not_asked_yet, overlooked, unread
 from recorder.ranges.function import Kind
 from recorder.render import MAX_TABLE_ROWS, Format
 from recorder.result import Result
+from recorder.sql.calls import tables_read
 from recorder.sql.functions import TABLE_FUNCTIONS
 from schemas.names import Category, Table
 from schemas.time import NS_PER_MS, format_ns
@@ -20,12 +22,14 @@ from schemas.time import NS_PER_MS, format_ns
 __all__ = ["OnlyRow", "remarks"]
 
 _MOST_SYMBOLS_NAMED: Final = 5
-_READ: Final = re.compile(r"\b(?:from|join)\s+(trades|book_updates)(?:_raw)?\b(?!\s*\()")
-_DESCRIBES: Final = re.compile(r"\s*(?:explain|describe|desc|show)\b", re.I)
-_DERIVED: Final = (
-    "candles", "deliveries", "funding_rates", "index_prices", "instruments_now", "lateness", "mark_prices",
+# What each collector that is subscribed to it records, so that rows of two are the same said twice.
+_OF_EACH: Final = (
+    Table.BOOK_UPDATES, Table.RPI_BOOK_UPDATES, Table.TRADES, Table.TICKERS, Table.KLINES, Table.LIQUIDATIONS,
+    Table.INSURANCE, Table.ADL_ALERTS, Table.PRICE_LIMITS, Table.SYSTEM_STATUS,
 )  # fmt: skip
-_ASKED: Final = frozenset((*Table, *_DERIVED, *TABLE_FUNCTIONS))
+_OF_TICKERS: Final = frozenset(("deliveries", "funding_rates", "index_prices", "mark_prices"))
+_DESCRIBES: Final = re.compile(r"\s*(?:explain|describe|desc|show)\b", re.I)
+_ASKED: Final = frozenset((*Table, *_OF_TICKERS, "candles", "instruments_now", "lateness", *TABLE_FUNCTIONS))
 _OF_TRADES: Final = frozenset(("bars", "trades_with_quotes"))
 
 
@@ -86,9 +90,14 @@ def _not_in_it(archive: Archive, sql: str, says_nothing: bool) -> list[str]:
         or not any(word.removesuffix("_raw") in _ASKED for word in words)
     ):
         return []
-    literals = set(re.findall(r"'(\w+)'", sql))  # in quotes: spread is a function and a column too
-    segments = unread(archive, [category for category in Category if category in literals])
+    segments = unread(archive, _categories(sql))
     return not_asked_yet(segments if says_nothing else overlooked(archive, segments))
+
+
+def _categories(sql: str) -> list[str]:
+    """The product lines that a query names; in quotes, since spread is a function and a column too."""
+    literals = set(re.findall(r"'(\w+)'", sql))
+    return [category.value for category in Category if category in literals]
 
 
 def _recorded_twice(archive: Archive, sql: str) -> list[str]:
@@ -97,11 +106,14 @@ def _recorded_twice(archive: Archive, sql: str) -> list[str]:
     if words & {"collector", "distinct"}:
         return []
     lines = []
-    read = set(_READ.findall(sql.lower()))
-    for table in (Table.TRADES, Table.BOOK_UPDATES):
-        if table.value not in read:
+    read = {name.removesuffix("_raw") for name in tables_read(sql)}
+    asked = _categories(sql) or [*Category]
+    for table in _OF_EACH:
+        names = [table.value, *(sorted(_OF_TICKERS) if table is Table.TICKERS else ())]
+        name = next((name for name in names if name in read), None)
+        if name is None:
             continue
-        found = archive.manifest.symbols(table)
+        found = [pair for pair in archive.manifest.symbols(table) if pair[0] in asked]
         named = [pair for pair in found if pair[1].lower() in sql.lower()] or found
         for category, symbol in named:
             spans: dict[str, list[tuple[int, int]]] = {}
@@ -109,8 +121,9 @@ def _recorded_twice(archive: Archive, sql: str) -> list[str]:
                 if file.receive_ns is not None:
                     spans.setdefault(file.collector, []).append(file.receive_ns)
             if len(spans) > 1 and _overlap(spans.values()):
+                feed = category if symbol == NO_SYMBOL else f"{category} {symbol}"
                 lines.append(
-                    f"{table.value}: {category} {symbol} was recorded by {' and '.join(sorted(spans))} at once, and "
+                    f"{name}: {feed} was recorded by {' and '.join(sorted(spans))} at once, and "
                     "the rows of each are there: column collector tells them apart"
                 )
                 break

@@ -14,7 +14,7 @@ import duckdb
 
 from schemas.errors import ConfigError
 
-__all__ = ["Argument", "Call", "Piece", "replace_calls"]
+__all__ = ["Argument", "Call", "Piece", "replace_calls", "tables_read"]
 
 _OPENING: Final = frozenset("([{")
 _CLOSING: Final = frozenset(")]}")
@@ -25,6 +25,14 @@ _CLAUSES: Final = frozenset((
     "intersect", "join", "left", "limit", "natural", "offset", "on", "order", "pivot", "positional",
     "qualify", "right", "sample", "select", "semi", "tablesample", "union", "unpivot", "using", "where",
     "window", "with",
+))  # fmt: skip
+
+
+_NAMES_A_TABLE: Final = frozenset(("from", "join", "pivot", "summarize", "table", "unpivot"))
+# Behind these, a comma separates no tables any more.
+_ENDS_TABLES: Final = frozenset((
+    "except", "fetch", "group", "having", "intersect", "limit", "offset", "order", "qualify", "sample",
+    "select", "tablesample", "union", "where", "window", "with",
 ))  # fmt: skip
 
 
@@ -84,6 +92,45 @@ def replace_calls(
         ConfigError: a parameter has no value; and what ``relation`` raises.
     """
     return _Rewriting(query, parameters, names, relation).whole()
+
+
+def tables_read(query: str) -> set[str]:
+    """Return the names that stand where a query names its tables, in lower case, the last part of a longer name.
+
+    Names of WITH are among them; functions are not.
+
+    Args:
+        query: a text that DuckDB understands.
+    """
+    tokens = _tokens(query.encode())
+    found = set()
+    is_due = is_list = False
+    outer: list[bool] = []
+    index = 0
+    while index < len(tokens):
+        token = tokens[index]
+        index += 1
+        if token.text == "(":
+            outer.append(is_list)
+            is_list = is_due  # FROM (a JOIN b): what is due is due in there
+        elif token.text == ")":
+            is_due, is_list = False, outer.pop() if outer else False
+        elif token.text == ",":
+            is_due = is_list
+        elif not token.is_word:
+            is_due = False
+        elif token.kind == "keyword" and token.name in _NAMES_A_TABLE:
+            is_due = is_list = True
+        elif token.kind == "keyword" and token.name in _ENDS_TABLES:
+            is_due = is_list = False
+        elif is_due and not (token.kind == "keyword" and token.name == "lateral"):
+            while index + 1 < len(tokens) and tokens[index].text == "." and tokens[index + 1].is_word:
+                token = tokens[index + 1]
+                index += 2
+            if index == len(tokens) or tokens[index].text != "(":
+                found.add(token.name)
+            is_due = False
+    return found
 
 
 class _Rewriting:

@@ -274,13 +274,24 @@ def test_no_rows_are_no_error_and_say_what_there_is(data: Path) -> None:
     assert "coverage: linear BTCUSDT 2024-08-08T12:00:00.000000000Z" in result.stderr
 
 
+MINUTE = "'2024-08-08T12:00:00Z', '2024-08-08T12:01:00Z'"
+
+
 @pytest.mark.parametrize(
     ("sql", "said"),
     [
         ("SELECT count(*) FROM trades", True),
         ("SELECT count(*) FROM\n  Trades_raw t JOIN gaps g USING (symbol)", True),
         ("SELECT sum(size) FROM trades WHERE symbol = 'BTCUSDT'", True),
+        ("SELECT sum(size) FROM main.trades", True),
+        ('SELECT sum(size) FROM "main" . "Trades" -- collector', False),
+        ('SELECT count(*) FROM memory."main" . "Trades_raw"', True),
+        ("SELECT sum(size) FROM gaps g, trades t", True),
+        ("SUMMARIZE trades", True),
+        ("SELECT sum(size) FROM trades WHERE category = 'linear'", True),
+        ("SELECT sum(size) FROM trades WHERE category IN ('spot')", False),
         ("SELECT sum(size) FROM trades WHERE symbol = 'ALONE'", False),
+        (f"SELECT time, trades FROM bars('linear', 'BTCUSDT', {MINUTE}, untrusted := 'mark')", False),
         ("SELECT collector, count(*) FROM trades GROUP BY ALL", False),
         ("SELECT count(DISTINCT trade_id) FROM trades", False),
         ("SELECT 1 AS trades", False),
@@ -304,6 +315,38 @@ def test_rows_that_two_collectors_recorded_are_spoken_of(tmp_path: Path, sql: st
     assert result.exit_code == 0
     told = "trades: linear BTCUSDT was recorded by one and two at once" in result.stderr
     assert told == said
+
+
+@pytest.mark.parametrize(
+    ("sql", "name", "symbol"),
+    [
+        ("SELECT count(*) FROM tickers", "tickers", " BTCUSDT"),
+        ("SELECT avg(mark_price) FROM mark_prices", "mark_prices", " BTCUSDT"),
+        ("SELECT count(*) FROM liquidations", "liquidations", " BTCUSDT"),
+        ("SELECT count(*) FROM insurance", "insurance", ""),
+    ],
+)
+def test_every_feed_that_two_recorded_is_spoken_of(tmp_path: Path, sql: str, name: str, symbol: str) -> None:
+    def rows(**columns: object) -> list[dict[str, Any]]:
+        times = [(NOON_NS + ms * MS, NOON_NS // MS + ms) for ms in (0, 50)]
+        return [
+            {"sequence": 1, "receive_time": receive, "push_time": push, "match_time": push, **columns}
+            for receive, push in times
+        ]
+
+    for collector in ("one", "two"):
+        tables = {
+            (Table.TICKERS, "BTCUSDT"): rows(kind="snapshot", mark_price="1"),
+            (Table.LIQUIDATIONS, "BTCUSDT"): rows(),
+            (Table.INSURANCE, "_"): rows(pool_group="isolated", coin="USDT", symbols="BTCUSDT"),
+        }
+        HandmadeArchive(tmp_path, collector).segment(NOON_NS, tables)
+    result = run("query", sql, "--data", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert result.stderr == (
+        f"{name}: linear{symbol} was recorded by one and two at once, and the rows of each are there: column "
+        "collector tells them apart\n"
+    )
 
 
 def test_wrong_sql_gets_duckdbs_words_and_exit_2(data: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recorder.sql.calls import Call, Piece, replace_calls
+from recorder.sql.calls import Call, Piece, replace_calls, tables_read
 from schemas.errors import ConfigError
 
 NAMES = ("snapshots", "quotes")
@@ -151,3 +151,36 @@ def test_any_characters_come_through(text: str) -> None:
     except (duckdb.Error, UnicodeError, ValueError):
         return
     assert replaced(text)[0].text == text
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("SELECT a, b FROM trades", {"trades"}),
+        ("SELECT 1 AS trades", set()),
+        ("from Main.Trades select gaps", {"trades"}),
+        ('SELECT * FROM a, b AS c, "D" WHERE x IN (e, f)', {"a", "b", "d"}),
+        ("SELECT * FROM (a JOIN b USING (x, y)), c", {"a", "b", "c"}),
+        ("SELECT * FROM (SELECT trades, gaps FROM a) t, b ORDER BY x, y", {"a", "b"}),
+        ("SELECT * FROM a ASOF LEFT JOIN b ON a.x = b.x, c LIMIT 3", {"a", "b", "c"}),
+        ("SELECT trades, gaps FROM bars('linear', 'x', 1, 2), tickers", {"tickers"}),
+        ("SELECT (SELECT count(*) FROM a), trades FROM b", {"a", "b"}),
+        ("WITH w AS (FROM a) SELECT * FROM w -- FROM trades", {"a", "w"}),
+        ("SELECT 'FROM trades' FROM a", {"a"}),
+        ("SELECT * FROM a, LATERAL (SELECT * FROM b)", {"a", "b"}),
+        ("SUMMARIZE a", {"a"}),
+        ("PIVOT a ON x USING sum(y)", {"a"}),
+        ("SELECT * FROM a UNION ALL SELECT x, y FROM b", {"a", "b"}),
+        ("EXPLAIN SELECT * FROM a.b.c", {"c"}),
+        ('SELECT "from", trades', set()),
+    ],
+)
+def test_tables_are_told_by_where_they_stand(query: str, expected: set[str]) -> None:
+    assert tables_read(query) == expected
+
+
+@given(st.lists(WORDS | st.sampled_from(["join", "UNION", "with", "a.b", '"C"'])).map(" ".join))
+def test_any_text_may_be_asked_for_its_tables(query: str) -> None:
+    found = tables_read(query)
+    assert all(name and name in query.lower() for name in found)
+    assert found == set() or any(word in query.lower() for word in ("from", "join"))
