@@ -59,6 +59,8 @@ def backfill(
     if category not in list(Category):
         raise ConfigError(f"--category {category!r}: expected one of {', '.join(Category)}")
     from_ms, to_ms = span_of(parse_time(start), None if end is None else parse_time(end))
+    if end is None and from_ms >= to_ms:
+        raise ConfigError(f"--from {start} lies in the future, and without --to the span ends now")
     plan = Plan(
         Category(category),
         [part.strip() for part in symbols.split(",") if part.strip()],

@@ -17,6 +17,7 @@ import typer
 from recorder.ending import NOT_BEGUN, signals_end
 from recorder.lazy_commands import LazyGroup
 from recorder.options import CA_FILE, ENDPOINT, ENVIRONMENT, MIN_FREE_MIB, REGION, STATE_DIR, ReportFormat
+from recorder.output import has_left
 from recorder.plain_log import log_to_stderr, plain
 from recorder.version import VERSION
 from schemas.config import RecordConfig
@@ -447,6 +448,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
             print(f"  {plain(note)}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None
     except SystemExit as end:
+        if has_left(end):
+            raise SystemExit(0) from None
         if end.code == _INTERRUPTED:  # Ctrl-C where no command has an end of its own for it
             print("tapebook: ended by SIGINT", file=sys.stderr)
         raise

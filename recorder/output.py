@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,7 +12,7 @@ from typing import BinaryIO
 
 from schemas.errors import ConfigError, StoreError
 
-__all__ = ["make_directory", "new_file", "refuse_recording", "remove_stale", "standard_output"]
+__all__ = ["has_left", "make_directory", "new_file", "refuse_recording", "remove_stale", "standard_output"]
 
 
 @contextmanager
@@ -26,12 +27,54 @@ def standard_output() -> Iterator[BinaryIO]:
         yield out
         out.flush()
     except BrokenPipeError:
-        # The interpreter flushes once more at exit, which must not fail either.
-        devnull = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(devnull, out.fileno())
-        os.close(devnull)
+        _write_nowhere(out.fileno())
     except OSError as error:
         raise StoreError(f"standard output cannot be written: {error}") from error
+
+
+def has_left(end: SystemExit) -> bool:
+    """Whether a command ended because the reader of its output left (``| head``), which is no failure.
+
+    Args:
+        end: how it ended; typer makes exit code 1 of a broken pipe, whichever that is.
+    """
+    try:
+        if not end.code:
+            sys.stdout.flush()
+            return False
+        if not isinstance(end.__context__, BrokenPipeError):
+            return False
+        if _last_function(end) == "on_broken_pipe":  # rich wrote a help text, and has let the rest go nowhere
+            return True
+        descriptor = sys.stdout.fileno()
+        asked = select.poll()
+        asked.register(descriptor, 0)
+        if not any(event & select.POLLERR for _, event in asked.poll(0)):
+            return False  # it was another pipe
+    except BrokenPipeError:
+        descriptor = sys.stdout.fileno()
+    except (
+        OSError,
+        ValueError,
+    ):  # no such thing as standard output, or a full disk: told at the interpreter's end
+        return False
+    _write_nowhere(descriptor)
+    return True
+
+
+def _last_function(error: BaseException) -> str:
+    """The name of the function that raised it."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return "" if trace is None else trace.tb_frame.f_code.co_name
+
+
+def _write_nowhere(descriptor: int) -> None:
+    """Let what comes yet go nowhere: the interpreter flushes once more at exit, which must not fail."""
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, descriptor)
+    os.close(devnull)
 
 
 @contextmanager

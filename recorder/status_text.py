@@ -53,7 +53,7 @@ def _housekeeping(kept: Kept, now_ns: int) -> Iterator[str]:
         keep.append(f"for {age(kept.keep.age_ns / SECOND_NS)}")
     if kept.keep.bytes is not None:
         keep.append(f"up to {amount(kept.keep.bytes)}")
-    told = f"kept {' and '.join(keep)}" if keep else "all kept"
+    told = f"kept {' and '.join(keep)}" if keep else "kept whatever its age and size"
     if kept.removed:
         told += f", {kept.removed:,} segments removed ({amount(kept.removed_bytes)})"
     if kept.compressed:

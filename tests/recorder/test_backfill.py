@@ -19,6 +19,7 @@ import recorder.backfill
 from engine.bybit.histories import DAY_MS, HOUR_MS, History, Window
 from recorder.archive import open_archive
 from recorder.backfill import Fetched, Plan, Progress, run_backfill
+from recorder.cli import main
 from recorder.disk_budget import DiskBudget
 from recorder.verify import verify
 from schemas.config import RecordConfig
@@ -160,6 +161,16 @@ def test_all_means_what_trades(tmp_path: Path, config: RecordConfig) -> None:
 def test_what_cannot_be_fetched_is_told_before_anything_is(tmp_path: Path, bad: Plan, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         run_backfill(bad, tmp_path / "data", RecordConfig(endpoint="ws://127.0.0.1:1"))
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_beginning_that_is_yet_to_come(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(
+            ["backfill", "--from", "2230-01-01T00:00:00Z", "--symbols", "X", "--data", str(tmp_path / "data")]
+        )
+    assert ended.value.code == 2
+    assert "--from 2230-01-01T00:00:00Z lies in the future, and without --to" in capsys.readouterr().err
     assert not (tmp_path / "data").exists()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from recorder.version import VERSION
 from schemas.config import RecordConfig
 from schemas.errors import ConfigError, Corrupt, DataError, ExchangeError, StoreError, TapebookError
 from schemas.names import Category
+from tests.processes import ROOT
 from tests.recorder.recordings import record_day
 
 GROUP: Any = typer.main.get_command(app)
@@ -190,6 +193,36 @@ def test_whoever_reads_our_output_may_go(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(sys.stdout, "fileno", lambda: 1, raising=False)
     assert _run("status") == 0
     assert duplicated == [1]
+
+
+@pytest.mark.parametrize(
+    "arguments", [["journal", "stat"], ["journal", "cat", "--help"], ["verify", "--quick"]]
+)
+def test_whoever_has_gone_already_makes_no_failure(tmp_path: Path, arguments: list[str]) -> None:
+    """The reader of a pipe leaves before anything is written, as `| head` does at some time."""
+    record_day(tmp_path, steps=5, rotate_at=())
+    command = [sys.executable, "-m", "recorder", *arguments]
+    if "--help" not in arguments:
+        command += ["--data", str(tmp_path)]
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as out:
+        done = subprocess.run(command, stdout=out, stderr=subprocess.PIPE, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert b"roken" not in done.stderr
+
+
+def test_a_pipe_of_something_else_that_breaks_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*_: Any, **__: Any) -> None:
+        try:
+            raise BrokenPipeError
+        except OSError:
+            sys.exit(1)  # as typer does
+
+    monkeypatch.setattr(recorder.cli, "app", gone)
+    with open(os.devnull, "w") as out:
+        monkeypatch.setattr(sys, "stdout", out)
+        assert _run("status") == 1
 
 
 def test_status_for_cron(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

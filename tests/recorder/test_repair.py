@@ -385,6 +385,20 @@ def test_of_a_damaged_segment_that_was_not_rolled_the_beginning_is_kept(tmp_path
     assert not verify(tmp_path).failures
 
 
+def test_a_dry_run_writes_nothing_where_nothing_can_be_written(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = data / "archive" / "roll.lock"
+    lock.unlink()
+    path = data / "archive" / read_manifest(data / "archive").files[0].path
+    path.unlink()
+    monkeypatch.setattr("os.access", lambda *_: False)
+    assert [action.fate for action in repair(data, dry_run=True).actions] == [Fate.PLANNED]
+    assert not lock.exists()
+    assert repair(data).is_well  # which needs the right to, and says so where it has none
+    assert lock.exists()
+
+
 def test_leftovers_go_and_what_nobody_knows_stays(data: Path) -> None:
     archive = data / "archive"
     directory = (archive / read_manifest(archive).files[0].path).parent

@@ -112,6 +112,16 @@ def test_two_who_look_at_once_do_not_take_each_other_for_the_recorder(tmp_path: 
         os.close(descriptor)
 
 
+def test_a_journal_without_a_limit_isn_t_called_whole(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Somebody may have pruned it by hand, of which this word knows nothing."""
+    Tape(tmp_path).stop()
+    (tmp_path / "journal" / "housekeeping.json").write_bytes(msgspec.json.encode(Kept(time_ns=START_NS)))
+    print_status(data_status(tmp_path, now_ns=START_NS + SECOND), now_ns=START_NS + SECOND)
+    assert "journal: kept whatever its age and size, 1.0 s ago" in capsys.readouterr().out
+
+
 def test_segments_that_should_have_gone_are_a_trouble_of_their_collector(tmp_path: Path) -> None:
     for name in ("linear", "spot"):
         Tape(tmp_path, collector=name).stop()

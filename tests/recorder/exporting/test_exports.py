@@ -297,13 +297,14 @@ def test_the_commands(data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[s
                 "-o",
                 str(tmp_path / "out"),
                 "--from",
-                "2026-01-02",
+                "2026-01-02T00:00:00Z",
                 "--to",
-                "2026-01-01",
+                "2026-01-01T00:00:00Z",
             ]
         )
         == 2
     )
+    assert "--from must lie before --to" in capfd.readouterr().err
 
 
 def run(arguments: list[str]) -> object:
