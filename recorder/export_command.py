@@ -83,7 +83,7 @@ def _parquet(
     with open_archive(choices.data) as archive:
         _warn(archive.warnings)
         done = export_parquet(archive, chosen, output, names, told=_say)
-        _tell_unread(archive, chosen)
+        _tell_left_out(archive, chosen)
     for one in done:
         if choices.style is ReportFormat.JSON:
             print(msgspec.json.encode(one._asdict()).decode())
@@ -108,7 +108,7 @@ def _hftbacktest(
         _warn(archive.warnings)
         chosen = _chosen(choices, depth)
         done = export_hftbacktest(archive, chosen, output)
-        _tell_unread(archive, chosen)
+        _tell_left_out(archive, chosen)
     if choices.style is ReportFormat.JSON:
         print(msgspec.json.encode(done._asdict()).decode())
         return
@@ -147,7 +147,7 @@ def _tardis(
         _warn(archive.warnings)
         chosen = _chosen(choices, depth)
         done = export_tardis(archive, chosen, output, snapshots=snapshots, told=_say)
-        _tell_unread(archive, chosen)
+        _tell_left_out(archive, chosen)
     for one in done:
         if choices.style is ReportFormat.JSON:
             print(msgspec.json.encode(one._asdict()).decode())
@@ -166,11 +166,14 @@ def _say(sentence: str) -> None:
     print(sentence, file=sys.stderr)
 
 
-def _tell_unread(archive: Archive, chosen: ExportSelection) -> None:
-    """Say what of the span lies in segments that can't be asked yet."""
+def _tell_left_out(archive: Archive, chosen: ExportSelection) -> None:
+    """Say what of the span was not recorded, and what lies in segments that can't be asked yet."""
+    from recorder.exporting.left_out import left_out
     from recorder.open_segments import not_asked_yet, unread
     from schemas.names import Table
 
+    if sentence := left_out(archive, chosen):
+        _say(sentence)
     for sentence in not_asked_yet(
         unread(
             archive,

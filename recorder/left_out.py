@@ -14,7 +14,7 @@ from recorder.sql.trade_functions import ceiling
 from recorder.sql.trusted import UNDER_WAY_MS, Span, recorded_spans, trusted_spans
 from schemas.time import NS_PER_MS, format_ns
 
-__all__ = ["MomentWatch", "bars_left_out"]
+__all__ = ["MomentWatch", "bars_left_out", "reaches_beyond"]
 
 
 class MomentWatch:
@@ -119,11 +119,7 @@ def bars_left_out(archive: Archive, arguments: Mapping[str, Any]) -> str:
     if arguments["untrusted"] is Untrusted.MARK:
         if not recorded:
             return "the range lies outside of what was recorded"
-        ends = [
-            *([f"begins at {_moment(start_ms)}"] if bars.start_ms < start_ms else []),
-            *([f"ends at {_moment(end_ms)}"] if bars.end_ms > end_ms else []),
-        ]
-        return f"the range reaches beyond what was recorded, which {' and '.join(ends)}" if ends else ""
+        return reaches_beyond(*(ms * NS_PER_MS for ms in (bars.start_ms, bars.end_ms, start_ms, end_ms)))
     hint = "; --mark-untrusted shows those that have trades"
     if not recorded:
         return _left_out("bars", total, [(total, "outside of what was recorded")], hint)
@@ -140,6 +136,15 @@ def bars_left_out(archive: Archive, arguments: Mapping[str, Any]) -> str:
         ],
         hint,
     )
+
+
+def reaches_beyond(start_ns: int, end_ns: int, first_ns: int, last_ns: int) -> str:
+    """Return what is to be said of a range where the recording begins after its start, or ends before its end."""
+    ends = [
+        *([f"begins at {format_ns(first_ns)}"] if start_ns < first_ns else []),
+        *([f"ends at {format_ns(last_ns)}"] if end_ns > last_ns else []),
+    ]
+    return f"the range reaches beyond what was recorded, which {' and '.join(ends)}" if ends else ""
 
 
 def _moment(ms: int) -> str:
