@@ -75,7 +75,10 @@ def overlooked(archive: Archive, segments: Sequence[SegmentFile]) -> list[Segmen
     """
     known = {collector for collector, _ in archive.manifest.segments}
     return [
-        segment for segment in segments if segment.collector not in known or not _is_being_written(segment)
+        segment
+        for segment in segments
+        if (segment.collector not in known or not _is_being_written(segment))
+        and segment.path.exists()  # else it was sealed meanwhile, by a recorder that ended well
     ]
 
 

@@ -10,7 +10,7 @@ from recorder.archive import open_archive
 from recorder.book_state import book_at
 from recorder.cli import main
 from recorder.journal import CollectorLock, segments
-from recorder.open_segments import not_asked_yet, unread
+from recorder.open_segments import not_asked_yet, overlooked, unread
 from recorder.query import query
 from schemas.errors import NoData
 from schemas.names import Table
@@ -177,6 +177,14 @@ def test_other_product_lines_and_collectors_are_no_concern(
         assert unread(archive, ["linear"], collector="other") == []
         assert unread(archive, ["linear"], end_ns=archive.open_segments[0].start_ns) == []
     assert said_of("SELECT count(*) FROM trades WHERE category = 'spot'", killed, capsys) == ""
+
+
+def test_a_segment_that_was_sealed_meanwhile_was_no_killed_recorders(killed: Path) -> None:
+    with open_archive(killed) as archive:
+        (segment,) = unread(archive, [])
+        assert overlooked(archive, [segment]) == [segment]
+        segment.path.rename(segment.path.with_suffix(""))
+        assert overlooked(archive, [segment]) == []
 
 
 def test_nothing_is_told_where_nothing_is_open(data: Path) -> None:
