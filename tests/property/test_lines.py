@@ -122,6 +122,12 @@ class Venue:
         self.ways[line].clear()
         self.engine.disconnect(line, self.now_ns, len(self.brought))
 
+    def bring_back(self) -> None:
+        """The one line that was cut is subscribed anew."""
+        (back,) = self.ways.keys() - self.up
+        self.join(back)
+        self.settle()
+
     def rows(self) -> tuple[dict[str, Counter[bytes]], dict[str, int]]:
         """Frames of which rows were made, by topic, and how many rows are not applied."""
         made: dict[str, Counter[bytes]] = {topic: Counter() for topic in TOPICS}
@@ -204,9 +210,7 @@ def test_a_line_lost_costs_nothing(data: st.DataObject) -> None:
             venue.deliver(line, data.draw(st.integers(0, 9)))
             venue.cut(line)
         else:
-            (back,) = set(range(lines)) - venue.up
-            venue.join(back)
-            venue.settle()
+            venue.bring_back()
     venue.deliver_all()
     assert not venue.gaps()
     _assert_all_rows(venue)
@@ -234,9 +238,7 @@ def test_lines_may_be_far_apart(data: st.DataObject) -> None:
             venue.cut(ahead)
         elif len(venue.up) < lines:
             venue.deliver_all()
-            (back,) = set(range(lines)) - venue.up
-            venue.join(back)
-            venue.settle()
+            venue.bring_back()
     venue.deliver_all()
     assert not venue.gaps()
     _assert_all_rows(venue)

@@ -110,45 +110,6 @@ ASKED: list[Callable[[Engine], object]] = [
 ]
 
 
-def test_whoever_comes_while_a_batch_is_taken_is_refused() -> None:
-    engine = Engine(Category.LINEAR, columns=True)
-    engine.add_feed(TOPIC)
-    engine.add_feed("orderbook.50.ETHUSDT")
-    BOOKS[engine] = engine.book(0)
-    DRIVERS[engine] = Driver(engine, Strategy())
-    count, update_id = 200_000, 7
-    refused: dict[int, str] = {}
-    end = time.monotonic() + PATIENCE_S
-    while len(refused) < len(ASKED) and time.monotonic() < end:
-        columns = batch(update_id, count)
-        taker = threading.Thread(target=engine.apply_batch, args=columns)
-        taker.start()
-        while taker.is_alive():
-            # it has not begun, or has ended, as long as this is answered
-            try:
-                engine.messages(0)
-            except RuntimeError:
-                pass
-            else:
-                continue
-            for number, ask in enumerate(ASKED):
-                if number in refused:
-                    continue
-                try:
-                    ask(engine)
-                except RuntimeError as error:
-                    refused[number] = str(error)
-                else:
-                    break  # the batch was over
-        taker.join()
-        update_id += count
-    assert set(refused) == set(range(len(ASKED)))
-    assert all("another thread is applying a batch" in said for said in refused.values())
-    assert engine.messages(0) == update_id - 7
-    for ask in asked_of_books():  # and are answered again
-        ask(engine)
-
-
 def begun(engine: Engine, columns: tuple[np.ndarray, ...]) -> threading.Thread:  # type: ignore[type-arg]
     """A thread whose batch is being taken, or was, if this one had to wait for its turn."""
     taker = threading.Thread(target=engine.apply_batch, args=columns)
@@ -159,6 +120,35 @@ def begun(engine: Engine, columns: tuple[np.ndarray, ...]) -> threading.Thread: 
         except RuntimeError:
             break
     return taker
+
+
+def test_whoever_comes_while_a_batch_is_taken_is_refused() -> None:
+    engine = Engine(Category.LINEAR, columns=True)
+    engine.add_feed(TOPIC)
+    engine.add_feed("orderbook.50.ETHUSDT")
+    BOOKS[engine] = engine.book(0)
+    DRIVERS[engine] = Driver(engine, Strategy())
+    count, update_id = 200_000, 7
+    refused: dict[int, str] = {}
+    end = time.monotonic() + PATIENCE_S
+    while len(refused) < len(ASKED) and time.monotonic() < end:
+        taker = begun(engine, batch(update_id, count))
+        for number, ask in enumerate(ASKED):
+            if number in refused:
+                continue
+            try:
+                ask(engine)
+            except RuntimeError as error:
+                refused[number] = str(error)
+            else:
+                break  # the batch was over
+        taker.join()
+        update_id += count
+    assert set(refused) == set(range(len(ASKED)))
+    assert all("another thread is applying a batch" in said for said in refused.values())
+    assert engine.messages(0) == update_id - 7
+    for ask in asked_of_books():  # and are answered again
+        ask(engine)
 
 
 TRIES = 200
