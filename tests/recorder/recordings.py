@@ -91,6 +91,7 @@ class Tape:
         collector: its name.
         start_ns: the wall clock at the beginning.
         crashed: what the run before left open.
+        commit_bytes: of one group commit, unless it is flushed; 1 for a commit a record.
     """
 
     def __init__(
@@ -102,6 +103,7 @@ class Tape:
         category: Category = Category.LINEAR,
         start_ns: int = START_NS,
         crashed: Iterable[Crashed] = (),
+        commit_bytes: int = 32 << 20,
     ) -> None:
         self.data = data
         self.now_ns = start_ns
@@ -114,7 +116,7 @@ class Tape:
             journal_directory(data, collector),
             info,
             next_sequence=next_sequence(data, collector),
-            options=JournalOptions(commit_bytes=32 << 20, fsync_interval_s=3600),
+            options=JournalOptions(commit_bytes=commit_bytes, fsync_interval_s=3600),
             on_sealed=self._sealed.put,
         )
         self.engine = Engine(category)

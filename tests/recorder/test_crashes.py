@@ -9,18 +9,29 @@ import pyarrow.parquet as pq
 
 from recorder.archive import open_archive
 from recorder.crashes import crashed_feeds
-from recorder.journal import recover
+from recorder.journal import SegmentReader, recover
 from recorder.manifest import read_manifest
 from recorder.roll import roll_data
 from recorder.verify import verify
 from schemas.names import Table
-from schemas.notes import OpenGap
-from tests.recorder.recordings import BOOK, MS, START_NS, TICKER, TOP, TRADES, Tape, book, market, ticker
+from schemas.notes import Crashed, OpenGap
+from tests.recorder.recordings import (
+    BOOK,
+    MS,
+    START_NS,
+    TICKER,
+    TOP,
+    TRADES,
+    Tape,
+    book,
+    files_of,
+    market,
+    ticker,
+)
 
 
 def _crashed(data: Path, tape: Tape) -> dict[str, OpenGap]:
     tape.crash()
-    assert crashed_feeds(data, "linear") == []  # nothing is known before the recovery
     recover(data)
     return {note.topic: note.gap for note in crashed_feeds(data, "linear")}
 
@@ -111,6 +122,75 @@ def test_a_crash_behind_a_rotation(tmp_path: Path) -> None:
     gaps = _crashed(tmp_path, tape)
     assert gaps[BOOK].first_update_id == 1030
     assert set(gaps) == {BOOK, TOP, TRADES, TICKER}
+
+
+def _cuts(opened: Path) -> list[bytes]:
+    """A segment as a kill may leave it: in the middle of its header, behind it, and behind each of its commits."""
+    whole = opened.read_bytes()
+    with SegmentReader(opened, lenient=True) as reader:
+        ends = [reader.good_bytes]
+        ends += [reader.good_bytes for _ in reader]
+    return [whole[:5], *(whole[:end] for end in ends)]
+
+
+def _seen_with(opened: Path, content: bytes, data: Path) -> dict[str, Crashed]:
+    """What is known of a crash that left so much of the open segment; everything is put back behind it."""
+    kept = files_of(opened.parent)
+    opened.write_bytes(content)
+    recover(data)
+    found = {note.topic: note for note in crashed_feeds(data, "linear")}
+    for path in opened.parent.iterdir():
+        path.unlink()
+    for name, content_then in kept.items():
+        (opened.parent / name).write_bytes(content_then)
+    return found
+
+
+def test_a_crash_between_two_segments_or_amid_the_first_notes(tmp_path: Path) -> None:
+    """A segment's first notes may be several commits: whatever of it came to the disk, every feed has its gap."""
+    tape = Tape(tmp_path, commit_bytes=1)
+    tape.frames([frame for frame in market(0, 30) if b'"u":1010' not in frame])
+    tape.rotate()
+    opened = tape.crash()
+    cuts = _cuts(opened)
+    assert len(cuts) > 6
+    expected = _seen_with(opened, cuts[-1], tmp_path)
+    assert {topic: note.gap.cause for topic, note in expected.items()} == {
+        BOOK: "lost", TOP: "crash", TRADES: "crash", TICKER: "crash"
+    }  # fmt: skip
+    for cut in cuts:
+        assert _seen_with(opened, cut, tmp_path) == expected
+    opened.unlink()  # the one before was sealed, and no other begun
+    assert {note.topic: note for note in crashed_feeds(tmp_path, "linear")} == expected
+
+
+def test_a_crash_amid_the_first_notes_of_the_run_behind_a_crash(tmp_path: Path) -> None:
+    """What the first one left open is not forgotten, however far the second came with owning up to it."""
+    tape = Tape(tmp_path)
+    tape.frames(market(0, 30))
+    tape.crash()
+    recover(tmp_path)
+    crashed = crashed_feeds(tmp_path, "linear")
+    expected = {note.topic: note.gap for note in crashed}
+    after = Tape(tmp_path, start_ns=tape.now_ns + 1, crashed=crashed, commit_bytes=1)
+    opened = after.crash()
+    *cuts, subscribed = _cuts(opened)
+    assert len(cuts) > 6
+    for cut in cuts:
+        found = _seen_with(opened, cut, tmp_path)
+        assert {topic: note.gap for topic, note in found.items()} == expected
+    # and trades heal by their subscription: from there on it is another gap
+    healed = _seen_with(opened, subscribed, tmp_path)
+    assert {topic: note.gap for topic, note in healed.items() if topic != TRADES} == {
+        topic: gap for topic, gap in expected.items() if topic != TRADES
+    }
+
+
+def test_what_ended_before_a_crash_has_no_gap(tmp_path: Path) -> None:
+    tape = Tape(tmp_path)
+    tape.frames(market(0, 30))
+    tape.capture.end_feeds([TICKER])
+    assert set(_crashed(tmp_path, tape)) == {BOOK, TOP, TRADES}
 
 
 def test_what_is_not_asked_for_any_more_ends_where_the_next_run_begins(tmp_path: Path) -> None:
