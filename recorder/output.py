@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import select
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -127,22 +127,27 @@ def make_directory(path: Path, *, data: Path) -> None:
         ) from error
 
 
-def remove_stale(path: Path) -> bool:
-    """Take away what an earlier export left under a name that this one has no rows for; tells whether there was any.
+def remove_stale(paths: Iterable[Path], told: Callable[[str], None]) -> None:
+    """Take away what an earlier export left under names that this one has no rows for.
+
+    Args:
+        paths: of those names, whether there is such a file or not.
+        told: handed a sentence about each file that was removed.
 
     Raises:
-        StoreError: it cannot be removed.
+        StoreError: one cannot be removed.
     """
-    try:
-        path.unlink()
-    except FileNotFoundError:
-        return False
-    except OSError as error:
-        raise StoreError(
-            f"{path}: of an earlier export, and cannot be removed: {error.strerror or error}; take it away, it has "
-            "nothing to do with what is beside it now"
-        ) from error
-    return True
+    for path in paths:
+        try:
+            path.unlink()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise StoreError(
+                f"{path}: of an earlier export, and cannot be removed: {error.strerror or error}; take it away, it has "
+                "nothing to do with what is beside it now"
+            ) from error
+        told(f"{path}: of an earlier export, removed: there are no such rows in this one")
 
 
 def refuse_recording(path: Path, data: Path, what: str) -> None:

@@ -97,9 +97,7 @@ def export_parquet(
             f"{archive.data}: no rows of {chosen.category} {chosen.symbol} in that span; "
             "`tapebook status` tells what there is"
         )
-    for path in without_rows:
-        if remove_stale(path):
-            told(f"{path}: of an earlier export, removed: there are no such rows in this one")
+    remove_stale(without_rows, told)
     return done
 
 

@@ -107,9 +107,7 @@ def export_tardis(
         done.append(TardisExport(str(path), written, count, empty))
     if not done:
         raise NoData(f"{chosen.symbol}: no book and no trades in that span")
-    for path in without_rows:
-        if remove_stale(path):
-            told(f"{path}: of an earlier export, removed: there are no such rows in this one")
+    remove_stale(without_rows, told)
     return done
 
 

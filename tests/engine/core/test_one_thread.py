@@ -33,7 +33,12 @@ def frame(update_id: int) -> bytes:
 
 
 def batch(first: int, count: int) -> tuple[np.ndarray, ...]:  # type: ignore[type-arg]
-    frames = [frame(first + i) for i in range(count)]
+    return columns_of([frame(first + i) for i in range(count)])
+
+
+def columns_of(frames: list[bytes]) -> tuple[np.ndarray, ...]:  # type: ignore[type-arg]
+    """What a batch takes."""
+    count = len(frames)
     return (
         np.frombuffer(b"".join(frames), np.uint8),
         np.cumsum([0, *map(len, frames)], dtype=np.int32),
@@ -229,14 +234,7 @@ def test_a_batch_that_begins_while_python_reads_a_frame_of_another(monkeypatch: 
     engine.add_feed(KLINE)
     frames = [f'{{"topic":"{KLINE}"}}'.encode()] * TRIES
     with pytest.raises(RuntimeError, match="another thread is applying a batch"):
-        engine.apply_batch(
-            np.frombuffer(b"".join(frames), np.uint8),
-            np.cumsum([0, *map(len, frames)], dtype=np.int32),
-            np.zeros(TRIES, np.int64),
-            np.arange(TRIES, dtype=np.int64),
-            np.zeros(TRIES, np.uint16),
-            np.zeros(TRIES, np.uint8),
-        )
+        engine.apply_batch(*columns_of(frames))
     for taker in slow.takers:
         taker.join()
     assert engine.messages(0) == MANY * len(slow.takers)
